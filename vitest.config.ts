@@ -1,4 +1,9 @@
+import { writeSync } from "node:fs"
 import { defineConfig } from "vitest/config"
+
+// One seed for all property tests of a run, handed to the workers through the environment and printed once.
+if (process.env["FC_SEED"] === undefined) process.env["FC_SEED"] = String(Date.now() & 0x7fffffff)
+writeSync(2, `property tests use FC_SEED=${process.env["FC_SEED"]}\n`)
 
 /**
  * Two projects: `default` is what `npm test` runs (under five minutes), `full` holds the long comparisons that
@@ -8,6 +13,9 @@ export default defineConfig({
   test: {
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    pool: "forks",
+    fileParallelism: false,
+    setupFiles: ["test/support/setup.ts"],
     projects: [
       {
         extends: true,
