@@ -36,9 +36,13 @@ const errnoName = (code: number): string =>
 
 /** Loads `return 0` as a tracepoint program, which needs CAP_BPF and CAP_PERFMON, and closes it again. */
 export const probeBpf = (): Live => {
-  if (process.platform !== "linux") return { available: false, reason: `bpf(2) needs Linux, this is ${process.platform}` }
+  if (process.platform !== "linux") {
+    return { available: false, reason: `bpf(2) needs Linux, this is ${process.platform}` }
+  }
   const number = syscallNumber[process.arch]
-  if (number === undefined) return { available: false, reason: `the number of bpf(2) on ${process.arch} is not known here` }
+  if (number === undefined) {
+    return { available: false, reason: `the number of bpf(2) on ${process.arch} is not known here` }
+  }
   const koffi = loadFfi()
   if (typeof koffi === "string") return { available: false, reason: koffi }
   // One buffer holds the attribute, the program and the licence, so that passing it keeps all three alive.

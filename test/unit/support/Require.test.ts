@@ -136,7 +136,10 @@ describe("run", () => {
   })
 
   it("counts a signal as 128 + its number", () => {
-    assert.strictEqual(run("node", ["-e", "process.kill(process.pid, 'SIGKILL'); setInterval(() => {}, 9)"]).status, 137)
+    assert.strictEqual(
+      run("node", ["-e", "process.kill(process.pid, 'SIGKILL'); setInterval(() => {}, 9)"]).status,
+      137
+    )
   })
 
   it("throws for a tool that is absent", () => {
