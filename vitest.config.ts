@@ -5,6 +5,9 @@ import { defineConfig } from "vitest/config"
 if (process.env["FC_SEED"] === undefined) process.env["FC_SEED"] = String(Date.now() & 0x7fffffff)
 writeSync(2, `property tests use FC_SEED=${process.env["FC_SEED"]}\n`)
 
+// CI also wants the counts, for its closing line.
+const report = process.env["EFFECT_BPF_REPORT"]
+
 /**
  * Two projects: `default` is what `npm test` runs (under five minutes), `full` holds the long comparisons that
  * `npm run test:full` adds. Live tests share one kernel, so files run one after another in one process each.
@@ -15,6 +18,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     pool: "forks",
     fileParallelism: false,
+    ...(report === undefined ? {} : { reporters: ["default", ["json", { outputFile: report }]] }),
     setupFiles: ["test/support/setup.ts"],
     projects: [
       {

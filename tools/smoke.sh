@@ -1,0 +1,50 @@
+#!/bin/sh
+# Packs the package as it would be published, installs it into an empty project and uses it as a stranger would:
+# both entries import, the command runs, a reader that leaves early does not crash it. Run npm run build first.
+#   sh tools/smoke.sh
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+PATH="$root/node_modules/.bin:$PATH"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+  echo "smoke: $1" >&2
+  exit 1
+}
+
+[ -f dist/effect-bpf.js ] || fail "dist/effect-bpf.js is absent; npm run build"
+effect=$(node -p 'require("./package.json").peerDependencies.effect')
+version=$(node -p 'require("./package.json").version')
+npm pack --silent --pack-destination "$work" >/dev/null
+mkdir "$work/project"
+cd "$work/project"
+echo '{ "private": true, "type": "module" }' >package.json
+npm install --silent --no-fund --no-audit --ignore-scripts "$work"/effect-bpf-*.tgz "effect@$effect"
+
+# Nothing but the declared dependencies is there, so an undeclared import fails here.
+node -e 'import("effect-bpf").then((m) => { if (Object.keys(m).length === 0) throw new Error("effect-bpf exports nothing") })'
+node -e 'import("effect-bpf/node").then((m) => { if (Object.keys(m).length === 0) throw new Error("effect-bpf/node exports nothing") })'
+
+command=node_modules/.bin/effect-bpf
+$command --version | grep -F "$version" >/dev/null || fail "--version does not print $version"
+$command --help | grep -F inspect >/dev/null || fail "--help does not name inspect"
+$command --help | head -n 1 >"$work/line" 2>"$work/stderr"
+[ ! -s "$work/stderr" ] || fail "a reader that leaves early gets: $(cat "$work/stderr")"
+$command inspect "$root/test/fixtures/xdp_firewall.bpf.o" --json |
+  node -e 'const o = JSON.parse(require("node:fs").readFileSync(0, "utf8")); if (!(o.programs.length > 0)) process.exit(1)' ||
+  fail "inspect --json of a fixture lists no programs"
+status=0
+$command inspect "$root/package.json" >/dev/null 2>"$work/stderr" || status=$?
+[ "$status" -eq 1 ] || fail "inspect of a file that is no object exits $status, not 1"
+[ -s "$work/stderr" ] || fail "inspect of a file that is no object says nothing"
+
+# A Node that is too old is told so, and nothing worse.
+old=$(PATH=/usr/local/bin:/usr/bin:/bin command -v node || true)
+if [ -n "$old" ] && "$old" -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 19) ? 1 : 0)'; then
+  status=0
+  "$old" $command --version >/dev/null 2>"$work/stderr" || status=$?
+  [ "$status" -eq 1 ] && grep -q "needs Node" "$work/stderr" || fail "Node $("$old" --version): $(cat "$work/stderr")"
+fi
+echo "smoke: ok"
