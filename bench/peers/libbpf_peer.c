@@ -1,0 +1,410 @@
+// The C library as a judge and as a peer: what libbpf makes of an object, as JSON on standard output.
+//
+//   libbpf_peer open OBJECT [OPTION...]     programs and maps after opening, without loading
+//   libbpf_peer insns OBJECT [OPTION...]    loads it: every bpf(2) call, final instructions, the kernel's view
+//   libbpf_peer bench open|load OBJECT N    nanoseconds of N openings (loadings) from memory, in this process
+//
+//   --name NAME      object name, for the names of its data maps     --btf FILE     BTF for CO-RE instead of the kernel's
+//   --only PROGRAM   turns off all other programs                    --kconfig TEXT values for .kconfig externs
+//   --pin-root DIR   where maps pinned by name go                    --relaxed      unknown map attributes are ignored
+//
+// Exit status: 0, 1 when libbpf failed (the document then has "error", with libbpf's log), 2 for wrong usage.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "json.h"
+#include "record.h"
+
+static struct bpf_object *object;
+
+static char *log_text;
+static size_t log_size;
+
+static int append_to_log(enum libbpf_print_level level, const char *format, va_list list)
+{
+	va_list again;
+	int length;
+
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	va_copy(again, list);
+	length = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	log_text = realloc(log_text, log_size + length + 1);
+	if (!log_text)
+		abort();
+	vsnprintf(log_text + log_size, length + 1, format, list);
+	log_size += length;
+	return length;
+}
+
+static void put_error(const char *stage, int error)
+{
+	key("error");
+	begin('{');
+	put_string("stage", stage);
+	put_number("errno", error);
+	put_string("name", strerrorname_np(error));
+	put_string("log", log_text ? log_text : "");
+	end('}');
+}
+
+static void put_program(const struct bpf_program *program)
+{
+	put_string("name", bpf_program__name(program));
+	put_string("section", bpf_program__section_name(program));
+	put_number("type", bpf_program__type(program));
+	put_number("expected_attach_type", bpf_program__expected_attach_type(program));
+	put_boolean("autoload", bpf_program__autoload(program));
+	put_number("insn_cnt", bpf_program__insn_cnt(program));
+	put_hex("insns", bpf_program__insns(program), bpf_program__insn_cnt(program) * sizeof(struct bpf_insn));
+}
+
+static void put_map(const struct bpf_map *map)
+{
+	size_t size = 0;
+	const void *initial = bpf_map__initial_value((struct bpf_map *)map, &size);
+
+	put_string("name", bpf_map__name(map));
+	put_boolean("internal", bpf_map__is_internal(map));
+	put_number("type", bpf_map__type(map));
+	put_number("key_size", bpf_map__key_size(map));
+	put_number("value_size", bpf_map__value_size(map));
+	put_number("max_entries", bpf_map__max_entries(map));
+	put_number("map_flags", bpf_map__map_flags(map));
+	put_number("numa_node", bpf_map__numa_node(map));
+	put_u64("map_extra", bpf_map__map_extra(map));
+	put_string("pin_path", bpf_map__pin_path(map));
+	put_number("btf_key_type_id", bpf_map__btf_key_type_id(map));
+	put_number("btf_value_type_id", bpf_map__btf_value_type_id(map));
+	put_boolean("autocreate", bpf_map__autocreate(map));
+	put_hex("initial_value", initial, size);
+}
+
+static void put_opened(void)
+{
+	struct bpf_program *program;
+	struct bpf_map *map;
+
+	put_string("name", bpf_object__name(object));
+	put_number("kern_version", bpf_object__kversion(object));
+	key("programs");
+	begin('[');
+	bpf_object__for_each_program(program, object) {
+		begin('{');
+		put_program(program);
+		end('}');
+	}
+	end(']');
+	key("maps");
+	begin('[');
+	bpf_object__for_each_map(map, object) {
+		begin('{');
+		put_map(map);
+		end('}');
+	}
+	end(']');
+}
+
+static void put_map_info(int fd)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+
+	put_number("fd", fd);
+	key("kernel");
+	begin('{');
+	if (!bpf_obj_get_info_by_fd(fd, &info, &size)) {
+		put_string("name", info.name);
+		put_number("type", info.type);
+		put_number("key_size", info.key_size);
+		put_number("value_size", info.value_size);
+		put_number("max_entries", info.max_entries);
+		put_number("map_flags", info.map_flags);
+		put_u64("map_extra", info.map_extra);
+		put_number("ifindex", info.ifindex);
+		put_boolean("has_btf", info.btf_id != 0);
+		put_number("btf_key_type_id", info.btf_key_type_id);
+		put_number("btf_value_type_id", info.btf_value_type_id);
+		put_boolean("has_vmlinux_value_type", info.btf_vmlinux_value_type_id != 0);
+	}
+	end('}');
+}
+
+static void put_map_names(const __u32 *ids, __u32 count)
+{
+	key("maps");
+	begin('[');
+	for (__u32 i = 0; i < count; i++) {
+		struct bpf_map_info info = {};
+		__u32 size = sizeof(info);
+		int fd = bpf_map_get_fd_by_id(ids[i]);
+
+		put_element(fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) ? info.name : NULL);
+		if (fd >= 0)
+			close(fd);
+	}
+	end(']');
+}
+
+static void *room(size_t size)
+{
+	void *memory = calloc(1, size + 1);
+
+	if (!memory)
+		abort();
+	return memory;
+}
+
+static void put_program_info(int fd)
+{
+	struct bpf_prog_info sizes = {}, info = {};
+	__u32 size = sizeof(sizes);
+
+	key("kernel");
+	begin('{');
+	if (!bpf_obj_get_info_by_fd(fd, &sizes, &size)) {
+		__u32 *maps = room(sizes.nr_map_ids * sizeof(*maps));
+		void *functions = room((size_t)sizes.nr_func_info * sizes.func_info_rec_size);
+		void *lines = room((size_t)sizes.nr_line_info * sizes.line_info_rec_size);
+
+		info.nr_map_ids = sizes.nr_map_ids;
+		info.map_ids = (unsigned long)maps;
+		info.nr_func_info = sizes.nr_func_info;
+		info.func_info_rec_size = sizes.func_info_rec_size;
+		info.func_info = (unsigned long)functions;
+		info.nr_line_info = sizes.nr_line_info;
+		info.line_info_rec_size = sizes.line_info_rec_size;
+		info.line_info = (unsigned long)lines;
+		size = sizeof(info);
+		if (!bpf_obj_get_info_by_fd(fd, &info, &size)) {
+			put_string("name", info.name);
+			put_number("type", info.type);
+			put_hex("tag", info.tag, sizeof(info.tag));
+			put_boolean("gpl_compatible", info.gpl_compatible);
+			put_number("xlated_prog_len", info.xlated_prog_len);
+			put_map_names(maps, info.nr_map_ids);
+			put_boolean("has_btf", info.btf_id != 0);
+			put_number("attach_btf_id", info.attach_btf_id);
+			put_number("nr_func_info", info.nr_func_info);
+			put_hex("func_info", functions, (size_t)info.nr_func_info * info.func_info_rec_size);
+			put_number("nr_line_info", info.nr_line_info);
+			put_hex("line_info", lines, (size_t)info.nr_line_info * info.line_info_rec_size);
+		}
+		free(maps);
+		free(functions);
+		free(lines);
+	}
+	end('}');
+}
+
+static void put_loaded(void)
+{
+	struct bpf_program *program;
+	struct bpf_map *map;
+
+	key("programs");
+	begin('[');
+	bpf_object__for_each_program(program, object) {
+		begin('{');
+		put_program(program);
+		if (bpf_program__fd(program) >= 0)
+			put_program_info(bpf_program__fd(program));
+		end('}');
+	}
+	end(']');
+	key("maps");
+	begin('[');
+	bpf_object__for_each_map(map, object) {
+		begin('{');
+		put_map(map);
+		if (bpf_map__fd(map) >= 0)
+			put_map_info(bpf_map__fd(map));
+		end('}');
+	}
+	end(']');
+}
+
+static int open_command(const char *path, const struct bpf_object_open_opts *options)
+{
+	begin('{');
+	object = bpf_object__open_file(path, options);
+	if (!object)
+		put_error("open", errno);
+	else
+		put_opened();
+	end('}');
+	putchar('\n');
+	return object ? 0 : 1;
+}
+
+static int insns_command(const char *path, const struct bpf_object_open_opts *options, const char *only)
+{
+	struct bpf_program *program;
+	int error = 0;
+
+	begin('{');
+	object = bpf_object__open_file(path, options);
+	if (!object) {
+		error = errno;
+		put_error("open", error);
+	} else {
+		if (only)
+			bpf_object__for_each_program(program, object)
+				bpf_program__set_autoload(program, !strcmp(bpf_program__name(program), only));
+		key("calls");
+		begin('[');
+		record_begin(object);
+		error = -bpf_object__load(object);
+		record_end();
+		end(']');
+		if (error)
+			put_error("load", error);
+		else
+			put_loaded();
+	}
+	end('}');
+	putchar('\n');
+	return error ? 1 : 0;
+}
+
+// ---- Benchmark -------------------------------------------------------------------------------------------------------
+
+static void *read_file(const char *path, size_t *size)
+{
+	FILE *file = fopen(path, "rb");
+	void *bytes = NULL;
+
+	if (!file)
+		return NULL;
+	if (!fseek(file, 0, SEEK_END) && (long)(*size = ftell(file)) >= 0) {
+		rewind(file);
+		bytes = room(*size);
+		if (fread(bytes, 1, *size, file) != *size) {
+			free(bytes);
+			bytes = NULL;
+		}
+	}
+	fclose(file);
+	return bytes;
+}
+
+static long long now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	long long x = *(const long long *)a, y = *(const long long *)b;
+
+	return (x > y) - (x < y);
+}
+
+// One repetition: the time until the object is closed again, or -1.
+static long long once(const void *bytes, size_t size, bool load)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "bench");
+	long long start = now();
+	struct bpf_object *opened = bpf_object__open_mem(bytes, size, &options);
+
+	if (!opened)
+		return -1;
+	if (load && bpf_object__load(opened)) {
+		int error = errno;
+
+		bpf_object__close(opened);
+		errno = error;
+		return -1;
+	}
+	bpf_object__close(opened);
+	return now() - start;
+}
+
+static int bench_command(const char *what, const char *path, long repetitions)
+{
+	bool load = !strcmp(what, "load");
+	long warm_up = repetitions < 5 ? repetitions : 5;
+	long long *times = room(repetitions * sizeof(*times));
+	size_t size = 0;
+	void *bytes = read_file(path, &size);
+	bool failed = !bytes;
+
+	libbpf_set_print(append_to_log);
+	for (long i = -warm_up; i < repetitions && !failed; i++) {
+		long long time = once(bytes, size, load);
+
+		failed = time < 0;
+		if (i >= 0)
+			times[i] = time;
+	}
+	begin('{');
+	if (failed) {
+		put_error(bytes ? what : "read", errno);
+	} else {
+		qsort(times, repetitions, sizeof(*times), by_value);
+		put_number("median_ns", times[repetitions / 2]);
+		put_number("min_ns", times[0]);
+		put_number("n", repetitions);
+	}
+	end('}');
+	putchar('\n');
+	free(times);
+	free(bytes);
+	return failed ? 1 : 0;
+}
+
+static int usage(void)
+{
+	fputs("usage: libbpf_peer open OBJECT [--name NAME] [--btf FILE] [--kconfig TEXT] [--pin-root DIR] [--relaxed]\n"
+	      "       libbpf_peer insns OBJECT [--only PROGRAM] [options of open]\n"
+	      "       libbpf_peer bench open|load OBJECT N\n", stderr);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, options);
+	const char *only = NULL;
+	int status;
+
+	if (argc == 5 && !strcmp(argv[1], "bench") && (!strcmp(argv[2], "open") || !strcmp(argv[2], "load")) &&
+	    atol(argv[4]) > 0)
+		return bench_command(argv[2], argv[3], atol(argv[4]));
+	if (argc < 3 || (strcmp(argv[1], "open") && strcmp(argv[1], "insns")))
+		return usage();
+	for (int i = 3; i < argc; i++) {
+		const char **value = !strcmp(argv[i], "--name")	   ? &options.object_name
+				   : !strcmp(argv[i], "--btf")	   ? &options.btf_custom_path
+				   : !strcmp(argv[i], "--kconfig") ? &options.kconfig
+				   : !strcmp(argv[i], "--pin-root") ? &options.pin_root_path
+				   : !strcmp(argv[i], "--only")	   ? &only
+								   : NULL;
+
+		if (!strcmp(argv[i], "--relaxed"))
+			options.relaxed_maps = true;
+		else if (value && i + 1 < argc)
+			*value = argv[++i];
+		else
+			return usage();
+	}
+
+	libbpf_set_print(append_to_log);
+	status = argv[1][0] == 'o' ? open_command(argv[2], &options) : insns_command(argv[2], &options, only);
+	bpf_object__close(object);
+	return status;
+}
