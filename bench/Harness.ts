@@ -1,0 +1,183 @@
+/**
+ * Measures cases of ours side by side with their peers and prints the ratios.
+ *
+ * Both sides of a case are measured in the same run, in turns, because times on a shared machine drift by a third from
+ * minute to minute: only a ratio taken within one run says something. The figure of a side is the median over its
+ * rounds of the round's median.
+ */
+import * as ChildProcess from "node:child_process"
+import * as Os from "node:os"
+import { Bench } from "tinybench"
+
+/** Where the clock runs: around the work inside a process that goes on, or around a process from start to exit. */
+export type Boundary = "in process" | "whole process"
+
+/** A program that runs as one process. */
+export interface Command {
+  readonly command: string
+  readonly args: ReadonlyArray<string>
+}
+
+/** The other implementation that does the same work on the same input. */
+export interface Peer extends Command {
+  /** Name and version, as "libbpf 1.1.2". */
+  readonly name: string
+  /**
+   * "in process": the program repeats the work by itself, `repetitions` times (which its arguments already tell it), and
+   * prints a JSON document with `median_ns` and `n`. "whole process": the harness starts it `repetitions` times and
+   * takes the wall time of each.
+   */
+  readonly boundary: Boundary
+  readonly repetitions: number
+}
+
+/** One piece of work, with the size of its input in bytes. */
+export interface Case {
+  readonly name: string
+  readonly inputBytes: number
+  /** What is timed: a function within this process, or a program to start where the boundary is a whole process. */
+  readonly ours: (() => unknown) | Command
+  readonly peer?: Peer
+}
+
+/** How long each side of a case is measured. */
+export interface Plan {
+  readonly rounds: number
+  /** Shortest time and fewest iterations per round. */
+  readonly milliseconds: number
+  readonly iterations: number
+  readonly warmUpIterations: number
+}
+
+export const defaultPlan: Plan = { rounds: 3, milliseconds: 300, iterations: 10, warmUpIterations: 20 }
+
+/** A side's figure: the median in milliseconds and how many samples are behind it. */
+export interface Measure {
+  readonly milliseconds: number
+  readonly samples: number
+}
+
+export interface Row {
+  readonly case: Case
+  readonly ours: Measure
+  readonly peer: Measure | undefined
+}
+
+/** The middle value, or the mean of the two middle ones; NaN for none. */
+export const median = (values: ReadonlyArray<number>): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}
+
+const merge = (measures: ReadonlyArray<Measure>): Measure => ({
+  milliseconds: median(measures.map((measure) => measure.milliseconds)),
+  samples: measures.reduce((sum, measure) => sum + measure.samples, 0)
+})
+
+const measureFunction = async (work: () => unknown, plan: Plan): Promise<Measure> => {
+  const bench = new Bench({
+    time: plan.milliseconds,
+    iterations: plan.iterations,
+    warmupTime: plan.milliseconds / 4,
+    warmupIterations: plan.warmUpIterations,
+    throws: true
+  })
+  bench.add("ours", work)
+  const [task] = await bench.run()
+  const result = task?.result
+  if (result?.state !== "completed") throw new Error(`the measurement ended as ${result?.state}`)
+  return { milliseconds: result.latency.p50, samples: result.latency.samplesCount }
+}
+
+const start = ({ args, command }: Command): string => {
+  const done = ChildProcess.spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 30, timeout: 600_000 })
+  if (done.error !== undefined) throw done.error
+  if (done.status !== 0) throw new Error(`${command} ${args.join(" ")} exits ${done.status}: ${done.stderr.trim()}`)
+  return done.stdout
+}
+
+const measureProcess = (command: Command, repetitions: number): Measure => {
+  const times: Array<number> = []
+  start(command)
+  for (let i = 0; i < repetitions; i++) {
+    const begin = performance.now()
+    start(command)
+    times.push(performance.now() - begin)
+  }
+  return { milliseconds: median(times), samples: times.length }
+}
+
+/** Reads the JSON that an in-process peer prints. */
+export const readPeer = (output: string): Measure => {
+  const document: unknown = JSON.parse(output)
+  if (
+    typeof document === "object" && document !== null && "median_ns" in document && "n" in document &&
+    typeof document.median_ns === "number" && typeof document.n === "number"
+  ) {
+    return { milliseconds: document.median_ns / 1e6, samples: document.n }
+  }
+  throw new Error(`a peer must print median_ns and n, not ${output.slice(0, 200)}`)
+}
+
+const measurePeer = (peer: Peer): Measure =>
+  peer.boundary === "in process" ? readPeer(start(peer)) : measureProcess(peer, peer.repetitions)
+
+/** Measures one case: ours and the peer in turns, `plan.rounds` times each. */
+export const measure = async (work: Case, plan: Plan = defaultPlan): Promise<Row> => {
+  const ours: Array<Measure> = []
+  const peer: Array<Measure> = []
+  for (let round = 0; round < plan.rounds; round++) {
+    ours.push(
+      typeof work.ours === "function"
+        ? await measureFunction(work.ours, plan)
+        : measureProcess(work.ours, work.peer?.repetitions ?? plan.iterations)
+    )
+    if (work.peer !== undefined) peer.push(measurePeer(work.peer))
+  }
+  return { case: work, ours: merge(ours), peer: peer.length === 0 ? undefined : merge(peer) }
+}
+
+const digits = (value: number): string => String(Number(value.toPrecision(3)))
+
+/** A time with a unit that keeps three digits readable. */
+export const showTime = (milliseconds: number): string => {
+  if (milliseconds < 1e-3) return `${digits(milliseconds * 1e6)} ns`
+  if (milliseconds < 1) return `${digits(milliseconds * 1e3)} µs`
+  return milliseconds < 1000 ? `${digits(milliseconds)} ms` : `${digits(milliseconds / 1e3)} s`
+}
+
+/** A size in bytes, KiB or MiB. */
+export const showSize = (bytes: number): string =>
+  bytes < 1024 ? `${bytes} B` : bytes < 1 << 20 ? `${digits(bytes / 1024)} KiB` : `${digits(bytes / (1 << 20))} MiB`
+
+const boundaryOf = (row: Row): Boundary => typeof row.case.ours === "function" ? "in process" : "whole process"
+
+/** The rows as a Markdown table. A ratio is our time over the peer's: below 1 we are faster. */
+export const table = (rows: ReadonlyArray<Row>, plan: Plan = defaultPlan): string => {
+  const head = ["case", "input", "ours", "peer", "ratio", "n ours/peer", "boundary", "peer version"]
+  const cells = rows.map((row) => [
+    row.case.name,
+    showSize(row.case.inputBytes),
+    showTime(row.ours.milliseconds),
+    row.peer === undefined ? "–" : showTime(row.peer.milliseconds),
+    row.peer === undefined ? "–" : digits(row.ours.milliseconds / row.peer.milliseconds),
+    `${row.ours.samples}/${row.peer?.samples ?? "–"}`,
+    boundaryOf(row),
+    row.case.peer?.name ?? "–"
+  ])
+  const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)))
+  const line = (row: ReadonlyArray<string>) => `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`
+  const warmUp = `median of ${plan.rounds} rounds in turns; warm-up: ${plan.warmUpIterations} iterations and ` +
+    `${plan.milliseconds / 4} ms of ours a round, the peer's own (5 repetitions, or one start)`
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...cells.map(line), "", warmUp, ""].join("\n")
+}
+
+/** The machine, in one line: processor, kernel and Node. */
+export const machine = (): string => {
+  const cpus = Os.cpus()
+  return `${cpus.length} × ${
+    cpus[0]?.model.trim() ?? "unknown processor"
+  }, ${Os.type()} ${Os.release()}, Node ${process.versions.node}`
+}

@@ -1,0 +1,58 @@
+/**
+ * The peers that can be measured on this machine. A peer that is not there is reported once and left out, so that the
+ * benchmarks of ours run everywhere.
+ */
+import * as ChildProcess from "node:child_process"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import type { Peer } from "./Harness.ts"
+
+const folder = Path.join(import.meta.dirname, "peers")
+
+const capture = (command: string, args: ReadonlyArray<string>): string | undefined => {
+  const done = ChildProcess.spawnSync(command, args, { encoding: "utf8" })
+  return done.status === 0 ? done.stdout.trim() : undefined
+}
+
+let built: { readonly version: string } | string | undefined
+
+const build = (): { readonly version: string } | string => {
+  const version = capture("pkg-config", ["--modversion", "libbpf"])
+  if (version === undefined) return "libbpf's headers are absent; apt-get install gcc pkg-config libbpf-dev"
+  const done = ChildProcess.spawnSync("sh", [Path.join(folder, "build.sh")], { encoding: "utf8" })
+  return done.status === 0 ? { version } : `the C peer does not build: ${done.stderr.trim()}`
+}
+
+/** Builds the C peer on the first use. A string says why there is none. */
+const libbpf = (): { readonly version: string } | string => {
+  if (built === undefined) {
+    built = build()
+    if (typeof built === "string") process.stderr.write(`no peer libbpf: ${built}\n`)
+  }
+  return built
+}
+
+/** libbpf opening (or opening and loading) the object at `path` from memory, `repetitions` times in its process. */
+export const libbpfPeer = (what: "open" | "load", path: string, repetitions: number): { readonly peer?: Peer } => {
+  const there = libbpf()
+  if (typeof there === "string") return {}
+  return {
+    peer: {
+      name: `libbpf ${there.version}`,
+      boundary: "in process",
+      command: Path.join(folder, "build/libbpf_peer"),
+      args: ["bench", what, path, String(repetitions)],
+      repetitions
+    }
+  }
+}
+
+/** bpftool as a whole process; nothing where it is not installed. */
+export const bpftoolPeer = (args: ReadonlyArray<string>, repetitions: number): { readonly peer?: Peer } => {
+  const command = ["/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/usr/bin/bpftool"].find((path) =>
+    Fs.existsSync(path)
+  )
+  const version = command === undefined ? undefined : capture(command, ["version"])?.split("\n")[0]
+  if (command === undefined || version === undefined) return {}
+  return { peer: { name: version, boundary: "whole process", command, args, repetitions } }
+}
