@@ -35,6 +35,14 @@ export type Decision =
 /** The repository's folder, absolute. */
 export const repository: string = Path.resolve(import.meta.dirname, "../..")
 
+/**
+ * The folder with real BPF objects for the full test run, absolute: `EFFECT_BPF_CORPUS`, or .cache/corpus in the
+ * repository. A test that uses it names it in `files`.
+ */
+export const corpusFolder: string = Path.resolve(repository, process.env["EFFECT_BPF_CORPUS"] ?? ".cache/corpus")
+
+const makeCorpus = "sh test/support/corpus.sh .cache/corpus makes it"
+
 let probed: Live | undefined
 const probe = (): Live => (probed ??= probeBpf())
 
@@ -105,7 +113,7 @@ export const missing = (
     if (!facts.hasTool(tool)) absent.push(`${tool} is not on PATH; apt-get install ${debianPackage(tool)}`)
   }
   for (const file of requirements.files ?? []) {
-    if (!facts.hasFile(file)) absent.push(`${file} is absent`)
+    if (!facts.hasFile(file)) absent.push(`${file} is absent${file === corpusFolder ? `; ${makeCorpus}` : ""}`)
   }
   return absent
 }
@@ -273,6 +281,13 @@ export const fixture = (name: string): Uint8Array => {
 /** The names of all compiled objects in test/fixtures (`*.o`, folders included), sorted; each is a name for `fixture`. */
 export const allFixtures = (): ReadonlyArray<string> =>
   Fs.readdirSync(fixturesFolder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".o")).sort()
+
+/** The absolute paths of the corpus's objects, sorted; empty where the corpus was not made. */
+export const corpus = (): ReadonlyArray<string> =>
+  ["objects", "cilium"].map((part) => Path.join(corpusFolder, part)).filter((folder) => Fs.existsSync(folder)).flatMap(
+    (folder) =>
+      Fs.readdirSync(folder).filter((name) => /\.(o|elf)$/.test(name)).sort().map((name) => Path.join(folder, name))
+  )
 
 /**
  * How many runs a property gets: `count` times the multiplier of the environment variable `FC_RUNS` (default 1), at

@@ -4,6 +4,8 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import {
   allFixtures,
+  corpus,
+  corpusFolder,
   decide,
   fixture,
   missing,
@@ -35,6 +37,11 @@ describe("missing", () => {
       "jq is not on PATH; apt-get install jq",
       "a/b is absent"
     ])
+  })
+
+  it("says how the corpus is made", () => {
+    assert.match(missing({ kind: "oracle", files: [corpusFolder] }, nothing).join(), /corpus\.sh .* makes it$/)
+    for (const path of corpus()) assert.isTrue(Fs.existsSync(path), path)
   })
 
   it("does not ask an oracle group for bpf(2)", () => {
