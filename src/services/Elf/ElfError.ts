@@ -23,7 +23,8 @@ import * as Schema from "effect/Schema"
  * - `Image`: an image to be written breaks a rule of the format or of the writer
  *
  * `field` is the field at fault in gABI spelling, `value` what it holds and `expected` what it must hold; `section` and
- * `sectionIndex` name the section, `symbol` and `relocation` an entry by index; `offset` is the place in the file.
+ * `sectionIndex` name the section, `symbol` and `relocation` an entry by index; `offset` is the place in the file: of
+ * the field or entry at fault where it is known, otherwise of the section's data.
  */
 export class ElfError extends Schema.TaggedError<ElfError>()("ElfError", {
   reason: Schema.Literals([

@@ -11,7 +11,7 @@ import { isElfError, refuse } from "./ElfError.ts"
 import type { ByteOrder, ElfFile, ElfSection, ElfSymbol } from "./ElfModel.ts"
 import type { ElfRelocation } from "./ElfRelocations.ts"
 import { relaEntrySize, relEntrySize, relocationAt, relocations } from "./ElfRelocations.ts"
-import { symbolAt, symbolEntrySize, symbolTable } from "./ElfSymbols.ts"
+import { symbolAt, symbolEntrySize, symbolTable, whereIsSection } from "./ElfSymbols.ts"
 
 /** A symbol to be written; its index is its place in the list. */
 export type ImageSymbol = Omit<ElfSymbol, "index">
@@ -166,8 +166,7 @@ const rewrittenStringTables = (file: ElfFile): ReadonlySet<number> => {
   for (const section of file.sections) {
     if (isSymbolTable(section) || section.link === 0 || !rewritten.has(section.link)) continue
     refuse("Image", {
-      sectionIndex: section.index,
-      section: section.name,
+      ...whereIsSection(section),
       field: "sh_link",
       value: String(section.link),
       expected: "no string table whose contents are written anew"
@@ -209,7 +208,7 @@ const symbolsOf = (file: ElfFile, section: ElfSection): ReadonlyArray<ImageSymbo
     symbols.push(symbol)
   }
   if (!isNullSymbol(symbols[0])) {
-    refuse("Image", { sectionIndex: section.index, section: section.name, symbol: 0, expected: "the null symbol" })
+    refuse("Image", { ...whereIsSection(section), symbol: 0, expected: "the null symbol" })
   }
   return symbols
 }

@@ -10,7 +10,7 @@ import { isElfError, refuse } from "./ElfError.ts"
 import type { ElfFile, ElfHeader, ElfSection } from "./ElfModel.ts"
 import { ElfLimits } from "./ElfModel.ts"
 import { hasLongString, readString } from "./ElfStrings.ts"
-import { decodeSymbolTable } from "./ElfSymbols.ts"
+import { decodeSymbolTable, whereIsSection } from "./ElfSymbols.ts"
 
 /** Bytes of `Elf64_Ehdr`. */
 export const headerSize = 64
@@ -303,10 +303,5 @@ const checkSection = (section: ElfSection, sections: ReadonlyArray<ElfSection>):
   if (hasTarget && section.info >= sections.length) badLink(section, sections, "sh_info", section.info)
 }
 
-const badLink = (
-  { index, name }: ElfSection,
-  { length }: ReadonlyArray<ElfSection>,
-  field: string,
-  value: number
-): never =>
-  refuse("Link", { sectionIndex: index, section: name, field, value: String(value), expected: `below ${length}` })
+const badLink = (section: ElfSection, { length }: ReadonlyArray<ElfSection>, field: string, value: number): never =>
+  refuse("Link", { ...whereIsSection(section), field, value: String(value), expected: `below ${length}` })

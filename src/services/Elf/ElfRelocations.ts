@@ -5,7 +5,7 @@ import * as C from "./ElfConstants.ts"
 import type { ElfError } from "./ElfError.ts"
 import { isElfError, refuse } from "./ElfError.ts"
 import type { ElfFile, ElfSection } from "./ElfModel.ts"
-import { checkEntries, readNumber, symbolEntrySize } from "./ElfSymbols.ts"
+import { checkEntries, readNumber, symbolEntrySize, whereIsSection } from "./ElfSymbols.ts"
 
 /** Bytes of `Elf64_Rel`. */
 export const relEntrySize = 16
@@ -53,7 +53,7 @@ export interface ElfRelocation {
  */
 export const relocations = (file: ElfFile, section: ElfSection): Result.Result<RelocationTable, ElfError> =>
   attempt(isElfError, () => {
-    const where = { sectionIndex: section.index, section: section.name }
+    const where = whereIsSection(section)
     if (section.type !== C.SHT_REL && section.type !== C.SHT_RELA) {
       refuse("SectionType", { ...where, field: "sh_type", value: String(section.type), expected: "9 or 4" })
     }
@@ -86,17 +86,13 @@ export const relocations = (file: ElfFile, section: ElfSection): Result.Result<R
   })
 
 /** Number of symbol indices that the relocations of a section may use. */
-const countSymbols = (file: ElfFile, { index, name, link }: ElfSection): number => {
+const countSymbols = (file: ElfFile, section: ElfSection): number => {
+  const { link } = section
   if (link === 0) return 1
   const symbols = file.sections[link]
   if (symbols === undefined || (symbols.type !== C.SHT_SYMTAB && symbols.type !== C.SHT_DYNSYM)) {
-    return refuse("Link", {
-      sectionIndex: index,
-      section: name,
-      field: "sh_link",
-      value: String(link),
-      expected: "a symbol table"
-    })
+    const expected = "a symbol table"
+    return refuse("Link", { ...whereIsSection(section), field: "sh_link", value: String(link), expected })
   }
   checkEntries(symbols, symbolEntrySize)
   return symbols.size / symbolEntrySize

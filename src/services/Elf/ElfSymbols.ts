@@ -34,7 +34,7 @@ export const decodeSymbolTable = (
 ): SymbolTable => {
   const section = sections[index]
   if (section === undefined) return refuse("SectionType", { sectionIndex: index, hint: "there is no such section" })
-  const where = { sectionIndex: index, section: section.name }
+  const where = whereIsSection(section)
   if (section.type !== C.SHT_SYMTAB && section.type !== C.SHT_DYNSYM) {
     return refuse("SectionType", { ...where, field: "sh_type", value: String(section.type), expected: "2 or 11" })
   }
@@ -44,7 +44,7 @@ export const decodeSymbolTable = (
     return refuse("Link", { ...where, field: "sh_link", value: String(section.link), expected: "a string table" })
   }
   if ((names.flags & C.SHF_COMPRESSED) !== 0n) {
-    return refuse("Compressed", { sectionIndex: names.index, section: names.name })
+    return refuse("Compressed", whereIsSection(names))
   }
   const table: SymbolTable = {
     section: index,
@@ -58,9 +58,12 @@ export const decodeSymbolTable = (
   return table
 }
 
+/** What an error says of the section at fault. */
+export const whereIsSection = ({ index, name, offset }: ElfSection) => ({ sectionIndex: index, section: name, offset })
+
 /** Refuses a section that is no table of whole, uncompressed entries of `size` bytes. */
 export const checkEntries = (section: ElfSection, size: number): void => {
-  const where = { sectionIndex: section.index, section: section.name }
+  const where = whereIsSection(section)
   if ((section.flags & C.SHF_COMPRESSED) !== 0n) refuse("Compressed", where)
   if (section.entrySize !== size) {
     refuse("EntrySize", { ...where, field: "sh_entsize", value: String(section.entrySize), expected: String(size) })
@@ -112,8 +115,7 @@ const checkSymbols = (table: SymbolTable, sections: ReadonlyArray<ElfSection>, s
 }
 
 const whereIs = (section: ElfSection, symbol: number) => ({
-  sectionIndex: section.index,
-  section: section.name,
+  ...whereIsSection(section),
   symbol,
   offset: section.offset + symbol * symbolEntrySize
 })
