@@ -72,7 +72,9 @@ Fs.chmodSync(Path.join(folder, "effect-bpf.js"), 0o755)
 const packageFolder = (input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^@./][^/]*/.exec(input)?.[0]
 
 // Licences that require their text in copies: one file with those of all bundled packages.
-const folders = [...new Set(Object.keys(result.metafile.inputs).map(packageFolder))].filter((name) => name !== undefined).sort()
+const folders = [...new Set(Object.keys(result.metafile.inputs).map(packageFolder))].filter((name) =>
+  name !== undefined
+).sort()
 const notices = folders.map((name) => {
   const path = Path.resolve(name)
   const { license, version } = JSON.parse(Fs.readFileSync(Path.join(path, "package.json"), "utf8"))
