@@ -1,0 +1,382 @@
+/**
+ * The calls that a kernel understands, as data.
+ *
+ * A plan is made of them, a decorator prints or fails them, a recorder turns them into a loader program, the live
+ * session makes system calls of them. They name kernel objects by `Ref`, so they can be written down before anything
+ * exists. bpf(2) commands come first; perf, netlink and procfs calls join when attaching needs them.
+ */
+import type { Btf } from "../../btf/Btf.ts"
+import type { BtfRef, LinkRef, MapRef, ProgRef, Ref, ViewRef } from "./Ref.ts"
+
+/** Something of the running kernel that is known by its name: bound when a program is loaded, not before. */
+export interface KernelSymbol {
+  readonly name: string
+  /** Restricts the search to one module; absent: vmlinux first, then every module. */
+  readonly module?: string
+  /** `Func`, `Var` and `Typedef` are BTF kinds (kfuncs, per-CPU variables, raw tracepoints); `Address` is a line of kallsyms. */
+  readonly kind: "Func" | "Var" | "Typedef" | "Address"
+  /** A weak symbol that is missing binds to zero; a missing strong one is an error. */
+  readonly weak: boolean
+  /** The type as the object declares it, checked against the kernel's when that is known. */
+  readonly expected?: { readonly btf: Btf; readonly typeId: number }
+  /** The decision, when a stage has already taken it; a session never decides it again. */
+  readonly resolved?: { readonly owner: string; readonly id: number } | { readonly address: bigint }
+}
+
+/** A place in the instructions that a session fills in; `at` counts 8-byte instruction slots. */
+export type CodeRef =
+  /** Both halves of an `ldimm64`: the map itself. */
+  | { readonly _tag: "MapRef"; readonly at: number; readonly map: MapRef }
+  /** Both halves of an `ldimm64`: the address of a byte inside the value of a single-entry map. */
+  | { readonly _tag: "MapValueRef"; readonly at: number; readonly map: MapRef; readonly offset: number }
+  /** An `ldimm64` or a call: a symbol of the kernel. */
+  | { readonly _tag: "SymbolRef"; readonly at: number; readonly symbol: KernelSymbol }
+
+/** Records of fixed size that go along with the instructions, as the kernel's `func_info`, `line_info`, `core_relos`. */
+export interface InfoRecords {
+  /** Bytes per record; the kernel accepts newer, longer records when their unknown tail is zero. */
+  readonly recordSize: number
+  readonly records: Uint8Array
+}
+
+/** A program's instructions with everything in them that is still a name. */
+export interface Code {
+  /** Instruction slots of 8 bytes, little-endian, whatever the target's byte order. */
+  readonly insns: Uint8Array
+  readonly refs: ReadonlyArray<CodeRef>
+  /** CO-RE records that were left for the kernel to apply; `insn_off` counts bytes. */
+  readonly coreRelocations?: InfoRecords
+}
+
+/** Bytes of a map value, with the places where a map or program stands. Refs encode as descriptors of `size` bytes. */
+export interface Value {
+  readonly bytes: Uint8Array
+  readonly refs: ReadonlyArray<{ readonly at: number; readonly size: 4 | 8; readonly to: MapRef | ProgRef }>
+}
+
+/** The attributes that make a map what it is. Sizes are bytes. */
+export interface MapAttributes {
+  /** At most 15 bytes reach the kernel. */
+  readonly name: string
+  /** `BPF_MAP_TYPE_*` */
+  readonly type: number
+  readonly keySize: number
+  readonly valueSize: number
+  readonly maxEntries: number
+  /** `BPF_F_*` */
+  readonly flags: number
+  readonly numaNode: number
+  readonly ifindex: number
+  /** Meaning depends on the type: hash functions of a bloom filter, address of an arena. */
+  readonly extra: bigint
+}
+
+/** The attributes of a program besides its instructions. */
+export interface ProgAttributes {
+  /** At most 15 bytes reach the kernel. */
+  readonly name: string
+  /** `BPF_PROG_TYPE_*` */
+  readonly type: number
+  /** `BPF_*` attach type, 0 where the program type has none. */
+  readonly expectedAttachType: number
+  readonly license: string
+  /** `LINUX_VERSION_CODE`; only old kernels look at it, for kprobes. */
+  readonly kernelVersion: number
+  /** `BPF_F_*` */
+  readonly flags: number
+  readonly ifindex: number
+}
+
+/** How much the verifier is asked to say: bits 1 basic, 2 verbose, 4 statistics; 0 asks only when the load fails. */
+export interface LogRequest {
+  readonly level: number
+}
+
+/** Loads a BTF blob. */
+export interface BtfLoad {
+  readonly _tag: "BtfLoad"
+  readonly as: BtfRef
+  readonly bytes: Uint8Array
+}
+
+/** Creates a map. */
+export interface MapCreate {
+  readonly _tag: "MapCreate"
+  readonly as: MapRef
+  readonly attr: MapAttributes
+  /** The map whose shape the values of a map-in-map have. */
+  readonly inner?: MapRef
+  readonly types?: { readonly btf: BtfRef; readonly key: number; readonly value: number }
+}
+
+/** Sets one element. */
+export interface MapUpdate {
+  readonly _tag: "MapUpdate"
+  readonly map: MapRef
+  readonly key: Uint8Array
+  readonly value: Value
+  /** `BPF_ANY` 0, `BPF_NOEXIST` 1, `BPF_EXIST` 2, `BPF_F_LOCK` 4 */
+  readonly flags: bigint
+  /** The initial image of global data, which a loader program lets its caller replace. */
+  readonly overridable?: boolean
+}
+
+/** Reads one element; answers `undefined` where the map has none of that key. */
+export interface MapLookup {
+  readonly _tag: "MapLookup"
+  readonly map: MapRef
+  readonly key: Uint8Array
+  readonly valueSize: number
+  readonly flags: bigint
+}
+
+/** Removes one element; a missing key is `ENOENT`. */
+export interface MapDelete {
+  readonly _tag: "MapDelete"
+  readonly map: MapRef
+  readonly key: Uint8Array
+}
+
+/** The key after `key`, the first one when `key` is absent or not in the map; `undefined` after the last. */
+export interface MapNextKey {
+  readonly _tag: "MapNextKey"
+  readonly map: MapRef
+  readonly key?: Uint8Array
+  readonly keySize: number
+}
+
+/** Makes a map read-only for user space. */
+export interface MapFreeze {
+  readonly _tag: "MapFreeze"
+  readonly map: MapRef
+}
+
+/** Maps a map's memory; the view dies with the session or with `Close`. Offset and length are bytes, page aligned. */
+export interface MapMmap {
+  readonly _tag: "MapMmap"
+  readonly map: MapRef
+  readonly as: ViewRef
+  readonly offset: number
+  readonly length: number
+  readonly writable: boolean
+}
+
+/** What the kernel says of a map. */
+export interface MapGetInfo {
+  readonly _tag: "MapGetInfo"
+  readonly map: MapRef
+}
+
+/** Loads a program. */
+export interface ProgLoad {
+  readonly _tag: "ProgLoad"
+  readonly as: ProgRef
+  readonly attr: ProgAttributes
+  readonly code: Code
+  readonly btf?: BtfRef
+  /** Which instruction starts which function; needs `btf`. */
+  readonly funcInfo?: InfoRecords
+  /** Which instruction came from which line; needs `btf`. */
+  readonly lineInfo?: InfoRecords
+  /** The kernel function, tracepoint or hook that the program's type and attach type need to know at load. */
+  readonly attachTo?: KernelSymbol
+  readonly log: LogRequest
+}
+
+/** Keeps a map alive as long as the program lives. */
+export interface ProgBindMap {
+  readonly _tag: "ProgBindMap"
+  readonly prog: ProgRef
+  readonly map: MapRef
+}
+
+/** Runs a program on data or a context (`BPF_PROG_TEST_RUN`). Which of the two it takes depends on its type. */
+export interface ProgTestRun {
+  readonly _tag: "ProgTestRun"
+  readonly prog: ProgRef
+  readonly dataIn?: Uint8Array
+  /** Room for the data that comes back, bytes; 0 asks for none. */
+  readonly dataOutSize: number
+  readonly contextIn?: Uint8Array
+  readonly contextOutSize: number
+  /** Times to run; `duration` is their mean. Types that refuse repetition take 0. */
+  readonly repeat: number
+  readonly flags: number
+  readonly cpu: number
+  readonly batchSize: number
+}
+
+/** What the kernel says of a program. */
+export interface ProgGetInfo {
+  readonly _tag: "ProgGetInfo"
+  readonly prog: ProgRef
+}
+
+/** Gives an object a name in a bpf file system. Undone when the session closes, unless it was committed. */
+export interface ObjPin {
+  readonly _tag: "ObjPin"
+  readonly object: MapRef | ProgRef | LinkRef
+  readonly path: string
+}
+
+/** Opens what is pinned at a path. */
+export interface ObjGet {
+  readonly _tag: "ObjGet"
+  readonly as: MapRef | ProgRef | LinkRef
+  readonly path: string
+}
+
+/** Releases what a ref names before its session ends. */
+export interface Close {
+  readonly _tag: "Close"
+  readonly ref: Ref
+}
+
+/** Every call by its tag. */
+export interface Calls {
+  readonly BtfLoad: BtfLoad
+  readonly MapCreate: MapCreate
+  readonly MapUpdate: MapUpdate
+  readonly MapLookup: MapLookup
+  readonly MapDelete: MapDelete
+  readonly MapNextKey: MapNextKey
+  readonly MapFreeze: MapFreeze
+  readonly MapMmap: MapMmap
+  readonly MapGetInfo: MapGetInfo
+  readonly ProgLoad: ProgLoad
+  readonly ProgBindMap: ProgBindMap
+  readonly ProgTestRun: ProgTestRun
+  readonly ProgGetInfo: ProgGetInfo
+  readonly ObjPin: ObjPin
+  readonly ObjGet: ObjGet
+  readonly Close: Close
+}
+
+/** The name of a call. */
+export type CallTag = keyof Calls
+
+/** A call to a kernel. */
+export type KernelCall = Calls[CallTag]
+
+/** What a run of `ProgTestRun` answers. */
+export interface TestRunResult {
+  /** The program's return value, unsigned 32 bits. */
+  readonly retval: number
+  /** Mean nanoseconds per run. */
+  readonly duration: number
+  readonly dataOut: Uint8Array
+  readonly contextOut: Uint8Array
+}
+
+/** Shared memory with the kernel. Offsets are bytes; 64-bit ones must be 8-byte aligned, 32-bit ones 4-byte aligned. */
+export interface MemoryView {
+  /** The mapping itself, valid until the view is closed; copy what must outlive it. */
+  readonly bytes: Uint8Array
+  readonly loadAcquire32: (offset: number) => number
+  readonly loadAcquire64: (offset: number) => bigint
+  readonly storeRelease64: (offset: number, value: bigint) => void
+}
+
+/** What the kernel says of a map: the attributes as it took them, and its identifiers. */
+export interface MapInfo extends MapAttributes {
+  readonly id: number
+  readonly btfId: number
+  readonly btfKeyTypeId: number
+  readonly btfValueTypeId: number
+}
+
+/** What the kernel says of a program. */
+export interface ProgInfo {
+  readonly id: number
+  readonly type: number
+  readonly name: string
+  /** Digest of the instructions, 16 hexadecimal digits. */
+  readonly tag: string
+  readonly gplCompatible: boolean
+  readonly xlatedLength: number
+  readonly jitedLength: number
+  /** Identifiers of the maps that the program uses. */
+  readonly mapIds: ReadonlyArray<number>
+  readonly btfId: number
+  readonly funcInfo: InfoRecords
+  readonly lineInfo: InfoRecords
+  readonly verifiedInstructions: number
+}
+
+/** What each call answers. */
+export interface Results {
+  readonly BtfLoad: void
+  readonly MapCreate: void
+  readonly MapUpdate: void
+  readonly MapLookup: Uint8Array | undefined
+  readonly MapDelete: void
+  readonly MapNextKey: Uint8Array | undefined
+  readonly MapFreeze: void
+  readonly MapMmap: MemoryView
+  readonly MapGetInfo: MapInfo
+  /** The verifier's words, empty when they were not asked for. */
+  readonly ProgLoad: { readonly log: string }
+  readonly ProgBindMap: void
+  readonly ProgTestRun: TestRunResult
+  readonly ProgGetInfo: ProgInfo
+  readonly ObjPin: void
+  readonly ObjGet: void
+  readonly Close: void
+}
+
+/** What a call of this type answers. */
+export type ResultOf<C extends KernelCall> = Results[C["_tag"]]
+
+/** The refs that a call brings to life, changes and only reads. */
+export interface Footprint {
+  readonly defines: Ref | undefined
+  readonly changes: ReadonlyArray<Ref>
+  readonly reads: ReadonlyArray<Ref>
+}
+
+const codeReads = (code: Code): ReadonlyArray<Ref> => {
+  const reads = new Map<number, Ref>()
+  for (const ref of code.refs) {
+    if (ref._tag !== "SymbolRef") reads.set(ref.map.index, ref.map)
+  }
+  return [...reads.values()]
+}
+
+/** Which refs a call touches, and how: what a session checks before it performs, and what orders the steps of a plan. */
+export const footprint = (call: KernelCall): Footprint => {
+  switch (call._tag) {
+    case "BtfLoad":
+    case "ObjGet":
+      return { defines: call.as, changes: [], reads: [] }
+    case "MapCreate": {
+      const reads: Array<Ref> = []
+      if (call.inner) reads.push(call.inner)
+      if (call.types) reads.push(call.types.btf)
+      return { defines: call.as, changes: [], reads }
+    }
+    case "MapUpdate":
+      return { defines: undefined, changes: [call.map], reads: call.value.refs.map((ref) => ref.to) }
+    case "MapDelete":
+    case "MapFreeze":
+      return { defines: undefined, changes: [call.map], reads: [] }
+    case "MapLookup":
+    case "MapNextKey":
+    case "MapGetInfo":
+      return { defines: undefined, changes: [], reads: [call.map] }
+    case "MapMmap":
+      return { defines: call.as, changes: [], reads: [call.map] }
+    case "ProgLoad":
+      return { defines: call.as, changes: [], reads: call.btf ? [...codeReads(call.code), call.btf] : codeReads(call.code) }
+    case "ProgBindMap":
+      return { defines: undefined, changes: [call.prog], reads: [call.map] }
+    case "ProgTestRun":
+      // Running a program may write to any map, so it is ordered after every change of the program itself.
+      return { defines: undefined, changes: [call.prog], reads: [] }
+    case "ProgGetInfo":
+      return { defines: undefined, changes: [], reads: [call.prog] }
+    case "ObjPin":
+      return { defines: undefined, changes: [call.object], reads: [] }
+    case "Close":
+      return { defines: undefined, changes: [call.ref], reads: [] }
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * What can go wrong between a plan and a kernel.
+ */
+import * as Schema from "effect/Schema"
+import * as Errno from "./abi/Errno.ts"
+
+/** The name of an error number as a schema: one of `Errno.names`. */
+export const ErrnoSchema: Schema.Literals<ReadonlyArray<Errno.Errno>> = Schema.Literals(Errno.names)
+
+/** The kernel refused a call. */
+export class KernelError extends Schema.TaggedError<KernelError>()("KernelError", {
+  /** The call's tag, or what was asked when it was not a call: `"MapCreate"`, `"VmlinuxTypes"`. */
+  call: Schema.String,
+  errno: ErrnoSchema,
+  /** The number as the kernel gave it, positive. */
+  errnoNumber: Schema.Number,
+  /** What the call was about: a map's or program's name, a path. */
+  subject: Schema.String,
+  /** The kernel's own words, where it has any (the log of a refused BTF). */
+  log: Schema.optionalKey(Schema.String),
+  hint: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    const number = this.errno === "EIO" && this.errnoNumber !== Errno.numbers.EIO ? ` ${this.errnoNumber}` : ""
+    const lines = [`${this.call} of ${this.subject}: the kernel answers ${this.errno}${number}`]
+    if (this.log) lines.push(this.log.trimEnd())
+    if (this.hint) lines.push(`hint: ${this.hint}`)
+    return lines.join("\n")
+  }
+}
+
+/** The verifier refused a program. */
+export class VerifierError extends Schema.TaggedError<VerifierError>()("VerifierError", {
+  program: Schema.String,
+  errno: ErrnoSchema,
+  errnoNumber: Schema.Number,
+  /** Everything that the verifier said. */
+  log: Schema.String,
+  /** The line or two that name the cause. */
+  summary: Schema.String,
+  hint: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    const said = this.summary === "" ? "" : `: ${this.summary}`
+    const hint = this.hint === undefined ? "" : `\nhint: ${this.hint}`
+    return `program ${this.program} was refused (${this.errno})${said}${hint}`
+  }
+}
+
+/** A call named something that its session does not know, or knows already: a mistake of the caller, not of the kernel. */
+export class RefError extends Schema.TaggedError<RefError>()("RefError", {
+  call: Schema.String,
+  /** The ref as text: `map#3`. */
+  ref: Schema.String,
+  reason: Schema.Literals(["Unknown", "Absent", "InUse", "Closed", "OtherSession", "WrongKind"])
+}) {
+  override get message(): string {
+    const why = {
+      Unknown: "names nothing in this session",
+      Absent: "names something whose creation failed",
+      InUse: "already names something in this session",
+      Closed: "names something that was closed",
+      OtherSession: "belongs to another session",
+      WrongKind: "names another kind of object than this call takes"
+    }[this.reason]
+    return `${this.call}: ${this.ref} ${why}`
+  }
+}
+
+/** This kernel cannot do what the call asks, whatever the arguments: a mistake of the choice of kernel. */
+export class UnsupportedCall extends Schema.TaggedError<UnsupportedCall>()("UnsupportedCall", {
+  call: Schema.String,
+  kernel: Schema.String,
+  detail: Schema.String,
+  hint: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    return `${this.call}: the ${this.kernel} kernel ${this.detail}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
+  }
+}
+
+/** Every way in which a call can fail. */
+export type CallError = KernelError | VerifierError | RefError | UnsupportedCall
+
+/** A kernel error from an error number. */
+export const fromErrno = (
+  call: string,
+  subject: string,
+  errnoNumber: number,
+  more: { readonly log?: string; readonly hint?: string } = {}
+): KernelError => new KernelError({ call, subject, errno: Errno.fromNumber(errnoNumber), errnoNumber, ...more })

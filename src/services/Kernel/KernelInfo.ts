@@ -1,0 +1,130 @@
+/**
+ * What is known of the kernel that a plan is made for.
+ *
+ * The stages before `execute` are pure, so they cannot look at a kernel. They are handed a `KernelInfo`, and where it
+ * lacks something they answer with the requirements that they have; one driver asks the Kernel service, adds the
+ * answers and calls again. A fact may also be *deferred*: left for the time when a loader program runs.
+ */
+import type { Btf } from "../../btf/Btf.ts"
+import type { ByteOrder } from "../Elf/Elf.ts"
+
+/** A fact about a kernel: not asked for yet, known, or left undecided until the plan runs. */
+export type Fact<A> =
+  | { readonly _tag: "Unasked" }
+  | { readonly _tag: "Known"; readonly value: A }
+  | { readonly _tag: "Deferred" }
+
+/** Something that a stage must know of the kernel before it can go on. */
+export type Requirement =
+  | { readonly _tag: "PageSize" }
+  | { readonly _tag: "PossibleCpus" }
+  | { readonly _tag: "KernelVersion" }
+  /** A `CONFIG_*` option. */
+  | { readonly _tag: "Kconfig"; readonly key: string }
+  /** Whether the kernel has this (`BpfCookie`: `bpf_get_attach_cookie`; `SyscallWrapper`: system calls behind wrappers). */
+  | { readonly _tag: "Feature"; readonly feature: Feature }
+  /** The address of a symbol in kallsyms. */
+  | { readonly _tag: "Symbol"; readonly name: string }
+  /** The BTF of vmlinux. */
+  | { readonly _tag: "VmlinuxTypes" }
+
+/** The kernel features that an object can ask for by a `LINUX_HAS_*` extern. */
+export type Feature = "BpfCookie" | "SyscallWrapper"
+
+/** A `CONFIG_*` option's text as `.config` has it after the `=`, or `undefined` where it is not set. */
+export type KconfigValue = string | undefined
+
+/** Where a symbol is: its address (0 where the kernel hides addresses), `undefined` where kallsyms has none of the name. */
+export type SymbolAddress = bigint | "ambiguous" | undefined
+
+/** What is known of one kernel. */
+export interface KernelInfo {
+  /** `uname -r`, as far as there is one. */
+  readonly release: string
+  /** As Node names it: `x64`, `arm64`, `s390x`, … */
+  readonly architecture: string
+  readonly byteOrder: ByteOrder
+  readonly pageSize: Fact<number>
+  readonly possibleCpus: Fact<number>
+  /** `LINUX_VERSION_CODE` */
+  readonly kernelVersion: Fact<number>
+  readonly kconfig: ReadonlyMap<string, Fact<KconfigValue>>
+  readonly features: ReadonlyMap<Feature, Fact<boolean>>
+  readonly symbols: ReadonlyMap<string, Fact<SymbolAddress>>
+  readonly vmlinuxTypes: Fact<Btf>
+}
+
+/** Answers to requirements; only the fields that were asked for. */
+export type Answers = Partial<Omit<KernelInfo, "release" | "architecture" | "byteOrder">>
+
+/** A fact that nobody has asked for. */
+export const unasked: Fact<never> = { _tag: "Unasked" }
+
+/** A fact that is left for the time when the plan runs. */
+export const deferred: Fact<never> = { _tag: "Deferred" }
+
+/** A known fact. */
+export const known = <A>(value: A): Fact<A> => ({ _tag: "Known", value })
+
+/** A kernel of which only the given identity is known. */
+export const make = (
+  identity: { readonly release: string; readonly architecture: string; readonly byteOrder: ByteOrder }
+): KernelInfo => ({
+  ...identity,
+  pageSize: unasked,
+  possibleCpus: unasked,
+  kernelVersion: unasked,
+  kconfig: new Map(),
+  features: new Map(),
+  symbols: new Map(),
+  vmlinuxTypes: unasked
+})
+
+/** The info with these answers added; what it knew before stays. */
+export const add = (info: KernelInfo, answers: Answers): KernelInfo => ({
+  ...info,
+  ...answers,
+  kconfig: new Map([...info.kconfig, ...(answers.kconfig ?? [])]),
+  features: new Map([...info.features, ...(answers.features ?? [])]),
+  symbols: new Map([...info.symbols, ...(answers.symbols ?? [])])
+})
+
+/** The fact that a requirement asks for. */
+export const factOf = (info: KernelInfo, requirement: Requirement): Fact<unknown> => {
+  switch (requirement._tag) {
+    case "PageSize":
+      return info.pageSize
+    case "PossibleCpus":
+      return info.possibleCpus
+    case "KernelVersion":
+      return info.kernelVersion
+    case "Kconfig":
+      return info.kconfig.get(requirement.key) ?? unasked
+    case "Feature":
+      return info.features.get(requirement.feature) ?? unasked
+    case "Symbol":
+      return info.symbols.get(requirement.name) ?? unasked
+    case "VmlinuxTypes":
+      return info.vmlinuxTypes
+  }
+}
+
+/** A requirement as a person would name it. */
+export const describe = (requirement: Requirement): string => {
+  switch (requirement._tag) {
+    case "PageSize":
+      return "the page size"
+    case "PossibleCpus":
+      return "the number of possible CPUs"
+    case "KernelVersion":
+      return "the kernel version"
+    case "Kconfig":
+      return `kernel option ${requirement.key}`
+    case "Feature":
+      return `feature ${requirement.feature}`
+    case "Symbol":
+      return `kernel symbol ${requirement.name}`
+    case "VmlinuxTypes":
+      return "the BTF of vmlinux"
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * What the sessions of all kernels have in common: the table from refs to what they became, and their release.
+ *
+ * A kernel supplies one handler per call; this module checks refs before the handler runs, registers what it acquired
+ * before anything can interrupt, and releases everything in reverse order when the scope closes.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type { Attempt, Handle, Observer, Session, SessionOptions } from "./Kernel.ts"
+import { type Calls, type CallTag, footprint, type KernelCall, type ResultOf, type Results } from "./KernelCall.ts"
+import { type CallError, RefError } from "./KernelError.ts"
+import * as Ref from "./Ref.ts"
+
+/** What a handler did: the call's result, what the defined ref became, and how to take back what no handle stands for. */
+export interface Performed<H, A> {
+  readonly result: A
+  /** What the ref that the call defines stands for from now on. */
+  readonly handle?: H
+  /** Takes back the call's effect (unpins, detaches) unless the session is committed before it closes. */
+  readonly undo?: Effect.Effect<void>
+}
+
+/** What a handler may ask of its session while it performs a call. */
+export interface Bound<H> {
+  /** What a ref of this call became; `undefined` where its creation failed and it encodes as 0. */
+  readonly resolve: (ref: Ref.Ref) => H | undefined
+  /**
+   * Enters the kernel once and tells the observers. A handler whose call takes several entries acquires in the last one
+   * only: what an earlier entry acquired would not be registered when a later one fails.
+   */
+  readonly attempt: <A>(
+    number: number,
+    because: string | undefined,
+    enter: Effect.Effect<A, CallError>
+  ) => Effect.Effect<A, CallError>
+}
+
+/** How a kernel performs each call. */
+export type Handlers<H> = {
+  readonly [T in Exclude<CallTag, "Close">]: (
+    call: Calls[T],
+    bound: Bound<H>
+  ) => Effect.Effect<Performed<H, Results[T]>, CallError>
+}
+
+/** Any one of the handlers: each takes its own call, so nothing but `never` fits all. */
+type AnyHandler<H> = (call: never, bound: Bound<H>) => Effect.Effect<Performed<H, unknown>, CallError>
+
+/** A kernel's side of a session. */
+export interface Backend<H> {
+  readonly handlers: Handlers<H>
+  /** Releases what a ref became. Must not fail: there is nobody left to tell. */
+  readonly release: (handle: H, ref: Ref.Ref) => Effect.Effect<void>
+  /** What a borrowed object becomes in the table. */
+  readonly borrow: (handle: Handle) => Effect.Effect<H, CallError>
+  readonly concurrency: number
+}
+
+type Entry<H> =
+  | { readonly _tag: "Owned"; readonly handle: H; readonly scope: Scope.Closeable }
+  | { readonly _tag: "Borrowed"; readonly handle: H }
+  | { readonly _tag: "Pending" }
+  | { readonly _tag: "Absent" }
+  | { readonly _tag: "Closed" }
+
+/** Borrowed objects are numbered from here, beyond any plan's own refs. */
+const firstBorrowedIndex = 0x4000_0000
+
+const silent: Observer = { before: () => Effect.void, after: () => Effect.void }
+
+/** Opens a session on a backend; it ends, and releases all that it acquired, with the surrounding scope. */
+export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options: SessionOptions | undefined) {
+  const id = Symbol("session")
+  const scope = yield* Effect.scope
+  const table = new Map<string, Entry<H>>()
+  const observer = options?.observer ?? silent
+  let committed = false
+  let borrowed = firstBorrowedIndex
+
+  /** Why a call may not use this ref, if it may not. Absent refs are for the handlers to encode. */
+  const refuse = (call: KernelCall, ref: Ref.Ref, absentIsFine: boolean): RefError | undefined => {
+    const refused = (reason: RefError["reason"]) => new RefError({ call: call._tag, ref: Ref.key(ref), reason })
+    if (ref.session !== undefined && ref.session !== id) return refused("OtherSession")
+    const entry = table.get(Ref.key(ref))
+    if (entry === undefined || entry._tag === "Pending") return refused("Unknown")
+    if (entry._tag === "Closed") return refused("Closed")
+    return entry._tag === "Absent" && !absentIsFine ? refused("Absent") : undefined
+  }
+
+  const check = (call: KernelCall): RefError | undefined => {
+    const { changes, defines, reads } = footprint(call)
+    for (const ref of changes) {
+      const refused = refuse(call, ref, false)
+      if (refused) return refused
+    }
+    for (const ref of reads) {
+      // A program or a value may name what an optional step failed to create: it encodes as 0.
+      const refused = refuse(call, ref, call._tag === "ProgLoad" || call._tag === "MapUpdate" || call._tag === "MapCreate")
+      if (refused) return refused
+    }
+    if (defines === undefined) return undefined
+    if (defines.session !== undefined && defines.session !== id) {
+      return new RefError({ call: call._tag, ref: Ref.key(defines), reason: "OtherSession" })
+    }
+    const taken = table.get(Ref.key(defines))
+    return taken === undefined || taken._tag === "Absent" || taken._tag === "Closed"
+      ? undefined
+      : new RefError({ call: call._tag, ref: Ref.key(defines), reason: "InUse" })
+  }
+
+  const resolve = (ref: Ref.Ref): H | undefined => {
+    const entry = table.get(Ref.key(ref))
+    return entry?._tag === "Owned" || entry?._tag === "Borrowed" ? entry.handle : undefined
+  }
+
+  /** The attempts of one call. The answer that ends the call is told only when what it acquired is registered. */
+  const attemptsOf = (call: KernelCall) => {
+    let untold: Effect.Effect<void> = Effect.void
+    const tell = Effect.suspend(() => {
+      const told = untold
+      untold = Effect.void
+      return told
+    })
+    const attempt: Bound<H>["attempt"] = (number, because, enter) => {
+      const attempt: Attempt = { call, number, because }
+      return tell.pipe(
+        Effect.andThen(observer.before(attempt)),
+        Effect.andThen(Effect.tapError(enter, (error) => observer.after(attempt, Result.fail(error)))),
+        Effect.tap((answer) =>
+          Effect.sync(() => {
+            untold = observer.after(attempt, Result.succeed(answer))
+          })
+        )
+      )
+    }
+    return { attempt, tell }
+  }
+
+  /** Puts what a call acquired into the table, with its release in a scope of its own below the session's. */
+  const register = Effect.fnUntraced(function*<A>(call: KernelCall, performed: Performed<H, A>) {
+    const defines = footprint(call).defines
+    if (defines !== undefined && performed.handle !== undefined) {
+      const handle = performed.handle
+      const own = yield* Scope.fork(scope)
+      yield* Scope.addFinalizer(own, backend.release(handle, defines))
+      table.set(Ref.key(defines), { _tag: "Owned", handle, scope: own })
+    }
+    if (performed.undo !== undefined) {
+      const undo = performed.undo
+      yield* Scope.addFinalizer(scope, Effect.suspend(() => committed ? Effect.void : undo))
+    }
+    return performed.result
+  })
+
+  const close = Effect.fnUntraced(function*(ref: Ref.Ref) {
+    const entry = table.get(Ref.key(ref))
+    table.set(Ref.key(ref), { _tag: "Closed" })
+    if (entry?._tag === "Owned") yield* Scope.close(entry.scope, Exit.void)
+  })
+
+  const perform = (call: KernelCall, bound: Bound<H>): Effect.Effect<unknown, CallError> => {
+    if (call._tag === "Close") return bound.attempt(0, undefined, close(call.ref))
+    const handler: AnyHandler<H> = backend.handlers[call._tag]
+    // The tag chose the handler, so the call is of the handler's type: a fact that the type system cannot follow.
+    return Effect.flatMap(handler(call as never, bound), (performed) => register(call, performed))
+  }
+
+  const call = <C extends KernelCall>(call: C): Effect.Effect<ResultOf<C>, CallError> =>
+    Effect.suspend(() => {
+      const refused = check(call)
+      if (refused) return Effect.fail(refused)
+      const { defines } = footprint(call)
+      if (defines !== undefined) table.set(Ref.key(defines), { _tag: "Pending" })
+      const { attempt, tell } = attemptsOf(call)
+      // From entering the kernel to registering its answer nothing may interrupt, or a descriptor would be lost.
+      const performed = Effect.uninterruptible(perform(call, { resolve, attempt })).pipe(
+        Effect.onError(() =>
+          Effect.sync(() => {
+            if (defines !== undefined) table.set(Ref.key(defines), { _tag: "Absent" })
+          })
+        ),
+        Effect.tap(() => tell)
+      )
+      return performed as Effect.Effect<ResultOf<C>, CallError>
+    })
+
+  const session: Session = {
+    id,
+    concurrency: options?.listedOrder === true ? 1 : backend.concurrency,
+    call,
+    adopt: Effect.fnUntraced(function*(handle: Handle) {
+      const became = yield* backend.borrow(handle)
+      const ref = { _tag: handle.kind, index: borrowed++, session: id } as const
+      table.set(Ref.key(ref), { _tag: "Borrowed", handle: became })
+      return ref
+    }),
+    stamp: (ref) => ({ ...ref, session: id }),
+    exists: (ref) => {
+      const entry = table.get(Ref.key(ref))
+      return (ref.session === undefined || ref.session === id) &&
+        (entry?._tag === "Owned" || entry?._tag === "Borrowed")
+    },
+    commit: Effect.sync(() => {
+      committed = true
+    })
+  }
+  return session
+})

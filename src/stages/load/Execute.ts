@@ -1,0 +1,133 @@
+/**
+ * Carries a load plan out through the Kernel service.
+ *
+ * The session that it opens belongs to the surrounding scope: when the scope closes, or when anything fails or is
+ * interrupted on the way, everything that the load acquired is released in reverse order.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import { Kernel, type Session, type SessionOptions } from "../../services/Kernel/Kernel.ts"
+import { type CallError, KernelError } from "../../services/Kernel/KernelError.ts"
+import type { MapRef, ProgRef } from "../../services/Kernel/Ref.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
+import { type BpfObject, findMap } from "../open/BpfObject.ts"
+import * as Stage from "../Stage.ts"
+import type { CallStep, EnsureStep, LoadPlan, Step } from "./LoadPlan.ts"
+import { differences, PinnedMapError } from "./PinnedMap.ts"
+import type { PlannedObject } from "./Plan.ts"
+import * as Schedule from "./Schedule.ts"
+
+/** An object that is loaded. It lives as long as the scope in which it was executed. */
+export interface LoadedObject {
+  readonly object: BpfObject
+  readonly plan: LoadPlan
+  /** The session that holds everything; calls on the object's maps and programs go through it. */
+  readonly session: Session
+  /** The map of this name, by the rules of `findMap`; `undefined` where the load did not create it. */
+  readonly map: (name: string) => MapRef | undefined
+  /** The program of this name; `undefined` where the load did not load it. */
+  readonly program: (name: string) => ProgRef | undefined
+}
+
+/** Why a plan could not be carried out. */
+export type ExecuteError = CallError | PinnedMapError
+
+/** Whether an error is the kernel's answer to a call, which a plan may have foreseen. */
+const errnoOf = (error: ExecuteError): string | undefined =>
+  error._tag === "KernelError" || error._tag === "VerifierError" ? error.errno : undefined
+
+const runCall = (session: Session, step: CallStep): Effect.Effect<void, ExecuteError> =>
+  Effect.catch(Effect.asVoid(session.call(step.call)), (error: ExecuteError) => {
+    const errno = errnoOf(error)
+    if (errno === undefined) return Effect.fail(error)
+    const branch = step.otherwise.find(({ on }) => on === "any" || on.some((each) => each === errno))
+    if (branch !== undefined) return runInOrder(session, branch.steps)
+    return step.required
+      ? Effect.fail(error)
+      : Effect.logDebug(`${step.why} failed and was optional: ${error.message}`)
+  })
+
+/** Uses the pinned map when there is one, else makes and pins one; a pin that appears in between is used after all. */
+const runEnsure = (session: Session, step: EnsureStep, retry: boolean): Effect.Effect<void, ExecuteError> =>
+  Effect.catch(
+    Effect.gen(function*() {
+      yield* session.call({ _tag: "ObjGet", as: step.map, path: step.pinnedAt })
+      const info = yield* session.call({ _tag: "MapGetInfo", map: step.map })
+      const differing = differences(step.mustEqual, info)
+      if (differing.length > 0) {
+        return yield* new PinnedMapError({ map: step.why, path: step.pinnedAt, differences: differing })
+      }
+    }),
+    (error: ExecuteError) => {
+      if (error._tag !== "KernelError" || error.call !== "ObjGet" || error.errno !== "ENOENT") return Effect.fail(error)
+      return Effect.catch(runInOrder(session, step.otherwise), (failed: ExecuteError) =>
+        retry && failed instanceof KernelError && failed.call === "ObjPin" && failed.errno === "EEXIST"
+          ? Effect.andThen(session.call({ _tag: "Close", ref: step.map }), runEnsure(session, step, false))
+          : Effect.fail(failed))
+    }
+  )
+
+const runStep = (session: Session, step: Step): Effect.Effect<void, ExecuteError> =>
+  step._tag === "Call" ? runCall(session, step) : runEnsure(session, step, true)
+
+const runInOrder = (session: Session, plan: LoadPlan): Effect.Effect<void, ExecuteError> =>
+  Effect.forEach(plan, (step) => runStep(session, step), { discard: true })
+
+/**
+ * Runs steps that do not depend on each other at the same time. When some fail, those under way end, the rest is not
+ * begun, and the failure that is listed first is the plan's: the same as in listed order, whatever was faster.
+ */
+const runConcurrently = Effect.fnUntraced(function*(session: Session, plan: LoadPlan) {
+  for (const level of Schedule.levels(plan)) {
+    let failed = false
+    const exits = yield* Effect.forEach(
+      level,
+      (step) =>
+        Effect.suspend(() =>
+          failed
+            ? Effect.succeed(Exit.void)
+            : Effect.tap(Effect.exit(runStep(session, step)), (exit) =>
+              Effect.sync(() => {
+                failed ||= Exit.isFailure(exit)
+              }))
+        ),
+      { concurrency: session.concurrency }
+    )
+    const failure = exits.find(Exit.isFailure)
+    if (failure !== undefined) yield* failure
+  }
+})
+
+/** Executes a plan in a session of its own, which lives as long as the surrounding scope. */
+export const toLoaded = Effect.fnUntraced(function*(
+  planned: PlannedObject,
+  options?: SessionOptions
+): Effect.fn.Return<LoadedObject, ExecuteError, Kernel | Scope.Scope> {
+  const kernel = yield* Kernel
+  const session = yield* kernel.session(options)
+  yield* session.concurrency > 1 ? runConcurrently(session, planned.plan) : runInOrder(session, planned.plan)
+  yield* session.commit
+  const { object } = planned
+  return {
+    object,
+    plan: planned.plan,
+    session,
+    map: (name) => {
+      const position = object.maps.findIndex((map) => map === findMap(object, name))
+      const ref = session.stamp(Ref.map(position))
+      return position >= 0 && session.exists(ref) ? ref : undefined
+    },
+    program: (name) => {
+      const position = object.programs.findIndex((program) => program.entry && program.name === name)
+      const ref = session.stamp(Ref.prog(position))
+      return position >= 0 && session.exists(ref) ? ref : undefined
+    }
+  }
+})
+
+/** The stage: executes a plan on the kernel that is provided. */
+export const execute = (
+  options?: SessionOptions
+): Stage.Stage<PlannedObject, LoadedObject, ExecuteError, Kernel | Scope.Scope> =>
+  Stage.make("execute", (planned) => toLoaded(planned, options))

@@ -1,0 +1,192 @@
+/**
+ * The relocations of an object, turned into records that name what they mean.
+ */
+import type * as Btf from "../../btf/Btf.ts"
+import * as Insn from "../../insn/Insn.ts"
+import * as Elf from "../../services/Elf/Elf.ts"
+import { functionAt, type MapDefinition, type Program, type Relocation } from "./BpfObject.ts"
+import { type Externs, isExtern } from "./Externs.ts"
+import { OpenError } from "./OpenError.ts"
+import type { Sections } from "./Sections.ts"
+
+/** What relocations are resolved against. */
+export interface Context {
+  readonly file: Elf.ElfFile
+  readonly sections: Sections
+  readonly programs: ReadonlyArray<Program>
+  readonly maps: ReadonlyArray<MapDefinition>
+  readonly externs: Externs
+  readonly btf: Btf.Btf | undefined
+}
+
+/** One entry of a relocation section, decoded, with what messages need. */
+export interface Entry {
+  readonly section: Elf.ElfSection
+  readonly target: Elf.ElfSection
+  readonly offset: number
+  readonly symbol: number
+}
+
+/** A relocation that means nothing, by the section that it stands in and the symbol that it names. */
+export const refuse = (context: Context, entry: Entry, detail: string, hint?: string): OpenError => {
+  const name = entry.symbol < context.sections.symbols.count
+    ? Elf.symbolName(context.sections.symbols, entry.symbol)
+    : ""
+  return new OpenError({
+    reason: "Relocation",
+    section: entry.target.name,
+    offset: entry.offset,
+    ...(name === "" ? {} : { name }),
+    detail,
+    ...(hint === undefined ? {} : { hint })
+  })
+}
+
+/** The value of a symbol as a byte offset in its section; -1 where it is no place in any section. */
+export const offsetOf = (context: Context, symbol: number): number => {
+  const value = Elf.symbolOffset(context.sections.symbols, symbol)
+  return value <= 0xffff_ffff ? value : -1
+}
+
+/** Position of maps by section and offset, and by section for global data. */
+interface MapIndex {
+  readonly byPlace: ReadonlyMap<string, number>
+  readonly bySection: ReadonlyMap<number, number>
+}
+
+const indexMaps = (maps: ReadonlyArray<MapDefinition>): MapIndex => {
+  const byPlace = new Map<string, number>()
+  const bySection = new Map<number, number>()
+  maps.forEach((map, position) => {
+    if (map.origin === "Btf" || map.origin === "Legacy") byPlace.set(`${map.sectionIndex}+${map.sectionOffset}`, position)
+    else if (map.origin !== "StructOps" && map.origin !== "Kconfig") bySection.set(map.sectionIndex, position)
+  })
+  return { byPlace, bySection }
+}
+
+/** What one relocation of a program's instruction means. Throws `OpenError`. */
+const relocationOf = (context: Context, index: MapIndex, program: Program, entry: Entry): Relocation => {
+  const { symbols } = context.sections
+  const at = entry.offset / 8 - program.sectionSlot
+  const { insns } = program
+  const isCall = Insn.isCall(insns, at)
+  if (!isCall && !Insn.isLdImm64(insns, at)) {
+    throw refuse(context, entry, `the instruction (opcode ${Insn.opcode(insns, at)}) cannot have a relocation`)
+  }
+  if (isExtern(symbols, entry.symbol)) {
+    const extern = context.externs.bySymbol.get(entry.symbol)
+    if (extern === undefined) throw refuse(context, entry, "the extern is not declared in the object's BTF")
+    return { _tag: "Extern", at, extern }
+  }
+  const sectionIndex = Elf.symbolSection(symbols, entry.symbol)
+  const section = Elf.symbolIsReserved(symbols, entry.symbol) ? undefined : context.file.sections[sectionIndex]
+  if (sectionIndex === Elf.SHN_UNDEF || section === undefined) {
+    throw refuse(
+      context,
+      entry,
+      "the symbol belongs to no section",
+      "an uninitialised global variable may be COMMON: compile with -fno-common, or initialise it"
+    )
+  }
+  const value = offsetOf(context, entry.symbol)
+  const executable = (section.flags & Elf.SHF_EXECINSTR) !== 0n
+  if (isCall) {
+    if (!Insn.isSubprogramCall(insns, at)) throw refuse(context, entry, "the call is not one of a function of the object")
+    if (!executable) throw refuse(context, entry, `the call leads into ${section.name}, which holds no instructions`)
+    if (value < 0 || value % 8 !== 0) throw refuse(context, entry, "the function does not start at an instruction")
+    // The immediate of a call counts from the next instruction; -1 stands for the symbol itself.
+    return { _tag: "Call", at, section: sectionIndex, slot: value / 8 + Insn.imm(insns, at) + 1 }
+  }
+  if (executable) {
+    const addend = Insn.imm(insns, at)
+    const place = value + addend
+    if (value < 0 || place < 0 || place % 8 !== 0) {
+      throw refuse(context, entry, "the function does not start at an instruction")
+    }
+    return { _tag: "Function", at, section: sectionIndex, slot: place / 8 }
+  }
+  const map = index.byPlace.get(`${sectionIndex}+${value}`)
+  if (map !== undefined) return { _tag: "Map", at, map }
+  const data = index.bySection.get(sectionIndex)
+  if (data !== undefined) {
+    // The verifier takes the offset as 32 bits; a negative addend of a static variable wraps around like in libbpf.
+    return { _tag: "MapValue", at, map: data, offset: (value + Insn.imm(insns, at)) >>> 0 }
+  }
+  if (section === context.sections.maps || context.sections.legacyMaps.includes(section)) {
+    throw refuse(context, entry, `no map is defined at byte ${value} of ${section.name}`)
+  }
+  if (section === context.sections.arena || section === context.sections.jumpTables) {
+    throw refuse(context, entry, `${section.name} cannot be loaded by this version`)
+  }
+  throw refuse(context, entry, `points into ${section.name}, which is no map and no function`)
+}
+
+/** The entries of a relocation section, checked against the symbol table and the section that they are for. */
+export const entriesOf = (context: Context, section: Elf.ElfSection, target: Elf.ElfSection): ReadonlyArray<Entry> => {
+  const table = Elf.relocations(context.file, section)
+  if (table._tag === "Failure") throw table.failure
+  const entries: Array<Entry> = []
+  for (let position = 0; position < table.success.count; position++) {
+    const entry: Entry = {
+      section,
+      target,
+      offset: Elf.relocationOffset(table.success, position),
+      symbol: Elf.relocationSymbol(table.success, position)
+    }
+    if (entry.symbol >= context.sections.symbols.count) throw refuse(context, entry, `there is no symbol ${entry.symbol}`)
+    if (entry.offset % 8 !== 0 || entry.offset >= target.size) {
+      throw refuse(context, entry, "stands at no whole instruction or pointer of its section")
+    }
+    entries.push(entry)
+  }
+  return entries
+}
+
+/** Calls inside one section need no relocation record: the assembler knew the distance. */
+const plainCalls = (program: Program, known: ReadonlySet<number>): ReadonlyArray<Relocation> => {
+  const calls: Array<Relocation> = []
+  const slots = Insn.count(program.insns)
+  for (let at = 0; at < slots; at = Insn.nextSlot(program.insns, at)) {
+    if (known.has(at) || !Insn.isSubprogramCall(program.insns, at)) continue
+    calls.push({
+      _tag: "Call",
+      at,
+      section: program.sectionIndex,
+      slot: program.sectionSlot + at + Insn.imm(program.insns, at) + 1
+    })
+  }
+  return calls
+}
+
+/** Gives every program its relocations, in the order of their slots. Throws `OpenError` or `ElfError`. */
+export const ofPrograms = (
+  context: Context
+): { readonly programs: ReadonlyArray<Program>; readonly notes: ReadonlyArray<string> } => {
+  const index = indexMaps(context.maps)
+  const notes: Array<string> = []
+  const collected = new Map<Program, Array<Relocation>>()
+  for (const { section, target } of context.sections.relocations) {
+    if ((target.flags & Elf.SHF_EXECINSTR) === 0n) continue
+    let inHoles = 0
+    for (const entry of entriesOf(context, section, target)) {
+      const position = functionAt(context.programs, target.index, entry.offset / 8)
+      const program = position === undefined ? undefined : context.programs[position]
+      if (program === undefined) {
+        // A weak function that the static linker dropped leaves a hole, and its relocations behind.
+        inHoles++
+        continue
+      }
+      const list = collected.get(program)
+      const relocation = relocationOf(context, index, program, entry)
+      if (list === undefined) collected.set(program, [relocation])
+      else list.push(relocation)
+    }
+    if (inHoles > 0) notes.push(`${inHoles} relocations of ${target.name} belong to no function`)
+  }
+  const programs = context.programs.map((program) => {
+    const own = collected.get(program) ?? []
+    const all = [...own, ...plainCalls(program, new Set(own.map((relocation) => relocation.at)))]
+    return all.length === 0 ? program : { ...program, relocations: all.sort((a, b) => a.at - b.at) }
+  })
+  return { programs, notes }
+}

@@ -1,0 +1,119 @@
+/**
+ * The values of kernel configuration externs: the bytes of the `.kconfig` map.
+ */
+import type { ByteOrder } from "../../services/Elf/Elf.ts"
+import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
+import type { BpfObject, KconfigExtern } from "../open/BpfObject.ts"
+import { kconfigSize } from "../open/Externs.ts"
+import { RelocateError } from "./RelocateError.ts"
+
+/** What must be known of the kernel to give an extern its value; `undefined` where nothing can be asked. */
+const requirementOf = (extern: KconfigExtern): KernelInfo.Requirement | undefined => {
+  switch (extern.name) {
+    case "LINUX_KERNEL_VERSION":
+      return { _tag: "KernelVersion" }
+    case "LINUX_HAS_BPF_COOKIE":
+      return { _tag: "Feature", feature: "BpfCookie" }
+    case "LINUX_HAS_SYSCALL_WRAPPER":
+      return { _tag: "Feature", feature: "SyscallWrapper" }
+    default:
+      return extern.name.startsWith("CONFIG_") ? { _tag: "Kconfig", key: extern.name } : undefined
+  }
+}
+
+const refuse = (extern: KconfigExtern, detail: string, hint?: string): RelocateError =>
+  new RelocateError({ reason: "Kconfig", name: extern.name, detail, ...(hint === undefined ? {} : { hint }) })
+
+/** Stores a number in a variable of 1, 2, 4 or 8 bytes. */
+const storeNumber = (extern: KconfigExtern, value: bigint, into: DataView, littleEndian: boolean): void => {
+  const bits = BigInt(extern.size * 8)
+  if (extern.kind === "bool" && value > 1n) throw refuse(extern, `${value} is neither true nor false`)
+  const fits = extern.size === 8 ||
+    (extern.signed
+      ? BigInt.asIntN(64, value) >= -(1n << (bits - 1n)) && BigInt.asIntN(64, value) < 1n << (bits - 1n)
+      : BigInt.asUintN(64, value) < 1n << bits)
+  if (!fits) throw refuse(extern, `${value} does not fit in ${extern.size} bytes`)
+  const at = extern.dataOffset
+  const low = Number(BigInt.asUintN(32, value))
+  if (extern.size === 1) into.setUint8(at, low)
+  else if (extern.size === 2) into.setUint16(at, low, littleEndian)
+  else if (extern.size === 4) into.setUint32(at, low, littleEndian)
+  else into.setBigUint64(at, BigInt.asUintN(64, value), littleEndian)
+}
+
+const tristates: Readonly<Record<string, bigint>> = { n: 0n, y: 1n, m: 2n }
+
+/** An integer as C reads it: decimal, `0x` hexadecimal, `0` octal, with a sign; `undefined` for anything else. */
+export const parseInteger = (text: string): bigint | undefined => {
+  const match = /^([+-]?)(0[xX][0-9a-fA-F]+|[0-9]+)$/.exec(text)
+  const digits = match?.[2]
+  if (match === null || digits === undefined) return undefined
+  if (/^0[0-9]+$/.test(digits) && /[89]/.test(digits)) return undefined
+  const magnitude = BigInt(/^0[0-9]+$/.test(digits) ? `0o${digits.slice(1)}` : digits)
+  return match[1] === "-" ? -magnitude : magnitude
+}
+
+/** Stores the text that a `.config` line has after its `=`. */
+const storeText = (extern: KconfigExtern, text: string, into: DataView, littleEndian: boolean): void => {
+  const first = text[0]
+  if (first === undefined) throw refuse(extern, "the kernel's configuration has no value after its =")
+  if (text === "y" || text === "n" || text === "m") {
+    if (extern.kind === "char") into.setUint8(extern.dataOffset, text.charCodeAt(0))
+    else if (extern.kind === "tristate") storeNumber(extern, tristates[text] ?? 0n, into, littleEndian)
+    else if (extern.kind === "bool" && text !== "m") storeNumber(extern, text === "y" ? 1n : 0n, into, littleEndian)
+    else throw refuse(extern, `the value is ${text}, which is no ${extern.kind}`)
+    return
+  }
+  if (first === "\"") {
+    if (extern.kind !== "string") throw refuse(extern, `the value ${text} is a string, not a ${extern.kind}`)
+    if (text.length < 2 || !text.endsWith("\"")) throw refuse(extern, `the string ${text} does not end`)
+    const bytes = new TextEncoder().encode(text.slice(1, -1)).subarray(0, extern.size - 1)
+    new Uint8Array(into.buffer, extern.dataOffset, extern.size).set(bytes)
+    return
+  }
+  const value = parseInteger(text)
+  if (value === undefined || (extern.kind !== "int" && extern.kind !== "char")) {
+    throw refuse(extern, `the value ${text} is no ${extern.kind}`)
+  }
+  storeNumber(extern, value, into, littleEndian)
+}
+
+/** What the kernel has for an extern, stored where the extern is; a missing weak one stays zero. */
+const store = (
+  extern: KconfigExtern,
+  info: KernelInfo.KernelInfo,
+  requirement: KernelInfo.Requirement | undefined,
+  into: DataView,
+  littleEndian: boolean
+): void => {
+  if (requirement === undefined) {
+    if (extern.weak && extern.name.startsWith("LINUX_")) return
+    throw refuse(extern, "there is no kernel value of this name", "use CONFIG_* or LINUX_KERNEL_VERSION")
+  }
+  const fact = KernelInfo.factOf(info, requirement)
+  const value = fact._tag === "Known" ? fact.value : undefined
+  if (typeof value === "boolean") return storeNumber(extern, value ? 1n : 0n, into, littleEndian)
+  if (typeof value === "number") {
+    if (extern.kind === "string" || extern.kind === "tristate") throw refuse(extern, `a number is no ${extern.kind}`)
+    return storeNumber(extern, BigInt(value), into, littleEndian)
+  }
+  if (typeof value === "string") return storeText(extern, value, into, littleEndian)
+  if (!extern.weak) throw refuse(extern, "the kernel does not set this option", "declare it __weak if it may be missing")
+}
+
+/** The values, or what must be asked of the kernel first. Throws `RelocateError`. */
+export const values = (
+  object: BpfObject,
+  info: KernelInfo.KernelInfo
+): { readonly needs: ReadonlyArray<KernelInfo.Requirement>; readonly bytes: Uint8Array | undefined } => {
+  const externs = object.externs.filter((extern) => extern._tag === "Kconfig")
+  if (externs.length === 0) return { needs: [], bytes: undefined }
+  const requirements = externs.map(requirementOf)
+  const needs = requirements.filter((each) => each !== undefined)
+    .filter((each) => KernelInfo.factOf(info, each)._tag === "Unasked")
+  if (needs.length > 0) return { needs, bytes: undefined }
+  const view = new DataView(new ArrayBuffer(kconfigSize(object.externs)))
+  const littleEndian: boolean = object.byteOrder === ("little" satisfies ByteOrder)
+  externs.forEach((extern, position) => store(extern, info, requirements[position], view, littleEndian))
+  return { needs: [], bytes: new Uint8Array(view.buffer) }
+}

@@ -1,0 +1,203 @@
+/**
+ * Makes the programs of an opened object whole: subprograms laid out, references named, values looked up.
+ *
+ * Instructions leave this stage with *symbolic* references beside them (maps, map values, kernel symbols), which a
+ * session binds when it loads the program. CO-RE records travel with the program for the kernel to apply, which Linux
+ * does since 5.17. A pure function of the object and what is known of the kernel.
+ */
+import * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
+import * as Insn from "../../insn/Insn.ts"
+import { BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from "../../insn/InsnConstants.ts"
+import { attempt } from "../../internal/attempt.ts"
+import type { Kernel } from "../../services/Kernel/Kernel.ts"
+import type { CodeRef, KernelSymbol } from "../../services/Kernel/KernelCall.ts"
+import type { KernelError } from "../../services/Kernel/KernelError.ts"
+import type { KernelInfo } from "../../services/Kernel/KernelInfo.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
+import * as Asked from "../Asked.ts"
+import type { BpfObject, KsymExtern, Relocation } from "../open/BpfObject.ts"
+import * as Stage from "../Stage.ts"
+import * as Info from "./Info.ts"
+import * as Kconfig from "./Kconfig.ts"
+import * as Layout from "./Layout.ts"
+import { isRelocateError, RelocateError } from "./RelocateError.ts"
+import type { RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
+
+export { RelocateError } from "./RelocateError.ts"
+export type { Placement, RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
+
+/** Instructions that all programs of an object together may have; more is an attack on memory, not an object. */
+const maxTotalSlots = 16_000_000
+
+/** Base of the helper number that stands for a map which a load does not create: no kernel has such a helper. */
+export const poisonedMap = 2_001_000_000
+
+/** A call that the verifier refuses if it can be reached, and that says by its number what is missing. */
+const poison = (insns: Uint8Array, at: number, what: number): void => {
+  for (const slot of [at, at + 1]) {
+    insns.fill(0, slot * 8, slot * 8 + 8)
+    Insn.setOpcode(insns, slot, Insn.CALL)
+    Insn.setImm(insns, slot, what)
+  }
+}
+
+const symbolOf = (object: BpfObject, extern: KsymExtern): KernelSymbol => ({
+  name: extern.kernelName,
+  kind: extern.isFunction ? "Func" : extern.typeId === 0 ? "Address" : "Var",
+  weak: extern.weak,
+  ...(object.btf === undefined || extern.typeId === 0 ? {} : { expected: { btf: object.btf, typeId: extern.typeId } })
+})
+
+/** Names what one relocation refers to, and clears in the instruction what the session will fill in. */
+const refer = (
+  object: BpfObject,
+  relocation: Relocation,
+  insns: Uint8Array,
+  slot: number,
+  refs: Array<CodeRef>,
+  name: string,
+  kconfigMap: number
+): void => {
+  const at = slot + relocation.at
+  const wrong = (detail: string): RelocateError =>
+    new RelocateError({ reason: "Instruction", name, slot: relocation.at, detail })
+  const mapAt = (position: number, pseudo: number): boolean => {
+    if (!Insn.isLdImm64(insns, at)) throw wrong("a map needs a 64-bit immediate load")
+    if (object.maps[position]?.autocreate === false) {
+      poison(insns, at, poisonedMap + position)
+      return false
+    }
+    Insn.setSrc(insns, at, pseudo)
+    Insn.setImm(insns, at, 0)
+    Insn.setImm(insns, at + 1, 0)
+    return true
+  }
+  switch (relocation._tag) {
+    case "Call":
+      if (!Insn.isSubprogramCall(insns, at)) throw wrong("the instruction is no call of a function")
+      return
+    case "Function":
+      if (!Insn.isLdImm64(insns, at)) throw wrong("a function pointer needs a 64-bit immediate load")
+      return
+    case "Map":
+      if (mapAt(relocation.map, BPF_PSEUDO_MAP_FD)) refs.push({ _tag: "MapRef", at, map: Ref.map(relocation.map) })
+      return
+    case "MapValue":
+      if (mapAt(relocation.map, BPF_PSEUDO_MAP_VALUE)) {
+        refs.push({ _tag: "MapValueRef", at, map: Ref.map(relocation.map), offset: relocation.offset })
+      }
+      return
+    case "Extern": {
+      const extern = object.externs[relocation.extern]
+      if (extern === undefined) throw wrong("the extern does not exist")
+      if (extern._tag === "Kconfig") {
+        if (mapAt(kconfigMap, BPF_PSEUDO_MAP_VALUE)) {
+          refs.push({ _tag: "MapValueRef", at, map: Ref.map(kconfigMap), offset: extern.dataOffset })
+        }
+        return
+      }
+      if (Insn.isCall(insns, at)) {
+        Insn.setSrc(insns, at, BPF_PSEUDO_KFUNC_CALL)
+        Insn.setImm(insns, at, 0)
+      } else if (Insn.isLdImm64(insns, at)) {
+        Insn.setSrc(insns, at, 0)
+        Insn.setImm(insns, at, 0)
+        Insn.setImm(insns, at + 1, 0)
+      } else throw wrong("a kernel symbol needs a call or a 64-bit immediate load")
+      refs.push({ _tag: "SymbolRef", at, symbol: symbolOf(object, extern) })
+    }
+  }
+}
+
+/** The three kinds of records of an object. */
+interface Segments {
+  readonly funcs: Info.Segment | undefined
+  readonly lines: Info.Segment | undefined
+  readonly core: Info.Segment | undefined
+}
+
+/** The records of a kind that is all or nothing: the kernel wants every function of a program described, or none. */
+const allOrNothing = (
+  object: BpfObject,
+  picked: Info.Picked,
+  what: string,
+  notes: Array<string>
+): Info.Picked["records"] => {
+  if (picked.records === undefined || picked.without.length === 0) return picked.records
+  const names = picked.without.map((position) => object.programs[position]?.name ?? "").join(", ")
+  notes.push(`${what} was left out: there is none for ${names}`)
+  return undefined
+}
+
+const relocateProgram = (
+  object: BpfObject,
+  entry: number,
+  segments: Segments,
+  kconfigMap: number
+): RelocatedProgram => {
+  const { insns, layout } = Layout.layOut(object, entry)
+  const refs: Array<CodeRef> = []
+  const notes: Array<string> = []
+  for (const { program, slot } of layout) {
+    const placed = object.programs[program]
+    for (const relocation of placed?.relocations ?? []) {
+      refer(object, relocation, insns, slot, refs, placed?.name ?? "", kconfigMap)
+    }
+  }
+  const core = Info.pick(object, segments.core, layout, "bytes").records
+  if (core !== undefined) notes.push(`${core.records.length / core.recordSize} CO-RE relocations are left to the kernel`)
+  const funcInfo = allOrNothing(object, Info.pick(object, segments.funcs, layout, "slots"), "function info", notes)
+  const lineInfo = allOrNothing(object, Info.pick(object, segments.lines, layout, "slots"), "line info", notes)
+  return {
+    program: entry,
+    code: { insns, refs, ...(core === undefined ? {} : { coreRelocations: core }) },
+    layout,
+    funcInfo,
+    lineInfo,
+    notes
+  }
+}
+
+const relocateObject = (object: BpfObject, info: KernelInfo): Asked.Asked<RelocatedObject> => {
+  const kconfig = Kconfig.values(object, info)
+  if (kconfig.needs.length > 0) return Asked.needs(kconfig.needs)
+  const segments: Segments = {
+    funcs: Info.index(object.btfExt?.funcInfo, object.byteOrder),
+    lines: Info.index(object.btfExt?.lineInfo, object.byteOrder),
+    core: Info.index(object.btfExt?.coreRelocations, object.byteOrder)
+  }
+  const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
+  const programs: Array<RelocatedProgram> = []
+  let total = 0
+  object.programs.forEach((program, position) => {
+    if (!program.entry || !program.autoload) return
+    const relocated = relocateProgram(object, position, segments, kconfigMap)
+    total += relocated.code.insns.length / 8
+    if (total > maxTotalSlots) {
+      throw new RelocateError({
+        reason: "TooLarge",
+        name: object.name,
+        detail: `its programs have more than ${maxTotalSlots} instructions together`
+      })
+    }
+    programs.push(relocated)
+  })
+  return Asked.done({ object, programs, kconfig: kconfig.bytes })
+}
+
+/** Relocates an object for a kernel, or says what must be known of the kernel first. */
+export const toObject = (
+  object: BpfObject,
+  info: KernelInfo
+): Result.Result<Asked.Asked<RelocatedObject>, RelocateError> =>
+  attempt(isRelocateError, () => relocateObject(object, info))
+
+/** The stage: relocates an opened object for the kernel that is provided. */
+export const relocate: Stage.Stage<
+  BpfObject,
+  RelocatedObject,
+  RelocateError | KernelError | Asked.UnansweredError,
+  Kernel
+> = Stage.make("relocate", (object) =>
+  Effect.map(Asked.drive((info) => toObject(object, info)), ({ value }) => value))

@@ -1,0 +1,35 @@
+/**
+ * An object whose programs are whole: each entry program with its subprograms behind it, as the kernel takes it.
+ */
+import type { Code, InfoRecords } from "../../services/Kernel/KernelCall.ts"
+import type { BpfObject } from "../open/BpfObject.ts"
+
+/** Where a function of the object ended up in a program. */
+export interface Placement {
+  /** Position in `object.programs`. */
+  readonly program: number
+  /** First instruction slot in the laid-out program. */
+  readonly slot: number
+  readonly slots: number
+}
+
+/** An entry program with everything that it calls. Map refs are positions in `object.maps`. */
+export interface RelocatedProgram {
+  /** Position in `object.programs`. */
+  readonly program: number
+  readonly code: Code
+  /** The entry program first, then subprograms in the order in which they are first called. */
+  readonly layout: ReadonlyArray<Placement>
+  readonly funcInfo: InfoRecords | undefined
+  readonly lineInfo: InfoRecords | undefined
+  readonly notes: ReadonlyArray<string>
+}
+
+/** An object that is ready to be planned. */
+export interface RelocatedObject {
+  readonly object: BpfObject
+  /** Entry programs that a load takes, in the object's order. */
+  readonly programs: ReadonlyArray<RelocatedProgram>
+  /** The value of the `.kconfig` map, where the object has one. */
+  readonly kconfig: Uint8Array | undefined
+}
