@@ -95,9 +95,10 @@ export interface DisassembleOptions {
   /** The name of a slot that a jump leads to, shown in the place of `pc+3`; it may lie outside the code. */
   readonly labels?: ((target: number) => string | undefined) | undefined
   /**
-   * How the immediate of a 64-bit load is shown that `annotate` does not explain: `"verifier"` (the default) as a plain
-   * number, `"xlated"` by its kind as bpftool does for code that it read from the kernel, where a map's descriptor has
-   * become its id: `map[id:3]`, `map[id:3][0]+4`, `map[idx:0]+4`, `subprog[+5]`.
+   * Whose code it is. `"verifier"` (the default): code as it goes into the kernel; the immediate of a 64-bit load that
+   * `annotate` does not explain is a plain number. `"xlated"`: code that was read back from the kernel, as bpftool shows
+   * it. There a map's descriptor has become its id, so such a load names its kind (`map[id:3]`, `map[id:3][0]+4`,
+   * `map[idx:0]+4`, `subprog[+5]`), and a subprogram's distance is in the offset of the call.
    */
   readonly style?: "verifier" | "xlated" | undefined
 }
@@ -245,8 +246,10 @@ const call = (code: Uint8Array, slot: number, options: DisassembleOptions): stri
   switch (src(code, slot)) {
     case 0:
       return `call ${annotation ?? helperName(value) ?? "unknown"}#${value}`
-    case BPF_PSEUDO_CALL:
-      return `call pc${signed(value)}${annotation === undefined ? "" : `#${annotation}`}`
+    case BPF_PSEUDO_CALL: {
+      const distance = options.style === "xlated" ? offset(code, slot) : value
+      return `call pc${signed(distance)}${annotation === undefined ? "" : `#${annotation}`}`
+    }
     case BPF_PSEUDO_KFUNC_CALL:
       return `call ${annotation ?? "kernel-function"}#${value}`
   }

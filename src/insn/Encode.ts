@@ -8,21 +8,9 @@
  * 32767. An operand out of its range is a mistake in the program that writes code, and throws `InsnError` with reason
  * `Operand`; around code whose operands come from elsewhere put `assemble`, which makes that error a `Result`.
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
-import {
-  CALL,
-  EXIT,
-  fitsImm,
-  fitsOffset,
-  JA,
-  JA32,
-  JA_INDIRECT,
-  JCOND,
-  LD_IMM64,
-  setImm64,
-  setSlot
-} from "./Insn.ts"
+import { CALL, EXIT, fitsImm, fitsOffset, JA, JA32, JA_INDIRECT, JCOND, LD_IMM64, setImm64, setSlot } from "./Insn.ts"
 import {
   BPF_ABS,
   BPF_ADD,
@@ -31,13 +19,9 @@ import {
   BPF_ALU64,
   BPF_AND,
   BPF_ATOMIC,
-  BPF_B,
   BPF_CMPXCHG,
-  BPF_DIV,
-  BPF_DW,
   BPF_END,
   BPF_FETCH,
-  BPF_H,
   BPF_IND,
   BPF_INSN_SIZE,
   BPF_JMP,
@@ -49,7 +33,6 @@ import {
   BPF_MAY_GOTO,
   BPF_MEM,
   BPF_MEMSX,
-  BPF_MOD,
   BPF_MOV,
   BPF_NEG,
   BPF_OR,
@@ -66,7 +49,6 @@ import {
   BPF_STX,
   BPF_TO_BE,
   BPF_TO_LE,
-  BPF_W,
   BPF_X,
   BPF_XCHG,
   BPF_XOR,
@@ -74,6 +56,10 @@ import {
 } from "./InsnConstants.ts"
 import type {
   BPF_ARSH,
+  BPF_B,
+  BPF_DIV,
+  BPF_DW,
+  BPF_H,
   BPF_JEQ,
   BPF_JGE,
   BPF_JGT,
@@ -86,9 +72,11 @@ import type {
   BPF_JSLE,
   BPF_JSLT,
   BPF_LSH,
+  BPF_MOD,
   BPF_MUL,
   BPF_RSH,
-  BPF_SUB
+  BPF_SUB,
+  BPF_W
 } from "./InsnConstants.ts"
 import { InsnError, isInsnError } from "./InsnError.ts"
 
@@ -136,8 +124,8 @@ export type Comparison =
   | typeof BPF_JSLT
   | typeof BPF_JSLE
 
-const refuse = (field: string, value: number | bigint): never => {
-  throw new InsnError({ reason: "Operand", field, value: String(value) })
+const refuse = (field: string, value: number | bigint, hint?: string): never => {
+  throw new InsnError({ reason: "Operand", field, value: String(value), ...(hint === undefined ? {} : { hint }) })
 }
 
 const register = (field: string, value: number): number =>
@@ -284,7 +272,9 @@ export const bswap = (bits: 16 | 32 | 64, dst: Register): Uint8Array => slot(BPF
 
 /** `dst` = any 64-bit number, signed or unsigned. */
 export const ldImm64 = (dst: Register, value: bigint | number): Uint8Array => {
-  if (typeof value === "number" && !Number.isSafeInteger(value)) refuse("imm64, 64 bits", value)
+  if (typeof value === "number" && !Number.isSafeInteger(value)) {
+    refuse("imm64, 64 bits", value, "give a number beyond 2^53 as a bigint")
+  }
   const wide = BigInt(value)
   if (BigInt.asIntN(64, wide) !== wide && BigInt.asUintN(64, wide) !== wide) refuse("imm64, 64 bits", wide)
   const bytes = slots(dst, 0, 0, 0)

@@ -298,8 +298,7 @@ export const fromByteOrder = (code: Uint8Array, order: ByteOrder): Uint8Array =>
   order === "little" ? code : swapped(code)
 
 /** Code of this library in the form of a target of the given byte order: the inverse of `fromByteOrder`. */
-export const toByteOrder = (code: Uint8Array, order: ByteOrder): Uint8Array =>
-  order === "little" ? code : swapped(code)
+export const toByteOrder = (code: Uint8Array, order: ByteOrder): Uint8Array => order === "little" ? code : swapped(code)
 
 const swapped = (code: Uint8Array): Uint8Array => {
   // Not `slice`: of a Buffer it would be a view, and the input would change.

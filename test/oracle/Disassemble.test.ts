@@ -2,7 +2,7 @@
  * Clang's BPF assembler as the judge of our encoder and, the other way round, of our text; bpftool and the kernel's BTF
  * as the judges of the helper table.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -61,7 +61,9 @@ describeWith({ kind: "oracle", tools: ["clang", "llvm-objcopy"] }, "clang's asse
 
   it("named fault: a constructor whose registers changed places is noticed", () => {
     assert.throws(() => compare([{ code: Encode.mov64Reg(1, 2), llvm: "r2 = r1" }], "little"))
-    assert.throws(() => compare([{ code: Encode.mov64Reg(1, 2), llvm: "r1 = r2" }, { code: Encode.exit(), llvm: "" }], "little"))
+    assert.throws(() =>
+      compare([{ code: Encode.mov64Reg(1, 2), llvm: "r1 = r2" }, { code: Encode.exit(), llvm: "" }], "little")
+    )
   })
 
   it("knows an instruction of every opcode that our constructors make, but the newest", () => {
@@ -69,7 +71,7 @@ describeWith({ kind: "oracle", tools: ["clang", "llvm-objcopy"] }, "clang's asse
     const opcodes = (samples: ReadonlyArray<Sample>) => new Set(samples.map(({ fields }) => fields.opcode))
     const judged = opcodes(known(all))
     // gotox; atomic loads and stores of one and two bytes.
-    assert.deepEqual([...opcodes(all)].filter((opcode) => !judged.has(opcode)).sort(), [0x0d, 0xcb, 0xd3].sort())
+    assert.deepEqual(new Set([...opcodes(all)].filter((opcode) => !judged.has(opcode))), new Set([0x0d, 0xcb, 0xd3]))
     assert.strictEqual(judged.size, 126)
   })
 
@@ -79,7 +81,10 @@ describeWith({ kind: "oracle", tools: ["clang", "llvm-objcopy"] }, "clang's asse
     line = line.replace(/(goto|gotol|may_goto) pc/, "$1 ")
     line = line.replace(/^call .*#(-?\d+)$/, "call $1")
     line = line.replace(/^(r\d+ = 0x[0-9a-f]+)$/, "$1 ll")
-    line = line.replace(/^r0 = atomic64_cmpxchg\(\(u64 \*\)\((r\d+ [+-]\d+)\), r0, (r\d+)\)/, "r0 = cmpxchg_64($1, r0, $2)")
+    line = line.replace(
+      /^r0 = atomic64_cmpxchg\(\(u64 \*\)\((r\d+ [+-]\d+)\), r0, (r\d+)\)/,
+      "r0 = cmpxchg_64($1, r0, $2)"
+    )
     line = line.replace(
       /^r0 = atomic_cmpxchg\(\(u32 \*\)\((r\d+ [+-]\d+)\), r0, r(\d+)\)/,
       "w0 = cmpxchg32_32($1, w0, w$2)"
@@ -123,15 +128,5 @@ describeWith({ kind: "oracle", tools: ["bpftool"], files: ["/sys/kernel/btf/vmli
       assert.strictEqual(helperName(id), ours)
       assert.strictEqual(helperId(ours), id)
     }
-  })
-})
-
-describe("helper table", () => {
-  it("is one to one", () => {
-    for (let id = 0; id < helperCount; id++) assert.strictEqual(helperId(helperName(id) ?? ""), id)
-    assert.isUndefined(helperName(helperCount))
-    assert.isUndefined(helperName(-1))
-    assert.isUndefined(helperId("map_lookup_elem"))
-    assert.isUndefined(helperId("constructor"))
   })
 })

@@ -54,15 +54,18 @@ describe("byte order", () => {
   })
 
   it("a big-endian slot holds its fields in reverse bytes", () => {
-    fc.assert(fc.property(insn, ({ code, fields }) => {
-      const big = Insn.toByteOrder(code, "big")
-      const view = new DataView(big.buffer, big.byteOffset, big.byteLength)
-      assert.strictEqual(view.getUint8(0), fields.opcode)
-      assert.strictEqual(view.getUint8(1), (fields.dst << 4) | fields.src)
-      assert.strictEqual(view.getInt16(2, false), fields.offset)
-      assert.strictEqual(view.getInt32(4, false), fields.imm)
-      if (fields.nextImm !== undefined) assert.strictEqual(view.getInt32(12, false), fields.nextImm)
-    }), { numRuns: runs(1000) })
+    fc.assert(
+      fc.property(insn, ({ code, fields }) => {
+        const big = Insn.toByteOrder(code, "big")
+        const view = new DataView(big.buffer, big.byteOffset, big.byteLength)
+        assert.strictEqual(view.getUint8(0), fields.opcode)
+        assert.strictEqual(view.getUint8(1), (fields.dst << 4) | fields.src)
+        assert.strictEqual(view.getInt16(2, false), fields.offset)
+        assert.strictEqual(view.getInt32(4, false), fields.imm)
+        if (fields.nextImm !== undefined) assert.strictEqual(view.getInt32(12, false), fields.nextImm)
+      }),
+      { numRuns: runs(1000) }
+    )
   })
 })
 
@@ -92,17 +95,20 @@ describe("encode, then read", () => {
   })
 
   it("a program is well formed and walks to the instructions that it was made of", () => {
-    fc.assert(fc.property(fc.array(insn, { maxLength: 50 }), (samples) => {
-      const code = Encode.program(...samples.map((sample) => sample.code))
-      assert.isTrue(Result.isSuccess(check(code)))
-      const seen: Array<Fields> = []
-      for (let slot = 0; slot < Insn.count(code); slot = Insn.nextSlot(code, slot)) {
-        seen.push(fieldsOf(code, slot))
-        assert.deepEqual(Insn.bytes(code, slot), samples[seen.length - 1]?.code)
-      }
-      assert.deepEqual(seen, samples.map((sample) => sample.fields))
-      assert.strictEqual(disassemble(code).length, samples.length)
-    }), { numRuns: runs(300) })
+    fc.assert(
+      fc.property(fc.array(insn, { maxLength: 50 }), (samples) => {
+        const code = Encode.program(...samples.map((sample) => sample.code))
+        assert.isTrue(Result.isSuccess(check(code)))
+        const seen: Array<Fields> = []
+        for (let slot = 0; slot < Insn.count(code); slot = Insn.nextSlot(code, slot)) {
+          seen.push(fieldsOf(code, slot))
+          assert.deepEqual(Insn.bytes(code, slot), samples[seen.length - 1]?.code)
+        }
+        assert.deepEqual(seen, samples.map((sample) => sample.fields))
+        assert.strictEqual(disassemble(code).length, samples.length)
+      }),
+      { numRuns: runs(300) }
+    )
   })
 })
 
@@ -208,60 +214,69 @@ describe("any bytes", () => {
   })
 
   it("check to a value or an error whose slot is at fault", () => {
-    fc.assert(fc.property(anyCode, (code) => {
-      const result = check(code)
-      if (Result.isSuccess(result)) {
-        assert.strictEqual(code.length % 8, 0)
-        for (let slot = 0; slot < Insn.count(code); slot = Insn.nextSlot(code, slot)) {
-          assert.isTrue(isKnownOpcode(Insn.opcode(code, slot)))
-          assert.isAtMost(Insn.nextSlot(code, slot), Insn.count(code))
-          if (Insn.isLdImm64(code, slot)) {
-            assert.deepEqual([...code.subarray(slot * 8 + 8, slot * 8 + 12)], [0, 0, 0, 0])
+    fc.assert(
+      fc.property(anyCode, (code) => {
+        const result = check(code)
+        if (Result.isSuccess(result)) {
+          assert.strictEqual(code.length % 8, 0)
+          for (let slot = 0; slot < Insn.count(code); slot = Insn.nextSlot(code, slot)) {
+            assert.isTrue(isKnownOpcode(Insn.opcode(code, slot)))
+            assert.isAtMost(Insn.nextSlot(code, slot), Insn.count(code))
+            if (Insn.isLdImm64(code, slot)) {
+              assert.deepEqual([...code.subarray(slot * 8 + 8, slot * 8 + 12)], [0, 0, 0, 0])
+            }
           }
+          return
         }
-        return
-      }
-      const { reason, slot, message } = result.failure
-      assert.match(message, /^instruction \d+: /)
-      const at = slot ?? -1
-      switch (reason) {
-        case "Length":
-          assert.strictEqual(at, Insn.count(code))
-          assert.notStrictEqual(code.length % 8, 0)
-          break
-        case "UnknownOpcode":
-          assert.isFalse(isKnownOpcode(Insn.opcode(code, at)))
-          break
-        case "MissingSecondSlot":
-          assert.isTrue(Insn.isLdImm64(code, at))
-          assert.strictEqual(at, Insn.count(code) - 1)
-          break
-        case "SecondSlot":
-          assert.isTrue(Insn.isLdImm64(code, at - 1))
-          assert.notStrictEqual([...code.subarray(at * 8, at * 8 + 4)].join(), "0,0,0,0")
-          break
-        case "Operand":
-          assert.fail("check encodes nothing")
-      }
-    }), { numRuns: runs(5000) })
+        const { reason, slot, message } = result.failure
+        assert.match(message, /^instruction \d+: /)
+        const at = slot ?? -1
+        switch (reason) {
+          case "Length":
+            assert.strictEqual(at, Insn.count(code))
+            assert.notStrictEqual(code.length % 8, 0)
+            break
+          case "UnknownOpcode":
+            assert.isFalse(isKnownOpcode(Insn.opcode(code, at)))
+            break
+          case "MissingSecondSlot":
+            assert.isTrue(Insn.isLdImm64(code, at))
+            assert.strictEqual(at, Insn.count(code) - 1)
+            break
+          case "SecondSlot":
+            assert.isTrue(Insn.isLdImm64(code, at - 1))
+            assert.notStrictEqual([...code.subarray(at * 8, at * 8 + 4)].join(), "0,0,0,0")
+            break
+          case "Operand":
+            assert.fail("check encodes nothing")
+        }
+      }),
+      { numRuns: runs(5000) }
+    )
   })
 
   it("jumps and calls lead where the instruction set says", () => {
-    fc.assert(fc.property(insn, fc.nat(100), ({ code: one, fields }, before) => {
-      const code = Encode.program(new Uint8Array(before * 8), one)
-      const { opcode } = fields
-      const next = before + 1
-      const comparison = ((opcode & 7) === 5 || (opcode & 7) === 6) && ![0x00, 0x80, 0x90, 0xe0].includes(opcode & 0xf0)
-      const expected = opcode === 0x06 ? next + fields.imm :
-        opcode === 0x05 || opcode === 0xe5 || comparison ? next + fields.offset :
-        undefined
-      assert.strictEqual(Insn.jumpTarget(code, before), expected)
-      assert.strictEqual(Insn.isJump(code, before), expected !== undefined || opcode === 0x0d)
-      assert.strictEqual(Insn.isConditionalJump(code, before), comparison || opcode === 0xe5)
-      assert.strictEqual(
-        Insn.subprogramTarget(code, before),
-        (opcode === 0x85 && fields.src === 1) || (opcode === 0x18 && fields.src === 4) ? next + fields.imm : undefined
-      )
-    }), { numRuns: runs(3000) })
+    fc.assert(
+      fc.property(insn, fc.nat(100), ({ code: one, fields }, before) => {
+        const code = Encode.program(new Uint8Array(before * 8), one)
+        const { opcode } = fields
+        const next = before + 1
+        const comparison = ((opcode & 7) === 5 || (opcode & 7) === 6) &&
+          ![0x00, 0x80, 0x90, 0xe0].includes(opcode & 0xf0)
+        const expected = opcode === 0x06 ?
+          next + fields.imm :
+          opcode === 0x05 || opcode === 0xe5 || comparison ?
+          next + fields.offset :
+          undefined
+        assert.strictEqual(Insn.jumpTarget(code, before), expected)
+        assert.strictEqual(Insn.isJump(code, before), expected !== undefined || opcode === 0x0d)
+        assert.strictEqual(Insn.isConditionalJump(code, before), comparison || opcode === 0xe5)
+        assert.strictEqual(
+          Insn.subprogramTarget(code, before),
+          (opcode === 0x85 && fields.src === 1) || (opcode === 0x18 && fields.src === 4) ? next + fields.imm : undefined
+        )
+      }),
+      { numRuns: runs(3000) }
+    )
   })
 })

@@ -126,7 +126,11 @@ const signedAlu: fc.Arbitrary<Sample> = fc
     }
   })
 
-const unary: fc.Arbitrary<Sample> = fc.tuple(register, fc.constantFrom(16 as const, 32 as const, 64 as const), fc.nat(4))
+const unary: fc.Arbitrary<Sample> = fc.tuple(
+  register,
+  fc.constantFrom(16 as const, 32 as const, 64 as const),
+  fc.nat(4)
+)
   .map(([dst, bits, form]) => {
     switch (form) {
       case 0:
@@ -397,7 +401,10 @@ export const anyCode: fc.Arbitrary<Uint8Array> = fc
       ),
       { maxLength: 24 }
     ),
-    fc.oneof({ weight: 4, arbitrary: fc.constant(new Uint8Array(0)) }, { weight: 1, arbitrary: fc.uint8Array({ maxLength: 7 }) })
+    fc.oneof({ weight: 4, arbitrary: fc.constant(new Uint8Array(0)) }, {
+      weight: 1,
+      arbitrary: fc.uint8Array({ maxLength: 7 })
+    })
   )
   .map(([slots, tail]) => {
     const code = new Uint8Array(slots.length * 8 + tail.length)
