@@ -2,11 +2,13 @@
 //
 //   libbpf_peer open OBJECT [OPTION...]     programs and maps after opening, without loading
 //   libbpf_peer insns OBJECT [OPTION...]    loads it: every bpf(2) call, final instructions, the kernel's view
+//   libbpf_peer run OBJECT PROGRAM [OPTION...]  loads it, runs a program once with PROG_TEST_RUN, then shows the data maps
 //   libbpf_peer bench open|load OBJECT N    nanoseconds of N openings (loadings) from memory, in this process
 //
 //   --name NAME      object name, for the names of its data maps     --btf FILE     BTF for CO-RE instead of the kernel's
 //   --only PROGRAM   turns off all other programs                    --kconfig TEXT values for .kconfig externs
 //   --pin-root DIR   where maps pinned by name go                    --relaxed      unknown map attributes are ignored
+//   --data HEX       packet for run                                  --context HEX  context for run
 //
 // Exit status: 0, 1 when libbpf failed (the document then has "error", with libbpf's log), 2 for wrong usage.
 
@@ -49,13 +51,26 @@ static int append_to_log(enum libbpf_print_level level, const char *format, va_l
 	return length;
 }
 
+// Also for the numbers that only libbpf and the inside of the kernel use.
+static const char *error_name(int error)
+{
+	static const char *const own[] = {
+		"LIBELF", "FORMAT", "KVERSION", "ENDIAN", "INTERNAL", "RELOC", "LOAD", "VERIFY", "PROG2BIG", "KVER",
+		"PROGTYPE", "WRNGPID", "INVSEQ", "NLPARSE",
+	};
+
+	if (error >= __LIBBPF_ERRNO__START && error < __LIBBPF_ERRNO__END)
+		return own[error - __LIBBPF_ERRNO__START];
+	return error == 524 ? "ENOTSUPP" : strerrorname_np(error);
+}
+
 static void put_error(const char *stage, int error)
 {
 	key("error");
 	begin('{');
 	put_string("stage", stage);
 	put_number("errno", error);
-	put_string("name", strerrorname_np(error));
+	put_string("name", error_name(error));
 	put_string("log", log_text ? log_text : "");
 	end('}');
 }
@@ -279,6 +294,104 @@ static int insns_command(const char *path, const struct bpf_object_open_opts *op
 	return error ? 1 : 0;
 }
 
+// ---- Test runs -------------------------------------------------------------------------------------------------------
+
+static void *from_hex(const char *text, __u32 *size)
+{
+	unsigned char *bytes = room(strlen(text) / 2);
+
+	for (*size = 0; text[0] && text[1]; text += 2) {
+		unsigned int byte;
+
+		if (sscanf(text, "%2x", &byte) != 1)
+			break;
+		bytes[(*size)++] = byte;
+	}
+	return bytes;
+}
+
+static void put_data_maps(void)
+{
+	struct bpf_map *map;
+
+	key("data_maps");
+	begin('[');
+	bpf_object__for_each_map(map, object) {
+		size_t size = bpf_map__value_size(map);
+		void *value = room(size);
+		__u32 zero = 0;
+
+		if (bpf_map__is_internal(map) && !bpf_map_lookup_elem(bpf_map__fd(map), &zero, value)) {
+			begin('{');
+			put_string("name", bpf_map__name(map));
+			put_hex("value", value, size);
+			end('}');
+		}
+		free(value);
+	}
+	end(']');
+}
+
+static int run_program(const char *name, const char *data, const char *context)
+{
+	// A packet may grow by what the kernel gives it as headroom and tailroom.
+	const size_t growth = 4096;
+	const struct bpf_program *program = bpf_object__find_program_by_name(object, name);
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+	__u32 size;
+
+	if (!program)
+		return ENOENT;
+	if (data) {
+		run.data_in = from_hex(data, &size);
+		run.data_size_in = size;
+		run.data_out = room(size + growth);
+		run.data_size_out = size + growth;
+		run.repeat = 1;
+	}
+	if (context) {
+		run.ctx_in = from_hex(context, &size);
+		run.ctx_size_in = size;
+		if (bpf_program__type(program) != BPF_PROG_TYPE_RAW_TRACEPOINT) {
+			// Programs of type syscall change the context where it is.
+			run.ctx_out = data ? room(size) : NULL;
+			run.ctx_size_out = data ? size : 0;
+		}
+	}
+	if (bpf_prog_test_run_opts(bpf_program__fd(program), &run))
+		return errno;
+	put_number("retval", run.retval);
+	put_hex("data", run.data_out, run.data_size_out);
+	put_hex("context", run.ctx_out ? run.ctx_out : run.ctx_in, run.ctx_size_out ? run.ctx_size_out : run.ctx_size_in);
+	put_data_maps();
+	return 0;
+}
+
+static int run_command(const char *path, const struct bpf_object_open_opts *options, const char *program,
+		       const char *data, const char *context)
+{
+	const char *stage = "open";
+	int error = 0;
+
+	begin('{');
+	object = bpf_object__open_file(path, options);
+	if (!object)
+		error = errno;
+	if (!error) {
+		stage = "load";
+		error = -bpf_object__load(object);
+	}
+	if (!error) {
+		stage = "run";
+		error = run_program(program, data, context);
+	}
+	if (error)
+		put_error(stage, error);
+	end('}');
+	putchar('\n');
+	return error ? 1 : 0;
+}
+
 // ---- Benchmark -------------------------------------------------------------------------------------------------------
 
 static void *read_file(const char *path, size_t *size)
@@ -372,6 +485,7 @@ static int usage(void)
 {
 	fputs("usage: libbpf_peer open OBJECT [--name NAME] [--btf FILE] [--kconfig TEXT] [--pin-root DIR] [--relaxed]\n"
 	      "       libbpf_peer insns OBJECT [--only PROGRAM] [options of open]\n"
+	      "       libbpf_peer run OBJECT PROGRAM [--data HEX] [--context HEX] [options of open]\n"
 	      "       libbpf_peer bench open|load OBJECT N\n", stderr);
 	return 2;
 }
@@ -379,22 +493,34 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options);
-	const char *only = NULL;
+	const char *only = NULL, *data = NULL, *context = NULL;
+	bool run;
 	int status;
 
 	if (argc == 5 && !strcmp(argv[1], "bench") && (!strcmp(argv[2], "open") || !strcmp(argv[2], "load")) &&
 	    atol(argv[4]) > 0)
 		return bench_command(argv[2], argv[3], atol(argv[4]));
-	if (argc < 3 || (strcmp(argv[1], "open") && strcmp(argv[1], "insns")))
+	run = argc >= 4 && !strcmp(argv[1], "run");
+	if (argc < 3 || (strcmp(argv[1], "open") && strcmp(argv[1], "insns") && !run))
 		return usage();
-	for (int i = 3; i < argc; i++) {
-		const char **value = !strcmp(argv[i], "--name")	   ? &options.object_name
-				   : !strcmp(argv[i], "--btf")	   ? &options.btf_custom_path
-				   : !strcmp(argv[i], "--kconfig") ? &options.kconfig
-				   : !strcmp(argv[i], "--pin-root") ? &options.pin_root_path
-				   : !strcmp(argv[i], "--only")	   ? &only
-								   : NULL;
+	for (int i = run ? 4 : 3; i < argc; i++) {
+		const struct {
+			const char *name;
+			const char **value;
+		} known[] = {
+			{ "--name", &options.object_name },
+			{ "--btf", &options.btf_custom_path },
+			{ "--kconfig", &options.kconfig },
+			{ "--pin-root", &options.pin_root_path },
+			{ "--only", &only },
+			{ "--data", &data },
+			{ "--context", &context },
+		};
+		const char **value = NULL;
 
+		for (size_t j = 0; j < sizeof(known) / sizeof(known[0]); j++)
+			if (!strcmp(argv[i], known[j].name))
+				value = known[j].value;
 		if (!strcmp(argv[i], "--relaxed"))
 			options.relaxed_maps = true;
 		else if (value && i + 1 < argc)
@@ -404,7 +530,12 @@ int main(int argc, char **argv)
 	}
 
 	libbpf_set_print(append_to_log);
-	status = argv[1][0] == 'o' ? open_command(argv[2], &options) : insns_command(argv[2], &options, only);
+	if (run)
+		status = run_command(argv[2], &options, argv[3], data, context);
+	else if (!strcmp(argv[1], "open"))
+		status = open_command(argv[2], &options);
+	else
+		status = insns_command(argv[2], &options, only);
 	bpf_object__close(object);
 	return status;
 }

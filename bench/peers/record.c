@@ -62,16 +62,20 @@ static void put_fd(const char *name, int fd)
 	put_string(name, entry ? entry->name : NULL);
 }
 
-static bool is_probe_name(const char *name)
+static bool is_probe_map(const char *name)
 {
 	return !name[0] || !strncmp(name, "libbpf_", 7);
 }
 
+// The kernel's names are cut.
 static bool is_probe_program(const char *name)
 {
-	if (!strcmp(name, "test"))
-		return !bpf_object__find_program_by_name(object, name);
-	return is_probe_name(name);
+	struct bpf_program *program;
+
+	bpf_object__for_each_program(program, object)
+		if (!strncmp(bpf_program__name(program), name, BPF_OBJ_NAME_LEN - 1))
+			return false;
+	return true;
 }
 
 static bool is_probe_btf(__u32 size)
@@ -100,7 +104,7 @@ static const char *const command_names[] = {
 	"BTF_GET_FD_BY_ID", "TASK_FD_QUERY", "MAP_LOOKUP_AND_DELETE_ELEM", "MAP_FREEZE", "BTF_GET_NEXT_ID",
 	"MAP_LOOKUP_BATCH", "MAP_LOOKUP_AND_DELETE_BATCH", "MAP_UPDATE_BATCH", "MAP_DELETE_BATCH", "LINK_CREATE",
 	"LINK_UPDATE", "LINK_GET_FD_BY_ID", "LINK_GET_NEXT_ID", "ENABLE_STATS", "ITER_CREATE", "LINK_DETACH",
-	"PROG_BIND_MAP",
+	"PROG_BIND_MAP", "TOKEN_CREATE",
 };
 
 static const void *pointer(__u64 address)
@@ -130,7 +134,7 @@ static void put_map_references(const struct bpf_insn *insns, __u32 count)
 
 static void record_map_create(const union bpf_attr *attr, long result)
 {
-	bool probe = is_probe_name(attr->map_name);
+	bool probe = is_probe_map(attr->map_name);
 	struct descriptor *entry = remember(result, probe, "map:", attr->map_name);
 
 	if (entry) {

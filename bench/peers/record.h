@@ -3,7 +3,7 @@
 // Calls are seen because this program defines syscall(): the dynamic libbpf calls that one instead of the C library's.
 // A call that belongs to one of libbpf's probes of kernel features, not to the object, has "probe": true. The rule:
 //   - a map is a probe's when it has no name or one that starts with "libbpf_": maps of objects always have a name;
-//   - a program likewise, or when it is called "test" while the object has no program of that name;
+//   - a program is a probe's when the object has none of its name;
 //   - BTF is a probe's when it is not as long as the object's BTF (probes use a hundred bytes or less);
 //   - calls on descriptors of those follow them. Descriptors are named "map:NAME", "prog:NAME", "btf", "pin:PATH", and
 //     those of probes "probe"; null is a descriptor that no call before gave.
