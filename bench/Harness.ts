@@ -80,7 +80,7 @@ const measureFunction = async (work: () => unknown, plan: Plan): Promise<Measure
   const bench = new Bench({
     time: plan.milliseconds,
     iterations: plan.iterations,
-    warmupTime: plan.milliseconds / 4,
+    warmupTime: plan.milliseconds,
     warmupIterations: plan.warmUpIterations,
     throws: true
   })
@@ -170,7 +170,7 @@ export const table = (rows: ReadonlyArray<Row>, plan: Plan = defaultPlan): strin
   const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)))
   const line = (row: ReadonlyArray<string>) => `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`
   const warmUp = `median of ${plan.rounds} rounds in turns; warm-up: ${plan.warmUpIterations} iterations and ` +
-    `${plan.milliseconds / 4} ms of ours a round, the peer's own (5 repetitions, or one start)`
+    `${plan.milliseconds} ms of ours a round, the peer's own (5 repetitions, or one start)`
   return [line(head), line(widths.map((width) => "-".repeat(width))), ...cells.map(line), "", warmUp, ""].join("\n")
 }
 
