@@ -49,6 +49,14 @@ const requirements = (object: BpfObject): ReadonlyArray<KernelInfo.Requirement> 
 ]
 
 const checkMap = (map: MapDefinition): void => {
+  if (map.attr.type === MapType.BPF_MAP_TYPE_ARENA && map.initialValue !== undefined) {
+    throw new PlanError({
+      reason: "Unsupported",
+      name: map.name,
+      detail: "global variables in an arena have to be written through its memory, which plans cannot say yet",
+      hint: "turn the map's autocreate off to load the rest of the object"
+    })
+  }
   if (map.origin === "StructOps") {
     throw new PlanError({
       reason: "Unsupported",

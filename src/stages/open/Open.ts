@@ -14,6 +14,7 @@ import { attempt } from "../../internal/attempt.ts"
 import * as Elf from "../../services/Elf/Elf.ts"
 import * as Stage from "../Stage.ts"
 import { type BpfObject, functionAt, type Program } from "./BpfObject.ts"
+import * as Arena from "./Arena.ts"
 import * as DataMaps from "./DataMaps.ts"
 import * as Datasecs from "./Datasecs.ts"
 import * as Externs from "./Externs.ts"
@@ -112,13 +113,13 @@ const openFile = (file: Elf.ElfFile, name: string, options: OpenOptions): BpfObj
   const raw = readBtf(sections, notes)
   const externs = Externs.collect(sections.symbols, raw.btf)
   const btf = raw.btf === undefined ? undefined : patchBtf(file, sections.symbols, raw.btf, externs, bare)
-  const maps = [
+  const maps = Arena.withGlobals(sections.arena, [
     ...LegacyMaps.collect(sections, byteOrder, options),
     ...(sections.maps === undefined || btf === undefined ? [] : MapDefinitions.collect(sections.maps, btf, options)),
     ...DataMaps.collect(name, sections, btf),
     ...DataMaps.kconfigMap(name, externs.externs, btf),
     ...(btf === undefined ? [] : StructOpsMaps.collect(sections, btf))
-  ]
+  ])
   const context: Relocations.Context = { file, sections, programs: bare, maps, externs, btf }
   const relocated = Relocations.ofPrograms(context)
   const called = calledFunctions(relocated.programs)

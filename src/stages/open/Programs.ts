@@ -9,14 +9,6 @@ import type { OpenOptions } from "./OpenOptions.ts"
 import * as SectionDefinitions from "./SectionDefinitions.ts"
 import type { Sections } from "./Sections.ts"
 
-/** `BPF_F_SLEEPABLE` */
-const sleepable = 0x10
-/** `BPF_F_XDP_HAS_FRAGS` */
-const xdpHasFrags = 0x20
-
-const flagsOf = (definition: SectionDefinitions.SectionDefinition | undefined): number =>
-  (definition?.flags.sleepable ? sleepable : 0) | (definition?.flags.xdpFrags ? xdpHasFrags : 0)
-
 /** Where a symbol's function is: whole instructions inside its section. Throws `OpenError`. */
 const extent = (
   section: Elf.ElfSection,
@@ -83,7 +75,7 @@ export const collect = (sections: Sections, byteOrder: Elf.ByteOrder, options: O
       autoload: !section.name.startsWith("?"),
       type: definition?.programType ?? 0,
       expectedAttachType: definition?.expectedAttachType ?? 0,
-      flags: flagsOf(definition),
+      flags: definition === undefined ? 0 : SectionDefinitions.programFlags(definition),
       ifindex: 0,
       definition,
       attachTarget: entry ? SectionDefinitions.targetOf(name) : undefined,

@@ -4,6 +4,7 @@
 import type * as Btf from "../../btf/Btf.ts"
 import * as Insn from "../../insn/Insn.ts"
 import * as Elf from "../../services/Elf/Elf.ts"
+import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
 import { functionAt, type MapDefinition, type Program, type Relocation } from "./BpfObject.ts"
 import { type Externs, isExtern } from "./Externs.ts"
 import { OpenError } from "./OpenError.ts"
@@ -54,13 +55,15 @@ interface MapIndex {
   readonly bySection: ReadonlyMap<number, number>
 }
 
-const indexMaps = (maps: ReadonlyArray<MapDefinition>): MapIndex => {
+const indexMaps = ({ maps, sections }: Context): MapIndex => {
   const byPlace = new Map<string, number>()
   const bySection = new Map<number, number>()
   maps.forEach((map, position) => {
     if (map.origin === "Btf" || map.origin === "Legacy") byPlace.set(`${map.sectionIndex}+${map.sectionOffset}`, position)
     else if (map.origin !== "StructOps" && map.origin !== "Kconfig") bySection.set(map.sectionIndex, position)
   })
+  const arena = maps.findIndex((map) => map.attr.type === MapType.BPF_MAP_TYPE_ARENA)
+  if (sections.arena !== undefined && arena >= 0) bySection.set(sections.arena.index, arena)
   return { byPlace, bySection }
 }
 
@@ -115,7 +118,7 @@ const relocationOf = (context: Context, index: MapIndex, program: Program, entry
   if (section === context.sections.maps || context.sections.legacyMaps.includes(section)) {
     throw refuse(context, entry, `no map is defined at byte ${value} of ${section.name}`)
   }
-  if (section === context.sections.arena || section === context.sections.jumpTables) {
+  if (section === context.sections.jumpTables) {
     throw refuse(context, entry, `${section.name} cannot be loaded by this version`)
   }
   throw refuse(context, entry, `points into ${section.name}, which is no map and no function`)
@@ -162,7 +165,7 @@ const plainCalls = (program: Program, known: ReadonlySet<number>): ReadonlyArray
 export const ofPrograms = (
   context: Context
 ): { readonly programs: ReadonlyArray<Program>; readonly notes: ReadonlyArray<string> } => {
-  const index = indexMaps(context.maps)
+  const index = indexMaps(context)
   const notes: Array<string> = []
   const collected = new Map<Program, Array<Relocation>>()
   for (const { section, target } of context.sections.relocations) {

@@ -6,6 +6,7 @@
  * and anything; one ending in `/` for anything after it; every other pattern for exactly itself. The order is the order
  * in which patterns are tried.
  */
+import { ProgFlag } from "../../services/Kernel/abi/BpfConstants.ts"
 
 /** What a definition asks of loading beyond the two types. */
 export interface SectionFlags {
@@ -222,6 +223,11 @@ export const find = (
   own.find((definition) => definition.pattern !== undefined && matches(definition, section)) ??
     builtIn.find((definition) => matches(definition, section)) ??
     own.find((definition) => definition.pattern === undefined)
+
+/** The load flags that a definition asks for: `BPF_F_*`. */
+export const programFlags = (definition: SectionDefinition): number =>
+  (definition.flags.sleepable ? ProgFlag.BPF_F_SLEEPABLE : 0) |
+  (definition.flags.xdpFrags ? ProgFlag.BPF_F_XDP_HAS_FRAGS : 0)
 
 /** What stands after the first `/` of a section's name: the hook, function or tracepoint that it names. */
 export const targetOf = (section: string): string | undefined => {
