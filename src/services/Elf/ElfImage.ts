@@ -127,7 +127,8 @@ export const makeSymbol = (fields: Partial<ImageSymbol>): ImageSymbol => ({ ...n
  *
  * Symbol tables, relocations that refer to them and the string tables of names become values, all else stays bytes.
  * Refused (`Image`) are files with program headers, symbol tables without a null symbol, and string tables that hold names
- * and also serve a section of another kind, because their contents would move.
+ * and also serve a section of another kind, because their contents would move; `TooLarge`: symbol names that together are
+ * many times larger than the file.
  */
 export const toImage = (file: ElfFile): Result.Result<ElfImage, ElfError> =>
   attempt(isElfError, () => {
@@ -141,6 +142,8 @@ export const toImage = (file: ElfFile): Result.Result<ElfImage, ElfError> =>
       })
     }
     const rewritten = rewrittenStringTables(file)
+    // Several symbol tables may name their symbols from one string table, which parse does not count together.
+    const budget = { nameBytes: 16 * file.bytes.length }
     return {
       byteOrder: header.byteOrder,
       osAbi: header.osAbi,
@@ -149,7 +152,7 @@ export const toImage = (file: ElfFile): Result.Result<ElfImage, ElfError> =>
       machine: header.machine,
       entry: header.entry,
       flags: header.flags,
-      sections: file.sections.map((section) => imageSection(file, section, rewritten)),
+      sections: file.sections.map((section) => imageSection(file, section, rewritten, budget)),
       sectionNames: header.sectionNamesIndex
     }
   })
@@ -175,7 +178,16 @@ const rewrittenStringTables = (file: ElfFile): ReadonlySet<number> => {
   return rewritten
 }
 
-const imageSection = (file: ElfFile, section: ElfSection, rewritten: ReadonlySet<number>): ImageSection => ({
+interface Budget {
+  nameBytes: number
+}
+
+const imageSection = (
+  file: ElfFile,
+  section: ElfSection,
+  rewritten: ReadonlySet<number>,
+  budget: Budget
+): ImageSection => ({
   name: section.name,
   type: section.type,
   flags: section.flags,
@@ -184,13 +196,18 @@ const imageSection = (file: ElfFile, section: ElfSection, rewritten: ReadonlySet
   info: section.info,
   alignment: section.alignment,
   entrySize: section.entrySize,
-  content: contentOf(file, section, rewritten)
+  content: contentOf(file, section, rewritten, budget)
 })
 
-const contentOf = (file: ElfFile, section: ElfSection, rewritten: ReadonlySet<number>): SectionContent => {
+const contentOf = (
+  file: ElfFile,
+  section: ElfSection,
+  rewritten: ReadonlySet<number>,
+  budget: Budget
+): SectionContent => {
   if (section.type === C.SHT_NULL) return { _tag: "Empty" }
   if (section.type === C.SHT_NOBITS) return { _tag: "NoBits", size: section.size }
-  if (isSymbolTable(section)) return { _tag: "Symbols", symbols: symbolsOf(file, section) }
+  if (isSymbolTable(section)) return { _tag: "Symbols", symbols: symbolsOf(file, section, budget) }
   if (section.type === C.SHT_STRTAB && rewritten.has(section.index)) return { _tag: "Strings" }
   const linksToSymbols = isSymbolTable(file.sections[section.link])
   if (section.type === C.SHT_SYMTAB_SHNDX && linksToSymbols) return { _tag: "SymbolSectionIndices" }
@@ -200,12 +217,16 @@ const contentOf = (file: ElfFile, section: ElfSection, rewritten: ReadonlySet<nu
   return { _tag: "Bytes", bytes: section.data }
 }
 
-const symbolsOf = (file: ElfFile, section: ElfSection): ReadonlyArray<ImageSymbol> => {
+const symbolsOf = (file: ElfFile, section: ElfSection, budget: Budget): ReadonlyArray<ImageSymbol> => {
   const table = Result.getOrThrow(symbolTable(file, section.index))
   const symbols: Array<ImageSymbol> = []
   for (let index = 0; index < table.count; index++) {
     const { index: _, ...symbol } = symbolAt(table, index)
     symbols.push(symbol)
+    budget.nameBytes -= symbol.name.length
+    if (budget.nameBytes < 0) {
+      refuse("TooLarge", { ...whereIsSection(section), symbol: index, field: "length of the symbols' names" })
+    }
   }
   if (!isNullSymbol(symbols[0])) {
     refuse("Image", { ...whereIsSection(section), symbol: 0, expected: "the null symbol" })

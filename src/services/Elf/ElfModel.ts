@@ -145,6 +145,8 @@ export interface ElfFile {
   readonly sections: ReadonlyArray<ElfSection>
   /** Indices of all `SHT_SYMTAB` sections; the format allows one, but a file with more parses. */
   readonly symbolTables: ReadonlyArray<number>
+  /** From the index of a symbol table to that of its `SHT_SYMTAB_SHNDX` section, for tables that have one. */
+  readonly symbolIndexSections: ReadonlyMap<number, number>
   /** The first `SHT_SYMTAB`, if there is one. Others: `symbolTable`. */
   readonly symbols: SymbolTable | undefined
 }

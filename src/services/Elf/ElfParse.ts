@@ -38,8 +38,10 @@ const parseFile = (bytes: Uint8Array): ElfFile => {
   const header = parseHeader(bytes, view, littleEndian)
   const sections = parseSections(bytes, view, littleEndian, header)
   const symbolTables: Array<number> = []
+  const symbolIndexSections = new Map<number, number>()
   for (const section of sections) {
     if (section.type === C.SHT_SYMTAB) symbolTables.push(section.index)
+    if (section.type === C.SHT_SYMTAB_SHNDX) symbolIndexSections.set(section.link, section.index)
     checkSection(section, sections)
   }
   const first = symbolTables[0]
@@ -48,7 +50,10 @@ const parseFile = (bytes: Uint8Array): ElfFile => {
     header,
     sections,
     symbolTables,
-    symbols: first === undefined ? undefined : decodeSymbolTable(sections, first, littleEndian)
+    symbolIndexSections,
+    symbols: first === undefined
+      ? undefined
+      : decodeSymbolTable({ sections, symbolIndexSections }, first, littleEndian)
   }
 }
 
@@ -146,6 +151,8 @@ const checkSize = (view: DataView, at: number, littleEndian: boolean, field: str
   if (size !== expected) refuse("HeaderSize", { field, value: String(size), expected: String(expected), offset: at })
 }
 
+const truncated = "the file may have been cut off"
+
 const checkTable = (
   bytes: Uint8Array,
   offset: bigint,
@@ -156,7 +163,7 @@ const checkTable = (
 ): void => {
   if (offset + BigInt(count * entrySize) <= BigInt(bytes.length)) return
   const expected = `a table of ${count} headers inside the file's ${bytes.length} bytes`
-  refuse("OutOfBounds", { field, value: String(offset), expected, offset: at })
+  refuse("OutOfBounds", { field, value: String(offset), expected, offset: at, hint: truncated })
 }
 
 const noBytes = new Uint8Array(0)
@@ -257,7 +264,7 @@ const outside = (
 ): never => {
   const value = `${start} with size ${size}`
   const expected = `inside the file's ${bytes.length} bytes`
-  return refuse("OutOfBounds", { sectionIndex, section, field: "sh_offset", value, expected, offset })
+  return refuse("OutOfBounds", { sectionIndex, section, field: "sh_offset", value, expected, offset, hint: truncated })
 }
 
 /** The string table of the sections' names, which is needed before any other section is read. */

@@ -22,13 +22,13 @@ export const symbolTable = (file: ElfFile, section: number): Result.Result<Symbo
   attempt(isElfError, () =>
     file.symbols?.section === section
       ? file.symbols
-      : decodeSymbolTable(file.sections, section, file.header.byteOrder === "little"))
+      : decodeSymbolTable(file, section, file.header.byteOrder === "little"))
 
 const viewOf = (data: Uint8Array): DataView => new DataView(data.buffer, data.byteOffset, data.byteLength)
 
-/** `symbolTable` over a list of sections; throws `ElfError`. */
+/** `symbolTable` over the part of a file that it needs; throws `ElfError`. */
 export const decodeSymbolTable = (
-  sections: ReadonlyArray<ElfSection>,
+  { sections, symbolIndexSections }: Pick<ElfFile, "sections" | "symbolIndexSections">,
   index: number,
   littleEndian: boolean
 ): SymbolTable => {
@@ -52,7 +52,7 @@ export const decodeSymbolTable = (
     littleEndian,
     entries: viewOf(section.data),
     strings: names.data,
-    extendedIndices: extendedIndices(sections, section)
+    extendedIndices: extendedIndices(sections[symbolIndexSections.get(index) ?? 0])
   }
   checkSymbols(table, sections, section)
   return table
@@ -73,13 +73,10 @@ export const checkEntries = (section: ElfSection, size: number): void => {
   }
 }
 
-const extendedIndices = (sections: ReadonlyArray<ElfSection>, table: ElfSection): DataView | undefined => {
-  for (const section of sections) {
-    if (section.type !== C.SHT_SYMTAB_SHNDX || section.link !== table.index) continue
-    checkEntries(section, 4)
-    return viewOf(section.data)
-  }
-  return undefined
+const extendedIndices = (section: ElfSection | undefined): DataView | undefined => {
+  if (section === undefined || section.index === 0) return undefined
+  checkEntries(section, 4)
+  return viewOf(section.data)
 }
 
 const checkSymbols = (table: SymbolTable, sections: ReadonlyArray<ElfSection>, section: ElfSection): void => {

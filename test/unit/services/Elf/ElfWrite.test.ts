@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Elf from "../../../../src/services/Elf/Elf.ts"
-import { at, parsed, refused, sampleBytes, sampleImage, setHeader, setSection } from "./sample.ts"
+import { at, parsed, refused, sampleBytes, sampleImage, setData, setHeader, setSection } from "./sample.ts"
 
 const bytesOf = (image: Elf.ElfImage): Uint8Array => Result.getOrThrow(Elf.write(image))
 
@@ -265,6 +265,26 @@ describe("toImage refuses", () => {
     const bytes = sampleBytes()
     parsed(bytes).symbols?.entries.setUint8(4, 1)
     assert.deepInclude(refused(Elf.toImage(parsed(bytes))), { reason: "Image", symbol: 0 })
+  })
+  it("symbol tables that name their symbols from one long string again and again", () => {
+    const strings = 1
+    const tables = Array.from({ length: 60 }, (_, index) =>
+      Elf.makeSection({
+        name: "",
+        type: Elf.SHT_SYMTAB,
+        link: strings,
+        content: {
+          _tag: "Symbols",
+          symbols: [Elf.nullSymbol, Elf.makeSymbol({ name: index === 0 ? "x".repeat(100_000) : "" })]
+        }
+      }))
+    const sections = [...sampleImage().sections.slice(0, 2), ...tables]
+    const bytes = bytesOf({ ...sampleImage(), sections })
+    const file = parsed(bytes)
+    assert.isTrue(Result.isSuccess(Elf.toImage(file)))
+    const name = file.symbols === undefined ? 0 : Elf.symbolNameOffset(file.symbols, 1)
+    for (let index = 1; index < 60; index++) setData(bytes, 2 + index, 24, 4, BigInt(name))
+    assert.deepInclude(refused(Elf.toImage(parsed(bytes))), { reason: "TooLarge" })
   })
   it("relocations that do not decode", () => {
     const bytes = sampleBytes()
