@@ -51,16 +51,18 @@ export const offsetOf = (context: Context, symbol: number): number => {
 
 /** Position of maps by section and offset, and by section for global data. */
 interface MapIndex {
-  readonly byPlace: ReadonlyMap<string, number>
+  readonly byPlace: ReadonlyMap<number, ReadonlyMap<number, number>>
   readonly bySection: ReadonlyMap<number, number>
 }
 
 const indexMaps = ({ maps, sections }: Context): MapIndex => {
-  const byPlace = new Map<string, number>()
+  const byPlace = new Map<number, Map<number, number>>()
   const bySection = new Map<number, number>()
   maps.forEach((map, position) => {
-    if (map.origin === "Btf" || map.origin === "Legacy") byPlace.set(`${map.sectionIndex}+${map.sectionOffset}`, position)
-    else if (map.origin !== "StructOps" && map.origin !== "Kconfig") bySection.set(map.sectionIndex, position)
+    if (map.origin === "Btf" || map.origin === "Legacy") {
+      const inSection = byPlace.get(map.sectionIndex) ?? new Map<number, number>()
+      byPlace.set(map.sectionIndex, inSection.set(map.sectionOffset, position))
+    } else if (map.origin !== "StructOps" && map.origin !== "Kconfig") bySection.set(map.sectionIndex, position)
   })
   const arena = maps.findIndex((map) => map.attr.type === MapType.BPF_MAP_TYPE_ARENA)
   if (sections.arena !== undefined && arena >= 0) bySection.set(sections.arena.index, arena)
@@ -108,7 +110,7 @@ const relocationOf = (context: Context, index: MapIndex, program: Program, entry
     }
     return { _tag: "Function", at, section: sectionIndex, slot: place / 8 }
   }
-  const map = index.byPlace.get(`${sectionIndex}+${value}`)
+  const map = index.byPlace.get(sectionIndex)?.get(value)
   if (map !== undefined) return { _tag: "Map", at, map }
   const data = index.bySection.get(sectionIndex)
   if (data !== undefined) {
@@ -145,21 +147,25 @@ export const entriesOf = (context: Context, section: Elf.ElfSection, target: Elf
   return entries
 }
 
-/** Calls inside one section need no relocation record: the assembler knew the distance. */
-const plainCalls = (program: Program, known: ReadonlySet<number>): ReadonlyArray<Relocation> => {
+/** Calls inside one section need no relocation record: the assembler knew the distance. `known` is in order. */
+const plainCalls = (program: Program, known: ReadonlyArray<Relocation>): ReadonlyArray<Relocation> => {
   const calls: Array<Relocation> = []
-  const slots = Insn.count(program.insns)
-  for (let at = 0; at < slots; at = Insn.nextSlot(program.insns, at)) {
-    if (known.has(at) || !Insn.isSubprogramCall(program.insns, at)) continue
-    calls.push({
-      _tag: "Call",
-      at,
-      section: program.sectionIndex,
-      slot: program.sectionSlot + at + Insn.imm(program.insns, at) + 1
-    })
+  const { insns } = program
+  const slots = Insn.count(insns)
+  let next = 0
+  for (let at = 0; at < slots; at++) {
+    const opcode = insns[at * 8]
+    if (opcode === Insn.LD_IMM64) at++
+    if (opcode !== Insn.CALL || !Insn.isSubprogramCall(insns, at)) continue
+    while ((known[next]?.at ?? slots) < at) next++
+    if (known[next]?.at === at) continue
+    const slot = program.sectionSlot + at + Insn.imm(insns, at) + 1
+    calls.push({ _tag: "Call", at, section: program.sectionIndex, slot })
   }
   return calls
 }
+
+const inOrder = (a: Relocation, b: Relocation): number => a.at - b.at
 
 /** Gives every program its relocations, in the order of their slots. Throws `OpenError` or `ElfError`. */
 export const ofPrograms = (
@@ -187,9 +193,10 @@ export const ofPrograms = (
     if (inHoles > 0) notes.push(`${inHoles} relocations of ${target.name} belong to no function`)
   }
   const programs = context.programs.map((program) => {
-    const own = collected.get(program) ?? []
-    const all = [...own, ...plainCalls(program, new Set(own.map((relocation) => relocation.at)))]
-    return all.length === 0 ? program : { ...program, relocations: all.sort((a, b) => a.at - b.at) }
+    const own = (collected.get(program) ?? []).sort(inOrder)
+    const plain = plainCalls(program, own)
+    const relocations = plain.length === 0 ? own : [...own, ...plain].sort(inOrder)
+    return relocations.length === 0 ? program : { ...program, relocations }
   })
   return { programs, notes }
 }
