@@ -1,6 +1,6 @@
 /**
- * The ELF room before its judges: llvm-readelf reports the same fields of clang's objects as `parse`, and GNU readelf and
- * llvm-readelf accept what `write` makes.
+ * The ELF room before its judges: llvm-readelf reports the same fields of clang's objects as `parse`, and GNU readelf
+ * and llvm-readelf accept what `write` makes.
  */
 import { assert, it } from "@effect/vitest"
 import * as Result from "effect/Result"
@@ -22,7 +22,9 @@ u64 external(u64 x);
 __attribute__((visibility("hidden"))) u64 concealed = 3;
 static __attribute__((noinline)) u64 helper(u64 x) { hits += x; return x * limit + zeroed[x & 3]; }
 __attribute__((weak)) u64 replaceable(struct point *p) { return helper(p->x) + outside; }
-__attribute__((section("xdp"))) u64 entry(struct point *p) { return replaceable(p) + external(concealed) + (u64)&perhaps; }
+__attribute__((section("xdp"))) u64 entry(struct point *p) {
+  return replaceable(p) + external(concealed) + (u64)&perhaps;
+}
 __attribute__((section("xdp"))) u64 entry2(struct point *p) { return helper(p->y) + origin.y; }
 char LICENSE[] __attribute__((section("license"))) = "GPL";
 `
@@ -231,7 +233,10 @@ const ourRelocationRows = (file: Elf.ElfFile) =>
     })
   })
 
-const withoutData = ({ data: _, ...section }: Elf.ElfSection): Omit<Elf.ElfSection, "data"> => section
+const withoutData = (section: Elf.ElfSection): Omit<Elf.ElfSection, "data"> => {
+  const { data: _, ...fields } = section
+  return fields
+}
 
 /** Our parse and llvm-readelf agree on every field of header, sections, symbols and relocations. */
 const assertAgreement = (path: string): Elf.ElfFile => {

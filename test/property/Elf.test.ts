@@ -1,6 +1,6 @@
 /**
- * Law 1: `parse(write(x)) = x`, and for arbitrary and mutated bytes parse returns a value or a tagged error. Beside each
- * law stands a fault that its check must find.
+ * Law 1: `parse(write(x)) = x`, and for arbitrary and mutated bytes parse returns a value or a tagged error. Beside
+ * each law stands a fault that its check must find.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
@@ -36,7 +36,9 @@ const writerFaults: Readonly<Record<string, typeof Elf.write>> = {
     Elf.write(editSymbols(x, (symbol) => ({ ...symbol, value: BigInt.asUintN(32, symbol.value) }))),
   "always writes little-endian": (x) => Elf.write({ ...x, byteOrder: "little" }),
   "takes reserved section indices for sections": (x) =>
-    Elf.write(editSymbols(x, (symbol) => symbol.isReserved ? { ...symbol, sectionIndex: 0, isReserved: false } : symbol)),
+    Elf.write(
+      editSymbols(x, (symbol) => symbol.isReserved ? { ...symbol, sectionIndex: 0, isReserved: false } : symbol)
+    ),
   "drops the order of relocations": (x) =>
     Elf.write({
       ...x,
@@ -108,7 +110,9 @@ describe("parse(write(x)) = x", () => {
 
 // ---- any bytes ----
 
-/** Reads all that can be reached from a file; a failure anywhere must be an `ElfError`. Returns what became of the file. */
+/**
+ * Reads all that can be reached from a file; a failure anywhere must be an `ElfError`. Returns what became of the file.
+ */
 const readAll = (parse: typeof Elf.parse) => (bytes: Uint8Array): "read" | Elf.ElfError["reason"] => {
   const result = parse(bytes)
   if (Result.isFailure(result)) return reasonOf(result.failure)
@@ -191,7 +195,11 @@ const mutate = (bytes: Uint8Array, edits: ReadonlyArray<Edit>, cut: number): Uin
   return copy.subarray(0, copy.length - cut)
 }
 
-const mutated = fc.tuple(original, fc.array(edit, { minLength: 1, maxLength: 4 }), fc.oneof(fc.constant(0), fc.nat({ max: 63 })))
+const mutated = fc.tuple(
+  original,
+  fc.array(edit, { minLength: 1, maxLength: 4 }),
+  fc.oneof(fc.constant(0), fc.nat({ max: 63 }))
+)
   .map(([bytes, edits, cut]) => mutate(bytes, edits, cut))
 
 /** A parser as one writes it at first: it trusts the section header table to be where the header says. */
@@ -199,7 +207,9 @@ const carelessParse: typeof Elf.parse = (bytes) => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const result = Elf.parse(bytes)
   if (Result.isFailure(result) && result.failure.reason === "OutOfBounds") {
-    view.getUint32(Number(view.getBigUint64(40, bytes[Elf.EI_DATA] === Elf.ELFDATA2LSB)) + 64 * view.getUint16(60, true))
+    view.getUint32(
+      Number(view.getBigUint64(40, bytes[Elf.EI_DATA] === Elf.ELFDATA2LSB)) + 64 * view.getUint16(60, true)
+    )
   }
   return result
 }

@@ -1,5 +1,6 @@
 /**
- * ELF64 files of either byte order as readonly data: `parse` reads one without copying, `write` makes one from an image.
+ * ELF64 files of either byte order as readonly data: `parse` reads one without copying, `write` makes one from an
+ * image.
  *
  * Pure functions over bytes; the service that opens a file by path is in `ElfService.ts`, so that this module brings
  * nothing of the Effect runtime with it. BPF's own rules about its object files are not here but in `stages/open`.
@@ -62,7 +63,9 @@ export {
 } from "./ElfSymbols.ts"
 export { write } from "./ElfWrite.ts"
 
-/** The first section of that name, or undefined. Names are not unique in ELF, and section 0 and unnamed ones have "". */
+/**
+ * The first section of that name, or undefined. Names are not unique in ELF, and section 0 and unnamed ones have "".
+ */
 export const sectionByName = (file: ElfFile, name: string): ElfSection | undefined => {
   for (const section of file.sections) {
     if (section.name === name) return section
@@ -70,12 +73,15 @@ export const sectionByName = (file: ElfFile, name: string): ElfSection | undefin
   return undefined
 }
 
-/** Whether a section's data is compressed (`SHF_COMPRESSED`) and begins with an `Elf64_Chdr`; this library inflates none. */
+/**
+ * Whether a section's data is compressed (`SHF_COMPRESSED`) and begins with an `Elf64_Chdr`; this library inflates
+ * none.
+ */
 export const isCompressed = (section: ElfSection): boolean => (section.flags & C.SHF_COMPRESSED) !== 0n
 
 /**
- * The program header at `index`, which must be below `header.programHeaderCount`; any other is a defect of the caller and
- * throws a RangeError. `parse` has checked the bounds of the table, not those of the segments.
+ * The program header at `index`, which must be below `header.programHeaderCount`; any other is a defect of the caller
+ * and throws a RangeError. `parse` has checked the bounds of the table, not those of the segments.
  */
 export const programHeaderAt = (file: ElfFile, index: number): ElfProgramHeader => {
   if (index >= file.header.programHeaderCount) throw new RangeError(`no program header ${index}`)

@@ -4,8 +4,8 @@
  * Numbers are as stored in the file, before any reading of byte order. Section flags (`SHF_*`) are bigints because
  * `sh_flags` is a 64-bit field; all others fit a number.
  *
- * Source: System V gABI 4.3 draft, chapters 4 and 5; `include/uapi/linux/elf.h`, `include/uapi/linux/elf-em.h`; the LLVM
- * extensions page for `SHT_LLVM_*`; `llvm/BinaryFormat/ELFRelocs/BPF.def` for `R_BPF_*`.
+ * Source: System V gABI 4.3 draft, chapters 4 and 5; `include/uapi/linux/elf.h`, `include/uapi/linux/elf-em.h`; the
+ * LLVM extensions page for `SHT_LLVM_*`; `llvm/BinaryFormat/ELFRelocs/BPF.def` for `R_BPF_*`.
  */
 
 /** Position in `e_ident` of the file class. */

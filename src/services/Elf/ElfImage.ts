@@ -17,8 +17,8 @@ import { symbolAt, symbolEntrySize, symbolTable, whereIsSection } from "./ElfSym
 export type ImageSymbol = Omit<ElfSymbol, "index">
 
 /**
- * A relocation to be written. `symbol` is a place in the list of symbols of the section in `link`; `addend` must be 0 in a
- * `SHT_REL` section.
+ * A relocation to be written. `symbol` is a place in the list of symbols of the section in `link`; `addend` must be 0
+ * in a `SHT_REL` section.
  */
 export type ImageRelocation = Omit<ElfRelocation, "index">
 
@@ -28,10 +28,11 @@ export type ImageRelocation = Omit<ElfRelocation, "index">
  * - `Empty`: nothing; for `SHT_NULL` only
  * - `NoBits`: `size` bytes in memory and none in the file; for `SHT_NOBITS`
  * - `Bytes`: these bytes; for all types but the two above
- * - `Strings`: the strings that the image needs of this section: section names if the image's `sectionNames` is its index,
- *   and the names of all `Symbols` sections that link to it; for `SHT_STRTAB`
+ * - `Strings`: the strings that the image needs of this section: section names if the image's `sectionNames` is its
+ *   index, and the names of all `Symbols` sections that link to it; for `SHT_STRTAB`
  * - `Symbols`: a symbol table; the first entry is `nullSymbol`. Any order will do: `write` puts locals first
- * - `SymbolSectionIndices`: the overflow of the symbols' section indices; for `SHT_SYMTAB_SHNDX`, whose `link` is the table
+ * - `SymbolSectionIndices`: the overflow of the symbols' section indices; for `SHT_SYMTAB_SHNDX`, whose `link` is the
+ *   table
  * - `Relocations`: for `SHT_REL` and `SHT_RELA`; `link` is the symbol table and `info` the section that they apply to
  */
 export type SectionContent =
@@ -126,9 +127,9 @@ export const makeSymbol = (fields: Partial<ImageSymbol>): ImageSymbol => ({ ...n
  * The image of a parsed relocatable file; data that is not decoded stays a view of the file's bytes.
  *
  * Symbol tables, relocations that refer to them and the string tables of names become values, all else stays bytes.
- * Refused (`Image`) are files with program headers, symbol tables without a null symbol, and string tables that hold names
- * and also serve a section of another kind, because their contents would move; `TooLarge`: symbol names that together are
- * many times larger than the file.
+ * Refused (`Image`) are files with program headers, symbol tables without a null symbol, and string tables that hold
+ * names and also serve a section of another kind, because their contents would move; `TooLarge`: symbol names that
+ * together are many times larger than the file.
  */
 export const toImage = (file: ElfFile): Result.Result<ElfImage, ElfError> =>
   attempt(isElfError, () => {

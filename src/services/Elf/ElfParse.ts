@@ -20,14 +20,14 @@ export const programHeaderSize = 56
 export const sectionHeaderSize = 64
 
 /**
- * Parses an ELF64 file of either byte order, of any type and machine, without copying: the model's byte arrays are views
- * of `bytes`, which must not change afterwards.
+ * Parses an ELF64 file of either byte order, of any type and machine, without copying: the model's byte arrays are
+ * views of `bytes`, which must not change afterwards.
  *
  * Checked are the identification, the sizes of header entries, the bounds of both header tables and of every section's
- * data, that sections do not together exceed the file, extended numbering (`e_shnum` 0, `PN_XNUM`, `SHN_XINDEX`), that section 0 is inactive, that every `sh_link` and
- * every `sh_info` that is a section index exist, that every `SHT_STRTAB` ends with a NUL byte, and all entries of the
- * first `SHT_SYMTAB` (see `symbolTable`). What only BPF objects must obey (type, machine, one symbol table) is left to
- * the caller. Source: System V gABI, chapters 4 and 5.
+ * data, that sections do not together exceed the file, extended numbering (`e_shnum` 0, `PN_XNUM`, `SHN_XINDEX`), that
+ * section 0 is inactive, that every `sh_link` and every `sh_info` that is a section index exist, that every
+ * `SHT_STRTAB` ends with a NUL byte, and all entries of the first `SHT_SYMTAB` (see `symbolTable`). What only BPF
+ * objects must obey (type, machine, one symbol table) is left to the caller. Source: System V gABI, chapters 4 and 5.
  */
 export const parse = (bytes: Uint8Array): Result.Result<ElfFile, ElfError> =>
   attempt(isElfError, () => parseFile(bytes))
@@ -228,7 +228,8 @@ const parseSections = (
     const size = readSize(view, at + 32, littleEndian, "sh_size", index)
     const hasData = type !== C.SHT_NOBITS && size > 0
     if (hasData && offset + size > bytes.length) outside(bytes, index, name, offset, size, at + 24)
-    // No byte belongs to two sections. Checked as a sum, which also keeps work over all sections proportional to the file.
+    // No byte belongs to two sections. Checked as a sum, which also keeps work over all sections proportional to the
+    // file.
     if (hasData) dataBytes += size
     if (dataBytes > bytes.length) {
       const value = `${size}, ${dataBytes} with the sections before`

@@ -12,7 +12,9 @@ export const relEntrySize = 16
 /** Bytes of `Elf64_Rela`. */
 export const relaEntrySize = 24
 
-/** A relocation table over the file's own bytes, whose every symbol exists. Read it with the `relocation*` functions. */
+/**
+ * A relocation table over the file's own bytes, whose every symbol exists. Read it with the `relocation*` functions.
+ */
 export interface RelocationTable {
   /** Index of the table's section. */
   readonly section: number
@@ -47,9 +49,9 @@ export interface ElfRelocation {
 /**
  * The relocations in a `SHT_REL` or `SHT_RELA` section.
  *
- * Refused are other section types, a wrong entry size, a `sh_link` that is neither 0 nor a symbol table, and entries whose
- * symbol the table does not have. Offsets are not compared with the target section, since the width of a place depends on
- * the relocation's type.
+ * Refused are other section types, a wrong entry size, a `sh_link` that is neither 0 nor a symbol table, and entries
+ * whose symbol the table does not have. Offsets are not compared with the target section, since the width of a place
+ * depends on the relocation's type.
  */
 export const relocations = (file: ElfFile, section: ElfSection): Result.Result<RelocationTable, ElfError> =>
   attempt(isElfError, () => {

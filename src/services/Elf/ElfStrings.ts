@@ -1,6 +1,6 @@
 /**
- * Names in string tables. Bytes that are no UTF-8 survive: like Python's `surrogateescape`, each becomes a lone surrogate
- * (U+DC00 + byte), so that different names stay different and writing gives back the same bytes.
+ * Names in string tables. Bytes that are no UTF-8 survive: like Python's `surrogateescape`, each becomes a lone
+ * surrogate (U+DC00 + byte), so that different names stay different and writing gives back the same bytes.
  */
 
 const continuation = (bytes: Uint8Array, at: number, low: number, high: number): boolean => {
@@ -68,8 +68,9 @@ export const readString = (table: Uint8Array, start: number): string => {
 }
 
 /**
- * Whether a table that ends with a NUL byte holds a string of more than `limit` bytes. Every window of `limit + 1` bytes
- * must hold a NUL, and a window is searched from its end: the work is a small part of the table unless strings are long.
+ * Whether a table that ends with a NUL byte holds a string of more than `limit` bytes. Every window of `limit + 1`
+ * bytes must hold a NUL, and a window is searched from its end: the work is a small part of the table unless strings
+ * are long.
  */
 export const hasLongString = (table: Uint8Array, limit: number): boolean => {
   let start = 0
@@ -84,7 +85,9 @@ export const hasLongString = (table: Uint8Array, limit: number): boolean => {
 
 const encoder = new TextEncoder()
 
-/** The bytes of a name, or undefined for one that no file can hold: with a NUL, or with surrogates other than escapes. */
+/**
+ * The bytes of a name, or undefined for one that no file can hold: with a NUL, or with surrogates other than escapes.
+ */
 export const encodeString = (name: string): Uint8Array | undefined => {
   let ascii = true
   for (let at = 0; at < name.length; at++) {

@@ -15,8 +15,8 @@ export const symbolEntrySize = 24
  * The symbol table in the section with index `section`, which must be `SHT_SYMTAB` or `SHT_DYNSYM`.
  *
  * Checked are the entry size (24), that `sh_link` is a string table, and of every symbol that its name lies inside that
- * table and that its section exists, be it stored in the symbol or in a `SHT_SYMTAB_SHNDX` section. `parse` does this for
- * the first `SHT_SYMTAB` and keeps it as `symbols`; all others are checked when asked for.
+ * table and that its section exists, be it stored in the symbol or in a `SHT_SYMTAB_SHNDX` section. `parse` does this
+ * for the first `SHT_SYMTAB` and keeps it as `symbols`; all others are checked when asked for.
  */
 export const symbolTable = (file: ElfFile, section: number): Result.Result<SymbolTable, ElfError> =>
   attempt(isElfError, () =>
@@ -89,7 +89,12 @@ const checkSymbols = (table: SymbolTable, sections: ReadonlyArray<ElfSection>, s
     const at = index * symbolEntrySize
     const name = entries.getUint32(at, littleEndian)
     if (name >= nameLimit) {
-      refuse("Name", { ...whereIs(section, index), field: "st_name", value: String(name), expected: `below ${nameLimit}` })
+      refuse("Name", {
+        ...whereIs(section, index),
+        field: "st_name",
+        value: String(name),
+        expected: `below ${nameLimit}`
+      })
     }
     if (nameBudget !== Infinity) {
       nameBudget -= strings.indexOf(0, name) - name
@@ -177,8 +182,8 @@ export const symbolStoredSection = (table: SymbolTable, index: number): number =
   table.entries.getUint16(index * symbolEntrySize + 6, table.littleEndian)
 
 /**
- * Section index of a symbol, `SHN_XINDEX` resolved. Reserved values such as `SHN_ABS` are kept; in a file with more than
- * 65279 sections `symbolIsReserved` tells them from an index.
+ * Section index of a symbol, `SHN_XINDEX` resolved. Reserved values such as `SHN_ABS` are kept; in a file with more
+ * than 65279 sections `symbolIsReserved` tells them from an index.
  */
 export const symbolSection = (table: SymbolTable, index: number): number => {
   const stored = symbolStoredSection(table, index)

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Elf from "../../../../src/services/Elf/Elf.ts"
 import { at, parsed, refused, sampleBytes, sampleImage, setData, setHeader, setSection } from "./sample.ts"
+import type { ExpectedError } from "./sample.ts"
 
 const byteOrders: ReadonlyArray<Elf.ByteOrder> = ["little", "big"]
 
@@ -44,7 +45,13 @@ describe("parse", () => {
       const section = file.sections[at.relText]
       assert.isDefined(section)
       const table = Result.getOrThrow(Elf.relocations(file, section))
-      assert.deepInclude(table, { section: at.relText, target: at.text, symbols: at.symtab, count: 2, hasAddends: false })
+      assert.deepInclude(table, {
+        section: at.relText,
+        target: at.text,
+        symbols: at.symtab,
+        count: 2,
+        hasAddends: false
+      })
       assert.deepEqual(Elf.relocationAt(table, 1), { index: 1, offset: 16n, type: 10, symbol: 2, addend: 0n })
     })
   }
@@ -120,7 +127,9 @@ describe("parse", () => {
 
   it("resolves names that are not UTF-8 without losing them", () => {
     const sample = sampleImage()
-    const sections = sample.sections.map((section, index) => index === at.text ? { ...section, name: "näme\udcff" } : section)
+    const sections = sample.sections.map((section, index) =>
+      index === at.text ? { ...section, name: "näme\udcff" } : section
+    )
     const bytes = Result.getOrThrow(Elf.write({ ...sample, sections }))
     const file = parsed(bytes)
     assert.strictEqual(file.sections[at.text]?.name, "näme\udcff")
@@ -177,7 +186,7 @@ describe("accessors", () => {
 })
 
 /** One edit that breaks the sample, what it must be refused for, and fields that the error must carry. */
-const refusals: ReadonlyArray<readonly [string, (bytes: Uint8Array) => Uint8Array | void, Partial<Elf.ElfError>]> = [
+const refusals: ReadonlyArray<readonly [string, (bytes: Uint8Array) => Uint8Array | void, ExpectedError]> = [
   ["nothing", () => new Uint8Array(0), { reason: "NotElf" }],
   ["a wrong magic number", (bytes) => void (bytes[1] = 0), { reason: "NotElf", offset: 0 }],
   ["a cut header", (bytes) => bytes.subarray(0, 63), { reason: "NotElf", value: "63" }],
@@ -218,7 +227,10 @@ const refusals: ReadonlyArray<readonly [string, (bytes: Uint8Array) => Uint8Arra
     },
     { reason: "Link", value: "6" }
   ],
-  ["names in no string table", (bytes) => setHeader(bytes, "e_shstrndx", 2n), { reason: "SectionType", sectionIndex: 2 }],
+  ["names in no string table", (bytes) => setHeader(bytes, "e_shstrndx", 2n), {
+    reason: "SectionType",
+    sectionIndex: 2
+  }],
   ["an active section 0", (bytes) => setSection(bytes, 0, "sh_type", 1n), { reason: "SectionType", sectionIndex: 0 }],
   [
     "too many sections",

@@ -25,23 +25,29 @@ describe("readString and encodeString", () => {
         return false
       }
     }
-    fc.assert(fc.property(fc.array(byte, { maxLength: 6 }), (values) => {
-      const bytes = Uint8Array.from(values)
-      const text = readString(table(bytes), 1)
-      assert.strictEqual(text.isWellFormed(), isText(bytes))
-      assert.deepEqual(encodeString(text), bytes)
-    }), { numRuns: 2000 })
+    fc.assert(
+      fc.property(fc.array(byte, { maxLength: 6 }), (values) => {
+        const bytes = Uint8Array.from(values)
+        const text = readString(table(bytes), 1)
+        assert.strictEqual(text.isWellFormed(), isText(bytes))
+        assert.deepEqual(encodeString(text), bytes)
+      }),
+      { numRuns: 2000 }
+    )
   })
 })
 
 describe("hasLongString", () => {
   it("says what counting says", () => {
     const byte = fc.oneof({ weight: 5, arbitrary: fc.constant(65) }, { weight: 1, arbitrary: fc.constant(0) })
-    fc.assert(fc.property(fc.array(byte, { maxLength: 60 }), fc.integer({ min: 1, max: 12 }), (values, limit) => {
-      const bytes = Uint8Array.from([...values, 0])
-      const longest = Math.max(...Buffer.from(bytes).toString("latin1").split("\0").map((part) => part.length))
-      assert.strictEqual(hasLongString(bytes, limit), longest > limit)
-    }), { numRuns: 2000 })
+    fc.assert(
+      fc.property(fc.array(byte, { maxLength: 60 }), fc.integer({ min: 1, max: 12 }), (values, limit) => {
+        const bytes = Uint8Array.from([...values, 0])
+        const longest = Math.max(...Buffer.from(bytes).toString("latin1").split("\0").map((part) => part.length))
+        assert.strictEqual(hasLongString(bytes, limit), longest > limit)
+      }),
+      { numRuns: 2000 }
+    )
   })
 
   it("is quick on hostile tables", () => {

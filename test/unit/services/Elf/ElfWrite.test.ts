@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Elf from "../../../../src/services/Elf/Elf.ts"
 import { at, parsed, refused, sampleBytes, sampleImage, setData, setHeader, setSection } from "./sample.ts"
+import type { ExpectedError } from "./sample.ts"
 
 const bytesOf = (image: Elf.ElfImage): Uint8Array => Result.getOrThrow(Elf.write(image))
 
@@ -184,11 +185,18 @@ describe("write refuses", () => {
   const sample = sampleImage()
   const global = (fields: Partial<Elf.ImageSymbol>) =>
     withSymbols(withRelocations(sample, []), [Elf.nullSymbol, Elf.makeSymbol({ binding: 1, ...fields })])
-  const refusals: ReadonlyArray<readonly [string, Elf.ElfImage, Partial<Elf.ElfError>]> = [
-    ["a first section in use", { ...sample, sections: sample.sections.slice(1) }, { sectionIndex: 0, field: "sh_type" }],
-    ["content that does not fit the type", replace(sample, at.text, { type: 3, content: { _tag: "NoBits", size: 1 } }), {
-      field: "content"
+  const refusals: ReadonlyArray<readonly [string, Elf.ElfImage, ExpectedError]> = [
+    ["a first section in use", { ...sample, sections: sample.sections.slice(1) }, {
+      sectionIndex: 0,
+      field: "sh_type"
     }],
+    [
+      "content that does not fit the type",
+      replace(sample, at.text, { type: 3, content: { _tag: "NoBits", size: 1 } }),
+      {
+        field: "content"
+      }
+    ],
     ["a set field of an inactive section", replace(sample, 0, { link: 1 }), { sectionIndex: 0 }],
     ["another entry size", replace(sample, at.symtab, { entrySize: 16 }), { field: "sh_entsize", expected: "24" }],
     ["an alignment of 3", replace(sample, at.text, { alignment: 3n }), { field: "sh_addralign", section: ".text" }],

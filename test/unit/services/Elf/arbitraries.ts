@@ -52,7 +52,9 @@ const bytesSection = fc.record({
   bytes: someBytes
 }).map(({ bytes, ...fields }): Elf.ImageSection => ({ ...fields, link: 0, content: { _tag: "Bytes", bytes } }))
 
-const rawStrings = fc.record({ ...common, info: u32, bytes: someBytes }).map(({ bytes, ...fields }): Elf.ImageSection => ({
+const rawStrings = fc.record({ ...common, info: u32, bytes: someBytes }).map((
+  { bytes, ...fields }
+): Elf.ImageSection => ({
   ...fields,
   type: Elf.SHT_STRTAB,
   link: 0,
@@ -97,7 +99,12 @@ const symbol = fc.record({
   isReserved: fc.boolean()
 })
 
-const relocation = fc.record({ offset: u64, type: u32, pick: u32, addend: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }) })
+const relocation = fc.record({
+  offset: u64,
+  type: u32,
+  pick: u32,
+  addend: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
+})
 
 const symbolTable = fc.record({
   ...common,
@@ -153,9 +160,16 @@ const assemble = (parts: Parts): Elf.ElfImage => {
       const section = { ...base, type: Elf.SHT_SYMTAB_SHNDX, entrySize: 4, content }
       drafts.push({ key: `${key}indices`, link: key, section })
     }
-    for (const [place, { address, alignment, entries, flags, hasAddends, name, target }] of table.relocations.entries()) {
+    for (
+      const [place, { address, alignment, entries, flags, hasAddends, name, target }] of table.relocations.entries()
+    ) {
       const section: Elf.ImageSection = {
-        ...{ address, alignment, flags, name, link: 0, info: 0 },
+        address,
+        alignment,
+        flags,
+        name,
+        link: 0,
+        info: 0,
         type: hasAddends ? Elf.SHT_RELA : Elf.SHT_REL,
         entrySize: hasAddends ? 24 : 16,
         content: {
@@ -168,7 +182,12 @@ const assemble = (parts: Parts): Elf.ElfImage => {
           }))
         }
       }
-      drafts.push({ key: `${key}rel${place}`, link: key, info: drafts[target % drafts.length]?.key ?? "names", section })
+      drafts.push({
+        key: `${key}rel${place}`,
+        link: key,
+        info: drafts[target % drafts.length]?.key ?? "names",
+        section
+      })
     }
   }
   const ordered = drafts.map((draft, index) => ({ draft, at: parts.order[index] ?? 0 }))
@@ -208,8 +227,8 @@ const symbolsOf = (
 }
 
 /**
- * Images that come back from the file as they were: symbols in canonical order, each string table used for names (one that
- * is not would be raw bytes when read back).
+ * Images that come back from the file as they were: symbols in canonical order, each string table used for names (one
+ * that is not would be raw bytes when read back).
  */
 export const image: fc.Arbitrary<Elf.ElfImage> = imageParts.map(assemble).filter(({ sectionNames, sections }) =>
   sections.every(({ content }, index) =>

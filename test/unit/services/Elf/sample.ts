@@ -89,6 +89,9 @@ export const sampleImage = (byteOrder: Elf.ByteOrder = "little"): Elf.ElfImage =
 export const sampleBytes = (byteOrder: Elf.ByteOrder = "little"): Uint8Array =>
   Result.getOrThrow(Elf.write(sampleImage(byteOrder)))
 
+/** Fields that an error must have. */
+export type ExpectedError = Partial<ConstructorParameters<typeof Elf.ElfError>[0]>
+
 /** A parsed file; a refusal fails the test. */
 export const parsed = (bytes: Uint8Array): Elf.ElfFile => Result.getOrThrow(Elf.parse(bytes))
 
