@@ -1,0 +1,182 @@
+/**
+ * The verifier's log, read for its user: the lines that name the cause, what they mean, and poisoned instructions
+ * translated back to what they stand for.
+ *
+ * A log is text without a grammar that changes from kernel to kernel, so nothing here fails: what is not recognised is
+ * handed on as it is.
+ *
+ * Source: `kernel/bpf/verifier.c`, `kernel/bpf/log.c`; reference page `load`, section 10.
+ */
+
+/** `0: (79) r1 = *(u64 *)(r1 +8)`, as the verifier prints each instruction that it looks at. */
+const instruction = /^(\d+): (\([0-9a-f]{2}\)|<invalid )/
+
+/** Register states and jumps between them, and the notes of precision tracking: the path to the cause, not the cause. */
+const noise = /^(\d+: R|R\d+_?w?=|from \d+ to \d+|cur state:|old state:|mark_precise:|func#\d+ @\d+|Live regs before|Validating |propagating |\s+(\d+: [.\d]|regs=|stack=)|(caller|callee):$| R\d|frame\d+:)/
+
+/** What the verifier counts when it is done. */
+const statistics = /^(processed \d+ insns|verification time \d+|stack depth |insns processed |max_states_per_insn )/
+
+/** `; return ctx->len; @ prog.c:12`, the source line of the instructions below it. */
+const source = /^; /
+
+/** A cause of more lines than this is cut. */
+const maximumCauseLines = 4
+
+/** A summary of more characters than this is cut. */
+const maximumSummary = 1000
+
+const cut = (text: string): string => text.length <= maximumSummary ? text : `${text.slice(0, maximumSummary)}…`
+
+/**
+ * The one or two lines of a failed load's log that say why: the verifier's complaint, and the instruction that it is
+ * about with its source line. Empty for an empty log.
+ */
+export const summarise = (log: string): string => {
+  const lines = log.split("\n").map((line) => line.trimEnd()).filter((line) => line !== "")
+  const cause: Array<string> = []
+  let at = lines.length - 1
+  for (; at >= 0 && cause.length < maximumCauseLines; at--) {
+    const line = lines[at] ?? ""
+    if (instruction.test(line)) break
+    // A source line above the complaint belongs to the instruction, which stands below it.
+    if (cause.length > 0 && source.test(line)) break
+    if (!noise.test(line) && !statistics.test(line) && !source.test(line)) cause.unshift(line.trim())
+  }
+  const complaint = cause.join("; ")
+  const place = placeOf(lines, at)
+  if (complaint === "") return cut(place ?? lines.at(-1) ?? "")
+  return cut(place === undefined ? complaint : `${complaint}\n${place}`)
+}
+
+/** The last instruction of `lines` up to `end`, and the source line that it was compiled from. */
+const placeOf = (lines: ReadonlyArray<string>, end: number): string | undefined => {
+  let found: string | undefined
+  for (let at = end; at >= 0; at--) {
+    const line = lines[at] ?? ""
+    if (found === undefined) {
+      if (instruction.test(line)) found = withoutState(line)
+    } else if (source.test(line)) {
+      return `at ${found}\nin ${line.slice(2)}`
+    }
+  }
+  return found === undefined ? undefined : `at ${found}`
+}
+
+/** An instruction without the register states that the verifier appends. */
+const withoutState = (line: string): string => line.replace(/\s+; (R\d|frame\d|refs=|fp-).*$/, "").trimEnd()
+
+/** What common complaints mean to the author of the program. The first that matches counts. */
+const meanings: ReadonlyArray<readonly [RegExp, string]> = [
+  [
+    /invalid mem access '[a-z_]*_or_null'/,
+    "the pointer may be NULL: compare it with NULL before it is used"
+  ],
+  [
+    /invalid mem access '(scalar|inv)'/,
+    "the program follows a number, not a pointer: kernel memory is read through bpf_probe_read_kernel() or CO-RE macros"
+  ],
+  [
+    /invalid access to packet/,
+    "the verifier does not know that the packet is long enough: compare data + length with data_end first"
+  ],
+  [
+    /invalid access to map value|R\d+ (min|max) value is outside of the allowed memory range|unbounded memory access/,
+    "the verifier cannot tell that the offset stays in bounds: compare it with the size before the access"
+  ],
+  [
+    /invalid bpf_context access/,
+    "this field of the context cannot be accessed so by this type of program: look at its section name and the field's size"
+  ],
+  [
+    /(unknown|invalid) func (unknown#)?\S+|program of this type cannot use helper/,
+    "the helper is newer than this kernel, or not for this type of program: see `feature probe`"
+  ],
+  [
+    /GPL.restricted|non-GPL compatible/,
+    "the helper is for GPL-compatible programs: char LICENSE[] SEC(\"license\") = \"GPL\";"
+  ],
+  [/back-edge|infinite loop detected/, "the verifier sees no end of a loop: bound it by a constant, or use bpf_loop()"],
+  [
+    /program is too large|too many (instructions|states)|is too complex|too many jumps/,
+    "verification takes too many steps: shorten loops, or split the program by global functions, bpf_loop() or tail calls"
+  ],
+  [/(combined )?stack (size|of)|invalid (indirect )?(read|write|access).*stack/, "the stack is 512 bytes for a program with all its subprograms: use a per-CPU array map for large values"],
+  [/R\d+ !read_ok/, "a register is read that was never written: a variable is not initialised on some path, or an argument is missing"],
+  [/[Uu]nreleased reference/, "what was acquired (a socket, a reserved ring buffer record) must be released on every path"],
+  [/At program exit the register R0/, "programs of this type may only return certain values"],
+  [/math between .* pointer|pointer arithmetic|R\d+ pointer/, "pointers may be moved by bounded numbers only, and not at all where unprivileged"],
+  [/unreachable insn/, "a part of the program can never run: the compiler was not optimising (-O2), or the object was edited"],
+  [/calling kernel function \S+ is not allowed/, "this kernel function is not for this type of program"],
+  [/missing btf func_info|Invalid BTF|No BTF found|btf_fd/, "the kernel needs the object's BTF for this program: compile with -g"],
+  [/attach_btf_id|is not a (function|kernel function)/, "the target in the section name is not a function of this kernel's BTF"]
+]
+
+/** What a failed load's log means to the author of the program, in one sentence; `undefined` for what is not known here. */
+export const meaning = (log: string): string | undefined => {
+  const summary = summarise(log)
+  return meanings.find(([complaint]) => complaint.test(summary))?.[1]
+}
+
+/** An instruction that was made invalid on purpose, because what it refers to does not exist. */
+export interface Poison {
+  readonly kind: "Map" | "KernelFunction" | "CoreRelocation"
+  /** Which map of the plan. For others the distance from their kind's first number. */
+  readonly index: number
+  /** The slot of the instruction. */
+  readonly at: number
+}
+
+/** Poisoned calls: the numbers of helpers that no kernel has. The first number of each kind, and how many there are. */
+const poisons: ReadonlyArray<{ readonly kind: Poison["kind"]; readonly first: number; readonly count: number }> = [
+  { kind: "CoreRelocation", first: 0x0bad_2310, count: 1 },
+  { kind: "Map", first: 2_001_000_000, count: 1_000_000 },
+  { kind: "KernelFunction", first: 2_002_000_000, count: 1_000_000 }
+]
+
+const poisonOf = (helper: number, at: number): Poison | undefined => {
+  const found = poisons.find(({ count, first }) => helper >= first && helper < first + count)
+  return found === undefined ? undefined : { kind: found.kind, index: helper - found.first, at }
+}
+
+/** How many lines from the end the verifier's complaint is looked for. */
+const tail = 10
+
+/**
+ * The log with the complaint about a poisoned instruction translated: the call of a helper that no kernel has becomes
+ * the map, kernel function or CO-RE relocation that is missing. `name` names it; without an answer its kind is named.
+ * Any other log comes back unchanged.
+ */
+export const explain = (log: string, name: (poison: Poison) => string | undefined): string => {
+  const lines = log.split("\n")
+  for (let at = lines.length - 1; at >= Math.max(1, lines.length - tail); at--) {
+    const complaint = /^invalid func unknown#(\d{1,10})\s*$/.exec(lines[at] ?? "")
+    if (complaint === null) continue
+    const call = /^(\d{1,10}): \(85\) call unknown#(\d{1,10})/.exec(lines[at - 1] ?? "")
+    if (call === null || call[2] !== complaint[1]) continue
+    const poison = poisonOf(Number(complaint[1]), Number(call[1]))
+    if (poison === undefined) continue
+    return [...lines.slice(0, at - 1), ...translate(poison, name(poison)), ...lines.slice(at + 1)].join("\n")
+  }
+  return log
+}
+
+const translate = (poison: Poison, name: string | undefined): readonly [string, string] => {
+  switch (poison.kind) {
+    case "Map":
+      return [
+        `${poison.at}: <invalid BPF map reference>`,
+        `BPF map '${name ?? poison.index}' is referenced but wasn't created`
+      ]
+    case "KernelFunction":
+      return [
+        `${poison.at}: <invalid kfunc call>`,
+        `kfunc ${name === undefined ? "" : `'${name}' `}is referenced but wasn't resolved`
+      ]
+    case "CoreRelocation":
+      return [
+        `${poison.at}: <invalid CO-RE relocation>`,
+        `failed to resolve CO-RE relocation${name === undefined ? "" : ` ${name}`}`
+      ]
+  }
+}

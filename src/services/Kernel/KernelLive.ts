@@ -1,0 +1,119 @@
+/**
+ * The kernel that this process runs on, through bpf(2).
+ *
+ * Importing this module touches nothing: the foreign function interface is loaded when a session is opened, files of
+ * the kernel are read when something of them is asked for. What was learned lives as long as the layer.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
+import * as Os from "node:os"
+import { hostIsLittle } from "./abi/Arena.ts"
+import * as Errno from "./abi/Errno.ts"
+import { Kernel, type KernelShape } from "./Kernel.ts"
+import { fromErrno, type KernelError, RefError } from "./KernelError.ts"
+import * as KernelInfo from "./KernelInfo.ts"
+import { ask } from "./live/Answers.ts"
+import { type Availability, probe } from "./live/Availability.ts"
+import * as BtfCalls from "./live/BtfCalls.ts"
+import type { Context } from "./live/Context.ts"
+import { enterAsync, refused } from "./live/Enter.ts"
+import * as Facts from "./live/Facts.ts"
+import type { Handle } from "./live/Handle.ts"
+import * as MapCalls from "./live/MapCalls.ts"
+import * as PinCalls from "./live/PinCalls.ts"
+import * as ProgCalls from "./live/ProgCalls.ts"
+import * as ProgLoad from "./live/ProgLoad.ts"
+import * as Symbols from "./live/Symbols.ts"
+import * as Session from "./Session.ts"
+import type { Unavailable } from "./sys/Platform.ts"
+import * as Sys from "./sys/Sys.ts"
+
+export type { Availability } from "./live/Availability.ts"
+
+/** Calls that may wait for a thread at once; koffi refuses more than 256 in the whole process. */
+const maximumWaiting = 64
+
+/** Threads that libuv has for calls that would stop the event loop, unless told otherwise. */
+const defaultThreads = 4
+
+/** How many programs are verified at once: no more than there are processors to do it and threads to wait for it. */
+const concurrency = (): number => {
+  const threads = Number(process.env["UV_THREADPOOL_SIZE"])
+  return Math.min(Os.availableParallelism(), Number.isInteger(threads) && threads > 0 ? threads : defaultThreads)
+}
+
+/** A live kernel on these system calls and facts. */
+export interface Parts {
+  readonly sys: () => Result.Result<Sys.Sys, Unavailable>
+  readonly facts: Facts.Facts
+  readonly architecture: string
+}
+
+const unavailable = (error: Unavailable): KernelError =>
+  fromErrno("session", "the live kernel", Errno.numbers.ENOSYS, { hint: `${error.detail}; ${error.hint}` })
+
+/** Gives back what a ref stood for. */
+const release = (sys: Sys.Sys, handle: Handle): Effect.Effect<void> =>
+  Effect.sync(() => handle._tag === "View" ? sys.unmap(handle.mapping) : sys.close(handle.fd))
+
+/** Borrows a descriptor of the user's, after a look at what it is: it is used as it is, and never closed. */
+const borrow = (sys: Sys.Sys): Session.Backend<Handle>["borrow"] =>
+  Effect.fnUntraced(function*({ fd, kind }) {
+    const found = sys.kindOf(fd)
+    if (typeof found === "number") return yield* refused("Borrow", `descriptor ${fd}`, -found)
+    if (found !== kind) return yield* new RefError({ call: "adopt", ref: `descriptor ${fd}`, reason: "WrongKind" })
+    return yield* PinCalls.describeDescriptor(sys, "Borrow", `descriptor ${fd}`, found, fd)
+  })
+
+/** The handlers of one session. */
+const backendOf = (context: Context): Session.Backend<Handle> => ({
+  handlers: {
+    ...BtfCalls.handlers(context),
+    ...MapCalls.handlers(context),
+    ...ProgLoad.handlers(context),
+    ...ProgCalls.handlers(context),
+    ...PinCalls.handlers(context)
+  },
+  release: (handle) => release(context.sys, handle),
+  borrow: borrow(context.sys),
+  concurrency: concurrency()
+})
+
+/** A live kernel made of these parts; tests replace the system calls. */
+export const fromParts = (parts: Parts): KernelShape => {
+  const { architecture, facts } = parts
+  const gate = Semaphore.makeUnsafe(maximumWaiting)
+  const sys = () => Result.mapError(parts.sys(), unavailable)
+  return {
+    name: "live",
+    info: Effect.succeed(
+      KernelInfo.make({ release: facts.release, architecture, byteOrder: hostIsLittle ? "little" : "big" })
+    ),
+    ask: (requirements) => ask(sys, facts, architecture, requirements),
+    session: Effect.fnUntraced(function*(options) {
+      const opened = yield* Effect.fromResult(sys())
+      const context: Context = {
+        sys: opened,
+        enterAsync: (request) => gate.withPermit(enterAsync(opened, request)),
+        possibleCpus: facts.possibleCpus,
+        targets: Symbols.make(opened, facts),
+        mapNames: new Map()
+      }
+      return yield* Session.make(backendOf(context), options)
+    })
+  }
+}
+
+/** The kernel of this process. Nothing is loaded or read yet. */
+export const make: Effect.Effect<KernelShape> = Effect.sync(() => {
+  let bound: Result.Result<Sys.Sys, Unavailable> | undefined
+  return fromParts({ sys: () => bound ??= Sys.make(), facts: Facts.make(), architecture: process.arch })
+})
+
+/** The kernel of this process as a service. */
+export const layer: Layer.Layer<Kernel> = Layer.effect(Kernel, make)
+
+/** Whether calls on the kernel of this process will work, and if not why. Loads and closes a program to find out. */
+export const availability: Effect.Effect<Availability> = Effect.suspend(() => probe(Sys.make()))

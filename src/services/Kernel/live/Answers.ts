@@ -1,0 +1,141 @@
+/**
+ * Answers to what pure stages ask of the running kernel.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Encode from "../../../insn/Encode.ts"
+import * as Arena from "../abi/Arena.ts"
+import * as Attr from "../abi/Attr.ts"
+import { Command, ProgType } from "../abi/BpfConstants.ts"
+import * as Errno from "../abi/Errno.ts"
+import { fromErrno, type KernelError } from "../KernelError.ts"
+import { type Answers, type Fact, type Feature, known, type Requirement } from "../KernelInfo.ts"
+import type { Sys } from "../sys/Sys.ts"
+import type { Facts } from "./Facts.ts"
+import { general } from "./Hints.ts"
+import * as Kconfig from "./Kconfig.ts"
+import { firstLogSize } from "./LoadLog.ts"
+
+/** Prefix of the names of system calls behind wrappers, by Node's name of the architecture. */
+const wrapperPrefixes: Readonly<Record<string, string>> = {
+  x64: "x64",
+  arm64: "arm64",
+  s390x: "s390x",
+  riscv64: "riscv",
+  ppc64: "powerpc"
+}
+
+/** `bpf_get_attach_cookie()` */
+const getAttachCookie = 174
+
+/** What the verifier says of a helper that it does not know. */
+const unknownHelper = /(unknown|invalid) func /
+
+/**
+ * Loads an unattached program and closes it again: the log that the verifier wrote, `undefined` when it took the
+ * program, or the error when it never looked at it.
+ */
+export const tryProgram = (
+  sys: Sys,
+  call: string,
+  type: number,
+  insns: Uint8Array
+): Result.Result<string | undefined, KernelError> =>
+  Result.gen(function*() {
+    const arena = yield* Result.mapError(
+      Arena.make(Attr.ProgLoad, {
+        prog_type: type,
+        insn_cnt: insns.length / 8,
+        insns: Arena.bytes(insns),
+        license: Arena.text("GPL"),
+        log_level: 1,
+        log_size: firstLogSize,
+        log_buf: Arena.room(firstLogSize)
+      }),
+      (error) => fromErrno(call, "a probe", Errno.numbers.EINVAL, { hint: error.message })
+    )
+    const result = sys.bpfDescriptor(Command.BPF_PROG_LOAD, arena)
+    if (result >= 0) {
+      sys.close(result)
+      return undefined
+    }
+    const log = Arena.cString(Arena.region(arena, "log_buf"))
+    if (log !== "") return log
+    const hint = general(Errno.fromNumber(-result))
+    return yield* Result.fail(fromErrno(call, "a probe", -result, hint === undefined ? {} : { hint }))
+  })
+
+/** Whether the kernel has a feature. Only what is certain is an answer: a refusal for lack of rights is an error. */
+const hasFeature = (
+  sys: () => Result.Result<Sys, KernelError>,
+  facts: Facts,
+  architecture: string,
+  feature: Feature
+): Result.Result<boolean, KernelError> => {
+  switch (feature) {
+    case "BpfCookie":
+      return Result.gen(function*() {
+        const program = Encode.program(Encode.callHelper(getAttachCookie), Encode.exit())
+        const log = yield* tryProgram(yield* sys(), "Feature", ProgType.BPF_PROG_TYPE_TRACEPOINT, program)
+        if (log === undefined) return true
+        if (unknownHelper.test(log)) return false
+        return yield* Result.fail(fromErrno("Feature", feature, Errno.numbers.EINVAL, { log }))
+      })
+    case "SyscallWrapper": {
+      const prefix = wrapperPrefixes[architecture]
+      if (prefix === undefined) return Result.succeed(false)
+      const name = `__${prefix}_sys_bpf`
+      return Result.map(facts.addresses([name]), (addresses) => addresses.of.get(name) !== undefined)
+    }
+  }
+}
+
+/** Answers each requirement as a known fact, or fails with what is in the way of the first that cannot be answered. */
+export const ask = (
+  sys: () => Result.Result<Sys, KernelError>,
+  facts: Facts,
+  architecture: string,
+  requirements: ReadonlyArray<Requirement>
+): Effect.Effect<Answers, KernelError> =>
+  Effect.suspend(() =>
+    Effect.fromResult(Result.gen(function*() {
+      let answers: Answers = {}
+      const with_ = <A>(facts: ReadonlyMap<string, Fact<A>> | undefined, key: string, value: A) =>
+        new Map([...facts ?? [], [key, known(value)]])
+      const names = requirements.flatMap((requirement) => requirement._tag === "Symbol" ? [requirement.name] : [])
+      for (const requirement of requirements) {
+        switch (requirement._tag) {
+          case "PageSize":
+            answers = { ...answers, pageSize: known((yield* sys()).pageSize) }
+            break
+          case "PossibleCpus":
+            answers = { ...answers, possibleCpus: known(yield* facts.possibleCpus()) }
+            break
+          case "KernelVersion":
+            answers = { ...answers, kernelVersion: known(yield* facts.kernelVersion()) }
+            break
+          case "Kconfig": {
+            const value = Kconfig.valueOf(yield* facts.kconfig(), requirement.key)
+            answers = { ...answers, kconfig: with_(answers.kconfig, requirement.key, value) }
+            break
+          }
+          case "Feature": {
+            const has = yield* hasFeature(sys, facts, architecture, requirement.feature)
+            const features = new Map([...answers.features ?? [], [requirement.feature, known(has)] as const])
+            answers = { ...answers, features }
+            break
+          }
+          case "Symbol": {
+            // All names at once: the table is read once, whatever the number of symbols.
+            const { of } = yield* facts.addresses(names)
+            answers = { ...answers, symbols: with_(answers.symbols, requirement.name, of.get(requirement.name)) }
+            break
+          }
+          case "VmlinuxTypes":
+            answers = { ...answers, vmlinuxTypes: known(yield* facts.vmlinux()) }
+            break
+        }
+      }
+      return answers
+    }))
+  )

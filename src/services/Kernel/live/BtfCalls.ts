@@ -1,0 +1,58 @@
+/**
+ * Loading BTF.
+ */
+import * as Effect from "effect/Effect"
+import * as Arena from "../abi/Arena.ts"
+import * as Attr from "../abi/Attr.ts"
+import { Command } from "../abi/BpfConstants.ts"
+import type { Handlers } from "../Session.ts"
+import type { Context } from "./Context.ts"
+import { attemptsOf, enter, patience, refused } from "./Enter.ts"
+import type { Handle } from "./Handle.ts"
+import * as LoadLog from "./LoadLog.ts"
+
+const subject = "the object's types"
+
+/** What the kernel says without words when it does not take a blob. */
+const hintOf = (errnoNumber: number, log: string): string | undefined =>
+  log === "" && errnoNumber === 22 ? "the blob is no BTF, or this kernel does not know one of its kinds" : undefined
+
+/** The handler of `BtfLoad`. */
+export const handlers = (context: Context): Pick<Handlers<Handle>, "BtfLoad"> => ({
+  BtfLoad: Effect.fnUntraced(function*(call, bound) {
+    const outcome = yield* LoadLog.load(
+      attemptsOf(bound),
+      patience,
+      0,
+      ({ level, size }) =>
+        Effect.map(
+          enter(context.sys, {
+            call: "BtfLoad",
+            subject,
+            command: Command.BPF_BTF_LOAD,
+            layout: Attr.BtfLoad,
+            answer: "Descriptor",
+            accept: "All",
+            values: {
+              btf: Arena.bytes(call.bytes),
+              btf_size: call.bytes.length,
+              btf_log_buf: Arena.room(size),
+              btf_log_size: size,
+              btf_log_level: level
+            }
+          }),
+          ({ arena, result }) => ({
+            result,
+            log: Arena.region(arena, "btf_log_buf"),
+            trueSize: Arena.field(arena, "btf_log_true_size")
+          })
+        ),
+      (errnoNumber, log) => refused("BtfLoad", subject, errnoNumber, { hint: hintOf(errnoNumber, log) })
+    )
+    if (outcome._tag === "Loaded") {
+      return { result: undefined, handle: { _tag: "Btf", fd: outcome.descriptor } as const }
+    }
+    const { error, log } = outcome
+    return yield* refused("BtfLoad", error.subject, error.errnoNumber, { log, hint: error.hint })
+  })
+})

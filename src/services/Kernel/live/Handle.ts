@@ -1,0 +1,90 @@
+/**
+ * What the refs of a live session stand for: descriptors, and mappings of memory.
+ */
+import { MapType } from "../abi/BpfConstants.ts"
+import type { Ref } from "../Ref.ts"
+import type { Mapping } from "../sys/Sys.ts"
+
+/** The sizes that decide how many bytes the kernel reads and writes in calls on a map's elements. */
+export interface MapShape {
+  readonly type: number
+  readonly keySize: number
+  readonly valueSize: number
+}
+
+/** A map's descriptor. */
+export interface MapHandle {
+  readonly _tag: "Map"
+  readonly fd: number
+  readonly name: string
+  readonly shape: MapShape
+}
+
+/** A program's descriptor. */
+export interface ProgHandle {
+  readonly _tag: "Prog"
+  readonly fd: number
+  readonly name: string
+}
+
+/** A link's descriptor. */
+export interface LinkHandle {
+  readonly _tag: "Link"
+  readonly fd: number
+}
+
+/** The descriptor of a BTF object. */
+export interface BtfHandle {
+  readonly _tag: "Btf"
+  readonly fd: number
+}
+
+/** Memory of a map. */
+export interface ViewHandle {
+  readonly _tag: "View"
+  readonly mapping: Mapping
+}
+
+/** What a ref of a live session stands for. */
+export type Handle = MapHandle | ProgHandle | LinkHandle | BtfHandle | ViewHandle
+
+/** The handle that a ref of this tag stands for. */
+export type HandleOf<R extends Ref> = Extract<Handle, { readonly _tag: R["_tag"] }>
+
+/** Map types with one value per possible CPU, each padded to 8 bytes. */
+const perCpu: ReadonlySet<number> = new Set([
+  MapType.BPF_MAP_TYPE_PERCPU_HASH,
+  MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
+  MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
+])
+
+/** Map types whose values are descriptors when written and ids when read, whatever the value size says. */
+const ofDescriptors: ReadonlySet<number> = new Set([
+  MapType.BPF_MAP_TYPE_PROG_ARRAY,
+  MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+  MapType.BPF_MAP_TYPE_CGROUP_ARRAY,
+  MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  MapType.BPF_MAP_TYPE_HASH_OF_MAPS
+])
+
+/** `BPF_F_CPU` and `BPF_F_ALL_CPUS`: a per-CPU value is then the value of one CPU. */
+const oneCpuFlags = 0x18n
+
+/** Whether a map has one value per CPU. */
+export const isPerCpu = (shape: MapShape): boolean => perCpu.has(shape.type)
+
+/**
+ * How many bytes of value the kernel reads or writes in a call on one element, at most: it is told no length.
+ * `bpf_map_value_size()` in `kernel/bpf/syscall.c`.
+ */
+export const valueLength = (shape: MapShape, possibleCpus: number): number =>
+  isPerCpu(shape)
+    ? Math.ceil(shape.valueSize / 8) * 8 * possibleCpus
+    : ofDescriptors.has(shape.type)
+    ? 4
+    : shape.valueSize
+
+/** How many bytes of value a caller must give with these flags. */
+export const expectedValueLength = (shape: MapShape, possibleCpus: number, flags: bigint): number =>
+  isPerCpu(shape) && (flags & oneCpuFlags) !== 0n ? shape.valueSize : valueLength(shape, possibleCpus)

@@ -1,0 +1,25 @@
+/**
+ * The options that a kernel was configured with, as `.config` lists them.
+ *
+ * Source: reference page `load`, section 4.
+ */
+import type { KconfigValue } from "../KernelInfo.ts"
+
+/**
+ * The set options of a configuration by name (`CONFIG_BPF`), each with the text after its `=`, untouched. Lines that
+ * set nothing (`# CONFIG_X is not set`, comments) are left out; of options that are set twice the first counts.
+ */
+export const parse = (text: string): ReadonlyMap<string, string> => {
+  const options = new Map<string, string>()
+  for (const line of text.split("\n")) {
+    if (!line.startsWith("CONFIG_")) continue
+    const equals = line.indexOf("=")
+    if (equals < 0) continue
+    const name = line.slice(0, equals)
+    if (!options.has(name)) options.set(name, line.slice(equals + 1).trimEnd())
+  }
+  return options
+}
+
+/** The value of an option: its text, or `undefined` where it is not set. */
+export const valueOf = (options: ReadonlyMap<string, string>, key: string): KconfigValue => options.get(key)

@@ -1,0 +1,261 @@
+/**
+ * The calls on maps, made with bpf(2) and mmap(2).
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Arena from "../abi/Arena.ts"
+import * as Attr from "../abi/Attr.ts"
+import { Command } from "../abi/BpfConstants.ts"
+import * as Errno from "../abi/Errno.ts"
+import type { MapInfo, Value } from "../KernelCall.ts"
+import type { KernelError } from "../KernelError.ts"
+import * as Ref from "../Ref.ts"
+import type { Bound, Handlers, Performed } from "../Session.ts"
+import type { Sys } from "../sys/Sys.ts"
+import { type Context, handleOf, optionalHandleOf } from "./Context.ts"
+import { attemptsOf, enter, invalid, once, refused } from "./Enter.ts"
+import { expectedValueLength, type Handle, type MapHandle, type MapShape, valueLength } from "./Handle.ts"
+import * as Hints from "./Hints.ts"
+import { memoryView } from "./MemoryView.ts"
+import { kernelName } from "./Name.ts"
+
+type Tags =
+  | "MapCreate"
+  | "MapUpdate"
+  | "MapLookup"
+  | "MapDelete"
+  | "MapNextKey"
+  | "MapFreeze"
+  | "MapMmap"
+  | "MapGetInfo"
+
+const done: Performed<Handle, void> = { result: undefined }
+
+/** Complains of a key that has not the map's size: the kernel would read beyond it. */
+const checkKey = (
+  call: "MapUpdate" | "MapLookup" | "MapDelete" | "MapNextKey",
+  map: MapHandle,
+  length: number
+): Effect.Effect<void, KernelError> =>
+  length === map.shape.keySize
+    ? Effect.void
+    : Effect.fail(invalid(call, map.name, `keys of this map have ${map.shape.keySize} bytes, not ${length}`))
+
+/** What the kernel says of a map, through a descriptor. */
+export const mapInfo = (
+  sys: Sys,
+  call: "MapGetInfo" | "ObjGet" | "Borrow",
+  subject: string,
+  fd: number
+): Effect.Effect<MapInfo, KernelError> =>
+  Effect.map(
+    enter(sys, {
+      call,
+      subject,
+      command: Command.BPF_OBJ_GET_INFO_BY_FD,
+      layout: Attr.GetInfo,
+      values: { bpf_fd: fd, info_len: Attr.MapInfo.size, info: Arena.struct(Attr.MapInfo, {}) }
+    }),
+    ({ arena }) => decodeMapInfo(Arena.region(arena, "info"))
+  )
+
+/** Reads a `struct bpf_map_info`. */
+export const decodeMapInfo = (info: Uint8Array): MapInfo => {
+  const { fields } = Attr.MapInfo
+  return {
+    id: Arena.readNumber(info, fields.id),
+    name: Arena.readName(info, fields.name),
+    type: Arena.readNumber(info, fields.type),
+    keySize: Arena.readNumber(info, fields.key_size),
+    valueSize: Arena.readNumber(info, fields.value_size),
+    maxEntries: Arena.readNumber(info, fields.max_entries),
+    flags: Arena.readNumber(info, fields.map_flags),
+    // The kernel does not tell where it was asked to put a map.
+    numaNode: 0,
+    ifindex: Arena.readNumber(info, fields.ifindex),
+    extra: Arena.readBigInt(info, fields.map_extra),
+    btfId: Arena.readNumber(info, fields.btf_id),
+    btfKeyTypeId: Arena.readNumber(info, fields.btf_key_type_id),
+    btfValueTypeId: Arena.readNumber(info, fields.btf_value_type_id)
+  }
+}
+
+/** The shape of a map whose info is known. */
+export const shapeOf = (info: MapInfo): MapShape => ({
+  type: info.type,
+  keySize: info.keySize,
+  valueSize: info.valueSize
+})
+
+/** A value's bytes with the descriptors of what it refers to; what does not exist is 0. */
+const valueBytes = (bound: Bound<Handle>, subject: string, value: Value): Result.Result<Uint8Array, KernelError> => {
+  if (value.refs.length === 0) return Result.succeed(value.bytes)
+  const bytes = new Uint8Array(value.bytes)
+  const view = new DataView(bytes.buffer)
+  for (const { at, size, to } of value.refs) {
+    if (!Number.isInteger(at) || at < 0 || at + size > bytes.length) {
+      return Result.fail(invalid("MapUpdate", subject, `a reference at byte ${at} lies outside of the value`))
+    }
+    const fd = optionalHandleOf(bound, to)?.fd ?? 0
+    if (size === 4) view.setInt32(at, fd, Arena.hostIsLittle)
+    else view.setBigInt64(at, BigInt(fd), Arena.hostIsLittle)
+  }
+  return Result.succeed(bytes)
+}
+
+/** The handlers of the calls on maps. */
+export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
+  const { sys } = context
+
+  return {
+    MapCreate: Effect.fnUntraced(function*(call, bound) {
+      const { attr } = call
+      context.mapNames.set(Ref.key(call.as), attr.name)
+      const types = call.types && optionalHandleOf(bound, call.types.btf)
+      const inner = call.inner && optionalHandleOf(bound, call.inner)
+      const answer = yield* once(sys, bound, {
+        call: "MapCreate",
+        subject: attr.name,
+        command: Command.BPF_MAP_CREATE,
+        layout: Attr.MapCreate,
+        answer: "Descriptor",
+        hint: Hints.mapCreate(attr, inner !== undefined, sys.pageSize),
+        values: {
+          map_type: attr.type,
+          key_size: attr.keySize,
+          value_size: attr.valueSize,
+          max_entries: attr.maxEntries,
+          map_flags: attr.flags,
+          inner_map_fd: inner?.fd,
+          numa_node: attr.numaNode,
+          map_name: kernelName(attr.name),
+          map_ifindex: attr.ifindex,
+          // Without the BTF object its ids mean nothing.
+          ...(types === undefined || call.types === undefined
+            ? {}
+            : { btf_fd: types.fd, btf_key_type_id: call.types.key, btf_value_type_id: call.types.value }),
+          map_extra: attr.extra
+        }
+      })
+      const handle: MapHandle = { _tag: "Map", fd: answer.result, name: attr.name, shape: attr }
+      return { result: undefined, handle }
+    }),
+
+    MapUpdate: Effect.fnUntraced(function*(call, bound) {
+      const map = yield* handleOf(bound, "MapUpdate", call.map)
+      yield* checkKey("MapUpdate", map, call.key.length)
+      const cpus = yield* Effect.fromResult(context.possibleCpus())
+      const bytes = yield* Effect.fromResult(valueBytes(bound, map.name, call.value))
+      const expected = expectedValueLength(map.shape, cpus, call.flags)
+      if (bytes.length !== expected) {
+        return yield* invalid("MapUpdate", map.name, `values of this map have ${expected} bytes, not ${bytes.length}`)
+      }
+      // A kernel that does not know a flag may read a longer value before it refuses: it must find memory of ours.
+      const padded = new Uint8Array(valueLength(map.shape, cpus))
+      padded.set(bytes)
+      yield* once(sys, bound, {
+        call: "MapUpdate",
+        subject: map.name,
+        command: Command.BPF_MAP_UPDATE_ELEM,
+        layout: Attr.MapElement,
+        values: { map_fd: map.fd, key: Arena.bytes(call.key), value: Arena.bytes(padded), flags: call.flags },
+        hint: Hints.mapUpdate
+      })
+      return done
+    }),
+
+    MapLookup: Effect.fnUntraced(function*(call, bound) {
+      const map = yield* handleOf(bound, "MapLookup", call.map)
+      yield* checkKey("MapLookup", map, call.key.length)
+      const cpus = yield* Effect.fromResult(context.possibleCpus())
+      const expected = expectedValueLength(map.shape, cpus, call.flags)
+      if (call.valueSize !== expected) {
+        return yield* invalid("MapLookup", map.name, `values of this map have ${expected} bytes, not ${call.valueSize}`)
+      }
+      const { arena, result } = yield* once(sys, bound, {
+        call: "MapLookup",
+        subject: map.name,
+        command: Command.BPF_MAP_LOOKUP_ELEM,
+        layout: Attr.MapElement,
+        values: {
+          map_fd: map.fd,
+          key: Arena.bytes(call.key),
+          value: Arena.room(valueLength(map.shape, cpus)),
+          flags: call.flags
+        },
+        accept: [Errno.numbers.ENOENT]
+      })
+      return { result: result < 0 ? undefined : Arena.region(arena, "value").slice(0, call.valueSize) }
+    }),
+
+    MapDelete: Effect.fnUntraced(function*(call, bound) {
+      const map = yield* handleOf(bound, "MapDelete", call.map)
+      yield* checkKey("MapDelete", map, call.key.length)
+      yield* once(sys, bound, {
+        call: "MapDelete",
+        subject: map.name,
+        command: Command.BPF_MAP_DELETE_ELEM,
+        layout: Attr.MapElement,
+        values: { map_fd: map.fd, key: Arena.bytes(call.key) }
+      })
+      return done
+    }),
+
+    MapNextKey: Effect.fnUntraced(function*(call, bound) {
+      const map = yield* handleOf(bound, "MapNextKey", call.map)
+      yield* checkKey("MapNextKey", map, call.keySize)
+      if (call.key !== undefined) yield* checkKey("MapNextKey", map, call.key.length)
+      const { arena, result } = yield* once(sys, bound, {
+        call: "MapNextKey",
+        subject: map.name,
+        command: Command.BPF_MAP_GET_NEXT_KEY,
+        layout: Attr.MapGetNextKey,
+        values: {
+          map_fd: map.fd,
+          key: call.key === undefined ? undefined : Arena.bytes(call.key),
+          next_key: Arena.room(call.keySize)
+        },
+        accept: [Errno.numbers.ENOENT]
+      })
+      return { result: result < 0 ? undefined : Arena.region(arena, "next_key").slice() }
+    }),
+
+    MapFreeze: Effect.fnUntraced(function*(call, bound) {
+      const map = yield* handleOf(bound, "MapFreeze", call.map)
+      yield* once(sys, bound, {
+        call: "MapFreeze",
+        subject: map.name,
+        command: Command.BPF_MAP_FREEZE,
+        layout: Attr.MapFreeze,
+        values: { map_fd: map.fd }
+      })
+      return done
+    }),
+
+    MapMmap: Effect.fnUntraced(function*(call, bound) {
+      const map = yield* handleOf(bound, "MapMmap", call.map)
+      const { length, offset, writable } = call
+      const isAligned = (bytes: number) => Number.isSafeInteger(bytes) && bytes >= 0 && bytes % sys.pageSize === 0
+      if (!isAligned(offset) || !isAligned(length) || length === 0) {
+        return yield* invalid("MapMmap", map.name, `offset and length must be multiples of the page size, ${sys.pageSize}`)
+      }
+      const mapping = yield* attemptsOf(bound).persist(
+        undefined,
+        Effect.suspend(() => {
+          const mapped = sys.map(map.fd, offset, length, writable)
+          return typeof mapped === "number"
+            ? Effect.fail(
+              refused("MapMmap", map.name, -mapped, { hint: Hints.mapMmap(Errno.fromNumber(-mapped)) })
+            )
+            : Effect.succeed(mapped)
+        })
+      )
+      return { result: memoryView(mapping.buffer, writable), handle: { _tag: "View", mapping } }
+    }),
+
+    MapGetInfo: Effect.fnUntraced(function*(call, bound) {
+      const map = yield* handleOf(bound, "MapGetInfo", call.map)
+      return { result: yield* attemptsOf(bound).persist(undefined, mapInfo(sys, "MapGetInfo", map.name, map.fd)) }
+    })
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * The calls on loaded programs.
+ */
+import * as Effect from "effect/Effect"
+import * as Arena from "../abi/Arena.ts"
+import * as Attr from "../abi/Attr.ts"
+import { BPF_TAG_SIZE, Command } from "../abi/BpfConstants.ts"
+import * as Errno from "../abi/Errno.ts"
+import type { ProgInfo, ProgTestRun } from "../KernelCall.ts"
+import { fromErrno, type KernelError } from "../KernelError.ts"
+import type { Handlers, Performed } from "../Session.ts"
+import { type Context, handleOf } from "./Context.ts"
+import { type Answer, attemptsOf, enter, once, type Request } from "./Enter.ts"
+import type { Handle, ProgHandle } from "./Handle.ts"
+import * as Hints from "./Hints.ts"
+
+const done: Performed<Handle, void> = { result: undefined }
+
+/** The answer of a test run that had not enough room, as an error that says how much is needed. */
+const roomMissing = (call: ProgTestRun, prog: ProgHandle, arena: Answer<typeof Attr.ProgTestRun>["arena"]): KernelError => {
+  const [data, context] = [Arena.field(arena, "data_size_out"), Arena.field(arena, "ctx_size_out")]
+  const needed = data > call.dataOutSize
+    ? `the data has ${data} bytes, and there was room for ${call.dataOutSize}`
+    : `the context has ${context} bytes, and there was room for ${call.contextOutSize}`
+  return fromErrno("ProgTestRun", prog.name, Errno.numbers.ENOSPC, { hint: `${needed}. The program has run` })
+}
+
+/** The pointer and the length of bytes that may be absent. */
+const testRunValues = (call: ProgTestRun, prog: ProgHandle): Arena.Values<typeof Attr.ProgTestRun> => ({
+  prog_fd: prog.fd,
+  data_size_in: call.dataIn?.length,
+  data_in: call.dataIn && Arena.bytes(call.dataIn),
+  data_size_out: call.dataOutSize,
+  data_out: Arena.room(call.dataOutSize),
+  ctx_size_in: call.contextIn?.length,
+  ctx_in: call.contextIn && Arena.bytes(call.contextIn),
+  ctx_size_out: call.contextOutSize,
+  ctx_out: Arena.room(call.contextOutSize),
+  repeat: call.repeat,
+  flags: call.flags,
+  cpu: call.cpu,
+  batch_size: call.batchSize
+})
+
+/** Asks for a program's info; rooms for the arrays that are wanted are among the values. */
+const infoRequest = (
+  prog: ProgHandle,
+  values: Arena.Values<typeof Attr.ProgInfo>
+): Request<typeof Attr.GetInfo> => ({
+  call: "ProgGetInfo",
+  subject: prog.name,
+  command: Command.BPF_OBJ_GET_INFO_BY_FD,
+  layout: Attr.GetInfo,
+  values: { bpf_fd: prog.fd, info_len: Attr.ProgInfo.size, info: Arena.struct(Attr.ProgInfo, values) }
+})
+
+const number = (info: Uint8Array, field: keyof typeof Attr.ProgInfo.fields): number =>
+  Arena.readNumber(info, Attr.ProgInfo.fields[field])
+
+/** The counts of one answer as the request for the next. */
+const roomsFor = (info: Uint8Array): Arena.Values<typeof Attr.ProgInfo> => {
+  const records = (count: number, size: number) => Arena.room(count * size)
+  return {
+    nr_map_ids: number(info, "nr_map_ids"),
+    map_ids: records(number(info, "nr_map_ids"), 4),
+    nr_func_info: number(info, "nr_func_info"),
+    func_info_rec_size: number(info, "func_info_rec_size"),
+    func_info: records(number(info, "nr_func_info"), number(info, "func_info_rec_size")),
+    nr_line_info: number(info, "nr_line_info"),
+    line_info_rec_size: number(info, "line_info_rec_size"),
+    line_info: records(number(info, "nr_line_info"), number(info, "line_info_rec_size"))
+  }
+}
+
+/** Whether the arrays of an answer were long enough for what it counts; maps may have been bound meanwhile. */
+const isComplete = (asked: Uint8Array, answered: Uint8Array): boolean =>
+  (["nr_map_ids", "nr_func_info", "nr_line_info"] as const)
+    .every((count) => number(answered, count) <= number(asked, count))
+
+const decode = (arena: Arena.Arena<typeof Attr.GetInfo>): ProgInfo => {
+  const info = Arena.region(arena, "info")
+  const { fields } = Attr.ProgInfo
+  const mapIds = Arena.region(arena, "info", "map_ids")
+  const tag = info.subarray(fields.tag.offset, fields.tag.offset + BPF_TAG_SIZE)
+  const records = (array: "func_info" | "line_info", size: "func_info_rec_size" | "line_info_rec_size", count: "nr_func_info" | "nr_line_info") => ({
+    recordSize: number(info, size),
+    records: Arena.region(arena, "info", array).slice(0, number(info, size) * number(info, count))
+  })
+  return {
+    id: number(info, "id"),
+    type: number(info, "type"),
+    name: Arena.readName(info, fields.name),
+    tag: Array.from(tag, (byte) => byte.toString(16).padStart(2, "0")).join(""),
+    gplCompatible: (number(info, "bits") & 1) !== 0,
+    xlatedLength: number(info, "xlated_prog_len"),
+    jitedLength: number(info, "jited_prog_len"),
+    mapIds: Array.from({ length: number(info, "nr_map_ids") }, (_, i) => Arena.readNumber(mapIds, Arena.u32(i * 4))),
+    btfId: number(info, "btf_id"),
+    funcInfo: records("func_info", "func_info_rec_size", "nr_func_info"),
+    lineInfo: records("line_info", "line_info_rec_size", "nr_line_info"),
+    verifiedInstructions: number(info, "verified_insns")
+  }
+}
+
+/** Asking again for longer arrays ends after this many times. */
+const maximumInfoRounds = 8
+
+/** The handlers of the calls on loaded programs. */
+export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "ProgGetInfo"> => {
+  const { sys } = context
+  return {
+    ProgBindMap: Effect.fnUntraced(function*(call, bound) {
+      const prog = yield* handleOf(bound, "ProgBindMap", call.prog)
+      const map = yield* handleOf(bound, "ProgBindMap", call.map)
+      yield* once(sys, bound, {
+        call: "ProgBindMap",
+        subject: prog.name,
+        command: Command.BPF_PROG_BIND_MAP,
+        layout: Attr.ProgBindMap,
+        values: { prog_fd: prog.fd, map_fd: map.fd }
+      })
+      return done
+    }),
+
+    ProgTestRun: Effect.fnUntraced(function*(call, bound) {
+      const prog = yield* handleOf(bound, "ProgTestRun", call.prog)
+      const request: Request<typeof Attr.ProgTestRun> = {
+        call: "ProgTestRun",
+        subject: prog.name,
+        command: Command.BPF_PROG_TEST_RUN,
+        layout: Attr.ProgTestRun,
+        values: testRunValues(call, prog),
+        accept: [Errno.numbers.ENOSPC],
+        hint: Hints.testRun(call)
+      }
+      // Many runs take long, and the event loop should not wait for them; a single one is over sooner than a thread starts.
+      const run = call.repeat > 1 ? context.enterAsync(request) : enter(sys, request)
+      const arena = yield* attemptsOf(bound).persist(
+        undefined,
+        Effect.flatMap(run, ({ arena, result }) =>
+          result < 0 ? Effect.fail(roomMissing(call, prog, arena)) : Effect.succeed(arena))
+      )
+      return {
+        result: {
+          retval: Arena.field(arena, "retval"),
+          duration: Arena.field(arena, "duration"),
+          dataOut: Arena.region(arena, "data_out").slice(0, Arena.field(arena, "data_size_out")),
+          contextOut: Arena.region(arena, "ctx_out").slice(0, Arena.field(arena, "ctx_size_out"))
+        }
+      }
+    }),
+
+    ProgGetInfo: Effect.fnUntraced(function*(call, bound) {
+      const prog = yield* handleOf(bound, "ProgGetInfo", call.prog)
+      const attempts = attemptsOf(bound)
+      let { arena } = yield* attempts.persist(undefined, enter(sys, infoRequest(prog, {})))
+      for (let round = 0; round < maximumInfoRounds; round++) {
+        const counted = Arena.region(arena, "info")
+        const answer = yield* attempts.persist("arrays", enter(sys, infoRequest(prog, roomsFor(counted))))
+        arena = answer.arena
+        if (isComplete(counted, Arena.region(arena, "info"))) break
+      }
+      return { result: decode(arena) }
+    })
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * Loading programs: names become descriptors and ids, the verifier decides, and what it says is read for the user.
+ *
+ * Not done: kernels that know shorter function or line records than the object has answer `E2BIG` with the length that
+ * they know; the records are not shortened then.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as VerifierLog from "../../../diagnostics/VerifierLog.ts"
+import * as Insn from "../../../insn/Insn.ts"
+import * as Arena from "../abi/Arena.ts"
+import * as Attr from "../abi/Attr.ts"
+import { Command, PROG_LOAD_ATTEMPTS } from "../abi/BpfConstants.ts"
+import * as Errno from "../abi/Errno.ts"
+import type { InfoRecords, KernelSymbol, ProgLoad } from "../KernelCall.ts"
+import { type CallError, fromErrno, type KernelError, VerifierError } from "../KernelError.ts"
+import * as Ref from "../Ref.ts"
+import type { Bound, Handlers, Performed } from "../Session.ts"
+import { bind, type BindError, type BoundCode, type Target } from "./Bind.ts"
+import { type Context, optionalHandleOf } from "./Context.ts"
+import { attemptsOf, invalid, type Patience, patience, refused } from "./Enter.ts"
+import type { Handle } from "./Handle.ts"
+import * as Hints from "./Hints.ts"
+import * as LoadLog from "./LoadLog.ts"
+import { kernelName } from "./Name.ts"
+
+const loadPatience: Patience = { ...patience, EAGAIN: PROG_LOAD_ATTEMPTS }
+
+/** The kernel symbols that a program's code and its attachment mention. */
+const symbolsOf = (call: ProgLoad): ReadonlyArray<KernelSymbol> => {
+  const symbols = call.code.refs.flatMap((ref) => ref._tag === "SymbolRef" ? [ref.symbol] : [])
+  return call.attachTo === undefined ? symbols : [...symbols, call.attachTo]
+}
+
+/** What is wrong with a call that the kernel would misread. */
+const complaintOf = (call: ProgLoad): string | undefined => {
+  const { attr, code } = call
+  if (code.insns.length === 0 || code.insns.length % 8 !== 0) {
+    return `${code.insns.length} bytes are not a whole number of instructions`
+  }
+  if (attr.license.includes("\0")) return "the license contains a NUL character"
+  for (const records of [call.funcInfo, call.lineInfo, code.coreRelocations]) {
+    if (records !== undefined && (records.recordSize <= 0 || records.records.length % records.recordSize !== 0)) {
+      return `${records.records.length} bytes are not a whole number of records of ${records.recordSize} bytes`
+    }
+  }
+  if (code.coreRelocations !== undefined && code.coreRelocations.records.length > 0) {
+    // Without these the kernel ignores the records, and the program would read wrong offsets.
+    const hasInfo = (call.funcInfo?.records.length ?? 0) > 0 || (call.lineInfo?.records.length ?? 0) > 0
+    if (call.btf === undefined || !hasInfo) {
+      return "the kernel applies CO-RE records only to programs with BTF and function or line records"
+    }
+  }
+  return undefined
+}
+
+/** A reference that cannot be bound, as the kernel would say it. */
+const bindRefused = (call: ProgLoad, error: BindError): KernelError =>
+  error.reason === "Missing"
+    ? refused("ProgLoad", call.attr.name, Errno.numbers.ESRCH, { hint: `${error.message}; declare it __weak to do without it` })
+    : invalid("ProgLoad", call.attr.name, error.message)
+
+/** The attach target as the kernel identifies it: a type of vmlinux, or of the module of this descriptor. */
+const attachValues = (
+  call: ProgLoad,
+  target: Target | undefined
+): Result.Result<{ readonly attach_btf_id?: number; readonly attach_prog_fd?: number }, KernelError> => {
+  const symbol = call.attachTo
+  if (symbol === undefined) return Result.succeed({})
+  if (target?._tag === "Type") {
+    return Result.succeed({
+      attach_btf_id: target.id,
+      ...(target.moduleFd === undefined ? {} : { attach_prog_fd: target.moduleFd })
+    })
+  }
+  if (target === undefined && symbol.weak) return Result.succeed({})
+  return Result.fail(
+    target === undefined
+      ? refused("ProgLoad", call.attr.name, Errno.numbers.ESRCH, {
+        hint: `the kernel has no ${symbol.kind === "Func" ? "function" : "type"} ${symbol.name} to attach to`
+      })
+      : invalid("ProgLoad", call.attr.name, `${symbol.name} is an address; programs attach to types`)
+  )
+}
+
+/** Records as the attribute takes them: where they are, how many, how long each. */
+const recordCount = (records: InfoRecords): number => records.records.length / records.recordSize
+
+/** Everything of `BPF_PROG_LOAD` but the log. */
+const valuesOf = (
+  bound: Bound<Handle>,
+  call: ProgLoad,
+  code: BoundCode,
+  attach: { readonly attach_btf_id?: number; readonly attach_prog_fd?: number }
+): Arena.Values<typeof Attr.ProgLoad> => {
+  const { attr, funcInfo, lineInfo } = call
+  const { coreRelocations } = call.code
+  const btf = call.btf && optionalHandleOf(bound, call.btf)
+  return {
+    prog_type: attr.type,
+    insn_cnt: Insn.count(code.insns),
+    insns: Arena.bytes(Insn.toByteOrder(code.insns, Arena.hostIsLittle ? "little" : "big")),
+    license: Arena.text(attr.license),
+    kern_version: attr.kernelVersion,
+    prog_flags: attr.flags,
+    prog_name: kernelName(attr.name),
+    prog_ifindex: attr.ifindex,
+    expected_attach_type: attr.expectedAttachType,
+    ...attach,
+    // Records name types of the BTF object: without it they mean nothing.
+    ...(btf === undefined ? {} : { prog_btf_fd: btf.fd }),
+    ...(btf === undefined || funcInfo === undefined ? {} : {
+      func_info: Arena.bytes(funcInfo.records),
+      func_info_cnt: recordCount(funcInfo),
+      func_info_rec_size: funcInfo.recordSize
+    }),
+    ...(btf === undefined || lineInfo === undefined ? {} : {
+      line_info: Arena.bytes(lineInfo.records),
+      line_info_cnt: recordCount(lineInfo),
+      line_info_rec_size: lineInfo.recordSize
+    }),
+    ...(coreRelocations === undefined || coreRelocations.records.length === 0 ? {} : {
+      core_relos: Arena.bytes(coreRelocations.records),
+      core_relo_cnt: recordCount(coreRelocations),
+      core_relo_rec_size: coreRelocations.recordSize
+    }),
+    ...(code.fdArray.length === 0 ? {} : {
+      fd_array: Arena.bytes(new Uint8Array(Int32Array.from(code.fdArray).buffer))
+    })
+  }
+}
+
+/** What a poisoned instruction stands for, by name. */
+const nameOf = (context: Context, call: ProgLoad) => (poison: VerifierLog.Poison): string | undefined => {
+  if (poison.kind === "Map") return context.mapNames.get(Ref.key(Ref.map(poison.index)))
+  const ref = call.code.refs.find((ref) => ref._tag === "SymbolRef" && ref.at === poison.at)
+  return ref?._tag === "SymbolRef" ? ref.symbol.name : undefined
+}
+
+/** The verifier's refusal. */
+const verifierError = (context: Context, call: ProgLoad, error: KernelError, raw: string): VerifierError => {
+  const log = VerifierLog.explain(raw, nameOf(context, call))
+  const hint = VerifierLog.meaning(log) ?? error.hint
+  return new VerifierError({
+    program: call.attr.name,
+    errno: error.errno,
+    errnoNumber: error.errnoNumber,
+    log,
+    summary: VerifierLog.summarise(log),
+    ...(hint === undefined ? {} : { hint })
+  })
+}
+
+/** The handler of `ProgLoad`. */
+export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> => {
+  const load = Effect.fnUntraced(function*(call: ProgLoad, bound: Bound<Handle>) {
+    const { name } = call.attr
+    const complaint = complaintOf(call)
+    if (complaint !== undefined) return yield* invalid("ProgLoad", name, complaint)
+    const targetOf = yield* context.targets(name, symbolsOf(call))
+    const mapFd = (map: Ref.MapRef): number | undefined => optionalHandleOf(bound, map)?.fd
+    if (call.code.coreRelocations !== undefined && call.btf !== undefined && !bound.resolve(call.btf)) {
+      return yield* invalid("ProgLoad", name, "its CO-RE records need the object's BTF, which the kernel did not take")
+    }
+    const code = yield* Effect.fromResult(
+      Result.mapError(bind(call.code, mapFd, targetOf), (error) => bindRefused(call, error))
+    )
+    const attach = yield* Effect.fromResult(attachValues(call, call.attachTo && targetOf(call.attachTo)))
+    const values = valuesOf(bound, call, code, attach)
+    const outcome = yield* LoadLog.load(
+      attemptsOf(bound),
+      loadPatience,
+      call.log.level,
+      ({ level, size }) =>
+        Effect.map(
+          context.enterAsync({
+            call: "ProgLoad",
+            subject: name,
+            command: Command.BPF_PROG_LOAD,
+            layout: Attr.ProgLoad,
+            answer: "Descriptor",
+            accept: "All",
+            values: { ...values, log_level: level, log_size: size, log_buf: Arena.room(size) }
+          }),
+          ({ arena, result }) => ({
+            result,
+            log: Arena.region(arena, "log_buf"),
+            trueSize: Arena.field(arena, "log_true_size")
+          })
+        ),
+      (errnoNumber, log) => {
+        const hint = Hints.progLoad(call.attr, log)(Errno.fromNumber(errnoNumber))
+        return fromErrno("ProgLoad", name, errnoNumber, hint === undefined ? {} : { hint })
+      }
+    )
+    if (outcome._tag === "Refused") return yield* verifierError(context, call, outcome.error, outcome.log)
+    const handle: Handle = { _tag: "Prog", fd: outcome.descriptor, name }
+    return { result: { log: outcome.log }, handle }
+  })
+
+  return {
+    // Descriptors of module BTF are needed until the kernel has answered.
+    ProgLoad: (call, bound): Effect.Effect<Performed<Handle, { readonly log: string }>, CallError> =>
+      Effect.scoped(load(call, bound))
+  }
+}
