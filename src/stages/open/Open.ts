@@ -12,6 +12,7 @@ import { type BtfError, isBtfError } from "../../btf/BtfError.ts"
 import * as BtfExt from "../../btf/BtfExt.ts"
 import { attempt } from "../../internal/attempt.ts"
 import * as Elf from "../../services/Elf/Elf.ts"
+import { Elf as ElfService, type FileReadError } from "../../services/Elf/ElfService.ts"
 import * as Stage from "../Stage.ts"
 import { type BpfObject, functionAt, type Program } from "./BpfObject.ts"
 import * as Arena from "./Arena.ts"
@@ -161,3 +162,14 @@ export const open = (
   options: OpenOptions & { readonly path?: string } = {}
 ): Stage.Stage<Uint8Array, BpfObject, OpenFailure> =>
   Stage.make("open", (bytes) => Effect.fromResult(fromBytes(bytes, options)))
+
+/** The stage: reads an object file by its path through the Elf service, and opens it. The path gives the object its name. */
+export const openPath = (
+  options: OpenOptions = {}
+): Stage.Stage<string, BpfObject, OpenFailure | FileReadError, ElfService> =>
+  Stage.make("open", (path) =>
+    Effect.gen(function*() {
+      const elf = yield* ElfService
+      const file = yield* elf.open(path)
+      return yield* Effect.fromResult(fromElf(file, { ...options, path }))
+    }))
