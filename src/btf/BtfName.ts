@@ -8,7 +8,7 @@
  */
 import * as Kind from "./BtfKind.ts"
 import type { Btf } from "./BtfModel.ts"
-import { kflagOf, kindOf, nameOf, sizeOrTypeOf, vlenOf } from "./BtfModel.ts"
+import { exists, kflagOf, kindOf, nameOf, sizeOrTypeOf, vlenOf } from "./BtfModel.ts"
 import { arrayLength, elementType } from "./BtfResolve.ts"
 import { typeOf } from "./BtfType.ts"
 
@@ -127,7 +127,8 @@ const terminal = (btf: Btf, id: number, kind: number): string => {
     case Kind.BTF_KIND_DECL_TAG:
       return attribute(btf, id, "btf_decl_tag")
     default:
-      return id === 0 ? "void" : `(${Kind.kindName(kind)}) ${identifier(btf, id)}`
+      if (id === 0) return "void"
+      return exists(btf, id) ? `(${Kind.kindName(kind)}) ${identifier(btf, id)}` : `(no type ${id})`
   }
 }
 

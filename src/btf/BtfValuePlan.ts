@@ -279,16 +279,16 @@ const field = (
     if (bitOffset + bits > structSize * 8) failOutside(btf, id, at)
     return { name, type, size, plan: undefined, offset: Math.floor(bitOffset / 8), bits, bitOffset }
   }
+  // Old compilers describe a bit field by an integer type of its own, which says its width and part of its place. Only
+  // an integer is planned here, so that planning never nests.
+  const int = kindOf(btf, resolveType(btf, type)) === Kind.BTF_KIND_INT ? planOf(btf, type, at) : undefined
   const offset = bitOffset / 8
-  if (!Number.isInteger(offset)) {
-    // Old compilers describe a bit field by an integer type of its own, and its place to the bit by the member.
-    // Only an integer is planned here, so that planning never nests.
-    const plan = kindOf(btf, resolveType(btf, type)) === Kind.BTF_KIND_INT ? planOf(btf, type, at) : undefined
-    if (plan?._tag !== "Int") return failValue("Unsupported", at, type, "a member that is no bit field starts within a byte")
-    const start = bitOffset + plan.bitOffset
-    if (start + plan.bits > structSize * 8) failOutside(btf, id, at)
-    return { name, type, size, plan, offset: Math.floor(start / 8), bits: plan.bits, bitOffset: start }
+  if (int?._tag === "Int" && (int.bits !== int.size * 8 || !Number.isInteger(offset))) {
+    const start = bitOffset + int.bitOffset
+    if (start + int.bits > structSize * 8) failOutside(btf, id, at)
+    return { name, type, size, plan: int, offset: Math.floor(start / 8), bits: int.bits, bitOffset: start }
   }
+  if (!Number.isInteger(offset)) failValue("Unsupported", at, type, "a member that is no bit field starts within a byte")
   if (offset + size > structSize) failOutside(btf, id, at)
   return { name, type, size, plan: undefined, offset, bits: 0, bitOffset }
 }
