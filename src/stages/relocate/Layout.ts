@@ -44,8 +44,8 @@ interface Frame {
   next: number
 }
 
-/** Lays out an entry program. Throws `RelocateError`. */
-export const layOut = (object: BpfObject, entry: number): LaidOut => {
+/** Lays out an entry program, its exception callback at the end where it has one. Throws `RelocateError`. */
+export const layOut = (object: BpfObject, entry: number, exceptionCallback?: number): LaidOut => {
   const placed = new Map<number, Placement>()
   const layout: Array<Placement> = []
   const calls: Array<{ readonly at: number; readonly to: number; readonly pointer: boolean }> = []
@@ -71,6 +71,9 @@ export const layOut = (object: BpfObject, entry: number): LaidOut => {
     const relocation = object.programs[frame.program]?.relocations[frame.next]
     if (relocation === undefined) {
       stack.pop()
+      if (stack.length === 0 && exceptionCallback !== undefined && !placed.has(exceptionCallback)) {
+        stack.push({ program: exceptionCallback, slot: place(exceptionCallback).slot, next: 0 })
+      }
       continue
     }
     frame.next++

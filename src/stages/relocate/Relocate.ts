@@ -18,6 +18,7 @@ import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Asked from "../Asked.ts"
 import type { BpfObject, KsymExtern, Relocation } from "../open/BpfObject.ts"
 import * as Stage from "../Stage.ts"
+import * as ExceptionCallback from "./ExceptionCallback.ts"
 import * as Info from "./Info.ts"
 import * as Kconfig from "./Kconfig.ts"
 import * as Layout from "./Layout.ts"
@@ -134,9 +135,10 @@ const relocateProgram = (
   object: BpfObject,
   entry: number,
   segments: Segments,
-  kconfigMap: number
+  kconfigMap: number,
+  exceptionCallback: number | undefined
 ): RelocatedProgram => {
-  const { insns, layout } = Layout.layOut(object, entry)
+  const { insns, layout } = Layout.layOut(object, entry, exceptionCallback)
   const refs: Array<CodeRef> = []
   const notes: Array<string> = []
   for (const { program, slot } of layout) {
@@ -167,12 +169,13 @@ const relocateObject = (object: BpfObject, info: KernelInfo): Asked.Asked<Reloca
     lines: Info.index(object.btfExt?.lineInfo, object.byteOrder),
     core: Info.index(object.btfExt?.coreRelocations, object.byteOrder)
   }
+  const callbacks = ExceptionCallback.find(object)
   const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
   const programs: Array<RelocatedProgram> = []
   let total = 0
   object.programs.forEach((program, position) => {
     if (!program.entry || !program.autoload) return
-    const relocated = relocateProgram(object, position, segments, kconfigMap)
+    const relocated = relocateProgram(object, position, segments, kconfigMap, callbacks.get(program.name))
     total += relocated.code.insns.length / 8
     if (total > maxTotalSlots) {
       throw new RelocateError({

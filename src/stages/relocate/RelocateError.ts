@@ -12,6 +12,8 @@ export class RelocateError extends Schema.TaggedError<RelocateError>()("Relocate
     "TooLarge",
     /** A relocation at an instruction that it does not fit: the instructions were edited. */
     "Instruction",
+    /** An exception callback that does not exist, or that cannot be one. */
+    "ExceptionCallback",
     /** A configuration value that the kernel does not have, or that does not fit the variable. */
     "Kconfig"
   ]),
