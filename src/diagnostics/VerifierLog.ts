@@ -26,6 +26,9 @@ const maximumCauseLines = 4
 /** A summary of more characters than this is cut. */
 const maximumSummary = 1000
 
+/** The cause stands at the end of a log; of longer ones the beginning is not looked at. */
+const maximumTail = 0x10_0000
+
 const cut = (text: string): string => text.length <= maximumSummary ? text : `${text.slice(0, maximumSummary)}…`
 
 /**
@@ -33,7 +36,7 @@ const cut = (text: string): string => text.length <= maximumSummary ? text : `${
  * about with its source line. Empty for an empty log.
  */
 export const summarise = (log: string): string => {
-  const lines = log.split("\n").map((line) => line.trimEnd()).filter((line) => line !== "")
+  const lines = log.slice(-maximumTail).split("\n").map((line) => line.trimEnd()).filter((line) => line !== "")
   const cause: Array<string> = []
   let at = lines.length - 1
   for (; at >= 0 && cause.length < maximumCauseLines; at--) {
@@ -64,7 +67,10 @@ const placeOf = (lines: ReadonlyArray<string>, end: number): string | undefined 
 }
 
 /** An instruction without the register states that the verifier appends. */
-const withoutState = (line: string): string => line.replace(/\s+; (R\d|frame\d|refs=|fp-).*$/, "").trimEnd()
+const withoutState = (line: string): string => {
+  const state = / ; (R\d|frame\d|refs=|fp-)/.exec(line)
+  return (state === null ? line : line.slice(0, state.index)).trimEnd()
+}
 
 /** What common complaints mean to the author of the program. The first that matches counts. */
 const meanings: ReadonlyArray<readonly [RegExp, string]> = [
@@ -148,15 +154,18 @@ const tail = 10
  * Any other log comes back unchanged.
  */
 export const explain = (log: string, name: (poison: Poison) => string | undefined): string => {
-  const lines = log.split("\n")
-  for (let at = lines.length - 1; at >= Math.max(1, lines.length - tail); at--) {
+  let start = log.length
+  for (let line = 0; line <= tail && start > 0; line++) start = log.lastIndexOf("\n", start - 1)
+  const before = log.slice(0, Math.max(0, start))
+  const lines = log.slice(before.length).split("\n")
+  for (let at = lines.length - 1; at >= 1; at--) {
     const complaint = /^invalid func unknown#(\d{1,10})\s*$/.exec(lines[at] ?? "")
     if (complaint === null) continue
     const call = /^(\d{1,10}): \(85\) call unknown#(\d{1,10})/.exec(lines[at - 1] ?? "")
     if (call === null || call[2] !== complaint[1]) continue
     const poison = poisonOf(Number(complaint[1]), Number(call[1]))
     if (poison === undefined) continue
-    return [...lines.slice(0, at - 1), ...translate(poison, name(poison)), ...lines.slice(at + 1)].join("\n")
+    return before + [...lines.slice(0, at - 1), ...translate(poison, name(poison)), ...lines.slice(at + 1)].join("\n")
   }
   return log
 }

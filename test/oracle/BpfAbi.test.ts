@@ -94,10 +94,11 @@ const offsetClaims: ReadonlyArray<Claim> = Object.entries(layouts).flatMap(([nam
   })
 )
 
-const enumerators: ReadonlyArray<Claim> = [C.Command, C.MapType, C.ProgType, C.AttachType, C.LinkType, C.MapFlag]
-  .flatMap((table) => Object.entries(table))
-  .concat(Object.entries(C.ElementFlag).map(([name, value]) => [name, Number(value)]))
-  .map(([name, ours]) => ({ name, ours, expression: name }))
+/** Claims of tables whose names are C expressions by themselves. */
+const claimsOf = (tables: ReadonlyArray<Readonly<Record<string, number | bigint>>>): ReadonlyArray<Claim> =>
+  tables.flatMap((table) => Object.entries(table)).map(([name, value]) => ({ name, ours: Number(value), expression: name }))
+
+const enumerators = claimsOf([C.Command, C.MapType, C.ProgType, C.AttachType, C.LinkType, C.MapFlag, C.ElementFlag])
 
 const isMissing = /error: (no member named|use of undeclared identifier)/
 
@@ -191,13 +192,12 @@ describeWith({ kind: "oracle", tools: ["clang"], files: ["/usr/include/linux/bpf
   const headers = "#include <linux/bpf.h>\n#include <linux/magic.h>\n#include <errno.h>"
 
   it("define flags and sizes as our tables do", () => {
-    const claims = [C.ProgFlag, C.AttachFlag, C.LinkFlag, C.TestRunFlag].flatMap((table) => Object.entries(table))
-      .concat(Object.entries({
-        BPF_OBJ_NAME_LEN: C.BPF_OBJ_NAME_LEN,
-        BPF_TAG_SIZE: C.BPF_TAG_SIZE,
-        BPF_FS_MAGIC: C.BPF_FS_MAGIC
-      }))
-      .map(([name, ours]) => ({ name, ours, expression: name }))
+    const sizes = {
+      BPF_OBJ_NAME_LEN: C.BPF_OBJ_NAME_LEN,
+      BPF_TAG_SIZE: C.BPF_TAG_SIZE,
+      BPF_FS_MAGIC: C.BPF_FS_MAGIC
+    }
+    const claims = claimsOf([C.ProgFlag, C.AttachFlag, C.LinkFlag, C.TestRunFlag, sizes])
     // The header of the C library is older than the kernel.
     const answers = judge(headers, claims)
     assert.isAbove(answers.size, 14)
@@ -205,8 +205,7 @@ describeWith({ kind: "oracle", tools: ["clang"], files: ["/usr/include/linux/bpf
   })
 
   it("number errors as our table does", () => {
-    const claims = Object.entries(Errno.numbers).filter(([name]) => name !== "ENOTSUPP")
-      .map(([name, ours]) => ({ name, ours, expression: name }))
+    const claims = claimsOf([Errno.numbers]).filter(({ name }) => name !== "ENOTSUPP")
     assert.deepStrictEqual(disagreements(claims, judge(headers, claims)), [])
   })
 })

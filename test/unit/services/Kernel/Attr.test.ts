@@ -194,6 +194,16 @@ describe("Attr", () => {
     assert.deepStrictEqual(arena.pointers, [24, 64, 72])
   })
 
+  it("has no layout whose fields end beyond it, or well before", () => {
+    for (const [name, layout] of Object.entries(Attr)) {
+      const end = Math.max(...Object.values(layout.fields).map((field) => field.offset + field.size))
+      // `union bpf_attr` commands end with their last field; two structures and TEST_RUN end on 8 bytes.
+      const isWhole = layout.size === end || layout.size === Math.ceil(end / 8) * 8
+      const isLink = name.startsWith("LinkCreate") && end <= layout.size
+      assert.isTrue(isWhole || isLink || name === "LinkInfo", `${name}: ${layout.size} bytes, fields end at ${end}`)
+    }
+  })
+
   it("follows the byte order of the machine", () => {
     const arena = made(Attr.LinkUpdate, { link_fd: 1, new_prog_fd: 2, flags: 4, old_prog_fd: 0x01020304 }, false)
     assert.strictEqual(bytesOf(arena), golden("00000001 00000002 00000004 01020304"))
