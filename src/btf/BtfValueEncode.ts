@@ -132,6 +132,8 @@ const encodeArray = (state: Encoding, plan: ArrayPlan, type: number, value: unkn
     return wrongType(state, type, value, plan.text ? "a string, an array or a Uint8Array" : "an array")
   }
   if (value.length > plan.length) return tooLong(state, type, `${value.length} elements`, plan.length)
+  // Nothing is asked of the type of elements that are not there, as in decoding.
+  if (value.length === 0) return
   deeper(state, type)
   const element = planOfPart(state.btf, plan.element, state.path)
   for (let index = 0; index < value.length; index++) {

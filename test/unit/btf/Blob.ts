@@ -263,3 +263,24 @@ export const refuses = (bytes: Uint8Array, reason: BtfErrorReason, base?: Btf.Bt
   assert.strictEqual(error.reason, reason, error.message)
   return error
 }
+
+/** The bytes of a section of an ELF64 object of either byte order. */
+export const elfSection = (elf: Uint8Array, name: string): Uint8Array => {
+  const view = new DataView(elf.buffer, elf.byteOffset, elf.byteLength)
+  const little = elf[5] === 1
+  const headers = Number(view.getBigUint64(0x28, little))
+  const size = view.getUint16(0x3a, little)
+  const count = view.getUint16(0x3c, little)
+  const place = (index: number): readonly [offset: number, length: number] => [
+    Number(view.getBigUint64(headers + index * size + 0x18, little)),
+    Number(view.getBigUint64(headers + index * size + 0x20, little))
+  ]
+  const [names] = place(view.getUint16(0x3e, little))
+  for (let index = 0; index < count; index++) {
+    const start = names + view.getUint32(headers + index * size, little)
+    if (new TextDecoder().decode(elf.subarray(start, elf.indexOf(0, start))) !== name) continue
+    const [offset, length] = place(index)
+    return elf.slice(offset, offset + length)
+  }
+  throw new Error(`no section ${name}`)
+}
