@@ -11,17 +11,7 @@ export type { BtfErrorReason } from "./BtfError.ts"
 export { find, findOne } from "./BtfFind.ts"
 export type { Found } from "./BtfFind.ts"
 export * from "./BtfKind.ts"
-export {
-  exists,
-  kflagOf,
-  kindOf,
-  nameOf,
-  nameOffsetOf,
-  ownerOf,
-  sizeOrTypeOf,
-  stringAt,
-  vlenOf
-} from "./BtfModel.ts"
+export { exists, kflagOf, kindOf, nameOf, nameOffsetOf, ownerOf, sizeOrTypeOf, stringAt, vlenOf } from "./BtfModel.ts"
 export type { Btf, ByteOrder } from "./BtfModel.ts"
 export { typeName } from "./BtfName.ts"
 export { BTF_MAGIC, BTF_VERSION, parse } from "./BtfParse.ts"

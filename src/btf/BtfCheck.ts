@@ -59,7 +59,10 @@ const checkFunction = (btf: Btf, index: number, at: number): void => {
   const kind = kindOf(btf, prototype)
   if (kind !== BTF_KIND_FUNC_PROTO) {
     const what = prototype === 0 ? "void" : `type ${prototype}, a ${kindName(kind)}`
-    fail("WrongKind", `a FUNC must refer to a FUNC_PROTO, not to ${what}`, { typeId: btf.firstId + index, offset: at + 8 })
+    fail("WrongKind", `a FUNC must refer to a FUNC_PROTO, not to ${what}`, {
+      typeId: btf.firstId + index,
+      offset: at + 8
+    })
   }
 }
 

@@ -128,7 +128,11 @@ export const edit = (btf: Btf): BtfEditor => {
     const at = types.length
     types.bytes(8 + words.length * 4)
     types.view.setUint32(at, nameOffset, littleEndian)
-    types.view.setUint32(at + 4, ((kflag ? 0x8000_0000 : 0) + kind * 0x100_0000 + (vlen & 0xff_ffff)) >>> 0, littleEndian)
+    types.view.setUint32(
+      at + 4,
+      ((kflag ? 0x8000_0000 : 0) + kind * 0x100_0000 + (vlen & 0xff_ffff)) >>> 0,
+      littleEndian
+    )
     for (const [index, word] of words.entries()) types.view.setUint32(at + 8 + index * 4, word, littleEndian)
     appended.push(at)
     return id

@@ -36,7 +36,9 @@ import type { Btf } from "./BtfModel.ts"
 /** No such word. */
 export const NO_WORD = -1
 
-const table = (entries: ReadonlyArray<readonly [offset: number, kinds: ReadonlyArray<number>]>): Readonly<Int8Array> => {
+const table = (
+  entries: ReadonlyArray<readonly [offset: number, kinds: ReadonlyArray<number>]>
+): Readonly<Int8Array> => {
   const offsets = new Int8Array(BTF_KIND_LIMIT).fill(NO_WORD)
   for (const [offset, kinds] of entries) {
     for (const kind of kinds) offsets[kind] = offset

@@ -134,7 +134,8 @@ const terminal = (btf: Btf, id: number, kind: number): string => {
 
 const identifier = (btf: Btf, id: number): string => shorten(nameOf(btf, id)) || "(anonymous)"
 
-const shorten = (name: string): string => name.length > IDENTIFIER_LIMIT ? name.slice(0, IDENTIFIER_LIMIT) + LEFT_OUT : name
+const shorten = (name: string): string =>
+  name.length > IDENTIFIER_LIMIT ? name.slice(0, IDENTIFIER_LIMIT) + LEFT_OUT : name
 
 const attribute = (btf: Btf, id: number, wrapper: string): string => {
   const text = shorten(nameOf(btf, id))

@@ -122,7 +122,9 @@ const readHeader = (view: DataView, littleEndian: boolean): Header => {
   if (headerLength < HEADER_SIZE) {
     fail("BadHeader", `the header length ${headerLength} is below ${HEADER_SIZE}`, { offset: 4 })
   }
-  if (headerLength > size) fail("Truncated", `${size} bytes are too few for the header of ${headerLength}`, { offset: 4 })
+  if (headerLength > size) {
+    fail("Truncated", `${size} bytes are too few for the header of ${headerLength}`, { offset: 4 })
+  }
   const typesStart = view.getUint32(8, littleEndian)
   const typesLength = view.getUint32(12, littleEndian)
   const stringsStart = view.getUint32(16, littleEndian)

@@ -210,8 +210,10 @@ const describe = (value: unknown): string => {
   if (Array.isArray(value)) return "an array"
   if (value instanceof Uint8Array) return "a Uint8Array"
   if (typeof value === "object") return "an object"
-  if (typeof value === "string") return "a string"
-  return typeof value === "function" || typeof value === "symbol" ? `a ${typeof value}` : `${typeof value} ${value}`
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") {
+    return `the ${typeof value} ${value}`
+  }
+  return `a ${typeof value}`
 }
 
 const tooLong = (state: Encoding, type: number, what: string, room: number): never =>

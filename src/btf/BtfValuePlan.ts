@@ -107,7 +107,7 @@ const FIELD_LIMIT = 1 << 16
 /** The plan of type `id`; `path` is where it occurs, for errors. */
 export const planOf = (btf: Btf, id: number, path: ReadonlyArray<PathSegment>): ValuePlan => {
   const resolved = resolveType(btf, id)
-  const plans = btf.internal.cache.plans ??= new Map()
+  const plans = btf.internal.cache.plans ??= new Map<number, ValuePlan>()
   const known = plans.get(resolved)
   if (known !== undefined) return known
   const plan = makePlan(btf, resolved, path)
@@ -288,7 +288,9 @@ const field = (
     if (start + int.bits > structSize * 8) failOutside(btf, id, at)
     return { name, type, size, plan: int, offset: Math.floor(start / 8), bits: int.bits, bitOffset: start }
   }
-  if (!Number.isInteger(offset)) failValue("Unsupported", at, type, "a member that is no bit field starts within a byte")
+  if (!Number.isInteger(offset)) {
+    failValue("Unsupported", at, type, "a member that is no bit field starts within a byte")
+  }
   if (offset + size > structSize) failOutside(btf, id, at)
   return { name, type, size, plan: undefined, offset, bits: 0, bitOffset }
 }
@@ -312,5 +314,13 @@ const addVariable = (
     const hint = "sections and offsets of an object are known only after its symbols were read"
     failValue("Unsupported", at, type, `it lies outside a section of ${sectionSize} bytes`, hint)
   }
-  fields.set(variable.name, { name: variable.name, type, size, plan: undefined, offset, bits: 0, bitOffset: offset * 8 })
+  fields.set(variable.name, {
+    name: variable.name,
+    type,
+    size,
+    plan: undefined,
+    offset,
+    bits: 0,
+    bitOffset: offset * 8
+  })
 }

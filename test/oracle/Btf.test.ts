@@ -14,7 +14,9 @@ const targets = [["bpf", "little"], ["bpfeb", "big"]] as const
 const compile = (source: string, target: string): string => {
   const folder = temporaryFolder()
   Fs.writeFileSync(Path.join(folder, "source.c"), source)
-  const done = run("clang", ["-target", target, "-g", "-O2", "-Wno-everything", "-c", "source.c", "-o", "object.o"], { cwd: folder })
+  const done = run("clang", ["-target", target, "-g", "-O2", "-Wno-everything", "-c", "source.c", "-o", "object.o"], {
+    cwd: folder
+  })
   assert.strictEqual(done.status, 0, done.stderr)
   return Path.join(folder, "object.o")
 }
@@ -152,7 +154,10 @@ describeWith({ kind: "oracle", tools: ["clang", "bpftool"] }, "BTF types against
     const base = elfSection(read(compile(allKinds, "bpf")), ".BTF")
     const baseBtf = expectSuccess(Btf.parse(base))
     const id = Btf.findOne(baseBtf, "all", Btf.BTF_KIND_STRUCT) ?? 0
-    const split = B.blob([B.ptr(id), B.struct("own", 8, [["p", baseBtf.endId, 0]]), { ...B.typedef("", id), nameOffset: 1 }], {
+    const split = B.blob([B.ptr(id), B.struct("own", 8, [["p", baseBtf.endId, 0]]), {
+      ...B.typedef("", id),
+      nameOffset: 1
+    }], {
       stringsStart: baseBtf.stringsLength
     })
     Fs.writeFileSync(Path.join(folder, "base"), base)
@@ -325,8 +330,11 @@ describeWith({ kind: "oracle", tools: ["clang"] }, "sizes, alignments and values
   }
 })
 
-describeWith({ kind: "oracle", tools: ["clang", "llvm-objdump", "llvm-strip"] }, ".BTF.ext against llvm-objdump", () => {
-  const source = `
+describeWith(
+  { kind: "oracle", tools: ["clang", "llvm-objdump", "llvm-strip"] },
+  ".BTF.ext against llvm-objdump",
+  () => {
+    const source = `
 struct inner { int b; };
 struct event { int a; struct inner c; char d[4]; } __attribute__((preserve_access_index));
 struct event *pointer;
@@ -340,73 +348,78 @@ __attribute__((section("tp/x"))) int second(void *context) {
     pointer->a;
 }
 `
-  for (const [target] of targets) {
-    it(`CO-RE relocations, functions and lines, ${target}`, () => {
-      const path = compile(source, target)
-      const object = read(path)
-      const btf = expectSuccess(Btf.parse(elfSection(object, ".BTF")))
-      const ext = expectSuccess(BtfExt.parse(elfSection(object, ".BTF.ext"), btf))
+    for (const [target] of targets) {
+      it(`CO-RE relocations, functions and lines, ${target}`, () => {
+        const path = compile(source, target)
+        const object = read(path)
+        const btf = expectSuccess(Btf.parse(elfSection(object, ".BTF")))
+        const ext = expectSuccess(BtfExt.parse(elfSection(object, ".BTF.ext"), btf))
 
-      const relocations = run("llvm-objdump", ["-d", "-r", path]).stdout
-      const judged: Array<string> = []
-      let section = ""
-      for (const line of relocations.split("\n")) {
-        section = /^Disassembly of section (.*):$/.exec(line)?.[1] ?? section
-        const found = /^\s*([0-9a-f]{16}):\s+CO-RE <(\w+)> \[(\d+)\] .*?(?:\(([\d:]+)\))?$/.exec(line)
-        if (found !== null) judged.push([section, parseInt(found[1] ?? "", 16), found[2], found[3], found[4] ?? "0"].join(" "))
-      }
-      const kinds: Readonly<Record<number, string>> = { 0: "byte_off", 2: "field_exists", 9: "type_size" }
-      const ours = (ext.coreRelocations?.sections ?? []).flatMap((block) =>
-        Array.from({ length: block.count }, (_, index) => {
-          const { accessString, insnOffset, kind, typeId } = BtfExt.coreRelocationAt(ext, block, index)
-          return [block.section, insnOffset, kinds[kind], typeId, accessString].join(" ")
-        })
-      )
-      assert.isAtLeast(judged.length, 4)
-      assert.deepEqual(ours, judged)
-
-      const functions = (ext.funcInfo?.sections ?? []).flatMap((block) =>
-        Array.from({ length: block.count }, (_, index) => {
-          const { insnOffset, typeId } = BtfExt.funcInfoAt(ext, block, index)
-          return [block.section, insnOffset, Btf.nameOf(btf, typeId)].join(" ")
-        })
-      )
-      assert.sameMembers(functions, ["tp/x 0 second", "xdp 0 first"])
-
-      // Without DWARF the disassembler takes its lines from BTF.
-      run("llvm-strip", ["-g", path])
-      const listed: Array<string> = []
-      let lineNumber = ""
-      for (const line of run("llvm-objdump", ["-d", "-l", path]).stdout.split("\n")) {
-        section = /^Disassembly of section (.*):$/.exec(line)?.[1] ?? section
-        const place = /^; .*source\.c:(\d+)$/.exec(line)
-        if (place !== null) lineNumber = place[1] ?? ""
-        const insn = /^\s+(\d+):\t/.exec(line)
-        if (insn !== null && lineNumber !== "") {
-          listed.push(`${section} ${Number(insn[1]) * 8} ${lineNumber}`)
-          lineNumber = ""
+        const relocations = run("llvm-objdump", ["-d", "-r", path]).stdout
+        const judged: Array<string> = []
+        let section = ""
+        for (const line of relocations.split("\n")) {
+          section = /^Disassembly of section (.*):$/.exec(line)?.[1] ?? section
+          const found = /^\s*([0-9a-f]{16}):\s+CO-RE <(\w+)> \[(\d+)\] .*?(?:\(([\d:]+)\))?$/.exec(line)
+          if (found !== null) {
+            judged.push(
+              [section, parseInt(found[1] ?? "", 16), found[2], found[3], found[4] ?? "0"].join(" ")
+            )
+          }
         }
-      }
-      const text = source.split("\n")
-      const lines: Array<string> = []
-      for (const block of ext.lineInfo?.sections ?? []) {
-        let previous = -1
-        for (let index = 0; index < block.count; index++) {
-          const info = BtfExt.lineInfoAt(ext, block, index)
-          assert.match(info.fileName, /source\.c$/)
-          if (info.lineNumber === 0) continue
-          assert.strictEqual(info.line, text[info.lineNumber - 1])
-          assert.isAtMost(info.column, info.line.length)
-          // The disassembler prints a line only where it changes.
-          if (info.lineNumber !== previous) lines.push(`${block.section} ${info.insnOffset} ${info.lineNumber}`)
-          previous = info.lineNumber
+        const kinds: Readonly<Record<number, string>> = { 0: "byte_off", 2: "field_exists", 9: "type_size" }
+        const ours = (ext.coreRelocations?.sections ?? []).flatMap((block) =>
+          Array.from({ length: block.count }, (_, index) => {
+            const { accessString, insnOffset, kind, typeId } = BtfExt.coreRelocationAt(ext, block, index)
+            return [block.section, insnOffset, kinds[kind], typeId, accessString].join(" ")
+          })
+        )
+        assert.isAtLeast(judged.length, 4)
+        assert.deepEqual(ours, judged)
+
+        const functions = (ext.funcInfo?.sections ?? []).flatMap((block) =>
+          Array.from({ length: block.count }, (_, index) => {
+            const { insnOffset, typeId } = BtfExt.funcInfoAt(ext, block, index)
+            return [block.section, insnOffset, Btf.nameOf(btf, typeId)].join(" ")
+          })
+        )
+        assert.sameMembers(functions, ["tp/x 0 second", "xdp 0 first"])
+
+        // Without DWARF the disassembler takes its lines from BTF.
+        run("llvm-strip", ["-g", path])
+        const listed: Array<string> = []
+        let lineNumber = ""
+        for (const line of run("llvm-objdump", ["-d", "-l", path]).stdout.split("\n")) {
+          section = /^Disassembly of section (.*):$/.exec(line)?.[1] ?? section
+          const place = /^; .*source\.c:(\d+)$/.exec(line)
+          if (place !== null) lineNumber = place[1] ?? ""
+          const insn = /^\s+(\d+):\t/.exec(line)
+          if (insn !== null && lineNumber !== "") {
+            listed.push(`${section} ${Number(insn[1]) * 8} ${lineNumber}`)
+            lineNumber = ""
+          }
         }
-      }
-      assert.isAtLeast(listed.length, 4)
-      assert.sameMembers(lines, listed)
-    })
+        const text = source.split("\n")
+        const lines: Array<string> = []
+        for (const block of ext.lineInfo?.sections ?? []) {
+          let previous = -1
+          for (let index = 0; index < block.count; index++) {
+            const info = BtfExt.lineInfoAt(ext, block, index)
+            assert.match(info.fileName, /source\.c$/)
+            if (info.lineNumber === 0) continue
+            assert.strictEqual(info.line, text[info.lineNumber - 1])
+            assert.isAtMost(info.column, info.line.length)
+            // The disassembler prints a line only where it changes.
+            if (info.lineNumber !== previous) lines.push(`${block.section} ${info.insnOffset} ${info.lineNumber}`)
+            previous = info.lineNumber
+          }
+        }
+        assert.isAtLeast(listed.length, 4)
+        assert.sameMembers(lines, listed)
+      })
+    }
   }
-})
+)
 
 describe("bpftool as a judge", () => {
   it("is given the same text for a type that has every field", () => {

@@ -15,7 +15,10 @@ const at = (text: string): number => {
 }
 
 /** A segment: record size, then blocks. */
-const segment = (recordSize: number, ...blocks: ReadonlyArray<readonly [section: number, count: number, ...ReadonlyArray<number>]>) => [
+const segment = (
+  recordSize: number,
+  ...blocks: ReadonlyArray<readonly [section: number, count: number, ...ReadonlyArray<number>]>
+) => [
   recordSize,
   ...blocks.flat()
 ]
@@ -56,7 +59,10 @@ describe("parse", () => {
     it(`reads the three segments, ${order}`, () => {
       const ext = expectSuccess(BtfExt.parse(section([functions, lines, relocations], { order }), btf))
       assert.strictEqual(ext.byteOrder, order)
-      assert.deepEqual(ext.funcInfo?.sections.map(({ count, section }) => [section, count]), [["xdp", 2], ["kprobe/f", 1]])
+      assert.deepEqual(ext.funcInfo?.sections.map(({ count, section }) => [section, count]), [["xdp", 2], [
+        "kprobe/f",
+        1
+      ]])
       const [xdp, kprobe] = ext.funcInfo?.sections ?? []
       if (xdp === undefined || kprobe === undefined) throw new Error("no sections")
       assert.strictEqual(ext.funcInfo?.recordSize, 8)
@@ -143,7 +149,8 @@ describe("parse", () => {
   it("refuses records that share long strings too often", () => {
     const long = "x".repeat(1 << 20)
     const other = btfOf([int("int", 4)], { moreStrings: [long] })
-    const many = (count: number) => segment(16, [0, count, ...Array.from({ length: count * 4 }, (_, word) => word % 4 === 2 ? 10 : 0)])
+    const many = (count: number) =>
+      segment(16, [0, count, ...Array.from({ length: count * 4 }, (_, word) => word % 4 === 2 ? 10 : 0)])
     assert.strictEqual(expectFailure(BtfExt.parse(section([[], many(100)]), other)).reason, "NamesTooLong")
     assert.isDefined(expectSuccess(BtfExt.parse(section([[], many(1)]), other)).lineInfo)
   })

@@ -146,8 +146,14 @@ describe("types", () => {
 
   it("of an unknown kind need a layout area that describes them", () => {
     for (const order of orders) {
-      const types: ReadonlyArray<Rec> = [int("int", 4, 1), { name: "odd", kind: 25, vlen: 2, word: 7, rest: [1, 2, 3, 4, 5] }]
-      const layout = [...canonicalLayout, ...Array<[number, number]>(5).fill([0, 0]), [4, 8] as const]
+      const types: ReadonlyArray<Rec> = [int("int", 4, 1), {
+        name: "odd",
+        kind: 25,
+        vlen: 2,
+        word: 7,
+        rest: [1, 2, 3, 4, 5]
+      }]
+      const layout = [...canonicalLayout, ...Array.from({ length: 5 }, () => [0, 0] as const), [4, 8] as const]
       refuses(blob(types, { order }), "UnknownKind")
       refuses(blob(types, { order, layout: layout.slice(0, 25) }), "UnknownKind")
       refuses(blob(types, { order, layout: [...layout.slice(0, 25), [3, 8]] }), "UnknownKind")

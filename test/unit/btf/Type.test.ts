@@ -221,7 +221,11 @@ describe("resolution", () => {
     const kinds = [undefined, 4, 8, 16, 16, 8, 4, undefined, 16, 4, 4, 8, undefined, undefined, 4, 4, 8, 16, 16, 8]
     for (const [id, size] of kinds.entries()) {
       const result = Btf.resolveSize(every, id)
-      assert.strictEqual(Result.isSuccess(result) ? result.success : result.failure.reason, size ?? "NoSize", `type ${id}`)
+      assert.strictEqual(
+        Result.isSuccess(result) ? result.success : result.failure.reason,
+        size ?? "NoSize",
+        `type ${id}`
+      )
     }
   })
 
@@ -419,7 +423,10 @@ describe("typeName", () => {
       ptr(2),
       array(3, 3, 9),
       // Each prototype takes pointers to the next, twice.
-      ...Array.from({ length: 60 }, (_, index) => index % 2 === 0 ? funcProto(0, [["", index + 5], ["", index + 5]]) : ptr(index + 5)),
+      ...Array.from(
+        { length: 60 },
+        (_, index) => index % 2 === 0 ? funcProto(0, [["", index + 5], ["", index + 5]]) : ptr(index + 5)
+      ),
       typedef("end", 0)
     ])
     for (let id = 0; id < btf.endId; id++) {

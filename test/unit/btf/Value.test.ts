@@ -142,7 +142,7 @@ describe("scalars", () => {
     fails(12, -1n, "OutOfRange", "value: -1 does not fit void *")
     fails(1, "1", "WrongType", "int: int needs a number or bigint, not a string")
     fails(1, undefined, "WrongType")
-    fails(1, true, "WrongType", "int: int needs a number or bigint, not boolean true")
+    fails(1, true, "WrongType", "int: int needs a number or bigint, not the boolean true")
     fails(8, 2, "WrongType")
     fails(9, 1n, "WrongType")
     fails(11, 1, "WrongType")
@@ -248,7 +248,7 @@ describe("structs", () => {
   it("name the part that does not fit", () => {
     fails(20, { ports: [1, 2, 3, 70_000] }, "OutOfRange", "config.ports[3]: 70000 does not fit unsigned short")
     fails(21, { inner: { z: 1 } }, "UnknownMember", "config_t.inner.z: struct inner has no such member (it has x, y)")
-    fails(23, { inner: 5 }, "WrongType", "settings.inner: struct inner needs an object, not number 5")
+    fails(23, { inner: 5 }, "WrongType", "settings.inner: struct inner needs an object, not the number 5")
     fails(20, { a: 1n << 40n }, "OutOfRange", "config.a: 1099511627776 does not fit int")
     fails(20, [], "WrongType")
     fails(20, null, "WrongType")
@@ -329,8 +329,13 @@ describe("hostile types", () => {
   })
 
   it("that are malformed are refused", () => {
-    assert.strictEqual(expectFailure(decode(btf, 36, new Uint8Array(8))).message, "outside.a: it lies outside struct outside")
-    for (const id of [37, 40]) assert.strictEqual(expectFailure(decode(btf, id, new Uint8Array(16))).reason, "Unsupported")
+    assert.strictEqual(
+      expectFailure(decode(btf, 36, new Uint8Array(8))).message,
+      "outside.a: it lies outside struct outside"
+    )
+    for (const id of [37, 40]) {
+      assert.strictEqual(expectFailure(decode(btf, id, new Uint8Array(16))).reason, "Unsupported")
+    }
     const other = btfOf([
       int("int", 4),
       struct("wide bits", 4, [["a", 1, 0, 33]]),
