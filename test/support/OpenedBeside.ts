@@ -19,7 +19,9 @@ export interface Difference {
 
 type Row = Readonly<Record<string, string | number | boolean | null>>
 
+/** Names are compared as a list: they are left out of the rows. */
 const programRow = (program: Open.Program): Row => ({
+  name: null,
   section: program.section,
   type: program.type,
   expected_attach_type: program.expectedAttachType,
@@ -28,9 +30,10 @@ const programRow = (program: Open.Program): Row => ({
   insns: toHex(program.insns)
 })
 
-const peerProgramRow = ({ name: _, ...fields }: OpenedProgram): Row => fields
+const peerProgramRow = (program: OpenedProgram): Row => ({ ...program, name: null })
 
 const mapRow = (map: Open.MapDefinition): Row => ({
+  name: null,
   internal: Open.isGlobalData(map),
   type: map.attr.type,
   key_size: map.attr.keySize,
@@ -46,7 +49,7 @@ const mapRow = (map: Open.MapDefinition): Row => ({
   initial_value: map.initialValue === undefined ? null : toHex(map.initialValue)
 })
 
-const peerMapRow = ({ name: _, ...fields }: OpenedMap): Row => fields
+const peerMapRow = (map: OpenedMap): Row => ({ ...map, name: null })
 
 const rows = (at: string, ours: Row, libbpf: Row): ReadonlyArray<Difference> =>
   Object.keys(libbpf).filter((field) => ours[field] !== libbpf[field]).map((field) => ({

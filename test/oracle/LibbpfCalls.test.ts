@@ -1,0 +1,103 @@
+/**
+ * Loading before its judge: the bpf(2) calls that load each fixture are those of libbpf, in the same order and with the
+ * same contents: BTF, maps, initial values, instructions, function and line records. Both are read where they enter the
+ * kernel.
+ */
+import { assert, it } from "@effect/vitest"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { deliberate, type DeliberateName, loadDifferences, whichDeliberate } from "../support/LoadedBeside.ts"
+import { loadOurs } from "../support/LoadOurs.ts"
+import type { CallDifference } from "../support/Normalise.ts"
+import * as Peer from "../support/Peer.ts"
+import { allFixtures, bpffs, describeWith, fixture, repository } from "../support/Require.ts"
+
+/** Fixtures that differ, and how. Not listed is `kernelVersion`, which every program shows. */
+const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
+  "core_matches.bpf.o": ["core", "typeMatchDepth"],
+  "core_reads.bpf.o": ["core"],
+  "exceptions.bpf.o": ["exceptionCallback"],
+  "externs.bpf.o": ["syscallWrapper"],
+  "ksyms.bpf.o": ["flavouredFunction", "missingFunction"],
+  "legacy_maps.bpf.o": ["legacyMaps"],
+  "legacy_maps_extended.bpf.o": ["legacyMaps"],
+  "map_in_map_late.bpf.o": ["lateInner"],
+  "static_entry.bpf.o": ["staticEntry"],
+  "struct_ops.bpf.o": ["structOps"]
+}
+
+/** Fixtures that neither loads here. */
+const loadedByNobody: ReadonlySet<string> = new Set([
+  "arena.bpf.o",
+  "link_main.bpf.o",
+  "section_kinds.bpf.o",
+  "struct_ops_link.bpf.o"
+])
+
+const littleEndian = allFixtures().filter((name) => name.endsWith(".bpf.o"))
+
+const pathOf = (name: string): string => Path.join(repository, "test/fixtures", name)
+
+const show = ({ at, field, libbpf, ours }: CallDifference): string =>
+  `${at}: ${field} is ${ours}, libbpf has ${libbpf}`.slice(0, 2000)
+
+const loadBoth = async (name: string) => {
+  const pinRoot = Path.join(bpffs(), "pins")
+  const libbpf = Peer.load(pathOf(name), ["--pin-root", pinRoot])
+  Fs.rmSync(pinRoot, { recursive: true, force: true })
+  const ours = await loadOurs(fixture(name), { path: pathOf(name), pinRoot })
+  Fs.rmSync(pinRoot, { recursive: true, force: true })
+  return { libbpf, ours }
+}
+
+describeWith({ kind: "live", tools: Peer.peerTools }, "the calls of a load, beside libbpf", () => {
+  const versions: Array<string> = []
+
+  for (const name of littleEndian) {
+    it(name, async () => {
+      const { libbpf, ours } = await loadBoth(name)
+      const found = loadDifferences(ours, libbpf)
+      const kinds = found.map(whichDeliberate)
+      assert.deepStrictEqual(found.filter((_, index) => kinds[index] === undefined).map(show), [])
+      if (kinds.includes("kernelVersion")) versions.push(name)
+      const shown = new Set(kinds.filter((kind) => kind !== undefined && kind !== "kernelVersion"))
+      const wanted = (expected[name] ?? []).filter((kind) => deliberate[kind].absentHere !== true)
+      assert.deepStrictEqual([...shown].sort(), wanted)
+      assert.strictEqual(
+        ours.error !== undefined && libbpf.error !== undefined,
+        loadedByNobody.has(name),
+        `${ours.error?.message}, ${libbpf.error?.log}`
+      )
+    })
+  }
+
+  it("kern_version still differs", () => {
+    assert.isAbove(versions.length, 10)
+  })
+
+  it("a bent instruction, map, value, record or order is seen", async () => {
+    const { libbpf, ours } = await loadBoth("global_data.bpf.o")
+    const seen = (edit: (call: Peer.Call) => Partial<Peer.Call>): ReadonlyArray<string> => {
+      const bent = { ...libbpf, calls: (libbpf.calls ?? []).map((call) => ({ ...call, ...edit(call) })) }
+      return [
+        ...new Set(loadDifferences(ours, bent).filter((each) => !whichDeliberate(each)).map(({ field }) => field))
+      ]
+    }
+    const longer = (hex: string | null | undefined): string => `${hex}00`
+    assert.deepStrictEqual(seen(() => ({})), [])
+    assert.deepStrictEqual(seen(({ insns }) => typeof insns === "string" ? { insns: `ff${insns.slice(2)}` } : {}), [
+      "insn"
+    ])
+    assert.deepStrictEqual(seen(({ map_flags: flags }) => flags === undefined ? {} : { map_flags: flags ^ 1 }), [
+      "map_flags"
+    ])
+    assert.deepStrictEqual(seen(({ value }) => value === undefined ? {} : { value: longer(value) }), ["value"])
+    assert.deepStrictEqual(seen(({ line_info: lines }) => lines === undefined ? {} : { line_info: longer(lines) }), [
+      "line_info"
+    ])
+    assert.deepStrictEqual(seen(({ btf, command }) => command === "BTF_LOAD" ? { btf: longer(btf) } : {}), ["btf"])
+    assert.deepStrictEqual(seen(({ command }) => ({ probe: command === "MAP_FREEZE" })), ["sequence"])
+    const elsewhere = (call: Peer.Call) => call.map_references?.map((each) => ({ ...each, map: "map:elsewhere" })) ?? []
+    assert.deepStrictEqual(seen((call) => ({ map_references: elsewhere(call) })), ["map_references"])
+  })
+})
