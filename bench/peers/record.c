@@ -271,6 +271,16 @@ void record_end(void)
 	object = NULL;
 }
 
+// libbpf moves descriptors of maps to numbers of its own: of adopted pins, since 1.4 of all.
+static void moved(int from, int to)
+{
+	const struct descriptor *entry = known(from);
+	struct descriptor *copy = entry ? remember(to, false, "", "") : NULL;
+
+	if (copy)
+		*copy = *entry;
+}
+
 // In place of the C library's: libbpf's calls come here.
 long syscall(long number, ...)
 {
@@ -294,21 +304,13 @@ long syscall(long number, ...)
 		memcpy(&attr, (const void *)argument[1], size < sizeof(attr) ? size : sizeof(attr));
 		record(argument[0], &attr, result, error);
 		errno = error;
+	} else if (object && number == __NR_dup3 && result >= 0) {
+		moved(argument[0], argument[1]);
 	}
 	return result;
 }
 
-// libbpf moves the descriptor of an adopted pinned map to a number of its own.
 int dup3(int from, int to, int flags)
 {
-	int result = syscall(__NR_dup3, from, to, flags);
-	const struct descriptor *entry = known(from);
-
-	if (object && result >= 0 && entry) {
-		struct descriptor *copy = remember(to, false, "", "");
-
-		if (copy)
-			*copy = *entry;
-	}
-	return result;
+	return syscall(__NR_dup3, from, to, flags);
 }
