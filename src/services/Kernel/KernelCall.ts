@@ -335,11 +335,17 @@ export interface Footprint {
 }
 
 const codeReads = (code: Code): ReadonlyArray<Ref> => {
-  const reads = new Map<number, Ref>()
+  const reads: Array<Ref> = []
+  const seen = new Map<number, symbol | undefined>()
   for (const ref of code.refs) {
-    if (ref._tag !== "SymbolRef") reads.set(ref.map.index, ref.map)
+    if (ref._tag === "SymbolRef") continue
+    const { index, session } = ref.map
+    // Another session's ref is not hidden by one of ours of the same number.
+    if (seen.has(index) && seen.get(index) === session) continue
+    seen.set(index, session)
+    reads.push(ref.map)
   }
-  return [...reads.values()]
+  return reads
 }
 
 /** Which refs a call touches, and how: what a session checks before it performs, and what orders the steps of a plan. */

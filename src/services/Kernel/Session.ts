@@ -76,13 +76,19 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
   const scope = yield* Effect.scope
   const table = new Map<string, Entry<H>>()
   const observer = options?.observer ?? silent
-  let committed = false
+  /** Undoable effects are numbered as they are made; those below `committed` are kept. */
+  let undoable = 0
+  let committed = 0
   let borrowed = firstBorrowedIndex
+
+  /** Whether the scope has begun to close: what it released must not be used, and nothing may be acquired any more. */
+  const isOver = (): boolean => scope.state._tag === "Closed"
 
   /** Why a call may not use this ref, if it may not. Absent refs are for the handlers to encode. */
   const refuse = (call: KernelCall, ref: Ref.Ref, absentIsFine: boolean): RefError | undefined => {
     const refused = (reason: RefError["reason"]) => new RefError({ call: call._tag, ref: Ref.key(ref), reason })
     if (ref.session !== undefined && ref.session !== id) return refused("OtherSession")
+    if (isOver()) return refused("Closed")
     const entry = table.get(Ref.key(ref))
     if (entry === undefined || entry._tag === "Pending") return refused("Unknown")
     if (entry._tag === "Closed") return refused("Closed")
@@ -104,6 +110,7 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     if (defines.session !== undefined && defines.session !== id) {
       return new RefError({ call: call._tag, ref: Ref.key(defines), reason: "OtherSession" })
     }
+    if (isOver()) return new RefError({ call: call._tag, ref: Ref.key(defines), reason: "Closed" })
     const taken = table.get(Ref.key(defines))
     return taken === undefined || taken._tag === "Absent" || taken._tag === "Closed"
       ? undefined
@@ -138,18 +145,31 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     return { attempt, tell }
   }
 
-  /** Puts what a call acquired into the table, with its release in a scope of its own below the session's. */
+  /**
+   * Puts what a call acquired into the table, with its release in a scope of its own below the session's. What arrives
+   * when the session is over is released at once.
+   */
   const register = Effect.fnUntraced(function*<A>(call: KernelCall, performed: Performed<H, A>) {
     const defines = footprint(call).defines
     if (defines !== undefined && performed.handle !== undefined) {
       const handle = performed.handle
+      const name = Ref.key(defines)
       const own = yield* Scope.fork(scope)
-      yield* Scope.addFinalizer(own, backend.release(handle, defines))
-      table.set(Ref.key(defines), { _tag: "Owned", handle, scope: own })
+      table.set(name, { _tag: "Owned", handle, scope: own })
+      yield* Scope.addFinalizer(
+        own,
+        Effect.suspend(() => {
+          // Its number may soon be that of something else: from here on nobody may use it.
+          table.set(name, { _tag: "Closed" })
+          return backend.release(handle, defines)
+        })
+      )
+      if (isOver()) return yield* new RefError({ call: call._tag, ref: name, reason: "Closed" })
     }
     if (performed.undo !== undefined) {
       const undo = performed.undo
-      yield* Scope.addFinalizer(scope, Effect.suspend(() => committed ? Effect.void : undo))
+      const number = undoable++
+      yield* Scope.addFinalizer(scope, Effect.suspend(() => number < committed ? Effect.void : undo))
     }
     return performed.result
   })
@@ -167,24 +187,25 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     return Effect.flatMap(handler(call as never, bound), (performed) => register(call, performed))
   }
 
-  const call = <C extends KernelCall>(call: C): Effect.Effect<ResultOf<C>, CallError> =>
-    Effect.suspend(() => {
+  const call = <C extends KernelCall>(call: C): Effect.Effect<ResultOf<C>, CallError> => {
+    const performed = Effect.suspend(() => {
       const refused = check(call)
       if (refused) return Effect.fail(refused)
       const { defines } = footprint(call)
       if (defines !== undefined) table.set(Ref.key(defines), { _tag: "Pending" })
       const { attempt, tell } = attemptsOf(call)
-      // From entering the kernel to registering its answer nothing may interrupt, or a descriptor would be lost.
-      const performed = Effect.uninterruptible(perform(call, { resolve, attempt })).pipe(
-        Effect.onError(() =>
-          Effect.sync(() => {
-            if (defines !== undefined) table.set(Ref.key(defines), { _tag: "Absent" })
-          })
-        ),
+      return perform(call, { resolve, attempt }).pipe(
+        Effect.onError(() => {
+          if (defines !== undefined) table.set(Ref.key(defines), { _tag: "Absent" })
+          return tell
+        }),
         Effect.tap(() => tell)
       )
-      return performed as Effect.Effect<ResultOf<C>, CallError>
     })
+    // From entering the kernel to registering its answer nothing may interrupt, or a descriptor would be lost. An
+    // observer's own failure, which `tell` may be, comes too late to undo the call.
+    return Effect.uninterruptible(performed) as Effect.Effect<ResultOf<C>, CallError>
+  }
 
   const session: Session = {
     id,
@@ -203,7 +224,7 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
         (entry?._tag === "Owned" || entry?._tag === "Borrowed")
     },
     commit: Effect.sync(() => {
-      committed = true
+      committed = undoable
     })
   }
   return session
