@@ -261,7 +261,7 @@ interface Growable {
 
 const growable = (initial: Uint8Array): Growable => {
   let length = initial.length
-  let buffer = Uint8Array.from(initial)
+  let buffer = initial.slice()
   let view = new DataView(buffer.buffer)
   return {
     get length() {
