@@ -25,6 +25,8 @@ export interface ProgHandle {
   readonly _tag: "Prog"
   readonly fd: number
   readonly name: string
+  /** `BPF_PROG_TYPE_*` */
+  readonly type: number
 }
 
 /** A link's descriptor. */

@@ -20,6 +20,7 @@ import { attemptsOf, enter, invalid, refused } from "./Enter.ts"
 import type { Handle } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
 import { mapInfo, shapeOf } from "./MapCalls.ts"
+import { progHandle } from "./ProgCalls.ts"
 
 const isBpffs = (folder: string): boolean => Fs.statfsSync(folder).type === BPF_FS_MAGIC
 
@@ -93,7 +94,7 @@ const typed = Effect.fnUntraced(function*(sys: Sys, call: ObjGet, path: string, 
   return yield* describeDescriptor(sys, "ObjGet", path, kind, fd)
 })
 
-/** The handle that a descriptor of this kind makes. A map is asked for its sizes. */
+/** The handle that a descriptor of this kind makes. Maps and programs are asked for what calls on them depend on. */
 export const describeDescriptor = (
   sys: Sys,
   call: "ObjGet" | "Borrow",
@@ -110,7 +111,7 @@ export const describeDescriptor = (
         shape: shapeOf(info)
       }))
     case "Prog":
-      return Effect.succeed({ _tag: "Prog", fd, name: subject })
+      return progHandle(sys, call, subject, fd)
     case "Link":
       return Effect.succeed({ _tag: "Link", fd })
   }

@@ -4,11 +4,12 @@
 import * as Effect from "effect/Effect"
 import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
-import { BPF_TAG_SIZE, Command } from "../abi/BpfConstants.ts"
+import { BPF_TAG_SIZE, Command, ProgType } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
 import type { ProgInfo, ProgTestRun } from "../KernelCall.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
 import type { Handlers, Performed } from "../Session.ts"
+import type { Sys } from "../sys/Sys.ts"
 import { type Context, handleOf } from "./Context.ts"
 import { type Answer, attemptsOf, enter, once, type Request } from "./Enter.ts"
 import type { Handle, ProgHandle } from "./Handle.ts"
@@ -19,35 +20,48 @@ const done: Performed<Handle, void> = { result: undefined }
 /** The answer of a test run that had not enough room, as an error that says how much is needed. */
 const roomMissing = (call: ProgTestRun, prog: ProgHandle, arena: Answer<typeof Attr.ProgTestRun>["arena"]): KernelError => {
   const [data, context] = [Arena.field(arena, "data_size_out"), Arena.field(arena, "ctx_size_out")]
-  const needed = data > call.dataOutSize
+  // The kernel tells the data's length also when no room was given for it, which is no error.
+  const needed = call.dataOutSize > 0 && data > call.dataOutSize
     ? `the data has ${data} bytes, and there was room for ${call.dataOutSize}`
     : `the context has ${context} bytes, and there was room for ${call.contextOutSize}`
   return fromErrno("ProgTestRun", prog.name, Errno.numbers.ENOSPC, { hint: `${needed}. The program has run` })
 }
 
-/** The pointer and the length of bytes that may be absent. */
-const testRunValues = (call: ProgTestRun, prog: ProgHandle): Arena.Values<typeof Attr.ProgTestRun> => ({
-  prog_fd: prog.fd,
-  data_size_in: call.dataIn?.length,
-  data_in: call.dataIn && Arena.bytes(call.dataIn),
-  data_size_out: call.dataOutSize,
-  data_out: Arena.room(call.dataOutSize),
-  ctx_size_in: call.contextIn?.length,
-  ctx_in: call.contextIn && Arena.bytes(call.contextIn),
-  ctx_size_out: call.contextOutSize,
-  ctx_out: Arena.room(call.contextOutSize),
-  repeat: call.repeat,
-  flags: call.flags,
-  cpu: call.cpu,
-  batch_size: call.batchSize
-})
+/** Programs of type `SYSCALL` change the context where it was given; for others the kernel makes a copy. */
+const changesItsContext = (prog: ProgHandle): boolean => prog.type === ProgType.BPF_PROG_TYPE_SYSCALL
+
+const testRunValues = (call: ProgTestRun, prog: ProgHandle): Arena.Values<typeof Attr.ProgTestRun> => {
+  const contextOutSize = changesItsContext(prog) ? 0 : call.contextOutSize
+  return {
+    prog_fd: prog.fd,
+    data_size_in: call.dataIn?.length,
+    data_in: call.dataIn && Arena.bytes(call.dataIn),
+    data_size_out: call.dataOutSize,
+    data_out: Arena.room(call.dataOutSize),
+    ctx_size_in: call.contextIn?.length,
+    ctx_in: call.contextIn && Arena.bytes(call.contextIn),
+    ctx_size_out: contextOutSize,
+    ctx_out: Arena.room(contextOutSize),
+    repeat: call.repeat,
+    flags: call.flags,
+    cpu: call.cpu,
+    batch_size: call.batchSize
+  }
+}
+
+/** The context as the program left it. */
+const contextOut = (call: ProgTestRun, prog: ProgHandle, arena: Arena.Arena<typeof Attr.ProgTestRun>): Uint8Array =>
+  changesItsContext(prog)
+    ? Arena.region(arena, "ctx_in").slice(0, call.contextOutSize)
+    : Arena.region(arena, "ctx_out").slice(0, Arena.field(arena, "ctx_size_out"))
 
 /** Asks for a program's info; rooms for the arrays that are wanted are among the values. */
 const infoRequest = (
-  prog: ProgHandle,
+  call: "ProgGetInfo" | "ObjGet" | "Borrow",
+  prog: { readonly fd: number; readonly name: string },
   values: Arena.Values<typeof Attr.ProgInfo>
 ): Request<typeof Attr.GetInfo> => ({
-  call: "ProgGetInfo",
+  call,
   subject: prog.name,
   command: Command.BPF_OBJ_GET_INFO_BY_FD,
   layout: Attr.GetInfo,
@@ -56,6 +70,19 @@ const infoRequest = (
 
 const number = (info: Uint8Array, field: keyof typeof Attr.ProgInfo.fields): number =>
   Arena.readNumber(info, Attr.ProgInfo.fields[field])
+
+/** The handle that a program's descriptor makes. */
+export const progHandle = (
+  sys: Sys,
+  call: "ObjGet" | "Borrow",
+  subject: string,
+  fd: number
+): Effect.Effect<ProgHandle, KernelError> =>
+  Effect.map(enter(sys, infoRequest(call, { fd, name: subject }, {})), ({ arena }) => {
+    const info = Arena.region(arena, "info")
+    const name = Arena.readName(info, Attr.ProgInfo.fields.name)
+    return { _tag: "Prog", fd, name: name === "" ? subject : name, type: number(info, "type") }
+  })
 
 /** The counts of one answer as the request for the next. */
 const roomsFor = (info: Uint8Array): Arena.Values<typeof Attr.ProgInfo> => {
@@ -145,7 +172,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap"
           retval: Arena.field(arena, "retval"),
           duration: Arena.field(arena, "duration"),
           dataOut: Arena.region(arena, "data_out").slice(0, Arena.field(arena, "data_size_out")),
-          contextOut: Arena.region(arena, "ctx_out").slice(0, Arena.field(arena, "ctx_size_out"))
+          contextOut: contextOut(call, prog, arena)
         }
       }
     }),
@@ -153,10 +180,10 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap"
     ProgGetInfo: Effect.fnUntraced(function*(call, bound) {
       const prog = yield* handleOf(bound, "ProgGetInfo", call.prog)
       const attempts = attemptsOf(bound)
-      let { arena } = yield* attempts.persist(undefined, enter(sys, infoRequest(prog, {})))
+      let { arena } = yield* attempts.persist(undefined, enter(sys, infoRequest("ProgGetInfo", prog, {})))
       for (let round = 0; round < maximumInfoRounds; round++) {
         const counted = Arena.region(arena, "info")
-        const answer = yield* attempts.persist("arrays", enter(sys, infoRequest(prog, roomsFor(counted))))
+        const answer = yield* attempts.persist("arrays", enter(sys, infoRequest("ProgGetInfo", prog, roomsFor(counted))))
         arena = answer.arena
         if (isComplete(counted, Arena.region(arena, "info"))) break
       }

@@ -194,7 +194,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> =
       }
     )
     if (outcome._tag === "Refused") return yield* verifierError(context, call, outcome.error, outcome.log)
-    const handle: Handle = { _tag: "Prog", fd: outcome.descriptor, name }
+    const handle: Handle = { _tag: "Prog", fd: outcome.descriptor, name, type: call.attr.type }
     return { result: { log: outcome.log }, handle }
   })
 
