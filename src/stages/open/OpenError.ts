@@ -44,7 +44,8 @@ export class OpenError extends Schema.TaggedError<OpenError>()("OpenError", {
     const where = this.section === undefined
       ? ""
       : `section ${this.section}${this.offset === undefined ? "" : ` at byte ${this.offset}`}: `
-    const who = this.name === undefined ? "" : `${this.name}: `
+    // Every error has a name, the class's, where none was given.
+    const who = Object.hasOwn(this, "name") ? `${this.name}: ` : ""
     return `${where}${who}${this.detail}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
   }
 }
