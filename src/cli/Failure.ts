@@ -1,0 +1,95 @@
+/**
+ * What becomes of a failure: a message for people on standard error, a document on standard output with `--json`, and
+ * the exit status, 1 when the work failed and 2 for wrong usage.
+ */
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
+import { ElfError } from "../services/Elf/ElfError.ts"
+import { VerifierError } from "../services/Kernel/KernelError.ts"
+import { EditError } from "../stages/open/Edit.ts"
+import { type Json, jsonText } from "./json/Json.ts"
+import * as Output from "./Output.ts"
+import { errorText, type Report, reportOf } from "./text/ErrorText.ts"
+import { counted } from "./text/Text.ts"
+import { UsageError } from "./Usage.ts"
+
+/** A command that failed and has said so: carries the exit status to the end of the process. */
+export class Failed extends Schema.TaggedError<Failed>()("Failed", { status: Schema.Literals([1, 2]) }) {
+  override readonly [Runtime.errorExitCode]: number = this.status
+  override readonly [Runtime.errorReported] = false
+  override get message(): string {
+    return `exit status ${this.status}`
+  }
+}
+
+/** A failure with the file that it is about, for errors which know bytes only. */
+export class InFile extends Schema.TaggedError<InFile>()("InFile", {
+  path: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return `${this.path}: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+  }
+}
+
+const compile = (path: string): string => {
+  const source = path.endsWith(".c") ? path : "prog.bpf.c"
+  return `clang -target bpf -g -O2 -c ${source} -o ${source.replace(/\.c$/, "")}.o`
+}
+
+/** What the command knows about a failure that the library does not: the file, and the flags that help. */
+const report = (error: object, showLog: boolean): Report => {
+  if (error instanceof InFile && typeof error.cause === "object" && error.cause !== null) {
+    const inner = report(error.cause, showLog)
+    const notElf = error.cause instanceof ElfError && error.cause.reason === "NotElf"
+    const hints = notElf
+      ? [
+        error.path.endsWith(".c")
+          ? `this is source: compile it first, ${compile(error.path)}`
+          : `a BPF object file is expected, as this makes one: ${compile("")}`
+      ]
+      : inner.hints
+    return { message: `${error.path}: ${inner.message}`, hints }
+  }
+  const { hints, message } = reportOf(error)
+  if (error instanceof VerifierError && error.log !== "" && !showLog) {
+    const lines = error.log.trimEnd().split("\n").length
+    return { message, hints: [...hints, `the verifier said ${counted(lines, "line")}; run again with --log to see all of them`] }
+  }
+  return { message, hints }
+}
+
+const isScalar = (value: unknown): value is string | number | boolean =>
+  typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+
+/** The document of a failure. `error` is bpftool's key; `type` is the error's tag, and its own fields stand beside. */
+const errorDocument = (error: object, { hints, message }: Report): Json => {
+  const about = error instanceof InFile && typeof error.cause === "object" && error.cause !== null ? error.cause : error
+  const fields = Object.entries(about).filter((entry): entry is [string, string | number | boolean] =>
+    isScalar(entry[1]) && !["_tag", "message", "stack", "name", "hint"].includes(entry[0]) && !entry[0].startsWith("~")
+  )
+  const tag: unknown = Reflect.get(about, "_tag")
+  return {
+    error: message,
+    type: typeof tag === "string" ? tag : "Error",
+    hints: [...hints],
+    ...Object.fromEntries(fields)
+  }
+}
+
+/** Reports what a command fails with, and fails with the exit status alone. */
+export const reporting = <A, E extends object, R>(
+  effect: Effect.Effect<A, E, R>,
+  options: { readonly showLog?: boolean } = {}
+) =>
+  Effect.catch(effect, (error) =>
+    Effect.gen(function*() {
+      const said = report(error, options.showLog === true)
+      const mode = yield* Output.jsonMode
+      if (mode !== "text") yield* Console.log(jsonText(errorDocument(error, said), mode === "pretty").trimEnd())
+      yield* Output.message(errorText(said))
+      // Edits come from the command line, so one that does not fit is wrong usage, too.
+      return yield* new Failed({ status: error instanceof UsageError || error instanceof EditError ? 2 : 1 })
+    }))

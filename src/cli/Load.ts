@@ -1,0 +1,67 @@
+/**
+ * Loading as the commands do it: plan, the plan with what is to be pinned, execute, the verifier's words on request.
+ */
+import * as Effect from "effect/Effect"
+import { Kernel, type KernelShape, type Session } from "../services/Kernel/Kernel.ts"
+import type { BpfObject } from "../stages/open/BpfObject.ts"
+import { execute } from "../stages/load/Execute.ts"
+import type { LoadPlan } from "../stages/load/LoadPlan.ts"
+import * as Stage from "../stages/Stage.ts"
+import * as KernelChoice from "./KernelChoice.ts"
+import { message } from "./Output.ts"
+import { planning } from "./Plan.ts"
+import { line, span } from "./text/Text.ts"
+
+/** How a load is carried out. */
+export interface LoadOptions {
+  /** The kernel's name, for messages. */
+  readonly kernel: string
+  /** Prints the verifier's log of every program on standard error. */
+  readonly log: boolean
+  /** Steps behind the object's own: all of a load is committed, or nothing. */
+  readonly more?: LoadPlan
+}
+
+/** The log level that `--log` asks the verifier for: everything, statistics too. */
+export const logLevel = (log: boolean): number => log ? 1 | 4 : 0
+
+/** Prints the log of a program's load; the text is the kernel's own. */
+const printLog = (program: string, log: string) =>
+  log === "" ? Effect.void : message([
+    line(span("heading", `verifier log of ${program}:`)),
+    ...log.trimEnd().split("\n").map((text) => line(text))
+  ])
+
+/** The log in the answer to a program's load. */
+const logIn = (answer: unknown): string =>
+  typeof answer === "object" && answer !== null && "log" in answer && typeof answer.log === "string" ? answer.log : ""
+
+/** The kernel, with every answer to a program's load printed. */
+const logging = Effect.gen(function*() {
+  const kernel = yield* Kernel
+  const context = yield* Effect.context<Effect.Services<ReturnType<typeof printLog>>>()
+  const listening = (session: Session): Session => ({
+    ...session,
+    call: (call) =>
+      call._tag !== "ProgLoad" ? session.call(call) : session.call(call).pipe(
+        Effect.tap((answer) => Effect.provideContext(printLog(call.attr.name, logIn(answer)), context)),
+        Effect.tapError((error) =>
+          error._tag === "VerifierError" ? Effect.provideContext(printLog(error.program, error.log), context) : Effect.void
+        )
+      )
+  })
+  return { ...kernel, session: (options) => Effect.map(kernel.session(options), listening) } satisfies KernelShape
+})
+
+/** Loads an object; it lives as long as the scope. */
+export const load = Effect.fnUntraced(function*(object: BpfObject, options: LoadOptions) {
+  const pins = Stage.map("pins", (planned: Effect.Success<ReturnType<typeof planning.run>>) => ({
+    ...planned,
+    plan: [...planned.plan, ...(options.more ?? [])]
+  }))
+  const loading = Stage.pipeline(planning, pins, execute()).run(object)
+  const observed = options.log
+    ? Effect.flatMap(logging, (kernel) => Effect.provideService(loading, Kernel, kernel))
+    : loading
+  return yield* KernelChoice.explaining(options.kernel)(observed)
+})

@@ -1,0 +1,75 @@
+/**
+ * The command line as a whole: its commands, what it prints of itself, and what it ends with.
+ */
+import * as Effect from "effect/Effect"
+import * as CliConfig from "effect/cli/CliConfig"
+import * as CliError from "effect/cli/CliError"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import type * as Stdio from "effect/Stdio"
+import type * as Terminal from "effect/Terminal"
+import { Failed } from "./Failure.ts"
+import { inspect } from "./Inspect.ts"
+import * as Output from "./Output.ts"
+import { plan } from "./Plan.ts"
+import { prog } from "./Prog.ts"
+import { run as runCommand } from "./Run.ts"
+import { errorText } from "./text/ErrorText.ts"
+import { helpText } from "./text/HelpText.ts"
+import { line } from "./text/Text.ts"
+
+const root = Command.make("effect-bpf").pipe(
+  Command.withDescription(
+    "Open, relocate, plan and load BPF objects.\n\n" +
+      "  Results go to standard output, messages to standard error. Exit status: 0 success, 1 the work failed, 2 wrong\n" +
+      "  usage, 130 interrupted. Colours are left out where standard output is no terminal, or NO_COLOR is set."
+  ),
+  Command.withSubcommands([inspect, plan, runCommand, prog]),
+  Command.withGlobalFlags([Output.JsonFlag, Output.PrettyFlag]),
+  Command.withExamples([
+    { command: "effect-bpf inspect firewall.bpf.o", description: "What is in an object" },
+    { command: "effect-bpf plan firewall.bpf.o", description: "What loading it would do" },
+    { command: "sudo effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap", description: "What it does" }
+  ])
+)
+
+const presented = (event: CliOutput.Presenter.Event) => {
+  switch (event._tag) {
+    case "Help":
+      return Output.print(helpText(event.helpDoc))
+    case "Version":
+      return Output.print([line(`${event.name} ${event.version}`)])
+    case "InvalidInvocation":
+      return Output.message([
+        ...event.errors.flatMap(({ message }) => errorText({ message: message.replaceAll(/\n\s*\n/g, "\n"), hints: [] })),
+        line(`usage: ${event.helpDoc.usage}`),
+        line(`       ${event.commandPath.join(" ")} --help explains it`)
+      ])
+  }
+}
+
+/** Help and versions on standard output; wrong usage on standard error, short, with the way to more. */
+const presenter = Layer.effect(
+  CliOutput.Presenter,
+  Effect.map(Effect.context<Stdio.Stdio | Terminal.Terminal>(), (context): CliOutput.Presenter => ({
+    present: (event) => Effect.provideContext(presented(event), context)
+  }))
+)
+
+/** Runs the command with these arguments. */
+export const run = (version: string) => {
+  const parse = Command.runWith(root, { version })
+  return (args: ReadonlyArray<string>) =>
+    parse(args).pipe(
+      Effect.catchIf(CliError.isCliError, (error) =>
+        error._tag === "ShowHelp" && error.errors.length === 0 ? Effect.void : Effect.fail(new Failed({ status: 2 }))),
+      Effect.provide(Layer.mergeAll(
+        CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel] }),
+        presenter,
+        Layer.succeed(Logger.LogToStderr, true)
+      ))
+    )
+}

@@ -1,0 +1,77 @@
+/**
+ * Where the command writes: results to standard output, as text or as one JSON document; messages to standard error.
+ */
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Flag from "effect/cli/Flag"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
+import * as Stdio from "effect/Stdio"
+import * as Terminal from "effect/Terminal"
+import { type Json, jsonText } from "./json/Json.ts"
+import { type Line, render, type Rendering } from "./text/Text.ts"
+
+/** `--json`: results, and failures, as one JSON document on standard output. */
+export const JsonFlag = GlobalFlag.Setting("json")({
+  flag: Flag.Boolean("json").pipe(
+    Flag.withAlias("j"),
+    Flag.withDescription("Print the result as one JSON document"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  )
+})
+
+/** `--pretty`: JSON with line breaks. */
+export const PrettyFlag = GlobalFlag.Setting("pretty")({
+  flag: Flag.Boolean("pretty").pipe(
+    Flag.withAlias("p"),
+    Flag.withDescription("Print JSON with line breaks; includes --json"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  )
+})
+
+/** Whether results are JSON, and how it is laid out. */
+export const jsonMode = Effect.gen(function*() {
+  const pretty = yield* PrettyFlag
+  return pretty ? "pretty" : (yield* JsonFlag) ? "compact" : "text"
+})
+
+/** Removes the newline that the console adds again. */
+const body = (text: string): string => text.endsWith("\n") ? text.slice(0, -1) : text
+
+/** How text for standard output is rendered. */
+const renderingOfOutput = Effect.gen(function*() {
+  const { canColor } = yield* TerminalCapabilities
+  const stdio = yield* Stdio.Stdio
+  const columns = (yield* stdio.stdoutIsTerminal) ? yield* (yield* Terminal.Terminal).columns : 0
+  return { colors: canColor, ...(columns > 0 ? { width: columns } : {}) } satisfies Rendering
+})
+
+/** How text for standard error is rendered: colours there do not depend on where standard output leads. */
+const renderingOfErrors = Effect.gen(function*() {
+  const { canColor } = yield* TerminalCapabilities
+  const stdio = yield* Stdio.Stdio
+  const both = (yield* stdio.stderrIsTerminal) && (yield* stdio.stdoutIsTerminal)
+  return { colors: canColor && both } satisfies Rendering
+})
+
+/** Prints text on standard output. */
+export const print = Effect.fnUntraced(function*(lines: ReadonlyArray<Line>) {
+  if (lines.length > 0) yield* Console.log(body(render(lines, yield* renderingOfOutput)))
+})
+
+/** Prints text on standard error. */
+export const message = Effect.fnUntraced(function*(lines: ReadonlyArray<Line>) {
+  if (lines.length > 0) yield* Console.error(body(render(lines, yield* renderingOfErrors)))
+})
+
+/** Prints a result: its text for people, or its document with `--json`. Only the one that is wanted is made. */
+export const result = Effect.fnUntraced(function*(
+  document: () => Json,
+  text: () => ReadonlyArray<Line>
+) {
+  const mode = yield* jsonMode
+  if (mode === "text") yield* print(text())
+  else yield* Console.log(body(jsonText(document(), mode === "pretty")))
+})

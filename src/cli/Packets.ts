@@ -1,0 +1,111 @@
+/**
+ * What a program is run on: one packet, the packets of a capture, or a context; and what its answers are called.
+ */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type { PlatformError } from "effect/PlatformError"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import { ProgType } from "../services/Kernel/abi/BpfConstants.ts"
+import { FileReadError } from "../services/Elf/ElfService.ts"
+import { InFile } from "./Failure.ts"
+import * as Pcap from "./Pcap.ts"
+
+/** The most bytes of input that are read: far more than any kernel takes, or any capture needs. */
+const maximumInput = 256 * 1024 * 1024
+
+const failure = (path: string) => (error: PlatformError): FileReadError => {
+  const tag = error.reason._tag
+  return tag === "NotFound" || tag === "PermissionDenied"
+    ? new FileReadError({ path, reason: tag })
+    : new FileReadError({ path, reason: "Io", detail: error.message })
+}
+
+const standardInput = Effect.gen(function*() {
+  const stdio = yield* Stdio.Stdio
+  const parts = yield* Stream.runCollect(stdio.stdin)
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
+  return bytes
+})
+
+/** The bytes of a file; `-` is standard input. */
+export const readBytes = Effect.fnUntraced(function*(path: string) {
+  if (path === "-") return yield* Effect.mapError(standardInput, failure("standard input"))
+  const fileSystem = yield* FileSystem.FileSystem
+  const { size, type } = yield* Effect.mapError(fileSystem.stat(path), failure(path))
+  if (type === "Directory") return yield* new FileReadError({ path, reason: "NotAFile", detail: type })
+  if (Number(size) > maximumInput) {
+    return yield* new FileReadError({ path, reason: "Io", detail: `${String(size)} bytes are too many for input` })
+  }
+  return yield* Effect.mapError(fileSystem.readFile(path), failure(path))
+})
+
+/** Writes a file. */
+export const writeBytes = Effect.fnUntraced(function*(path: string, bytes: Uint8Array) {
+  const fileSystem = yield* FileSystem.FileSystem
+  yield* Effect.mapError(fileSystem.writeFile(path, bytes), (error) => new InFile({ path, cause: error }))
+})
+
+/** What a program is run on. */
+export type Input =
+  | { readonly _tag: "Nothing" }
+  | { readonly _tag: "Packet"; readonly bytes: Uint8Array }
+  | { readonly _tag: "Capture"; readonly capture: Pcap.Capture }
+
+/** The input of a file: the packets of a capture where it is one, else its bytes as one packet. */
+export const readInput = Effect.fnUntraced(function*(path: string) {
+  const bytes = yield* readBytes(path)
+  if (!Pcap.isCapture(bytes)) return { _tag: "Packet", bytes } satisfies Input
+  const capture = yield* Effect.mapError(Effect.fromResult(Pcap.parse(bytes)), (cause) => new InFile({ path, cause }))
+  return { _tag: "Capture", capture } satisfies Input
+})
+
+/** Program types that are run on a packet. All others take a context, or nothing. */
+const packetTypes: ReadonlySet<number> = new Set([
+  ProgType.BPF_PROG_TYPE_SOCKET_FILTER,
+  ProgType.BPF_PROG_TYPE_SCHED_CLS,
+  ProgType.BPF_PROG_TYPE_SCHED_ACT,
+  ProgType.BPF_PROG_TYPE_XDP,
+  ProgType.BPF_PROG_TYPE_CGROUP_SKB,
+  ProgType.BPF_PROG_TYPE_LWT_IN,
+  ProgType.BPF_PROG_TYPE_LWT_OUT,
+  ProgType.BPF_PROG_TYPE_LWT_XMIT,
+  ProgType.BPF_PROG_TYPE_LWT_SEG6LOCAL,
+  ProgType.BPF_PROG_TYPE_FLOW_DISSECTOR,
+  ProgType.BPF_PROG_TYPE_NETFILTER
+])
+
+/** Whether programs of this type are run on a packet. */
+export const takesPackets = (type: number): boolean => packetTypes.has(type)
+
+const xdpActions: ReadonlyArray<string> = ["XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"]
+
+const tcActions: ReadonlyArray<string> = [
+  "TC_ACT_OK",
+  "TC_ACT_RECLASSIFY",
+  "TC_ACT_SHOT",
+  "TC_ACT_PIPE",
+  "TC_ACT_STOLEN",
+  "TC_ACT_QUEUED",
+  "TC_ACT_REPEAT",
+  "TC_ACT_REDIRECT",
+  "TC_ACT_TRAP"
+]
+
+/** What a return value means to the hook of a program's type; `undefined` where it has no name. */
+export const actionName = (type: number, retval: number): string | undefined => {
+  switch (type) {
+    case ProgType.BPF_PROG_TYPE_XDP:
+      return xdpActions[retval]
+    case ProgType.BPF_PROG_TYPE_SCHED_CLS:
+    case ProgType.BPF_PROG_TYPE_SCHED_ACT:
+      return retval === 0xffff_ffff ? "TC_ACT_UNSPEC" : tcActions[retval]
+    default:
+      return undefined
+  }
+}

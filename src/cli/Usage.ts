@@ -1,0 +1,53 @@
+/**
+ * Wrong usage that is found out behind the parsing of arguments: exit status 2, like every other.
+ */
+import * as Schema from "effect/Schema"
+
+/** An argument that is well formed by itself, and cannot be used: it names nothing, or contradicts another one. */
+export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
+  /** The argument as the user wrote it, or its name. */
+  argument: Schema.String,
+  detail: Schema.String,
+  hint: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    return `${this.argument}: ${this.detail}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
+  }
+}
+
+/** The number of single-character edits between two words, counted up to `limit`. */
+const distance = (a: string, b: string, limit: number): number => {
+  if (Math.abs(a.length - b.length) > limit) return limit + 1
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const above = row[j] ?? 0
+      const left = next[j - 1] ?? 0
+      const diagonal = row[j - 1] ?? 0
+      next.push(Math.min(above + 1, left + 1, diagonal + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+/** The most names that are listed when none is close to what was asked for. */
+const maximumListed = 12
+
+/** Names longer than this are nobody's typing error. */
+const maximumName = 64
+
+/** What to say of a name that is not there: the close ones, or which there are. */
+export const suggest = (wanted: string, names: ReadonlyArray<string>, noun: string): string => {
+  if (names.length === 0) return `the object has no ${noun}`
+  const limit = Math.max(1, Math.floor(Math.min(wanted.length, maximumName) / 3))
+  const near = wanted.length > maximumName
+    ? []
+    : names.filter((name) =>
+      name.length <= maximumName && (distance(name, wanted, limit) <= limit || (wanted.length > 2 && name.includes(wanted)))
+    )
+  if (near.length > 0) return `did you mean ${near.slice(0, 3).join(", ")}?`
+  const more = names.length > maximumListed ? `, … (${names.length} in all)` : ""
+  return `${noun} of the object: ${names.slice(0, maximumListed).join(", ")}${more}`
+}

@@ -1,0 +1,393 @@
+/**
+ * What `inspect` says of an object, as data: the document of `--json`, and what the text for people is made of.
+ *
+ * Keys are bpftool's where it has them (`bytes_key`, `max_entries`, `flags`). `flags` are numbers with their kernel names
+ * beside them; `initial_value` is base64; `value` of a variable is its decoded value as `Json.ts` says.
+ */
+import * as Btf from "../../btf/Btf.ts"
+import * as Kind from "../../btf/BtfKind.ts"
+import * as BtfValue from "../../btf/BtfValue.ts"
+import {
+  attachTypeName,
+  AttachType,
+  MapFlag,
+  mapTypeName,
+  ProgFlag,
+  ProgType,
+  progTypeName
+} from "../../services/Kernel/abi/BpfConstants.ts"
+import {
+  type BpfObject,
+  type Extern,
+  type MapDefinition,
+  type Program
+} from "../../stages/open/BpfObject.ts"
+import { type Variable, variables } from "../../stages/open/Variables.ts"
+import * as Listing from "../Listing.ts"
+import { clip } from "../text/Clip.ts"
+import { base64, type Json, valueJson } from "./Json.ts"
+
+/** One instruction of `--insns`. */
+export interface InsnDocument {
+  readonly [key: string]: Json
+  /** Slot in the function. */
+  readonly insn: number
+  /** Hexadecimal bytes of the instruction. */
+  readonly bytes: string
+  readonly text: string
+  readonly source: {
+    readonly [key: string]: Json
+    readonly file: string
+    readonly line: number
+    readonly column: number
+    readonly text: string
+  } | null
+}
+
+/** A function of the object. */
+interface FunctionDocument {
+  readonly [key: string]: Json
+  readonly name: string
+  readonly section: string
+  readonly linkage: "global" | "static" | "hidden"
+  /** Instruction slots of the function alone. */
+  readonly insns: number
+  readonly disassembly: ReadonlyArray<InsnDocument> | null
+}
+
+/** A program that can be loaded on its own. */
+export interface ProgramDocument extends FunctionDocument {
+  /** bpftool's name of the type, `null` where the section's name says none. */
+  readonly type: string | null
+  readonly attach_type: string | null
+  /** The hook, function or tracepoint that the section's name says. */
+  readonly attach_to: string | null
+  readonly flags: number
+  readonly flag_names: ReadonlyArray<string>
+  readonly autoload: boolean
+}
+
+/** A function that others call. */
+export type SubprogramDocument = FunctionDocument
+
+/** A global variable. */
+export interface VariableDocument {
+  readonly [key: string]: Json
+  readonly name: string
+  readonly map: string
+  readonly section: string
+  readonly type: string
+  readonly offset: number
+  readonly bytes: number
+  readonly linkage: "global" | "static"
+  /** The initial value; `null` where the kernel's configuration gives it, or where it does not fit its type. */
+  readonly value: Json
+}
+
+/** A map. */
+export interface MapDocument {
+  readonly [key: string]: Json
+  readonly name: string
+  readonly type: string
+  readonly section: string
+  readonly origin: string
+  readonly flags: number
+  readonly flag_names: ReadonlyArray<string>
+  readonly bytes_key: number
+  readonly bytes_value: number
+  readonly max_entries: number
+  readonly key_type: string | null
+  readonly value_type: string | null
+  readonly numa_node: number
+  readonly map_extra: string
+  readonly pinned: string | null
+  readonly autocreate: boolean
+  readonly inner: MapDocument | null
+  readonly slots: ReadonlyArray<{ readonly [key: string]: Json; readonly slot: number; readonly holds: string }>
+  readonly struct_ops: string | null
+  readonly initial_value: string | null
+}
+
+/** An extern. */
+export interface ExternDocument {
+  readonly [key: string]: Json
+  readonly name: string
+  readonly kind: "kconfig" | "function" | "variable" | "address"
+  readonly type: string | null
+  readonly weak: boolean
+}
+
+/** A place in the instructions that depends on something else. */
+export interface RelocationDocument {
+  readonly [key: string]: Json
+  /** The function that it is in. */
+  readonly program: string
+  readonly insn: number
+  readonly kind: Listing.Target["kind"]
+  readonly target: string
+  readonly offset: number | null
+  readonly variable: string | null
+}
+
+/** A CO-RE relocation. */
+export interface CoreDocument {
+  readonly [key: string]: Json
+  readonly section: string
+  /** Slot in the section. */
+  readonly insn: number
+  readonly kind: string
+  readonly type: string
+  readonly access: string
+}
+
+/** The object's types in numbers. */
+export interface BtfDocument {
+  readonly [key: string]: Json
+  readonly bytes: number
+  readonly types: number
+  /** Types by kind, as bpftool spells kinds. */
+  readonly kinds: Readonly<Record<string, number>>
+  readonly func_info: number
+  readonly line_info: number
+  readonly core_relocations: number
+}
+
+/** What `inspect --json` prints. */
+export interface ObjectDocument {
+  readonly [key: string]: Json
+  readonly name: string
+  readonly path: string
+  readonly byte_order: string
+  readonly license: string
+  readonly kernel_version: number | null
+  readonly programs: ReadonlyArray<ProgramDocument>
+  readonly subprograms: ReadonlyArray<SubprogramDocument>
+  readonly maps: ReadonlyArray<MapDocument>
+  readonly variables: ReadonlyArray<VariableDocument>
+  readonly externs: ReadonlyArray<ExternDocument>
+  readonly relocations: ReadonlyArray<RelocationDocument>
+  readonly core_relocations: ReadonlyArray<CoreDocument>
+  readonly btf: BtfDocument | null
+  readonly notes: ReadonlyArray<string>
+}
+
+/** The names of the flags in a number, what has no name in hexadecimal. */
+export const flagNames = (flags: number, table: Readonly<Record<string, number>>): ReadonlyArray<string> => {
+  const names: Array<string> = []
+  let rest = flags
+  for (const [name, value] of Object.entries(table)) {
+    if ((flags & value) !== value) continue
+    names.push(name)
+    rest &= ~value
+  }
+  return rest === 0 ? names : [...names, `0x${(rest >>> 0).toString(16)}`]
+}
+
+const typeText = (btf: Btf.Btf | undefined, id: number): string | null =>
+  btf === undefined || id === 0 ? null : clip(Btf.typeName(btf, id))
+
+const linkageOf = (program: Program): FunctionDocument["linkage"] =>
+  program.hidden ? "hidden" : program.global ? "global" : "static"
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
+
+const disassembly = (context: Listing.Context, program: Program): ReadonlyArray<InsnDocument> =>
+  Listing.list(context, program).map(({ bytes, slot, source, text }): InsnDocument => ({
+    insn: slot,
+    bytes: hex(bytes),
+    text,
+    source: source === undefined
+      ? null
+      : { file: source.file, line: source.line, column: source.column, text: source.text }
+  }))
+
+/** Whether a program has an attach type: 0 is one, but only of programs for cgroups. */
+const attachTypeOf = (program: Program): string | null =>
+  program.expectedAttachType !== AttachType.BPF_CGROUP_INET_INGRESS ||
+    (program.type === ProgType.BPF_PROG_TYPE_CGROUP_SKB && program.section === "cgroup_skb/ingress")
+    ? attachTypeName(program.expectedAttachType)
+    : null
+
+const functionDocument = (
+  program: Program,
+  listing: ReadonlyArray<InsnDocument> | null
+): FunctionDocument => ({
+  name: program.name,
+  section: program.section,
+  linkage: linkageOf(program),
+  insns: program.insns.length / 8,
+  disassembly: listing
+})
+
+const programDocument = (program: Program, listing: ReadonlyArray<InsnDocument> | null): ProgramDocument => ({
+  ...functionDocument(program, listing),
+  type: program.type === ProgType.BPF_PROG_TYPE_UNSPEC ? null : progTypeName(program.type),
+  attach_type: attachTypeOf(program),
+  attach_to: program.attachTarget ?? null,
+  flags: program.flags,
+  flag_names: flagNames(program.flags, ProgFlag),
+  autoload: program.autoload
+})
+
+const slotDocument = (object: BpfObject, slot: MapDefinition["slots"][number]): MapDocument["slots"][number] => ({
+  slot: slot.slot,
+  holds: (slot._tag === "Map" ? object.maps[slot.map]?.name : object.programs[slot.program]?.name) ?? ""
+})
+
+const mapDocument = (object: BpfObject, map: MapDefinition): MapDocument => ({
+  name: map.name,
+  type: mapTypeName(map.attr.type),
+  section: map.sectionName,
+  origin: map.origin.toLowerCase(),
+  flags: map.attr.flags,
+  flag_names: flagNames(map.attr.flags, MapFlag),
+  bytes_key: map.attr.keySize,
+  bytes_value: map.attr.valueSize,
+  max_entries: map.attr.maxEntries,
+  key_type: typeText(object.btf, map.keyType),
+  value_type: typeText(object.btf, map.valueType),
+  numa_node: map.attr.numaNode,
+  map_extra: map.attr.extra.toString(),
+  pinned: map.pinPath ?? null,
+  autocreate: map.autocreate,
+  // A definition of an inner map has no inner one of its own: the kernel nests maps once.
+  inner: map.inner === undefined ? null : mapDocument(object, { ...map.inner, inner: undefined }),
+  slots: map.slots.map((slot) => slotDocument(object, slot)),
+  struct_ops: map.structOps === undefined ? null : map.structOps.typeName,
+  initial_value: map.initialValue === undefined || map.origin === "Kconfig" ? null : base64(map.initialValue)
+})
+
+/** The initial value of a variable; `undefined` where it has none of its own, or none that fits its type. */
+const initialValueOf = (object: BpfObject, variable: Variable): BtfValue.BtfValue | undefined => {
+  const map = object.maps[variable.map]
+  if (object.btf === undefined || map?.initialValue === undefined || map.origin === "Kconfig") return undefined
+  const bytes = map.initialValue.subarray(variable.offset, variable.offset + variable.size)
+  const value = BtfValue.decode(object.btf, variable.type, bytes, object.byteOrder)
+  return value._tag === "Success" ? value.success : undefined
+}
+
+/** How many numbers, texts and structs a value is made of. */
+const partsOf = (value: Json): number =>
+  value === null || typeof value !== "object"
+    ? 1
+    : Object.values(value).reduce<number>((sum, each) => sum + partsOf(each), 1)
+
+/**
+ * The most parts that the values of all variables together are decoded to. Variables of a damaged object may all lie at
+ * one place, so that their values are many times larger than the file.
+ */
+const maximumParts = 1_000_000
+
+/** The initial values of variables as JSON, as far as they fit in the bound; `null` for the rest. */
+const initialValues = (object: BpfObject, all: ReadonlyArray<Variable>): ReadonlyArray<Json> => {
+  let left = maximumParts
+  return all.map((variable) => {
+    const value = left > 0 ? initialValueOf(object, variable) : undefined
+    if (value === undefined) return null
+    const json = valueJson(value)
+    left -= partsOf(json)
+    return json
+  })
+}
+
+const variableDocument = (object: BpfObject, variable: Variable, value: Json): VariableDocument => {
+  return {
+    name: variable.name,
+    map: object.maps[variable.map]?.name ?? "",
+    section: variable.section,
+    type: typeText(object.btf, variable.type) ?? "void",
+    offset: variable.offset,
+    bytes: variable.size,
+    linkage: variable.global ? "global" : "static",
+    value
+  }
+}
+
+const externDocument = (object: BpfObject, extern: Extern): ExternDocument => ({
+  name: extern.name,
+  kind: extern._tag === "Kconfig"
+    ? "kconfig"
+    : extern.isFunction
+    ? "function"
+    : extern.typeId === 0
+    ? "address"
+    : "variable",
+  type: typeText(object.btf, extern.typeId),
+  weak: extern.weak
+})
+
+const relocationDocuments = (context: Listing.Context, program: Program): ReadonlyArray<RelocationDocument> =>
+  program.relocations.map((relocation): RelocationDocument => {
+    const { kind, name, offset, variable } = Listing.targetOf(context, relocation)
+    return {
+      program: clip(program.name),
+      insn: relocation.at,
+      kind,
+      target: clip(name),
+      offset: offset ?? null,
+      variable: variable === undefined ? null : clip(variable)
+    }
+  })
+
+const records = (segment: { readonly sections: ReadonlyArray<{ readonly count: number }> } | undefined): number =>
+  (segment?.sections ?? []).reduce((sum, { count }) => sum + count, 0)
+
+const btfDocument = ({ btf, btfExt }: BpfObject): BtfDocument | null => {
+  if (btf === undefined) return null
+  const kinds = new Map<string, number>()
+  for (let id = btf.firstId; id < btf.endId; id++) {
+    const name = Kind.kindName(Btf.kindOf(btf, id))
+    kinds.set(name, (kinds.get(name) ?? 0) + 1)
+  }
+  return {
+    bytes: btf.bytes.length,
+    types: btf.endId - btf.firstId,
+    kinds: Object.fromEntries([...kinds].sort((a, b) => b[1] - a[1])),
+    func_info: records(btfExt?.funcInfo),
+    line_info: records(btfExt?.lineInfo),
+    core_relocations: records(btfExt?.coreRelocations)
+  }
+}
+
+/** What a description leaves out or adds. */
+export interface Describe {
+  /** The file, for people. */
+  readonly path: string
+  /** Which functions are disassembled: all of them, those of one program, or none. */
+  readonly disassemble: "all" | "none" | { readonly programs: ReadonlySet<string> }
+}
+
+/** Describes an opened object. */
+export const describe = (object: BpfObject, options: Describe): ObjectDocument => {
+  const { disassemble } = options
+  const context = Listing.context(object, disassemble !== "none")
+  const all = variables(object)
+  const values = initialValues(object, all)
+  const listing = (program: Program): ReadonlyArray<InsnDocument> | null =>
+    disassemble === "all" || (disassemble !== "none" && disassemble.programs.has(program.name))
+      ? disassembly(context, program)
+      : null
+  return {
+    name: object.name,
+    path: options.path,
+    byte_order: object.byteOrder,
+    license: object.license,
+    kernel_version: object.kernelVersion ?? null,
+    programs: object.programs.filter((program) => program.entry).map((each) => programDocument(each, listing(each))),
+    subprograms: object.programs.filter((program) => !program.entry)
+      .map((each) => functionDocument(each, listing(each))),
+    maps: object.maps.map((map) => mapDocument(object, map)),
+    variables: all.map((variable, position) => variableDocument(object, variable, values[position] ?? null)),
+    externs: object.externs.map((extern) => externDocument(object, extern)),
+    relocations: object.programs.flatMap((program) => relocationDocuments(context, program)),
+    core_relocations: Listing.coreRecords(object.btfExt).map(({ access, kind, section, slot, typeId }) => ({
+      section,
+      insn: slot,
+      kind,
+      type: typeText(object.btf, typeId) ?? "",
+      access: clip(access)
+    })),
+    btf: btfDocument(object),
+    notes: object.notes
+  }
+}

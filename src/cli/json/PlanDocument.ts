@@ -1,0 +1,123 @@
+/**
+ * A load plan as data: the document of `plan --json`.
+ *
+ * `steps` is the tree of `LoadPlan`. A step that is a call has `call` (the library's name of it), `command` (the kernel's),
+ * `arguments`, `required`, and in `otherwise` what is done instead when the kernel refuses: `on` is `"any"` or a list of
+ * error names. A step that shares a pinned map has `ensure` in place of `call`. Arguments are the call's own fields in
+ * `snake_case`; bytes are base64, 64-bit numbers are texts of digits, and what the plan names by reference is
+ * `"map#3"`, `"prog#0"` or `"btf#0"`, by position in `maps` and `programs`.
+ */
+import * as Btf from "../../btf/Btf.ts"
+import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
+import type { CallTag, KernelCall, KernelSymbol } from "../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
+import type { LoadPlan, Step } from "../../stages/load/LoadPlan.ts"
+import type { PlannedObject } from "../../stages/load/Plan.ts"
+import { clip } from "../text/Clip.ts"
+import { base64, type Json } from "./Json.ts"
+
+/** What the kernel calls each call: a command of bpf(2), or another system call. */
+export const commandNames: Readonly<Record<CallTag, string>> = {
+  BtfLoad: "BPF_BTF_LOAD",
+  MapCreate: "BPF_MAP_CREATE",
+  MapUpdate: "BPF_MAP_UPDATE_ELEM",
+  MapLookup: "BPF_MAP_LOOKUP_ELEM",
+  MapDelete: "BPF_MAP_DELETE_ELEM",
+  MapNextKey: "BPF_MAP_GET_NEXT_KEY",
+  MapFreeze: "BPF_MAP_FREEZE",
+  MapMmap: "mmap",
+  MapGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
+  ProgLoad: "BPF_PROG_LOAD",
+  ProgBindMap: "BPF_PROG_BIND_MAP",
+  ProgTestRun: "BPF_PROG_TEST_RUN",
+  ProgGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
+  ObjPin: "BPF_OBJ_PIN",
+  ObjGet: "BPF_OBJ_GET",
+  Close: "close"
+}
+
+const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+
+const refTags: ReadonlySet<string> = new Set(["Map", "Prog", "Btf", "Link", "View"] satisfies ReadonlyArray<Ref.RefTag>)
+
+const isRef = (value: object): value is Ref.Ref =>
+  "_tag" in value && typeof value._tag === "string" && refTags.has(value._tag) && "index" in value
+
+const isExpected = (value: object): value is NonNullable<KernelSymbol["expected"]> => "btf" in value && "typeId" in value
+
+/** Any part of a call. Its own tag becomes `kind`, since `call` says which call it is. */
+const partJson = (value: unknown): Json => {
+  if (value === undefined || value === null) return null
+  if (typeof value === "bigint") return value.toString()
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value
+  if (value instanceof Uint8Array) return base64(value)
+  if (Array.isArray(value)) return value.map(partJson)
+  if (typeof value !== "object") return null
+  if (isRef(value)) return Ref.key(value)
+  if (isExpected(value)) return clip(Btf.typeName(value.btf, value.typeId))
+  return Object.fromEntries(
+    Object.entries(value).map(([key, part]) => [key === "_tag" ? "kind" : snake(key), partJson(part)])
+  )
+}
+
+const argumentsJson = ({ _tag, ...fields }: KernelCall): Json => partJson(fields)
+
+const stepJson = (step: Step): Json =>
+  step._tag === "Call"
+    ? {
+      call: step.call._tag,
+      command: commandNames[step.call._tag],
+      why: step.why,
+      required: step.required,
+      notes: step.notes,
+      arguments: argumentsJson(step.call),
+      otherwise: step.otherwise.map(({ on, steps }) => ({ on, steps: stepsJson(steps) }))
+    }
+    : {
+      ensure: Ref.key(step.map),
+      pinned_at: step.pinnedAt,
+      why: step.why,
+      notes: step.notes,
+      must_equal: partJson(step.mustEqual),
+      otherwise: stepsJson(step.otherwise)
+    }
+
+/** Steps as JSON. */
+export const stepsJson = (plan: LoadPlan): ReadonlyArray<Json> => plan.map(stepJson)
+
+const factJson = (fact: KernelInfo.Fact<unknown>): Json => {
+  if (fact._tag === "Known") {
+    const { value } = fact
+    return typeof value === "bigint" ? `0x${value.toString(16)}` : partJson(value)
+  }
+  return fact._tag === "Deferred" ? "deferred" : null
+}
+
+/** What the plan was made for. Only what the object made necessary is known; the rest is `null` or left out. */
+export const kernelJson = (kernel: string, info: KernelInfo.KernelInfo): Json => ({
+  name: kernel,
+  release: info.release,
+  architecture: info.architecture,
+  byte_order: info.byteOrder,
+  page_size: factJson(info.pageSize),
+  possible_cpus: factJson(info.possibleCpus),
+  kernel_version: factJson(info.kernelVersion),
+  kconfig: Object.fromEntries([...info.kconfig].map(([key, fact]) => [key, factJson(fact)])),
+  features: Object.fromEntries([...info.features].map(([feature, fact]) => [feature, factJson(fact)])),
+  symbols: Object.fromEntries([...info.symbols].map(([name, fact]) => [name, factJson(fact)]))
+})
+
+/** The document of a plan. `path` is the object's file, `unknown` what could not be found out and is left open. */
+export const planDocument = (
+  planned: PlannedObject,
+  kernel: string,
+  path: string,
+  unknown: ReadonlyArray<string> = []
+): Json => ({
+  object: { name: planned.object.name, path },
+  kernel: kernelJson(kernel, planned.info),
+  maps: planned.object.maps.map(({ name }) => name),
+  programs: planned.object.programs.map(({ name }) => name),
+  unknown,
+  steps: stepsJson(planned.plan)
+})

@@ -1,0 +1,184 @@
+/**
+ * Text for terminals as data: lines of spans, coloured and fitted when they are rendered.
+ *
+ * Renderers answer lines, never strings with escape sequences in them, so every character that comes from an object file
+ * passes through `escape` in one place: a name with control characters in it cannot move the cursor, retitle a window or
+ * hide the line behind it.
+ */
+import { displayWidth } from "effect/cli/CliOutput"
+import { styleText } from "node:util"
+
+/** What a span is to the reader; `render` knows the colours. */
+export type Tone = "heading" | "name" | "dim" | "good" | "warning" | "error"
+
+/** Text of one tone. */
+export interface Span {
+  readonly tone: Tone
+  readonly text: string
+}
+
+/** A part of a line: text of a tone, or of none. */
+export type Piece = string | Span
+
+/** One line. */
+export interface Line {
+  readonly pieces: ReadonlyArray<Piece>
+  /**
+   * What to do where the line is longer than the terminal is wide: nothing (`undefined`), cut it (`"cut"`), or break it
+   * between words and indent what follows by so many columns.
+   */
+  readonly overflow: "cut" | number | undefined
+}
+
+/** What `render` fits text to. */
+export interface Rendering {
+  readonly colors: boolean
+  /** Columns of the terminal; absent where the output is no terminal, and lines are as long as they are. */
+  readonly width?: number
+}
+
+/** No colours, no width: what goes into files and pipes. */
+export const plain: Rendering = { colors: false }
+
+/** Text of a tone. */
+export const span = (tone: Tone, text: string): Span => ({ tone, text })
+
+/** A line that is left as long as it is. */
+export const line = (...pieces: ReadonlyArray<Piece>): Line => ({ pieces, overflow: undefined })
+
+/** A line that is broken between words; further lines are indented by `indent` columns. */
+export const wrapped = (indent: number, ...pieces: ReadonlyArray<Piece>): Line => ({ pieces, overflow: indent })
+
+/** A line that is cut at the edge of the terminal. */
+export const cut = (...pieces: ReadonlyArray<Piece>): Line => ({ pieces, overflow: "cut" })
+
+/** The empty line. */
+export const blank: Line = line()
+
+/** A heading. */
+export const heading = (text: string): Line => line(span("heading", text))
+
+/** C0 and C1 controls, DEL, line and paragraph separators, and the characters that turn the direction of text. */
+// oxlint-disable-next-line no-control-regex -- control characters are what this is about
+const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|\p{Surrogate}/gu
+
+/** The text with everything that a terminal would act upon written as `\xNN` or `\u{NNNN}`, tabs as four spaces. */
+export const escape = (text: string): string =>
+  text.replaceAll("\t", "    ").replaceAll(unprintable, (character) => {
+    const code = character.codePointAt(0) ?? 0
+    return code <= 0xff ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`
+  })
+
+const textOf = (piece: Piece): string => escape(typeof piece === "string" ? piece : piece.text)
+
+/** How many columns a line takes. */
+export const widthOf = (pieces: ReadonlyArray<Piece>): number =>
+  pieces.reduce((sum, piece) => sum + displayWidth(textOf(piece)), 0)
+
+/** A cell of a table. */
+export type Cell = Piece | ReadonlyArray<Piece>
+
+const isPieces = (cell: Cell): cell is ReadonlyArray<Piece> => Array.isArray(cell)
+
+const piecesOf = (cell: Cell): ReadonlyArray<Piece> => isPieces(cell) ? cell : [cell]
+
+/** Columns between two columns of a table, and before the first. */
+const gap = "  "
+
+/** The widest that a column but the last is made, so that one long name does not push the others off the screen. */
+const maximumColumn = 40
+
+/**
+ * Rows with their columns aligned, the header's in capitals. Columns without any text are left out; so is the header of
+ * a table without rows.
+ */
+export const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<Cell>>): ReadonlyArray<Line> => {
+  if (rows.length === 0) return []
+  const used = header.map((_, column) => rows.some((row) => widthOf(piecesOf(row[column] ?? "")) > 0))
+  const keep = <A>(row: ReadonlyArray<A>): ReadonlyArray<A> => row.filter((_, column) => used[column] === true)
+  const titles = keep(header).map((title): Cell => span("dim", title.toUpperCase()))
+  const kept = [titles, ...rows.map(keep)].map((row) => row.map(piecesOf))
+  const widths = titles.map((_, column) =>
+    kept.reduce((widest, row) => Math.max(widest, Math.min(maximumColumn, widthOf(row[column] ?? []))), 0)
+  )
+  return kept.map((row) => {
+    const pieces: Array<Piece> = []
+    row.forEach((cell, column) => {
+      pieces.push(gap, ...cell)
+      if (column < row.length - 1) pieces.push(" ".repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell))))
+    })
+    return cut(...pieces)
+  })
+}
+
+const styles: Readonly<Record<Tone, Parameters<typeof styleText>[0]>> = {
+  heading: "bold",
+  name: "cyan",
+  dim: "dim",
+  good: "green",
+  warning: "yellow",
+  error: "red"
+}
+
+const paint = (tone: Tone | undefined, text: string, colors: boolean): string =>
+  tone === undefined || !colors || text === "" ? text : styleText(styles[tone], text, { validateStream: false })
+
+const toneOf = (piece: Piece): Tone | undefined => typeof piece === "string" ? undefined : piece.tone
+
+const ellipsis = "…"
+
+/** The line up to `width` columns, with an ellipsis where something is left out. */
+const cutTo = (pieces: ReadonlyArray<Piece>, width: number): ReadonlyArray<Piece> => {
+  if (widthOf(pieces) <= width) return pieces
+  const kept: Array<Piece> = []
+  let left = width - 1
+  for (const piece of pieces) {
+    const text = textOf(piece)
+    let end = 0
+    for (const character of text) {
+      const wide = displayWidth(character)
+      if (wide > left) break
+      left -= wide
+      end += character.length
+    }
+    const tone = toneOf(piece)
+    const part = text.slice(0, end)
+    kept.push(tone === undefined ? part : span(tone, part))
+    if (end < text.length) break
+  }
+  return [...kept, ellipsis]
+}
+
+/** Breaks a line between words so that each part fits; a word that is too long stands alone. */
+const breakAt = (pieces: ReadonlyArray<Piece>, indent: number, width: number): ReadonlyArray<ReadonlyArray<Piece>> => {
+  const lines: Array<Array<Piece>> = [[]]
+  let used = 0
+  for (const piece of pieces) {
+    const tone = toneOf(piece)
+    for (const word of textOf(piece).split(/(?<=\S)(?=\s)/)) {
+      const wide = displayWidth(word)
+      const broken = used > indent && used + wide > width
+      if (broken) {
+        lines.push([" ".repeat(indent)])
+        used = indent
+      }
+      const text = broken ? word.trimStart() : word
+      lines.at(-1)?.push(tone === undefined ? text : span(tone, text))
+      used += displayWidth(text)
+    }
+  }
+  return lines
+}
+
+/** The lines as text, each with its newline. */
+export const render = (lines: ReadonlyArray<Line>, { colors, width }: Rendering): string =>
+  lines.flatMap(({ overflow, pieces }) => {
+    if (width === undefined || overflow === undefined) return [pieces]
+    return overflow === "cut" ? [cutTo(pieces, width)] : breakAt(pieces, overflow, width)
+  }).map((pieces) =>
+    `${pieces.map((piece) => paint(toneOf(piece), textOf(piece), colors)).join("").trimEnd()}\n`
+  ).join("")
+
+/** A count with its noun: `1 map`, `2 maps`. */
+export const counted = (count: number, noun: string, plural = `${noun}s`): string =>
+  `${count} ${count === 1 ? noun : plural}`
