@@ -18,14 +18,14 @@ export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable"
 }
 
 /** The number of bpf(2) by Node's name of the architecture. Only 64-bit ABIs: pointers in `union bpf_attr` are 64 bits. */
-const bpfNumbers: Readonly<Record<string, number>> = {
-  x64: 321,
-  arm64: 280,
-  riscv64: 280,
-  loong64: 280,
-  ppc64: 361,
-  s390x: 351
-}
+const bpfNumbers: ReadonlyMap<string, number> = new Map([
+  ["x64", 321],
+  ["arm64", 280],
+  ["riscv64", 280],
+  ["loong64", 280],
+  ["ppc64", 361],
+  ["s390x", 351]
+])
 
 /** The number of bpf(2) for a platform and an architecture, both as Node names them. */
 export const bpfNumber = (platform: string, architecture: string): Result.Result<number, Unavailable> => {
@@ -38,13 +38,13 @@ export const bpfNumber = (platform: string, architecture: string): Result.Result
       })
     )
   }
-  const number = bpfNumbers[architecture]
+  const number = bpfNumbers.get(architecture)
   return number === undefined
     ? Result.fail(
       new Unavailable({
         reason: "UnknownArchitecture",
         detail: `the number of bpf(2) on ${architecture} is not known`,
-        hint: `live kernels are supported on ${Object.keys(bpfNumbers).join(", ")}`
+        hint: `live kernels are supported on ${[...bpfNumbers.keys()].join(", ")}`
       })
     )
     : Result.succeed(number)

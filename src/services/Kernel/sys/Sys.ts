@@ -51,13 +51,13 @@ const MAP_FAILED = 0xffff_ffff_ffff_ffffn
 const firstOrdinaryDescriptor = 3
 
 /** The kernel's names of the files behind BPF descriptors, as `/proc/self/fd` shows them. */
-const kinds: Readonly<Record<string, DescriptorKind>> = {
-  "anon_inode:bpf-map": "Map",
-  "anon_inode:bpf-prog": "Prog",
-  "anon_inode:bpf_link": "Link",
-  "anon_inode:bpf-link": "Link",
-  "anon_inode:btf": "Btf"
-}
+const kinds: ReadonlyMap<string, DescriptorKind> = new Map([
+  ["anon_inode:bpf-map", "Map"],
+  ["anon_inode:bpf-prog", "Prog"],
+  ["anon_inode:bpf_link", "Link"],
+  ["anon_inode:bpf-link", "Link"],
+  ["anon_inode:btf", "Btf"]
+])
 
 /** The negated number of an error that Node threw for a system call. */
 export const errnoOf = (thrown: unknown): number => {
@@ -78,7 +78,7 @@ const close = (fd: number): void => {
 
 const kindOf = (fd: number): DescriptorKind | number => {
   try {
-    return kinds[Fs.readlinkSync(`/proc/self/fd/${fd}`)] ?? "Other"
+    return kinds.get(Fs.readlinkSync(`/proc/self/fd/${fd}`)) ?? "Other"
   } catch (thrown) {
     const error = errnoOf(thrown)
     return error === -Errno.numbers.ENOENT ? -Errno.numbers.EBADF : error
