@@ -12,7 +12,8 @@
 const instruction = /^(\d+): (\([0-9a-f]{2}\)|<invalid )/
 
 /** Register states and jumps between them, and the notes of precision tracking: the path to the cause, not the cause. */
-const noise = /^(\d+: R|R\d+_?w?=|from \d+ to \d+|cur state:|old state:|mark_precise:|func#\d+ @\d+|Live regs before|Validating |propagating |\s+(\d+: [.\d]|regs=|stack=)|(caller|callee):$| R\d|frame\d+:)/
+const noise =
+  /^(\d+: R|R\d+_?w?=|from \d+ to \d+|cur state:|old state:|mark_precise:|func#\d+ @\d+|Live regs before|Validating |propagating |\s+(\d+: [.\d]|regs=|stack=)|(caller|callee):$| R\d|frame\d+:)/
 
 /** What the verifier counts when it is done. */
 const statistics = /^(processed \d+ insns|verification time \d+|stack depth |insns processed |max_states_per_insn )/
@@ -107,15 +108,36 @@ const meanings: ReadonlyArray<readonly [RegExp, string]> = [
     /program is too large|too many (instructions|states)|is too complex|too many jumps/,
     "verification takes too many steps: shorten loops, or split the program by global functions, bpf_loop() or tail calls"
   ],
-  [/(combined )?stack (size|of)|invalid (indirect )?(read|write|access).*stack/, "the stack is 512 bytes for a program with all its subprograms: use a per-CPU array map for large values"],
-  [/R\d+ !read_ok/, "a register is read that was never written: a variable is not initialised on some path, or an argument is missing"],
-  [/[Uu]nreleased reference/, "what was acquired (a socket, a reserved ring buffer record) must be released on every path"],
+  [
+    /(combined )?stack (size|of)|invalid (indirect )?(read|write|access).*stack/,
+    "the stack is 512 bytes for a program with all its subprograms: use a per-CPU array map for large values"
+  ],
+  [
+    /R\d+ !read_ok/,
+    "a register is read that was never written: a variable is not initialised on some path, or an argument is missing"
+  ],
+  [
+    /[Uu]nreleased reference/,
+    "what was acquired (a socket, a reserved ring buffer record) must be released on every path"
+  ],
   [/At program exit the register R0/, "programs of this type may only return certain values"],
-  [/math between .* pointer|pointer arithmetic|R\d+ pointer/, "pointers may be moved by bounded numbers only, and not at all where unprivileged"],
-  [/unreachable insn/, "a part of the program can never run: the compiler was not optimising (-O2), or the object was edited"],
+  [
+    /math between .* pointer|pointer arithmetic|R\d+ pointer/,
+    "pointers may be moved by bounded numbers only, and not at all where unprivileged"
+  ],
+  [
+    /unreachable insn/,
+    "a part of the program can never run: the compiler was not optimising (-O2), or the object was edited"
+  ],
   [/calling kernel function \S+ is not allowed/, "this kernel function is not for this type of program"],
-  [/missing btf func_info|Invalid BTF|No BTF found|btf_fd/, "the kernel needs the object's BTF for this program: compile with -g"],
-  [/attach_btf_id|is not a (function|kernel function)/, "the target in the section name is not a function of this kernel's BTF"]
+  [
+    /missing btf func_info|Invalid BTF|No BTF found|btf_fd/,
+    "the kernel needs the object's BTF for this program: compile with -g"
+  ],
+  [
+    /attach_btf_id|is not a (function|kernel function)/,
+    "the target in the section name is not a function of this kernel's BTF"
+  ]
 ]
 
 /** What a failed load's log means to the author of the program, in one sentence; `undefined` for what is not known here. */

@@ -94,7 +94,9 @@ describeWith({ kind: "live", files: ["/proc/config.gz"] }, "the configuration of
   it.effect("has the text of each option", () =>
     Effect.gen(function*() {
       const text = Zlib.gunzipSync(Fs.readFileSync("/proc/config.gz")).toString()
-      const options = [...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map((match) => [match[1] ?? "", match[2] ?? ""] as const)
+      const options = [...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map((match) =>
+        [match[1] ?? "", match[2] ?? ""] as const
+      )
       assert.isAbove(options.length, 100)
       const { kconfig } = yield* ask(
         ...options.map(([key]) => ({ _tag: "Kconfig", key }) as const),

@@ -59,10 +59,15 @@ describeWith({ kind: "live" }, "maps of the live kernel", () => {
       const keys: Array<number> = []
       let key: Uint8Array | undefined
       do {
-        key = yield* session.call({ _tag: "MapNextKey", map: Ref.map(0), keySize: 4, ...(key === undefined ? {} : { key }) })
+        key = yield* session.call({
+          _tag: "MapNextKey",
+          map: Ref.map(0),
+          keySize: 4,
+          ...(key === undefined ? {} : { key })
+        })
         if (key !== undefined) keys.push(new Uint32Array(key.buffer)[0] ?? -1)
       } while (key !== undefined)
-      assert.deepStrictEqual(keys.sort(), [1, 3])
+      assert.deepStrictEqual(keys.sort((left, right) => left - right), [1, 3])
       const missing = yield* kernelError(session.call({ _tag: "MapDelete", map: Ref.map(0), key: u32(2) }))
       assert.strictEqual(missing.errno, "ENOENT")
     })))
@@ -71,7 +76,8 @@ describeWith({ kind: "live" }, "maps of the live kernel", () => {
     inSession(Effect.fnUntraced(function*(session) {
       yield* session.call(mapCreate(0))
       for (const key of [1, 2, 3, 4]) yield* session.call(update(0, u32(key), u64(0n)))
-      const refused = (call: MapUpdate) => Effect.map(kernelError(session.call(call)), ({ errno, hint }) => [errno, hint])
+      const refused = (call: MapUpdate) =>
+        Effect.map(kernelError(session.call(call)), ({ errno, hint }) => [errno, hint])
       assert.deepStrictEqual(yield* refused(update(0, u32(1), u64(1n), ElementFlag.BPF_NOEXIST)), [
         "EEXIST",
         "the element exists, and the call asked for a new one (BPF_NOEXIST)"
@@ -150,7 +156,10 @@ describeWith({ kind: "live" }, "maps of the live kernel", () => {
       const hint = (attr: Parameters<typeof mapCreate>[1]) =>
         Effect.map(kernelError(session.call(mapCreate(0, attr))), (error) => error.hint ?? "")
       assert.match(yield* hint({ maxEntries: 0 }), /max_entries is 0/)
-      assert.match(yield* hint({ type: MapType.BPF_MAP_TYPE_RINGBUF, keySize: 0, valueSize: 0, maxEntries: 5000 }), /power of two/)
+      assert.match(
+        yield* hint({ type: MapType.BPF_MAP_TYPE_RINGBUF, keySize: 0, valueSize: 0, maxEntries: 5000 }),
+        /power of two/
+      )
       assert.match(yield* hint({ type: MapType.BPF_MAP_TYPE_RINGBUF, maxEntries: page }), /neither keys nor values/)
       assert.match(yield* hint({ type: MapType.BPF_MAP_TYPE_ARRAY, keySize: 8 }), /indices of 4 bytes/)
       assert.match(yield* hint({ type: MapType.BPF_MAP_TYPE_HASH_OF_MAPS, valueSize: 4 }), /shape of its inner maps/)
@@ -163,7 +172,15 @@ describeWith({ kind: "live" }, "maps of the live kernel", () => {
   const arrayOfPages = { type: MapType.BPF_MAP_TYPE_ARRAY, maxEntries: 1024, flags: MapFlag.BPF_F_MMAPABLE }
 
   const mmap = (more: { readonly length?: number; readonly writable?: boolean; readonly offset?: number } = {}) =>
-    ({ _tag: "MapMmap", map: Ref.map(0), as: Ref.view(0), offset: 0, length: 2 * page, writable: true, ...more }) as const
+    ({
+      _tag: "MapMmap",
+      map: Ref.map(0),
+      as: Ref.view(0),
+      offset: 0,
+      length: 2 * page,
+      writable: true,
+      ...more
+    }) as const
 
   it.live("share their memory, in both directions", () =>
     inSession(Effect.fnUntraced(function*(session) {
@@ -258,7 +275,7 @@ describeWith({ kind: "live" }, "maps of the live kernel", () => {
       assert.throws(() => view.storeRelease64(0, 1n), /for reading only/)
       yield* session.call(mapCreate(1))
       assert.match(
-        yield* hint({ ...mmap(), map: Ref.map(1), as: Ref.view(7) } as ReturnType<typeof mmap>),
+        yield* hint({ ...mmap(), map: Ref.map(1), as: Ref.view(7) }),
         /only array maps/
       )
     })))

@@ -6,7 +6,17 @@ import type { Session } from "../../src/services/Kernel/Kernel.ts"
 import type { ObjGet, ObjPin } from "../../src/services/Kernel/KernelCall.ts"
 import { RefError } from "../../src/services/Kernel/KernelError.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
-import { inSession, kernelError, mapCreate, openDescriptors, progLoad, returning, testRun, u32, u64 } from "../support/LiveKernel.ts"
+import {
+  inSession,
+  kernelError,
+  mapCreate,
+  openDescriptors,
+  progLoad,
+  returning,
+  testRun,
+  u32,
+  u64
+} from "../support/LiveKernel.ts"
 import { bpffs, describeWith, temporaryFolder } from "../support/Require.ts"
 
 const pin = (object: ObjPin["object"], path: string): ObjPin => ({ _tag: "ObjPin", object, path })
@@ -20,7 +30,8 @@ const withObjects = <A, E>(body: (session: Session) => Effect.Effect<A, E>) =>
       yield* session.call(mapCreate(0, { name: "pinned" }))
       yield* session.call(progLoad(0, returning(5)))
       return yield* body(session)
-    }))
+    })
+  )
 
 describeWith({ kind: "live" }, "pins of the live kernel", () => {
   it.live("are undone when their session closes, and kept when it was committed", () =>
@@ -47,7 +58,13 @@ describeWith({ kind: "live" }, "pins of the live kernel", () => {
         const info = yield* session.call({ _tag: "MapGetInfo", map: Ref.map(7) })
         assert.strictEqual(info.name, "pinned")
         // The sizes of the map's elements were found out when it was opened.
-        const update = { _tag: "MapUpdate", map: Ref.map(7), key: u32(1), value: { bytes: u64(9n), refs: [] }, flags: 0n } as const
+        const update = {
+          _tag: "MapUpdate",
+          map: Ref.map(7),
+          key: u32(1),
+          value: { bytes: u64(9n), refs: [] },
+          flags: 0n
+        } as const
         yield* session.call(update)
         const wrong = yield* kernelError(session.call({ ...update, key: new Uint8Array(5) }))
         assert.strictEqual(wrong.errno, "EINVAL")
@@ -96,7 +113,9 @@ describeWith({ kind: "live" }, "pins of the live kernel", () => {
     Effect.gen(function*() {
       const folder = Path.join(bpffs(), "unused")
       // A bpf file system takes no dots in names.
-      const error = yield* withObjects((session) => kernelError(session.call(pin(Ref.map(0), Path.join(folder, "a.b")))))
+      const error = yield* withObjects((session) =>
+        kernelError(session.call(pin(Ref.map(0), Path.join(folder, "a.b"))))
+      )
       assert.strictEqual(error.errno, "EPERM")
       assert.match(error.hint ?? "", /no dots/)
       assert.isFalse(Fs.existsSync(folder))

@@ -111,7 +111,13 @@ describeWith({ kind: "live" }, "sessions of the live kernel", () => {
       yield* inSession(Effect.fnUntraced(function*(borrower) {
         const ref = yield* borrower.adopt({ _tag: "Descriptor", kind: "Map", fd })
         if (ref._tag !== "Map") return assert.fail(ref._tag)
-        const update = { _tag: "MapUpdate", map: ref, key: u32(1), value: { bytes: u64(4n), refs: [] }, flags: 0n } as const
+        const update = {
+          _tag: "MapUpdate",
+          map: ref,
+          key: u32(1),
+          value: { bytes: u64(4n), refs: [] },
+          flags: 0n
+        } as const
         yield* borrower.call(update)
         // Sizes are checked for adopted maps too.
         const wrong = yield* kernelError(borrower.call({ ...update, key: new Uint8Array(1) }))

@@ -27,7 +27,9 @@ const linkCreate = (layout: Layout, kind: string, renamed: Readonly<Record<strin
   named: Object.fromEntries(
     Object.keys(layout.fields).map((field) => [
       field,
-      `link_create.${["prog_fd", "target_fd", "attach_type", "flags"].includes(field) ? "" : kind}${renamed[field] ?? field}`
+      `link_create.${["prog_fd", "target_fd", "attach_type", "flags"].includes(field) ? "" : kind}${
+        renamed[field] ?? field
+      }`
     ])
   )
 })
@@ -85,18 +87,24 @@ interface Claim {
 
 /** A bit field has no offset; it is checked by what the live tests read from it. */
 const offsetClaims: ReadonlyArray<Claim> = Object.entries(layouts).flatMap(([name, { layout, member, named, type }]) =>
-  Object.entries(layout.fields).filter(([field]) => !(name === "ProgInfo" && field === "bits")).flatMap(([field, at]) => {
-    const path = named?.[field] ?? (member === undefined ? field : `${member}.${field}`)
-    return [
-      { name: `${name}.${field}`, ours: at.offset, expression: `__builtin_offsetof(${type}, ${path})` },
-      { name: `${name}.${field}`, ours: at.size, expression: `sizeof(((${type} *)0)->${path})` }
-    ]
-  })
+  Object.entries(layout.fields).filter(([field]) => !(name === "ProgInfo" && field === "bits")).flatMap(
+    ([field, at]) => {
+      const path = named?.[field] ?? (member === undefined ? field : `${member}.${field}`)
+      return [
+        { name: `${name}.${field}`, ours: at.offset, expression: `__builtin_offsetof(${type}, ${path})` },
+        { name: `${name}.${field}`, ours: at.size, expression: `sizeof(((${type} *)0)->${path})` }
+      ]
+    }
+  )
 )
 
 /** Claims of tables whose names are C expressions by themselves. */
 const claimsOf = (tables: ReadonlyArray<Readonly<Record<string, number | bigint>>>): ReadonlyArray<Claim> =>
-  tables.flatMap((table) => Object.entries(table)).map(([name, value]) => ({ name, ours: Number(value), expression: name }))
+  tables.flatMap((table) => Object.entries(table)).map(([name, value]) => ({
+    name,
+    ours: Number(value),
+    expression: name
+  }))
 
 const enumerators = claimsOf([C.Command, C.MapType, C.ProgType, C.AttachType, C.LinkType, C.MapFlag, C.ElementFlag])
 
@@ -188,27 +196,31 @@ describeWith(
   }
 )
 
-describeWith({ kind: "oracle", tools: ["clang"], files: ["/usr/include/linux/bpf.h"] }, "the C library's headers", () => {
-  const headers = "#include <linux/bpf.h>\n#include <linux/magic.h>\n#include <errno.h>"
+describeWith(
+  { kind: "oracle", tools: ["clang"], files: ["/usr/include/linux/bpf.h"] },
+  "the C library's headers",
+  () => {
+    const headers = "#include <linux/bpf.h>\n#include <linux/magic.h>\n#include <errno.h>"
 
-  it("define flags and sizes as our tables do", () => {
-    const sizes = {
-      BPF_OBJ_NAME_LEN: C.BPF_OBJ_NAME_LEN,
-      BPF_TAG_SIZE: C.BPF_TAG_SIZE,
-      BPF_FS_MAGIC: C.BPF_FS_MAGIC
-    }
-    const claims = claimsOf([C.ProgFlag, C.AttachFlag, C.LinkFlag, C.TestRunFlag, sizes])
-    // The header of the C library is older than the kernel.
-    const answers = judge(headers, claims)
-    assert.isAbove(answers.size, 14)
-    assert.deepStrictEqual(claims.filter((claim) => answers.has(claim) && answers.get(claim) !== claim.ours), [])
-  })
+    it("define flags and sizes as our tables do", () => {
+      const sizes = {
+        BPF_OBJ_NAME_LEN: C.BPF_OBJ_NAME_LEN,
+        BPF_TAG_SIZE: C.BPF_TAG_SIZE,
+        BPF_FS_MAGIC: C.BPF_FS_MAGIC
+      }
+      const claims = claimsOf([C.ProgFlag, C.AttachFlag, C.LinkFlag, C.TestRunFlag, sizes])
+      // The header of the C library is older than the kernel.
+      const answers = judge(headers, claims)
+      assert.isAbove(answers.size, 14)
+      assert.deepStrictEqual(claims.filter((claim) => answers.has(claim) && answers.get(claim) !== claim.ours), [])
+    })
 
-  it("number errors as our table does", () => {
-    const claims = claimsOf([Errno.numbers]).filter(({ name }) => name !== "ENOTSUPP")
-    assert.deepStrictEqual(disagreements(claims, judge(headers, claims)), [])
-  })
-})
+    it("number errors as our table does", () => {
+      const claims = claimsOf([Errno.numbers]).filter(({ name }) => name !== "ENOTSUPP")
+      assert.deepStrictEqual(disagreements(claims, judge(headers, claims)), [])
+    })
+  }
+)
 
 describeWith({ kind: "oracle", tools: ["bpftool"] }, "bpftool's names", () => {
   describe("are ours, as far as its version goes", () => {

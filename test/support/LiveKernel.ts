@@ -6,7 +6,14 @@ import * as Fs from "node:fs"
 import * as Encode from "../../src/insn/Encode.ts"
 import { MapType, ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import type { Session, SessionOptions } from "../../src/services/Kernel/Kernel.ts"
-import type { Code, MapAttributes, MapCreate, ProgAttributes, ProgLoad, ProgTestRun } from "../../src/services/Kernel/KernelCall.ts"
+import type {
+  Code,
+  MapAttributes,
+  MapCreate,
+  ProgAttributes,
+  ProgLoad,
+  ProgTestRun
+} from "../../src/services/Kernel/KernelCall.ts"
 import { type CallError, KernelError, VerifierError } from "../../src/services/Kernel/KernelError.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
@@ -14,7 +21,8 @@ import * as Ref from "../../src/services/Kernel/Ref.ts"
 /** A session on the running kernel, closed with the surrounding scope. */
 export const liveSession = (
   options?: SessionOptions
-): Effect.Effect<Session, KernelError, Scope.Scope> => Effect.flatMap(KernelLive.make, (kernel) => kernel.session(options))
+): Effect.Effect<Session, KernelError, Scope.Scope> =>
+  Effect.flatMap(KernelLive.make, (kernel) => kernel.session(options))
 
 /** Runs a body in a session of its own and closes it. */
 export const inSession = <A, E>(
@@ -23,7 +31,11 @@ export const inSession = <A, E>(
 ): Effect.Effect<A, E | KernelError> => Effect.scoped(Effect.flatMap(liveSession(options), body))
 
 /** A call that creates a hash of 4-byte keys and 8-byte values, unless told otherwise. */
-export const mapCreate = (index: number, attr: Partial<MapAttributes> = {}, more: Partial<MapCreate> = {}): MapCreate => ({
+export const mapCreate = (
+  index: number,
+  attr: Partial<MapAttributes> = {},
+  more: Partial<MapCreate> = {}
+): MapCreate => ({
   _tag: "MapCreate",
   as: Ref.map(index),
   attr: {
@@ -95,14 +107,14 @@ export const u64 = (value: bigint): Uint8Array => new Uint8Array(BigUint64Array.
 export const kernelError = <A>(effect: Effect.Effect<A, CallError>): Effect.Effect<KernelError, A> =>
   Effect.map(Effect.flip(effect), (error) => {
     if (error instanceof KernelError) return error
-    return assert.fail(`not a KernelError: ${error}`)
+    return assert.fail(`not a KernelError: ${error.message}`)
   })
 
 /** A failure that must be the verifier's. */
 export const verifierError = <A>(effect: Effect.Effect<A, CallError>): Effect.Effect<VerifierError, A> =>
   Effect.map(Effect.flip(effect), (error) => {
     if (error instanceof VerifierError) return error
-    return assert.fail(`not a VerifierError: ${error}`)
+    return assert.fail(`not a VerifierError: ${error.message}`)
   })
 
 /** The descriptors of BPF objects that this process has open. */

@@ -4,8 +4,7 @@ import * as fc from "fast-check"
 import * as VerifierLog from "../../../src/diagnostics/VerifierLog.ts"
 import { runs } from "../../support/Require.ts"
 
-const processed =
-  "processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
+const processed = "processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
 
 const nullPointer = `0: R1=ctx() R10=fp0
 ; long *v = bpf_map_lookup_elem(&m, &k); @ bad.c:5
@@ -79,7 +78,10 @@ describe("VerifierLog.summarise", () => {
   it("says something of logs that it cannot read, and nothing of empty ones", () => {
     assert.strictEqual(VerifierLog.summarise(""), "")
     assert.strictEqual(VerifierLog.summarise("\n\n"), "")
-    assert.strictEqual(VerifierLog.summarise("attach_btf_id 1 is not a function\n"), "attach_btf_id 1 is not a function")
+    assert.strictEqual(
+      VerifierLog.summarise("attach_btf_id 1 is not a function\n"),
+      "attach_btf_id 1 is not a function"
+    )
     assert.strictEqual(VerifierLog.summarise("0: (95) exit\n"), "at 0: (95) exit")
     assert.strictEqual(VerifierLog.summarise(processed), processed.trimEnd())
   })
@@ -119,7 +121,10 @@ describe("VerifierLog.meaning", () => {
     assert.match(VerifierLog.meaning(tooLarge) ?? "", /too many steps/)
     assert.match(VerifierLog.meaning(stack) ?? "", /512 bytes/)
     assert.match(VerifierLog.meaning(leak) ?? "", /released on every path/)
-    assert.match(VerifierLog.meaning("1: (61) r0 = *(u32 *)(r1 +0)\nR1 invalid mem access 'scalar'\n") ?? "", /a number/)
+    assert.match(
+      VerifierLog.meaning("1: (61) r0 = *(u32 *)(r1 +0)\nR1 invalid mem access 'scalar'\n") ?? "",
+      /a number/
+    )
   })
 
   it("is silent on others, and does not look at the rest of the log", () => {

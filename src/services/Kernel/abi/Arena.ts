@@ -6,7 +6,7 @@
  * room for what the kernel writes back are laid out in one buffer. Laying out is pure: pointers hold offsets from the
  * buffer's start, and `relocate` adds the start's address once it is known.
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { attempt } from "../../../internal/attempt.ts"
 
@@ -270,7 +270,10 @@ export const relocate = (arena: Arena, address: bigint, little: boolean = hostIs
 }
 
 /** The bytes of a pointee: those of the field's region, empty when its pointer is null. Not a copy. */
-export const region = <L extends Layout>(arena: Arena<L>, ...path: readonly [keyof L["fields"] & string, ...Array<string>]): Uint8Array => {
+export const region = <L extends Layout>(
+  arena: Arena<L>,
+  ...path: readonly [keyof L["fields"] & string, ...Array<string>]
+): Uint8Array => {
   let regions = arena.regions
   let found: Region | undefined
   for (const fieldName of path) {

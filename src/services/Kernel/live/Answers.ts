@@ -9,11 +9,18 @@ import * as Attr from "../abi/Attr.ts"
 import { Command, ProgType } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
-import { type Answers, type Fact, type Feature, known, type Requirement } from "../KernelInfo.ts"
+import {
+  type Answers,
+  type Fact,
+  type Feature,
+  type KconfigValue,
+  known,
+  type Requirement,
+  type SymbolAddress
+} from "../KernelInfo.ts"
 import type { Sys } from "../sys/Sys.ts"
 import type { Facts } from "./Facts.ts"
 import { general } from "./Hints.ts"
-import * as Kconfig from "./Kconfig.ts"
 import { firstLogSize } from "./LoadLog.ts"
 
 /** Prefix of the names of system calls behind wrappers, by Node's name of the architecture. */
@@ -99,43 +106,44 @@ export const ask = (
 ): Effect.Effect<Answers, KernelError> =>
   Effect.suspend(() =>
     Effect.fromResult(Result.gen(function*() {
-      let answers: Answers = {}
-      const with_ = <A>(facts: ReadonlyMap<string, Fact<A>> | undefined, key: string, value: A) =>
-        new Map([...facts ?? [], [key, known(value)]])
+      const kconfig = new Map<string, Fact<KconfigValue>>()
+      const features = new Map<Feature, Fact<boolean>>()
+      const symbols = new Map<string, Fact<SymbolAddress>>()
+      const single: { -readonly [K in keyof Answers]: Answers[K] } = {}
       const names = requirements.flatMap((requirement) => requirement._tag === "Symbol" ? [requirement.name] : [])
       for (const requirement of requirements) {
         switch (requirement._tag) {
           case "PageSize":
-            answers = { ...answers, pageSize: known((yield* sys()).pageSize) }
+            single.pageSize = known((yield* sys()).pageSize)
             break
           case "PossibleCpus":
-            answers = { ...answers, possibleCpus: known(yield* facts.possibleCpus()) }
+            single.possibleCpus = known(yield* facts.possibleCpus())
             break
           case "KernelVersion":
-            answers = { ...answers, kernelVersion: known(yield* facts.kernelVersion()) }
+            single.kernelVersion = known(yield* facts.kernelVersion())
             break
-          case "Kconfig": {
-            const value = Kconfig.valueOf(yield* facts.kconfig(), requirement.key)
-            answers = { ...answers, kconfig: with_(answers.kconfig, requirement.key, value) }
-            break
-          }
-          case "Feature": {
-            const has = yield* hasFeature(sys, facts, architecture, requirement.feature)
-            const features = new Map([...answers.features ?? [], [requirement.feature, known(has)] as const])
-            answers = { ...answers, features }
-            break
-          }
-          case "Symbol": {
-            // All names at once: the table is read once, whatever the number of symbols.
-            const { of } = yield* facts.addresses(names)
-            answers = { ...answers, symbols: with_(answers.symbols, requirement.name, of.get(requirement.name)) }
-            break
-          }
           case "VmlinuxTypes":
-            answers = { ...answers, vmlinuxTypes: known(yield* facts.vmlinux()) }
+            single.vmlinuxTypes = known(yield* facts.vmlinux())
+            break
+          case "Kconfig":
+            kconfig.set(requirement.key, known((yield* facts.kconfig()).get(requirement.key)))
+            break
+          case "Feature":
+            features.set(requirement.feature, known(yield* hasFeature(sys, facts, architecture, requirement.feature)))
+            break
+          case "Symbol":
+            // All are looked up below, at once.
             break
         }
       }
-      return answers
+      if (names.length > 0) {
+        for (const [name, address] of (yield* facts.addresses(names)).of) symbols.set(name, known(address))
+      }
+      return {
+        ...single,
+        ...(kconfig.size === 0 ? {} : { kconfig }),
+        ...(features.size === 0 ? {} : { features }),
+        ...(symbols.size === 0 ? {} : { symbols })
+      }
     }))
   )

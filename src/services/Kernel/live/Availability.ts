@@ -30,8 +30,7 @@ export interface Surroundings {
 
 const capabilities = { SYS_ADMIN: 21n, PERFMON: 38n, BPF: 39n } as const
 
-const fieldOf = (status: string, name: string): string =>
-  new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? ""
+const fieldOf = (status: string, name: string): string => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? ""
 
 const effective = (status: string): bigint | undefined => {
   const text = fieldOf(status, "CapEff")
@@ -39,14 +38,24 @@ const effective = (status: string): bigint | undefined => {
 }
 
 /** Why the kernel refuses, as far as the surroundings tell. */
-export const explain = (errno: Errno, surroundings: Surroundings): { readonly reason: string; readonly hint: string } => {
+export const explain = (
+  errno: Errno,
+  surroundings: Surroundings
+): { readonly reason: string; readonly hint: string } => {
   const { lockdown, status } = surroundings
   const has = (capability: bigint): boolean => ((effective(status) ?? 0n) >> capability & 1n) === 1n
   const said = `bpf(2) answers ${errno}`
   if (errno === "ENOSYS") {
     return fieldOf(status, "Seccomp") === "2"
-      ? { reason: `${said}: a seccomp filter, or a kernel without it`, hint: "run outside of the container's seccomp profile (docker run --security-opt seccomp=unconfined --cap-add BPF)" }
-      : { reason: `${said}: this kernel was built without CONFIG_BPF_SYSCALL`, hint: "use a kernel that has it; distributions' kernels do" }
+      ? {
+        reason: `${said}: a seccomp filter, or a kernel without it`,
+        hint:
+          "run outside of the container's seccomp profile (docker run --security-opt seccomp=unconfined --cap-add BPF)"
+      }
+      : {
+        reason: `${said}: this kernel was built without CONFIG_BPF_SYSCALL`,
+        hint: "use a kernel that has it; distributions' kernels do"
+      }
   }
   if (errno === "EPERM" || errno === "EACCES") {
     if (effective(status) !== undefined && !has(capabilities.SYS_ADMIN) && !has(capabilities.BPF)) {

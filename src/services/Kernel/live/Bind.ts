@@ -6,10 +6,15 @@
  *
  * Source: reference page `load`, section 7.7.
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Insn from "../../../insn/Insn.ts"
-import { BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from "../../../insn/InsnConstants.ts"
+import {
+  BPF_PSEUDO_BTF_ID,
+  BPF_PSEUDO_KFUNC_CALL,
+  BPF_PSEUDO_MAP_FD,
+  BPF_PSEUDO_MAP_VALUE
+} from "../../../insn/InsnConstants.ts"
 import { attempt } from "../../../internal/attempt.ts"
 import type { Code, CodeRef, KernelSymbol } from "../KernelCall.ts"
 import type { MapRef } from "../Ref.ts"

@@ -82,7 +82,10 @@ export const enter = <L extends Arena.Layout>(sys: Sys, request: Request<L>): Ef
  * Makes a bpf(2) call on another thread. It cannot be called back: whoever interrupts it must wait for its answer, or
  * a descriptor is lost; sessions see to that.
  */
-export const enterAsync = <L extends Arena.Layout>(sys: Sys, request: Request<L>): Effect.Effect<Answer<L>, KernelError> =>
+export const enterAsync = <L extends Arena.Layout>(
+  sys: Sys,
+  request: Request<L>
+): Effect.Effect<Answer<L>, KernelError> =>
   Effect.uninterruptible(Effect.callback<Answer<L>, KernelError>((resume) => {
     const arena = arenaOf(request)
     if (Result.isFailure(arena)) return resume(Effect.fail(arena.failure))

@@ -62,7 +62,8 @@ const readFirst = (
   return Result.fail(fromErrno(call, paths.join(", "), Errno.numbers.ENOENT, { hint }))
 }
 
-const textOrNothing = (path: string): string => Result.match(read("read", path), { onFailure: () => "", onSuccess: String })
+const textOrNothing = (path: string): string =>
+  Result.match(read("read", path), { onFailure: () => "", onSuccess: String })
 
 /** An answer that is worked out once; failures are worked out again. */
 const once = <A, E>(work: () => Result.Result<A, E>): () => Result.Result<A, E> => {
@@ -92,7 +93,8 @@ const unpack = (path: string, bytes: Buffer): Result.Result<string, KernelError>
 }
 
 /** Whether a name can be a module's file: nothing that leads elsewhere. */
-const isModuleName = (name: string): boolean => /^[A-Za-z0-9_.-]+$/.test(name) && !name.startsWith(".") && name !== "vmlinux"
+const isModuleName = (name: string): boolean =>
+  /^[A-Za-z0-9_.-]+$/.test(name) && !name.startsWith(".") && name !== "vmlinux"
 
 /** The facts of the kernel that this process runs on. */
 export const make = (): Facts => {
@@ -144,7 +146,9 @@ export const make = (): Facts => {
       })
       return code === undefined
         ? Result.fail(
-          fromErrno("KernelVersion", release, Errno.numbers.EINVAL, { hint: "the release does not begin with three numbers" })
+          fromErrno("KernelVersion", release, Errno.numbers.EINVAL, {
+            hint: "the release does not begin with three numbers"
+          })
         )
         : Result.succeed(code)
     }),

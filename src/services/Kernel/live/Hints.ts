@@ -57,13 +57,17 @@ export const mapCreate = (attr: MapAttributes, hasInner: boolean, pageSize: numb
   const isRing = attr.type === MapType.BPF_MAP_TYPE_RINGBUF || attr.type === MapType.BPF_MAP_TYPE_USER_RINGBUF
   const isNested = attr.type === MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS || attr.type === MapType.BPF_MAP_TYPE_HASH_OF_MAPS
   if (isRing) {
-    if (attr.keySize !== 0 || attr.valueSize !== 0) return `a ${type} has neither keys nor values: their sizes must be 0`
+    if (attr.keySize !== 0 || attr.valueSize !== 0) {
+      return `a ${type} has neither keys nor values: their sizes must be 0`
+    }
     if (attr.maxEntries % pageSize !== 0 || !isPowerOfTwo(attr.maxEntries)) {
       return `the size of a ${type} in bytes must be a power of two and a multiple of the page size, ${pageSize}`
     }
   }
   if (isNested && !hasInner) return `a ${type} must be told the shape of its inner maps`
-  if (attr.maxEntries === 0 && !withoutEntries.has(attr.type)) return `a ${type} must have at least one entry: max_entries is 0`
+  if (attr.maxEntries === 0 && !withoutEntries.has(attr.type)) {
+    return `a ${type} must have at least one entry: max_entries is 0`
+  }
   if (attr.type === MapType.BPF_MAP_TYPE_ARRAY || attr.type === MapType.BPF_MAP_TYPE_PERCPU_ARRAY) {
     if (attr.keySize !== 4) return `the keys of a ${type} are indices of 4 bytes, not ${attr.keySize}`
     if (attr.valueSize === 0) return `the values of a ${type} must have at least one byte`
@@ -73,7 +77,9 @@ export const mapCreate = (attr: MapAttributes, hasInner: boolean, pageSize: numb
   }
   if (withoutEntries.has(attr.type) && attr.maxEntries !== 0) return `a ${type} takes no max_entries`
   if (errno === "E2BIG") return "the elements together are larger than the kernel allows"
-  return `this kernel may not know map type ${type} or one of its flags (0x${attr.flags.toString(16)}): see \`feature probe\``
+  return `this kernel may not know map type ${type} or one of its flags (0x${
+    attr.flags.toString(16)
+  }): see \`feature probe\``
 }
 
 /** Why an element was not written. */

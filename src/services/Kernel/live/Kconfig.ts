@@ -3,7 +3,6 @@
  *
  * Source: reference page `load`, section 4.
  */
-import type { KconfigValue } from "../KernelInfo.ts"
 
 /**
  * The set options of a configuration by name (`CONFIG_BPF`), each with the text after its `=`, untouched. Lines that
@@ -20,6 +19,3 @@ export const parse = (text: string): ReadonlyMap<string, string> => {
   }
   return options
 }
-
-/** The value of an option: its text, or `undefined` where it is not set. */
-export const valueOf = (options: ReadonlyMap<string, string>, key: string): KconfigValue => options.get(key)

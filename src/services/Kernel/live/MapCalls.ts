@@ -237,7 +237,11 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
       const { length, offset, writable } = call
       const isAligned = (bytes: number) => Number.isSafeInteger(bytes) && bytes >= 0 && bytes % sys.pageSize === 0
       if (!isAligned(offset) || !isAligned(length) || length === 0) {
-        return yield* invalid("MapMmap", map.name, `offset and length must be multiples of the page size, ${sys.pageSize}`)
+        return yield* invalid(
+          "MapMmap",
+          map.name,
+          `offset and length must be multiples of the page size, ${sys.pageSize}`
+        )
       }
       const mapping = yield* attemptsOf(bound).persist(
         undefined,

@@ -18,7 +18,9 @@ export const memoryView = (buffer: ArrayBuffer, writable: boolean): MemoryView =
   const check = (offset: number, size: number): void => {
     if (buffer.detached) throw new RangeError("this view of a map's memory was closed")
     if (!Number.isInteger(offset) || offset % size !== 0 || offset < 0 || offset + size > byteLength) {
-      throw new RangeError(`${size} bytes at offset ${offset}: not aligned, or outside of the view's ${byteLength} bytes`)
+      throw new RangeError(
+        `${size} bytes at offset ${offset}: not aligned, or outside of the view's ${byteLength} bytes`
+      )
     }
   }
   return {

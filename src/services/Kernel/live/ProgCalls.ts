@@ -18,7 +18,11 @@ import * as Hints from "./Hints.ts"
 const done: Performed<Handle, void> = { result: undefined }
 
 /** The answer of a test run that had not enough room, as an error that says how much is needed. */
-const roomMissing = (call: ProgTestRun, prog: ProgHandle, arena: Answer<typeof Attr.ProgTestRun>["arena"]): KernelError => {
+const roomMissing = (
+  call: ProgTestRun,
+  prog: ProgHandle,
+  arena: Answer<typeof Attr.ProgTestRun>["arena"]
+): KernelError => {
   const [data, context] = [Arena.field(arena, "data_size_out"), Arena.field(arena, "ctx_size_out")]
   // The kernel tells the data's length also when no room was given for it, which is no error.
   const needed = call.dataOutSize > 0 && data > call.dataOutSize
@@ -109,7 +113,11 @@ const decode = (arena: Arena.Arena<typeof Attr.GetInfo>): ProgInfo => {
   const { fields } = Attr.ProgInfo
   const mapIds = Arena.region(arena, "info", "map_ids")
   const tag = info.subarray(fields.tag.offset, fields.tag.offset + BPF_TAG_SIZE)
-  const records = (array: "func_info" | "line_info", size: "func_info_rec_size" | "line_info_rec_size", count: "nr_func_info" | "nr_line_info") => ({
+  const records = (
+    array: "func_info" | "line_info",
+    size: "func_info_rec_size" | "line_info_rec_size",
+    count: "nr_func_info" | "nr_line_info"
+  ) => ({
     recordSize: number(info, size),
     records: Arena.region(arena, "info", array).slice(0, number(info, size) * number(info, count))
   })
@@ -164,8 +172,10 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap"
       const run = call.repeat > 1 ? context.enterAsync(request) : enter(sys, request)
       const arena = yield* attemptsOf(bound).persist(
         undefined,
-        Effect.flatMap(run, ({ arena, result }) =>
-          result < 0 ? Effect.fail(roomMissing(call, prog, arena)) : Effect.succeed(arena))
+        Effect.flatMap(
+          run,
+          ({ arena, result }) => result < 0 ? Effect.fail(roomMissing(call, prog, arena)) : Effect.succeed(arena)
+        )
       )
       return {
         result: {
@@ -183,7 +193,10 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap"
       let { arena } = yield* attempts.persist(undefined, enter(sys, infoRequest("ProgGetInfo", prog, {})))
       for (let round = 0; round < maximumInfoRounds; round++) {
         const counted = Arena.region(arena, "info")
-        const answer = yield* attempts.persist("arrays", enter(sys, infoRequest("ProgGetInfo", prog, roomsFor(counted))))
+        const answer = yield* attempts.persist(
+          "arrays",
+          enter(sys, infoRequest("ProgGetInfo", prog, roomsFor(counted)))
+        )
         arena = answer.arena
         if (isComplete(counted, Arena.region(arena, "info"))) break
       }

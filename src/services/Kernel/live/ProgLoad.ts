@@ -57,7 +57,9 @@ const complaintOf = (call: ProgLoad): string | undefined => {
 /** A reference that cannot be bound, as the kernel would say it. */
 const bindRefused = (call: ProgLoad, error: BindError): KernelError =>
   error.reason === "Missing"
-    ? refused("ProgLoad", call.attr.name, Errno.numbers.ESRCH, { hint: `${error.message}; declare it __weak to do without it` })
+    ? refused("ProgLoad", call.attr.name, Errno.numbers.ESRCH, {
+      hint: `${error.message}; declare it __weak to do without it`
+    })
     : invalid("ProgLoad", call.attr.name, error.message)
 
 /** The attach target as the kernel identifies it: a type of vmlinux, or of the module of this descriptor. */

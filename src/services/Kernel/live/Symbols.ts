@@ -58,15 +58,26 @@ const findOwned = (facts: Facts, symbol: KernelSymbol, kind: number): Result.Res
   })
 
 /** The address of a symbol, as far as this process may see it. */
-const addressOf = (program: string, symbol: KernelSymbol, addresses: Addresses): Result.Result<Target | undefined, KernelError> => {
+const addressOf = (
+  program: string,
+  symbol: KernelSymbol,
+  addresses: Addresses
+): Result.Result<Target | undefined, KernelError> => {
   const address = addresses.of.get(symbol.name)
-  const refuse = (errnoNumber: number, hint: string) => Result.fail(fromErrno("ProgLoad", program, errnoNumber, { hint }))
+  const refuse = (errnoNumber: number, hint: string) =>
+    Result.fail(fromErrno("ProgLoad", program, errnoNumber, { hint }))
   if (address === "ambiguous") {
-    return refuse(Errno.numbers.ENOTUNIQ, `the kernel has several symbols ${symbol.name}: a program cannot name one of them`)
+    return refuse(
+      Errno.numbers.ENOTUNIQ,
+      `the kernel has several symbols ${symbol.name}: a program cannot name one of them`
+    )
   }
   if (address === undefined) return Result.succeed(undefined)
   return addresses.hidden && !symbol.weak
-    ? refuse(Errno.numbers.EPERM, `the kernel hides the address of ${symbol.name} from this process: see kernel.kptr_restrict`)
+    ? refuse(
+      Errno.numbers.EPERM,
+      `the kernel hides the address of ${symbol.name} from this process: see kernel.kptr_restrict`
+    )
     : Result.succeed({ _tag: "Address", address })
 }
 
@@ -85,7 +96,9 @@ const findModule = Effect.fnUntraced(function*(sys: Sys, program: string, name: 
       accept: [Errno.numbers.ENOENT]
     })
     if (next.result < 0) {
-      return yield* fromErrno("ProgLoad", program, Errno.numbers.ESRCH, { hint: `module ${name} is not loaded, or has no BTF` })
+      return yield* fromErrno("ProgLoad", program, Errno.numbers.ESRCH, {
+        hint: `module ${name} is not loaded, or has no BTF`
+      })
     }
     id = Arena.field(next.arena, "next_id")
     const opened = yield* enter(sys, {

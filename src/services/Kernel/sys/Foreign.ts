@@ -36,13 +36,16 @@ const unavailable = (detail: string): Unavailable =>
   new Unavailable({
     reason: "NoForeignCalls",
     detail,
-    hint: "install with optional dependencies (npm install --include=optional), so that koffi's binary for this platform comes along"
+    hint:
+      "install with optional dependencies (npm install --include=optional), so that koffi's binary for this platform comes along"
   })
 
 const require = (): Result.Result<Koffi, Unavailable> => {
   try {
     const loaded: unknown = createRequire(import.meta.url)("koffi")
-    return isKoffi(loaded) ? Result.succeed(loaded) : Result.fail(unavailable("koffi has not the shape that is expected"))
+    return isKoffi(loaded)
+      ? Result.succeed(loaded)
+      : Result.fail(unavailable("koffi has not the shape that is expected"))
   } catch (thrown) {
     return Result.fail(unavailable(`koffi does not load: ${thrown instanceof Error ? thrown.message : String(thrown)}`))
   }

@@ -71,7 +71,10 @@ describe("Attr", () => {
 
   it("encodes BPF_MAP_GET_NEXT_KEY without a key as a null pointer", () => {
     const arena = made(Attr.MapGetNextKey, { map_fd: 4, next_key: Arena.room(4) })
-    assert.strictEqual(bytesOf(arena), golden("04000000 00000000 0000000000000000 1800000000000000", "0000000000000000"))
+    assert.strictEqual(
+      bytesOf(arena),
+      golden("04000000 00000000 0000000000000000 1800000000000000", "0000000000000000")
+    )
     assert.deepStrictEqual(Arena.region(arena, "key"), new Uint8Array(0))
   })
 
@@ -225,16 +228,24 @@ describe("Attr", () => {
     assert.deepStrictEqual(refused(Arena.make(Attr.MapCreate, { key_size: 1.5 })), ["key_size", "OutOfRange"])
     assert.deepStrictEqual(refused(Arena.make(Attr.MapCreate, { map_extra: -1n })), ["map_extra", "OutOfRange"])
     assert.deepStrictEqual(refused(Arena.make(Attr.MapCreate, { map_extra: 2n ** 64n })), ["map_extra", "OutOfRange"])
-    assert.deepStrictEqual(refused(Arena.make(Attr.MapCreate, { map_name: "sixteen letters!" })), ["map_name", "TooLong"])
+    assert.deepStrictEqual(refused(Arena.make(Attr.MapCreate, { map_name: "sixteen letters!" })), [
+      "map_name",
+      "TooLong"
+    ])
     assert.deepStrictEqual(refused(Arena.make(Attr.MapCreate, { map_name: "a\0b" })), ["map_name", "ContainsNul"])
     assert.deepStrictEqual(refused(Arena.make(Attr.ObjectPath, { pathname: Arena.text("a\0b") })), [
       "pathname",
       "ContainsNul"
     ])
     for (const length of [-1, 0.5, Number.NaN, Infinity, 2 ** 31]) {
-      assert.deepStrictEqual(refused(Arena.make(Attr.MapElement, { value: Arena.room(length) })), ["value", "OutOfRange"])
+      assert.deepStrictEqual(refused(Arena.make(Attr.MapElement, { value: Arena.room(length) })), [
+        "value",
+        "OutOfRange"
+      ])
     }
-    assert.isTrue(Result.isSuccess(Arena.make(Attr.MapCreate, { map_name: "fifteen letters", max_entries: 0xffff_ffff })))
+    assert.isTrue(
+      Result.isSuccess(Arena.make(Attr.MapCreate, { map_name: "fifteen letters", max_entries: 0xffff_ffff }))
+    )
   })
 
   /** Whether no two pointees share a byte, none lies in the structure, and each starts on 8 bytes. */
@@ -251,20 +262,30 @@ describe("Attr", () => {
 
   it("law: pointees lie apart, on 8 bytes, and hold what they were given", () => {
     fc.assert(
-      fc.property(chunk, chunk, chunk, fc.boolean(), fc.bigInt(0n, 2n ** 47n), (insns, license, log, little, address) => {
-        const arena = made(
-          Attr.ProgLoad,
-          { insns: Arena.bytes(insns), license: Arena.bytes(license), log_buf: Arena.room(log.length) },
-          little
-        )
-        assert.isTrue(isDisjoint(arena))
-        assert.deepStrictEqual(Arena.region(arena, "insns"), insns)
-        assert.deepStrictEqual(Arena.region(arena, "license"), license)
-        assert.strictEqual(Arena.region(arena, "log_buf").length, log.length)
-        Arena.relocate(arena, address, little)
-        const field = new DataView(arena.buffer).getBigUint64(8, little)
-        assert.strictEqual(field, insns.length === 0 ? 0n : address + BigInt(arena.regions.get("insns")?.offset ?? -1))
-      }),
+      fc.property(
+        chunk,
+        chunk,
+        chunk,
+        fc.boolean(),
+        fc.bigInt(0n, 2n ** 47n),
+        (insns, license, log, little, address) => {
+          const arena = made(
+            Attr.ProgLoad,
+            { insns: Arena.bytes(insns), license: Arena.bytes(license), log_buf: Arena.room(log.length) },
+            little
+          )
+          assert.isTrue(isDisjoint(arena))
+          assert.deepStrictEqual(Arena.region(arena, "insns"), insns)
+          assert.deepStrictEqual(Arena.region(arena, "license"), license)
+          assert.strictEqual(Arena.region(arena, "log_buf").length, log.length)
+          Arena.relocate(arena, address, little)
+          const field = new DataView(arena.buffer).getBigUint64(8, little)
+          assert.strictEqual(
+            field,
+            insns.length === 0 ? 0n : address + BigInt(arena.regions.get("insns")?.offset ?? -1)
+          )
+        }
+      ),
       { numRuns: runs(200) }
     )
   })

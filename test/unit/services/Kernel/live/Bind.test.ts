@@ -35,7 +35,10 @@ const load = Encode.ldImm64(3, 0n)
 
 describe("bind", () => {
   it("puts descriptors of maps into both halves of a load", () => {
-    assert.strictEqual(hex(bound(code(load, { _tag: "MapRef", at: 0, map: Ref.map(2) })).insns), hex(Encode.ldMapFd(3, 22)))
+    assert.strictEqual(
+      hex(bound(code(load, { _tag: "MapRef", at: 0, map: Ref.map(2) })).insns),
+      hex(Encode.ldMapFd(3, 22))
+    )
     assert.strictEqual(
       hex(bound(code(load, { _tag: "MapValueRef", at: 0, map: Ref.map(0), offset: 0x80000001 })).insns),
       hex(Encode.ldMapValue(3, 20, 0x80000001 | 0))
@@ -56,8 +59,11 @@ describe("bind", () => {
       { _tag: "SymbolRef", at: 1, symbol: symbol("v", { kind: "Var" }) },
       { _tag: "SymbolRef", at: 3, symbol: symbol("a", { kind: "Address" }) }
     ]
-    const { fdArray, insns } = bound(code(calls, ...refs), ({ kind }) =>
-      kind === "Address" ? { _tag: "Address", address: 0xffff_ffff_8100_0010n } : type(kind === "Func" ? 77 : 88))
+    const { fdArray, insns } = bound(
+      code(calls, ...refs),
+      ({ kind }) =>
+        kind === "Address" ? { _tag: "Address", address: 0xffff_ffff_8100_0010n } : type(kind === "Func" ? 77 : 88)
+    )
     assert.strictEqual(
       hex(insns),
       hex(Encode.program(Encode.callKfunc(77), Encode.ldBtfId(3, 88), Encode.ldImm64(3, 0xffff_ffff_8100_0010n)))
@@ -91,7 +97,9 @@ describe("bind", () => {
     assert.strictEqual(refused(code(call, ref(0))), "Missing")
     assert.strictEqual(refused(code(call, ref(0)), { _tag: "Address", address: 1n }), "WrongTarget")
     assert.strictEqual(refused(code(call, ref(1)), type(1)), "BadPlace")
-    for (const at of [-1, 2, 0.5, Number.NaN, 2 ** 31]) assert.strictEqual(refused(code(call, ref(at)), type(1)), "BadPlace")
+    for (const at of [-1, 2, 0.5, Number.NaN, 2 ** 31]) {
+      assert.strictEqual(refused(code(call, ref(at)), type(1)), "BadPlace")
+    }
     const map = (at: number): CodeRef => ({ _tag: "MapRef", at, map: Ref.map(0) })
     assert.strictEqual(refused(code(call, map(0))), "BadPlace")
     assert.strictEqual(refused(code(load.subarray(0, 8), map(0))), "BadPlace")
@@ -103,7 +111,10 @@ describe("bind", () => {
   it("refuses one module more than a call can number", () => {
     const count = 32_768
     const insns = Encode.program(...Array.from({ length: count }, () => Encode.callHelper(1)))
-    const refs = Array.from({ length: count }, (_, at): CodeRef => ({ _tag: "SymbolRef", at, symbol: symbol(String(at)) }))
+    const refs = Array.from(
+      { length: count },
+      (_, at): CodeRef => ({ _tag: "SymbolRef", at, symbol: symbol(String(at)) })
+    )
     const moduleOf = ({ name }: KernelSymbol): Target => type(1, 100 + Number(name))
     const failed = bind({ insns, refs }, fds, moduleOf)
     assert.strictEqual(Result.isFailure(failed) && failed.failure.reason, "TooManyModules")
@@ -114,7 +125,9 @@ describe("bind", () => {
   const differsOnlyAt = (before: Uint8Array, after: Uint8Array, slots: ReadonlySet<number>): boolean =>
     before.length === after.length && before.every((byte, at) => after[at] === byte || slots.has(Math.floor(at / 8)))
 
-  const programs = fc.array(fc.record({ index: fc.integer({ min: 0, max: 200 }), isRef: fc.boolean() }), { maxLength: 30 })
+  const programs = fc.array(fc.record({ index: fc.integer({ min: 0, max: 200 }), isRef: fc.boolean() }), {
+    maxLength: 30
+  })
 
   it("law: changes the slots of references and nothing else, and not its input", () => {
     fc.assert(
@@ -122,7 +135,8 @@ describe("bind", () => {
         const insns = new Uint8Array(Buffer.from(Encode.program(...items.map(() => load))))
         const before = hex(insns)
         const refs = items.flatMap(({ index, isRef }, at): ReadonlyArray<CodeRef> =>
-          isRef ? [{ _tag: "MapRef", at: at * 2, map: Ref.map(index) }] : [])
+          isRef ? [{ _tag: "MapRef", at: at * 2, map: Ref.map(index) }] : []
+        )
         const slots = new Set(refs.flatMap(({ at }) => [at, at + 1]))
         const after = bound({ insns: Buffer.from(insns), refs }).insns
         assert.isTrue(differsOnlyAt(insns, after, slots))

@@ -62,8 +62,11 @@ describe("the live kernel where there is none", () => {
 })
 
 describe("availability", () => {
-  const reason = (errno: Parameters<typeof explain>[0], text: string, lockdown = "[none] integrity confidentiality\n") =>
-    explain(errno, { status: text, lockdown }).reason
+  const reason = (
+    errno: Parameters<typeof explain>[0],
+    text: string,
+    lockdown = "[none] integrity confidentiality\n"
+  ) => explain(errno, { status: text, lockdown }).reason
 
   it("explains a refusal by what is known of the process", () => {
     assert.match(reason("EPERM", status(none)), /neither CAP_BPF nor CAP_SYS_ADMIN/)
@@ -79,8 +82,10 @@ describe("availability", () => {
   it.effect("is found out by loading a program of one type or another", () =>
     Effect.gen(function*() {
       const trace: Trace = []
-      const unprivileged = make((_, arena) =>
-        Arena.field(arena as Arena.Arena<typeof Attr.ProgLoad>, "prog_type") === 1 ? 5 : -numbers.EPERM, trace)
+      const unprivileged = make(
+        (_, arena) => Arena.field(arena as Arena.Arena<typeof Attr.ProgLoad>, "prog_type") === 1 ? 5 : -numbers.EPERM,
+        trace
+      )
       assert.deepStrictEqual(yield* probe(Result.succeed(unprivileged)), { available: true })
       assert.deepStrictEqual(trace.at(-1), { _tag: "close", fd: 5 })
       const refused = yield* probe(Result.succeed(make(() => -numbers.EPERM, [])))

@@ -54,8 +54,6 @@ describe("Kconfig.parse", () => {
       ["CONFIG_M", "m"],
       ["CONFIG_EMPTY", ""]
     ])
-    assert.strictEqual(Kconfig.valueOf(options, "CONFIG_OFF"), undefined)
-    assert.strictEqual(Kconfig.valueOf(options, "CONFIG_M"), "m")
   })
 })
 
@@ -151,7 +149,7 @@ describe("kernelName", () => {
   it("keeps what the kernel takes and replaces the rest", () => {
     assert.strictEqual(kernelName("xdp_fw.rodata"), "xdp_fw.rodata")
     assert.strictEqual(kernelName("a-b c/d"), "a_b_c_d")
-    assert.strictEqual(kernelName("äöü😀x"), "___" + "__x")
+    assert.strictEqual(kernelName("äöü😀x"), "_____x")
     assert.strictEqual(kernelName("sixteen_letters_"), "sixteen_letters")
   })
 

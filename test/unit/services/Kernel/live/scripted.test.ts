@@ -164,7 +164,9 @@ describe("ProgLoad", () => {
       assert.deepStrictEqual(commandOf(once.trace), [Command.BPF_PROG_LOAD])
       const always = yield* load(() => 4, progLoad, () => numbers.EPERM)
       assert.deepStrictEqual(commandOf(always.trace), [])
-      if (Result.isSuccess(always.result) || always.result.failure._tag !== "VerifierError") return assert.fail("loaded")
+      if (Result.isSuccess(always.result) || always.result.failure._tag !== "VerifierError") {
+        return assert.fail("loaded")
+      }
       assert.strictEqual(always.result.failure.errno, "EPERM")
     }))
 
@@ -182,7 +184,10 @@ describe("ProgLoad", () => {
         if (index > 0) write(arena, "something new\n", 15)
         return -numbers.EACCES
       })
-      assert.deepStrictEqual(Result.isFailure(result) && result.failure.message, "program p was refused (EACCES): something new")
+      assert.deepStrictEqual(
+        Result.isFailure(result) && result.failure.message,
+        "program p was refused (EACCES): something new"
+      )
     }))
 
   it.live("refuses what the kernel would misread, without entering it", () =>
@@ -269,7 +274,10 @@ describe("symbols of modules", () => {
       assert.deepStrictEqual(closed(failed.trace), [101, 103])
       const absent = yield* load(script(9), call("nf"))
       assert.deepStrictEqual(closed(absent.trace), [101, 103, 104])
-      assert.match(Result.isFailure(absent.result) ? absent.result.failure.message : "", /ESRCH\nhint: module nf is not/)
+      assert.match(
+        Result.isFailure(absent.result) ? absent.result.failure.message : "",
+        /ESRCH\nhint: module nf is not/
+      )
     }))
 
   it.live("take an address that was decided, and tell hidden and ambiguous ones", () =>
@@ -380,7 +388,10 @@ describe("calls on maps", () => {
           Effect.flip(call({ _tag: "MapNextKey", map: Ref.map(0), keySize: 8 })),
           Effect.flip(call({ _tag: "MapNextKey", map: Ref.map(0), keySize: 4, key: new Uint8Array(0) }))
         ]).pipe(Effect.orDie))
-      assert.deepStrictEqual(answer.map((error) => error._tag === "KernelError" && error.errno), Array(6).fill("EINVAL"))
+      assert.deepStrictEqual(
+        answer.map((error) => error._tag === "KernelError" && error.errno),
+        Array(6).fill("EINVAL")
+      )
       assert.deepStrictEqual(commandOf(trace), [Command.BPF_MAP_CREATE])
     }))
 
