@@ -29,7 +29,7 @@ import {
   u32,
   u64
 } from "../support/LiveKernel.ts"
-import { bpffs, describeWith, run } from "../support/Require.ts"
+import { bpffs, describeWith, repository, run } from "../support/Require.ts"
 
 const FD_CLOEXEC = 0o2000000
 
@@ -86,6 +86,27 @@ describeWith({ kind: "live" }, "sessions of the live kernel", () => {
     assert.isTrue(isCloseOnExec("pos:\t0\nflags:\t02000002\nmnt_id:\t17\n"))
     assert.isFalse(isCloseOnExec("pos:\t0\nflags:\t02\nmnt_id:\t17\n"))
     assert.isFalse(isCloseOnExec(""))
+  })
+
+  it("keep away from the numbers of standard input, output and error", () => {
+    // In a process whose standard input is closed, the kernel hands out number 0.
+    const script = `
+      import * as Effect from "effect/Effect"
+      import * as Fs from "node:fs"
+      import { inSession, mapCreate, openDescriptors, progLoad, returning } from "./test/support/LiveKernel.ts"
+      const open = await Effect.runPromise(inSession((session) => Effect.gen(function*() {
+        Fs.closeSync(0)
+        yield* session.call(mapCreate(0))
+        yield* session.call(progLoad(0, returning(0)))
+        return openDescriptors()
+      })))
+      Fs.writeSync(1, JSON.stringify({ open, after: openDescriptors() }))`
+    const result = run(process.execPath, ["--input-type=module", "-e", script], { cwd: repository })
+    assert.strictEqual(result.status, 0, result.stderr)
+    const { after, open } = JSON.parse(result.stdout) as { open: ReadonlyArray<number>; after: ReadonlyArray<number> }
+    assert.strictEqual(open.length, 2)
+    for (const fd of open) assert.isAtLeast(fd, 3)
+    assert.deepStrictEqual(after, [])
   })
 
   it.live("close at once what is told to be closed, once", () =>
