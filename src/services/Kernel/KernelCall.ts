@@ -32,7 +32,10 @@ export type CodeRef =
   /** An `ldimm64` or a call: a symbol of the kernel. */
   | { readonly _tag: "SymbolRef"; readonly at: number; readonly symbol: KernelSymbol }
 
-/** Records of fixed size that go along with the instructions, as the kernel's `func_info`, `line_info`, `core_relos`. */
+/**
+ * Records of fixed size that go along with the instructions, as the kernel's `func_info`, `line_info`, `core_relos`. Their
+ * 32-bit words are in the byte order of the target, as they stood in the object: BTF is, too.
+ */
 export interface InfoRecords {
   /** Bytes per record; the kernel accepts newer, longer records when their unknown tail is zero. */
   readonly recordSize: number
