@@ -21,15 +21,38 @@ const spelling = (attachType: number): { readonly prefix: string; readonly kind:
   }
 }
 
+/** Attach types of tracing programs that are for many functions, named when they are attached. */
+const forMany: ReadonlySet<number> = new Set([
+  AttachType.BPF_TRACE_FENTRY_MULTI,
+  AttachType.BPF_TRACE_FEXIT_MULTI,
+  AttachType.BPF_TRACE_FSESSION_MULTI
+])
+
+/** Whether a program is for one thing in the kernel: its definition says so, and its type where it has no definition. */
+const needsTarget = (program: Program): boolean => {
+  if (program.definition !== undefined) return program.definition.flags.attachBtf
+  switch (program.type) {
+    case ProgType.BPF_PROG_TYPE_TRACING:
+      return !forMany.has(program.expectedAttachType)
+    case ProgType.BPF_PROG_TYPE_LSM:
+    case ProgType.BPF_PROG_TYPE_EXT:
+      return true
+    default:
+      return false
+  }
+}
+
 /** The symbol that a program must name when it is loaded; `undefined` for types that need none. Throws `PlanError`. */
 export const of = (program: Program): KernelSymbol | undefined => {
-  if (program.definition?.flags.attachBtf !== true) return undefined
+  if (!needsTarget(program)) return undefined
   if (program.attachTarget === undefined || program.attachTarget === "") {
     throw new PlanError({
       reason: "AttachTarget",
       name: program.name,
       detail: `SEC("${program.section}") does not say what the program is for`,
-      hint: `write it behind a slash, as in SEC("${program.section}/name")`
+      hint: program.definition === undefined
+        ? "give the program an attach target, the name of a kernel function"
+        : `write it behind a slash, as in SEC("${program.definition.pattern?.replace(/[+/]$/, "") ?? ""}/name")`
     })
   }
   if (program.type === ProgType.BPF_PROG_TYPE_EXT) {

@@ -118,8 +118,17 @@ const fillSteps = (context: Context, map: MapDefinition, as: Ref.MapRef): Readon
   return sealed ? [update, required({ _tag: "MapFreeze", map: as }, `${map.name} is constant`)] : [update]
 }
 
-/** Makes one map. `inner` is the ref that the template of a map of maps goes by while it is needed. */
-export const of = (context: Context, map: MapDefinition, as: Ref.MapRef, inner: Ref.MapRef): ReadonlyArray<Step> => {
+/**
+ * Makes one map. `inner` is the ref that the template of a map of maps goes by while it is needed; `slots` fill a map
+ * that is shared by its pin, which only its creator does.
+ */
+export const of = (
+  context: Context,
+  map: MapDefinition,
+  as: Ref.MapRef,
+  inner: Ref.MapRef,
+  slots: LoadPlan
+): ReadonlyArray<Step> => {
   const template: LoadPlan = map.inner === undefined
     ? []
     : [createStep(context, map.inner, inner, undefined)]
@@ -132,7 +141,7 @@ export const of = (context: Context, map: MapDefinition, as: Ref.MapRef, inner: 
     ...dropTemplate
   ]
   const fill = fillSteps(context, map, as)
-  if (map.pinPath === undefined) return [...create, ...fill]
+  if (map.pinPath === undefined) return [...create, ...fill, ...slots]
   return [{
     _tag: "Ensure",
     map: as,
@@ -143,6 +152,7 @@ export const of = (context: Context, map: MapDefinition, as: Ref.MapRef, inner: 
     otherwise: [
       ...create,
       ...fill,
+      ...slots,
       required({ _tag: "ObjPin", object: as, path: map.pinPath }, `pin of ${map.name}`)
     ]
   }]

@@ -92,22 +92,55 @@ const slotStep = (object: BpfObject, position: number, map: MapDefinition, slot:
 
 const mapSteps = (context: MapSteps.Context, object: BpfObject): LoadPlan => {
   const steps: Array<Step> = []
+  const pinned: Array<Step> = []
   const late: Array<Step> = []
   const created = new Set<number>()
   object.maps.forEach((map, position) => {
     if (!map.autocreate) return
     checkMap(map)
-    steps.push(...MapSteps.of(context, map, Ref.map(position), Ref.map(object.maps.length + position)))
-    created.add(position)
-    for (const slot of map.slots) {
-      if (slot._tag !== "Map") continue
-      const step = slotStep(object, position, map, slot)
-      // A map may hold one that is defined behind it: that slot waits until all maps are there.
-      if (created.has(slot.map)) steps.push(step)
-      else late.push(step)
+    const slots = map.slots.filter((slot) => slot._tag === "Map")
+    const as = Ref.map(position)
+    const template = Ref.map(object.maps.length + position)
+    // A map may hold one that is defined behind it: that slot waits until all maps are there.
+    const isThere = (slot: { readonly map: number }): boolean => slot.map === position || created.has(slot.map)
+    if (map.pinPath === undefined || slots.every(isThere)) {
+      const early = slots.filter((slot) => map.pinPath !== undefined || isThere(slot))
+      steps.push(...MapSteps.of(context, map, as, template, early.map((slot) => slotStep(object, position, map, slot))))
+      created.add(position)
+      late.push(...slots.filter((slot) => !early.includes(slot)).map((slot) => slotStep(object, position, map, slot)))
+    } else {
+      // Whoever finds the pin must find the map filled, so the whole map waits.
+      pinned.push(...MapSteps.of(context, map, as, template, slots.map((slot) => slotStep(object, position, map, slot))))
     }
   })
-  return [...steps, ...late]
+  return [...steps, ...pinned, ...late]
+}
+
+/**
+ * Of each program that stands in a struct_ops variable, whether a load creates one of those variables. The others are not
+ * loaded, whatever their autoload says, as in libbpf: nothing could use them.
+ */
+const structOpsPrograms = (object: BpfObject): ReadonlyMap<number, boolean> => {
+  const used = new Map<number, boolean>()
+  for (const map of object.maps) {
+    for (const { program } of map.structOps?.members ?? []) {
+      used.set(program, map.autocreate || used.get(program) === true)
+    }
+  }
+  return used
+}
+
+const isLoaded = (object: BpfObject, structOps: ReadonlyMap<number, boolean>, position: number): boolean => {
+  const program = object.programs[position]
+  if (program?.type !== ProgType.BPF_PROG_TYPE_STRUCT_OPS) return true
+  const used = structOps.get(position)
+  if (used !== undefined) return used
+  throw new PlanError({
+    reason: "AttachTarget",
+    name: program.name,
+    detail: "no struct_ops variable refers to this program, so the kernel cannot be told which member it is",
+    hint: "put it into a variable of SEC(\".struct_ops.link\"), or turn its autoload off"
+  })
 }
 
 const programSteps = (
@@ -191,10 +224,12 @@ const planObject = (relocated: RelocatedObject, info: KernelInfo.KernelInfo): As
         { notes: ["a kernel that refuses the types gets maps and programs without them"] }
       )
     ]
+  const structOps = structOpsPrograms(object)
   const plan: LoadPlan = [
     ...btfStep,
     ...mapSteps(context, object),
-    ...relocated.programs.flatMap((program) => programSteps(relocated, program, btf, info)),
+    ...relocated.programs.filter(({ program }) => isLoaded(object, structOps, program))
+      .flatMap((program) => programSteps(relocated, program, btf, info)),
     ...programSlotSteps(object)
   ]
   return Asked.done({ object, plan, info })

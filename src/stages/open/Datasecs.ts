@@ -24,34 +24,43 @@ const globalVariables = (symbols: Elf.SymbolTable): ReadonlyMap<string, number> 
   return byName
 }
 
+/** Sizes of the file's sections by name; of several of one name, the first. */
+const sectionSizes = (file: Elf.ElfFile): ReadonlyMap<string, number> => {
+  const sizes = new Map<string, number>()
+  for (const { name, size } of file.sections) if (!sizes.has(name)) sizes.set(name, size)
+  return sizes
+}
+
 /**
  * Fills in sizes and offsets of every DATASEC but those of externs, makes hidden variables static, and sorts entries by
  * offset. Throws `OpenError`.
  */
 export const complete = (file: Elf.ElfFile, symbols: Elf.SymbolTable, btf: Btf.Btf, editor: BtfEditor): void => {
   let byName: ReadonlyMap<string, number> | undefined
+  let sizes: ReadonlyMap<string, number> | undefined
   for (let id = btf.firstId; id < btf.endId; id++) {
     if (Btf.kindOf(btf, id) !== Kind.BTF_KIND_DATASEC) continue
     const datasec = Btf.typeOf(btf, id)
     if (datasec._tag !== "Datasec" || datasec.name === ".kconfig" || datasec.name === ".ksyms") continue
-    const refuse = (detail: string, name?: string): OpenError =>
-      new OpenError({ reason: "Datasec", section: datasec.name, detail, ...(name === undefined ? {} : { name }) })
+    const refuse = (detail: string, offset: number, name?: string): OpenError =>
+      new OpenError({ reason: "Datasec", section: datasec.name, offset, detail, ...(name === undefined ? {} : { name }) })
     const unknown = datasec.size === 0
     if (unknown) {
-      const size = Elf.sectionByName(file, datasec.name)?.size ?? 0
-      if (size === 0) throw refuse("the BTF describes variables of this section, but the file has no such section")
+      sizes ??= sectionSizes(file)
+      const size = sizes.get(datasec.name) ?? 0
+      if (size === 0) throw refuse("the BTF describes variables of this section, but the file has no such section", 0)
       editor.setDatasecSize(id, size)
     }
     datasec.entries.forEach((entry, index) => {
       const variable = Btf.typeOf(btf, entry.type)
-      if (variable._tag !== "Var") throw refuse(`entry ${index} is not a variable`)
+      if (variable._tag !== "Var") throw refuse(`entry ${index} is not a variable`, entry.offset)
       if (variable.linkage !== Kind.BTF_VAR_GLOBAL_ALLOCATED) return
       byName ??= globalVariables(symbols)
       const symbol = byName.get(variable.name)
-      if (symbol === undefined) throw refuse("the symbol table has no such variable", variable.name)
+      if (symbol === undefined) throw refuse("the symbol table has no such variable", entry.offset, variable.name)
       if (unknown) {
         const offset = Elf.symbolOffset(symbols, symbol)
-        if (offset > 0xffff_ffff) throw refuse(`offset ${offset} is beyond any section`, variable.name)
+        if (offset > 0xffff_ffff) throw refuse(`offset ${offset} is beyond any section`, offset, variable.name)
         editor.setDatasecEntry(id, index, { offset })
       }
       const visibility = Elf.symbolVisibility(symbols, symbol)

@@ -22,6 +22,8 @@ export class EditError extends Schema.TaggedError<EditError>()("EditError", {
     "NoSuchMap",
     "NoSuchProgram",
     "NoSuchVariable",
+    /** No SEC() definition fits the section's name. */
+    "NoSuchSection",
     /** The value does not fit the variable's type. */
     "Value",
     /** The size cannot be changed, or not to this. */
@@ -109,6 +111,15 @@ const maxDataSize = 0x2000_0000
 
 const isCount = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff
 
+/** Which of the numbers does not fit its field: those that are bigints have 64 bits, the others 32. */
+const wrongNumber = (fields: Readonly<Record<string, unknown>>): string | undefined => {
+  for (const [field, value] of Object.entries(fields)) {
+    if (typeof value === "number" && !isCount(value)) return `${field} must be a whole number of 32 bits, not ${value}`
+    if (typeof value === "bigint" && BigInt.asUintN(64, value) !== value) return `${field} must be a number of 64 bits, not ${value}`
+  }
+  return undefined
+}
+
 /**
  * Changes a map. The value size of a global data map can be changed too: its image is cut or filled up with zeroes, and
  * when its last variable is an array, that array takes the new length.
@@ -118,11 +129,8 @@ export const setMap = (object: BpfObject, name: string, changes: MapChanges): Re
   const position = found === undefined ? -1 : object.maps.indexOf(found)
   if (found === undefined) return refuse("NoSuchMap", name, "there is no such map", oneOf(object.maps.map((m) => m.name)))
   const { autocreate, pinPath, ...attr } = changes
-  for (const [field, value] of Object.entries(attr)) {
-    if (typeof value === "number" && !isCount(value)) {
-      return refuse("Size", name, `${field} must be a whole number of 32 bits, not ${value}`)
-    }
-  }
+  const wide = wrongNumber(attr)
+  if (wide !== undefined) return refuse("Size", name, wide)
   let edited = object
   let map = found
   const { valueSize } = attr
@@ -143,6 +151,7 @@ export const setMap = (object: BpfObject, name: string, changes: MapChanges): Re
     (attr.keySize !== undefined && attr.keySize !== map.attr.keySize) ||
     (valueSize !== undefined && valueSize !== map.attr.valueSize)
   )
+  if (sizesChange && map.origin === "StructOps") return refuse("Size", name, "its size is that of its struct")
   const changed: MapDefinition = {
     ...map,
     attr: { ...map.attr, ...attr },
@@ -244,8 +253,15 @@ export const setProgram = (
   changes: ProgramChanges
 ): Result.Result<BpfObject, EditError> =>
   editProgram(object, name, (program) => {
-    const retyped = changes.type !== undefined && changes.type !== program.type
-    return Result.succeed({ ...program, ...(retyped ? { definition: undefined } : {}), ...changes })
+    const wide = wrongNumber({ ...changes })
+    if (wide !== undefined) return refuse("Size", name, wide)
+    const { definition } = program
+    if (definition === undefined || changes.type === undefined || changes.type === program.type) {
+      return Result.succeed({ ...program, ...changes })
+    }
+    // Flags that the definition asked for go with it; those that the user set stay.
+    const flags = program.flags & ~SectionDefinitions.programFlags(definition)
+    return Result.succeed({ ...program, definition: undefined, flags, ...changes })
   })
 
 /** Says whether a load takes a program. */
@@ -276,7 +292,7 @@ export const setSection = (
     const bare = section.startsWith("?") ? section.slice(1) : section
     const definition = SectionDefinitions.find(bare, own)
     return definition === undefined
-      ? refuse("NoSuchProgram", name, `SEC("${section}") is no known section`)
+      ? refuse("NoSuchSection", name, `SEC("${section}") is no known section`)
       : Result.succeed({
         ...program,
         definition,
@@ -298,6 +314,19 @@ const fits = (insns: Uint8Array, relocation: Relocation): boolean => {
   }
 }
 
+/** Whether the object has what a relocation names. Where calls lead is looked at when functions are laid out. */
+const leadsSomewhere = (object: BpfObject, relocation: Relocation): boolean => {
+  switch (relocation._tag) {
+    case "Map":
+    case "MapValue":
+      return object.maps[relocation.map] !== undefined
+    case "Extern":
+      return object.externs[relocation.extern] !== undefined
+    default:
+      return true
+  }
+}
+
 /**
  * Replaces a program's instructions (little-endian slots of 8 bytes). Its relocations stay unless others are given; each
  * must stand at an instruction that can have it.
@@ -314,6 +343,10 @@ export const setInstructions = (
     if (insns.length === 0) return refuse("Instructions", name, "a program needs at least one instruction")
     const kept = relocations ?? program.relocations
     const slots = Insn.count(insns)
+    const nowhere = kept.find((relocation) => !leadsSomewhere(object, relocation))
+    if (nowhere !== undefined) {
+      return refuse("Instructions", name, `the ${nowhere._tag} relocation of instruction ${nowhere.at} names what the object does not have`)
+    }
     const misfit = kept.find((relocation) => relocation.at < 0 || relocation.at >= slots || !fits(insns, relocation))
     if (misfit !== undefined) {
       return refuse(

@@ -26,8 +26,22 @@ export const isExtern = (symbols: Elf.SymbolTable, index: number): boolean => {
     (binding === Elf.STB_GLOBAL || binding === Elf.STB_WEAK)
 }
 
-const refuse = (name: string, detail: string, hint?: string): OpenError =>
-  new OpenError({ reason: "Extern", name, detail, ...(hint === undefined ? {} : { hint }) })
+/** Whether the object refers to anything outside of itself. */
+export const areThere = (symbols: Elf.SymbolTable): boolean => {
+  for (let index = 1; index < symbols.count; index++) {
+    if (isExtern(symbols, index) && Elf.symbolNameOffset(symbols, index) !== 0) return true
+  }
+  return false
+}
+
+/** Where an extern is spoken of: in the symbol table, or in the section that BTF describes. */
+interface Place {
+  readonly section: string
+  readonly offset: number
+}
+
+const refuse = (place: Place, name: string, detail: string, hint?: string): OpenError =>
+  new OpenError({ reason: "Extern", ...place, name, detail, ...(hint === undefined ? {} : { hint }) })
 
 /** The id of the VAR or FUNC of this name, and the DATASEC that holds it. */
 const declarations = (btf: Btf.Btf): ReadonlyMap<number, string> => {
@@ -63,7 +77,7 @@ const kconfigKind = (
     case "Enum":
       return type.size === 4 && type.name === "libbpf_tristate" ? { kind: "tristate", signed: false } : undefined
     case "Enum64":
-      return type.name === "libbpf_tristate" ? { kind: "tristate", signed: false } : undefined
+      return type.size === 8 && type.name === "libbpf_tristate" ? { kind: "tristate", signed: false } : undefined
     case "Array":
       return type.length > 0 && isChar(btf, type.type) ? { kind: "string", signed: false } : undefined
     default:
@@ -71,14 +85,16 @@ const kconfigKind = (
   }
 }
 
-const kconfigExtern = (btf: Btf.Btf, name: string, weak: boolean, typeId: number): KconfigExtern => {
+const kconfigExtern = (btf: Btf.Btf, place: Place, name: string, weak: boolean, typeId: number): KconfigExtern => {
   const size = Btf.resolveSize(btf, typeId)
-  if (Result.isFailure(size) || size.success === 0) throw refuse(name, "the variable has no size")
+  // libbpf stops collecting externs at a variable of size 0, without a word.
+  if (Result.isFailure(size) || size.success === 0) throw refuse(place, name, "the variable has no size")
   const alignment = Btf.alignOf(btf, typeId)
-  if (Result.isFailure(alignment)) throw refuse(name, "the variable's alignment cannot be told from its type")
+  if (Result.isFailure(alignment)) throw refuse(place, name, "the variable's alignment cannot be told from its type")
   const kind = kconfigKind(btf, typeId)
   if (kind === undefined) {
     throw refuse(
+      place,
       name,
       `${Btf.typeName(btf, typeId)} is no type of a kernel configuration value`,
       "use bool, char, an integer, enum libbpf_tristate or an array of char"
@@ -96,6 +112,9 @@ const byKindThenLayout = (a: Extern, b: Extern): number => {
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0
 }
 
+/** Bytes that all configuration values together may take: a `.config` line has at most 4096. */
+const maxKconfigSize = 0x10_0000
+
 /** Lays kconfig values out one after another, each at its alignment. */
 const withOffsets = (externs: ReadonlyArray<Extern>): ReadonlyArray<Extern> => {
   let end = 0
@@ -103,6 +122,14 @@ const withOffsets = (externs: ReadonlyArray<Extern>): ReadonlyArray<Extern> => {
     if (extern._tag !== "Kconfig") return extern
     const dataOffset = Math.ceil(end / extern.alignment) * extern.alignment
     end = dataOffset + extern.size
+    // A few bytes of types can ask for an array of gigabytes.
+    if (end > maxKconfigSize) {
+      throw refuse(
+        { section: ".kconfig", offset: dataOffset },
+        extern.name,
+        `${extern.size} bytes are more than configuration values can take (${maxKconfigSize} together)`
+      )
+    }
     return { ...extern, dataOffset }
   })
 }
@@ -111,16 +138,23 @@ const withOffsets = (externs: ReadonlyArray<Extern>): ReadonlyArray<Extern> => {
  * Collects the externs that symbols refer to, in the order in which they are laid out: configuration values first, by
  * alignment, size and name; then kernel symbols by name. Throws `OpenError`.
  */
-export const collect = (symbols: Elf.SymbolTable, btf: Btf.Btf | undefined): Externs => {
+export const collect = (
+  file: Elf.ElfFile,
+  symbols: Elf.SymbolTable,
+  btf: Btf.Btf | undefined
+): Externs => {
+  const table = file.sections[symbols.section]?.name ?? ""
   const found: Array<{ readonly symbol: number; readonly extern: Extern }> = []
   let sectionOf: ReadonlyMap<number, string> | undefined
   for (let index = 1; index < symbols.count; index++) {
     if (!isExtern(symbols, index)) continue
     const name = Elf.symbolName(symbols, index)
     if (name === "") continue
+    const place: Place = { section: table, offset: index * 24 }
     if (btf === undefined) {
       throw new OpenError({
         reason: "MissingBtf",
+        ...place,
         name,
         detail: "the object refers to this extern, but has no BTF that says what it is",
         hint: "compile with `-g`"
@@ -128,16 +162,16 @@ export const collect = (symbols: Elf.SymbolTable, btf: Btf.Btf | undefined): Ext
     }
     sectionOf ??= declarations(btf)
     const id = Btf.findOne(btf, name, Kind.BTF_KIND_VAR) ?? Btf.findOne(btf, name, Kind.BTF_KIND_FUNC)
-    if (id === undefined) throw refuse(name, "the object's BTF does not declare this extern")
+    if (id === undefined) throw refuse(place, name, "the object's BTF does not declare this extern")
     const type = Btf.typeOf(btf, id)
     if ((type._tag !== "Var" && type._tag !== "Func") || type.linkage !== Kind.BTF_VAR_GLOBAL_EXTERN) {
-      throw refuse(name, "is defined in the object's BTF, but not in its symbol table")
+      throw refuse(place, name, "is defined in the object's BTF, but not in its symbol table")
     }
     const weak = Elf.symbolBinding(symbols, index) === Elf.STB_WEAK
     const section = sectionOf.get(id)
     if (section === ".kconfig") {
-      if (type._tag === "Func") throw refuse(name, "a function cannot be a kernel configuration value")
-      found.push({ symbol: index, extern: kconfigExtern(btf, name, weak, type.type) })
+      if (type._tag === "Func") throw refuse(place, name, "a function cannot be a kernel configuration value")
+      found.push({ symbol: index, extern: kconfigExtern(btf, place, name, weak, type.type) })
     } else if (section === ".ksyms") {
       const typeId = type._tag === "Func" ? type.type : Btf.resolveType(btf, type.type)
       found.push({
@@ -146,6 +180,7 @@ export const collect = (symbols: Elf.SymbolTable, btf: Btf.Btf | undefined): Ext
       })
     } else {
       throw refuse(
+        place,
         name,
         section === undefined ? "belongs to no section" : `belongs to section ${section}`,
         "mark it __kconfig or __ksym; if it is defined in another object, link the objects first"
@@ -169,43 +204,59 @@ export const kconfigSize = (externs: ReadonlyArray<Extern>): number => {
 /** The name that stands in for what the kernel wants named. */
 const dummy = "dummy_ksym"
 
+/** What rewriting the DATASECs of externs shares: a hostile object may have many of one name. */
+interface Rewriting {
+  readonly btf: Btf.Btf
+  readonly editor: BtfEditor
+  readonly ksyms: ReadonlySet<string>
+  /** Offsets of configuration values by name. */
+  readonly kconfig: ReadonlyMap<string, number>
+  readonly kconfigSize: number
+  /** Prototypes whose parameters have names by now. */
+  readonly named: Set<number>
+  /** An int of 32 bits, once it was needed. */
+  int: number | undefined
+  dummyVar: number | undefined
+}
+
+const intOf = (rewriting: Rewriting): number => {
+  const { btf, editor } = rewriting
+  for (let id = btf.firstId; id < btf.endId && rewriting.int === undefined; id++) {
+    if (Btf.kindOf(btf, id) !== Kind.BTF_KIND_INT) continue
+    const found = Btf.typeOf(btf, id)
+    if (found._tag === "Int" && found.bits === 32) rewriting.int = id
+  }
+  rewriting.int ??= editor.addInt("int", 4, 1)
+  return rewriting.int
+}
+
 /**
  * Rewrites the DATASEC of kernel symbols: every variable becomes a global int, every function a variable of one made-up
  * name, since the kernel accepts neither functions nor externs in a DATASEC. Throws `OpenError`.
  */
-const rewriteKsyms = (btf: Btf.Btf, editor: BtfEditor, id: number, externs: ReadonlyArray<Extern>): void => {
+const rewriteKsyms = (rewriting: Rewriting, id: number): void => {
+  const { btf, editor, named } = rewriting
   const section = Btf.typeOf(btf, id)
   if (section._tag !== "Datasec") return
-  const names = new Set<string>(externs.filter((extern) => extern._tag === "Ksym").map((extern) => extern.name))
-  let int: number | undefined
-  for (let type = btf.firstId; type < btf.endId && int === undefined; type++) {
-    if (Btf.kindOf(btf, type) !== Kind.BTF_KIND_INT) continue
-    const found = Btf.typeOf(btf, type)
-    if (found._tag === "Int" && found.bits === 32) int = type
-  }
-  int ??= editor.addInt("int", 4, 1)
-  const hasFunction = section.entries.some((entry) => Btf.kindOf(btf, entry.type) === Kind.BTF_KIND_FUNC)
-  const dummyVar = hasFunction ? editor.addVar(dummy, int, Kind.BTF_VAR_GLOBAL_ALLOCATED) : 0
-  const dummyName = hasFunction ? editor.addString(dummy) : 0
-  const named = new Set<number>()
+  const int = intOf(rewriting)
   section.entries.forEach((entry, index) => {
     const member = Btf.typeOf(btf, entry.type)
-    if ((member._tag !== "Var" && member._tag !== "Func") || !names.has(member.name)) {
-      throw refuse(
-        member._tag === "Var" || member._tag === "Func" ? member.name : `type ${entry.type}`,
-        "is in .ksyms, but no symbol refers to it"
-      )
+    const name = member._tag === "Var" || member._tag === "Func" ? member.name : `type ${entry.type}`
+    if ((member._tag !== "Var" && member._tag !== "Func") || !rewriting.ksyms.has(name)) {
+      throw refuse({ section: ".ksyms", offset: entry.offset }, name, "is in .ksyms, but no symbol refers to it")
     }
     if (member._tag === "Func") {
+      rewriting.dummyVar ??= editor.addVar(dummy, int, Kind.BTF_VAR_GLOBAL_ALLOCATED)
       editor.setFuncLinkage(entry.type, Kind.BTF_VAR_GLOBAL_ALLOCATED)
       const proto = named.has(member.type) ? undefined : Btf.typeOf(btf, member.type)
       named.add(member.type)
       if (proto?._tag === "FuncProto") {
+        const dummyName = editor.addString(dummy)
         proto.params.forEach((param, position) => {
           if (param.type !== 0 && param.name === "") editor.setParamNameOffset(member.type, position, dummyName)
         })
       }
-      editor.setDatasecEntry(id, index, { type: dummyVar, offset: index * 4, size: 4 })
+      editor.setDatasecEntry(id, index, { type: rewriting.dummyVar, offset: index * 4, size: 4 })
     } else {
       editor.setVarLinkage(entry.type, Kind.BTF_VAR_GLOBAL_ALLOCATED)
       editor.setVarType(entry.type, int)
@@ -216,30 +267,47 @@ const rewriteKsyms = (btf: Btf.Btf, editor: BtfEditor, id: number, externs: Read
 }
 
 /** Rewrites the DATASEC of configuration values: global variables at the offsets that were laid out. */
-const rewriteKconfig = (btf: Btf.Btf, editor: BtfEditor, id: number, externs: ReadonlyArray<Extern>): void => {
+const rewriteKconfig = (rewriting: Rewriting, id: number): void => {
+  const { btf, editor } = rewriting
   const section = Btf.typeOf(btf, id)
   if (section._tag !== "Datasec") return
-  const offsets = new Map<string, number>()
-  for (const extern of externs) if (extern._tag === "Kconfig") offsets.set(extern.name, extern.dataOffset)
   section.entries.forEach((entry, index) => {
     const member = Btf.typeOf(btf, entry.type)
     const name = member._tag === "Var" ? member.name : `type ${entry.type}`
-    const offset = offsets.get(name)
-    if (offset === undefined) throw refuse(name, "is in .kconfig, but no symbol refers to it")
+    const offset = rewriting.kconfig.get(name)
+    if (offset === undefined) {
+      throw refuse({ section: ".kconfig", offset: entry.offset }, name, "is in .kconfig, but no symbol refers to it")
+    }
     editor.setVarLinkage(entry.type, Kind.BTF_VAR_GLOBAL_ALLOCATED)
     editor.setDatasecEntry(id, index, { offset })
   })
-  editor.setDatasecSize(id, kconfigSize(externs))
+  editor.setDatasecSize(id, rewriting.kconfigSize)
 }
 
 /** Rewrites both DATASECs of externs in the object's BTF. Throws `OpenError`. */
 export const rewrite = (btf: Btf.Btf, editor: BtfEditor, externs: ReadonlyArray<Extern>): void => {
   if (externs.length === 0) return
+  const ksyms = new Set<string>()
+  const kconfig = new Map<string, number>()
+  for (const extern of externs) {
+    if (extern._tag === "Ksym") ksyms.add(extern.name)
+    else kconfig.set(extern.name, extern.dataOffset)
+  }
+  const rewriting: Rewriting = {
+    btf,
+    editor,
+    ksyms,
+    kconfig,
+    kconfigSize: kconfigSize(externs),
+    named: new Set(),
+    int: undefined,
+    dummyVar: undefined
+  }
   for (let id = btf.firstId; id < btf.endId; id++) {
     if (Btf.kindOf(btf, id) !== Kind.BTF_KIND_DATASEC) continue
     const name = Btf.nameOf(btf, id)
-    if (name === ".ksyms") rewriteKsyms(btf, editor, id, externs)
-    else if (name === ".kconfig") rewriteKconfig(btf, editor, id, externs)
+    if (name === ".ksyms") rewriteKsyms(rewriting, id)
+    else if (name === ".kconfig") rewriteKconfig(rewriting, id)
     else continue
     editor.sortDatasec(id)
   }

@@ -63,7 +63,7 @@ const readBtf = (
   }
   const btf = Btf.parse(sections.btf.data, { pointerSize: 8 })
   if (btf._tag === "Failure") {
-    if (needed) throw btf.failure
+    if (needed || Externs.areThere(sections.symbols)) throw btf.failure
     notes.push(`the object's BTF is damaged and was left out: ${btf.failure.message}`)
     return { btf: undefined, btfExt: undefined }
   }
@@ -112,7 +112,7 @@ const openFile = (file: Elf.ElfFile, name: string, options: OpenOptions): BpfObj
   const notes = [...sections.notes]
   const bare = Programs.collect(sections, byteOrder, options)
   const raw = readBtf(sections, notes)
-  const externs = Externs.collect(sections.symbols, raw.btf)
+  const externs = Externs.collect(file, sections.symbols, raw.btf)
   const btf = raw.btf === undefined ? undefined : patchBtf(file, sections.symbols, raw.btf, externs, bare)
   const maps = Arena.withGlobals(sections.arena, [
     ...LegacyMaps.collect(sections, byteOrder, options),

@@ -88,7 +88,10 @@ export const collect = (sections: Sections, byteOrder: Elf.ByteOrder, options: O
     const program = programs[index]
     if (before === undefined || program === undefined || before.sectionIndex !== program.sectionIndex) continue
     // Two names of one function are an alias, which C has; anything between is a damaged symbol table.
-    if (before.sectionSlot < program.sectionSlot && before.sectionSlot + before.sectionSlots > program.sectionSlot) {
+    const overlaps = before.sectionSlot === program.sectionSlot
+      ? before.sectionSlots !== program.sectionSlots
+      : before.sectionSlot + before.sectionSlots > program.sectionSlot
+    if (overlaps) {
       throw new OpenError({
         reason: "Program",
         section: program.section,

@@ -78,6 +78,7 @@ const relocationOf = (context: Context, index: MapIndex, program: Program, entry
   if (!isCall && !Insn.isLdImm64(insns, at)) {
     throw refuse(context, entry, `the instruction (opcode ${Insn.opcode(insns, at)}) cannot have a relocation`)
   }
+  if (!isCall && at + 1 >= Insn.count(insns)) throw refuse(context, entry, "the 64-bit load is cut off by the function's end")
   if (isExtern(symbols, entry.symbol)) {
     const extern = context.externs.bySymbol.get(entry.symbol)
     if (extern === undefined) throw refuse(context, entry, "the extern is not declared in the object's BTF")
@@ -147,7 +148,10 @@ export const entriesOf = (context: Context, section: Elf.ElfSection, target: Elf
   return entries
 }
 
-/** Calls inside one section need no relocation record: the assembler knew the distance. `known` is in order. */
+/**
+ * Calls inside one section need no relocation record, and neither do addresses of functions: the assembler knew the
+ * distance. `known` is in order.
+ */
 const plainCalls = (program: Program, known: ReadonlyArray<Relocation>): ReadonlyArray<Relocation> => {
   const calls: Array<Relocation> = []
   const { insns } = program
@@ -155,17 +159,35 @@ const plainCalls = (program: Program, known: ReadonlyArray<Relocation>): Readonl
   let next = 0
   for (let at = 0; at < slots; at++) {
     const opcode = insns[at * 8]
-    if (opcode === Insn.LD_IMM64) at++
-    if (opcode !== Insn.CALL || !Insn.isSubprogramCall(insns, at)) continue
-    while ((known[next]?.at ?? slots) < at) next++
-    if (known[next]?.at === at) continue
-    const slot = program.sectionSlot + at + Insn.imm(insns, at) + 1
-    calls.push({ _tag: "Call", at, section: program.sectionIndex, slot })
+    const isLoad = opcode === Insn.LD_IMM64
+    if (isLoad ? Insn.isFunctionReference(insns, at) : opcode === Insn.CALL && Insn.isSubprogramCall(insns, at)) {
+      while ((known[next]?.at ?? slots) < at) next++
+      if (known[next]?.at !== at) {
+        const slot = program.sectionSlot + at + Insn.imm(insns, at) + 1
+        calls.push({ _tag: isLoad ? "Function" : "Call", at, section: program.sectionIndex, slot })
+      }
+    }
+    if (isLoad) at++
   }
   return calls
 }
 
 const inOrder = (a: Relocation, b: Relocation): number => a.at - b.at
+
+/**
+ * For each function the position of the first that stands at the same place: one function may have several names, and
+ * then all of them have its relocations.
+ */
+const firstOfPlace = (programs: ReadonlyArray<Program>): Uint32Array => {
+  const first = new Uint32Array(programs.length)
+  for (let position = 1; position < programs.length; position++) {
+    const before = programs[position - 1]
+    const program = programs[position]
+    const same = before?.sectionIndex === program?.sectionIndex && before?.sectionSlot === program?.sectionSlot
+    first[position] = same ? first[position - 1] ?? 0 : position
+  }
+  return first
+}
 
 /** Gives every program its relocations, in the order of their slots. Throws `OpenError` or `ElfError`. */
 export const ofPrograms = (
@@ -173,29 +195,34 @@ export const ofPrograms = (
 ): { readonly programs: ReadonlyArray<Program>; readonly notes: ReadonlyArray<string> } => {
   const index = indexMaps(context)
   const notes: Array<string> = []
-  const collected = new Map<Program, Array<Relocation>>()
+  const first = firstOfPlace(context.programs)
+  const collected = new Map<number, Array<Relocation>>()
   for (const { section, target } of context.sections.relocations) {
     if ((target.flags & Elf.SHF_EXECINSTR) === 0n) continue
     let inHoles = 0
     for (const entry of entriesOf(context, section, target)) {
-      const position = functionAt(context.programs, target.index, entry.offset / 8)
-      const program = position === undefined ? undefined : context.programs[position]
+      const found = functionAt(context.programs, target.index, entry.offset / 8)
+      const position = found === undefined ? -1 : first[found] ?? -1
+      const program = context.programs[position]
       if (program === undefined) {
         // A weak function that the static linker dropped leaves a hole, and its relocations behind.
         inHoles++
         continue
       }
-      const list = collected.get(program)
+      const list = collected.get(position)
       const relocation = relocationOf(context, index, program, entry)
-      if (list === undefined) collected.set(program, [relocation])
+      if (list === undefined) collected.set(position, [relocation])
       else list.push(relocation)
     }
     if (inHoles > 0) notes.push(`${inHoles} relocations of ${target.name} belong to no function`)
   }
-  const programs = context.programs.map((program) => {
-    const own = (collected.get(program) ?? []).sort(inOrder)
-    const plain = plainCalls(program, own)
-    const relocations = plain.length === 0 ? own : [...own, ...plain].sort(inOrder)
+  let relocations: ReadonlyArray<Relocation> = []
+  const programs = context.programs.map((program, position) => {
+    if (first[position] === position) {
+      const own = (collected.get(position) ?? []).sort(inOrder)
+      const plain = plainCalls(program, own)
+      relocations = plain.length === 0 ? own : [...own, ...plain].sort(inOrder)
+    }
     return relocations.length === 0 ? program : { ...program, relocations }
   })
   return { programs, notes }

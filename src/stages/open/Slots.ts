@@ -9,10 +9,23 @@ import { functionAt, holdsMaps, type MapDefinition, type MapSlot } from "./BpfOb
 import * as Ranges from "./Ranges.ts"
 import { type Context, entriesOf, type Entry, offsetOf, refuse } from "./Relocations.ts"
 
-/** The program that a symbol of a function stands for, when it is one that can be loaded on its own. */
+/**
+ * Where a pointer leads, as a byte offset in its symbol's section; -1 where it leads nowhere. A pointer to a static
+ * function names the section only, and says where in it by what stands in the pointer's place.
+ */
+const placeOf = (context: Context, entry: Entry): number => {
+  const value = offsetOf(context, entry.symbol)
+  const { data } = entry.target
+  if (Elf.symbolType(context.sections.symbols, entry.symbol) !== Elf.STT_SECTION || entry.offset + 8 > data.length) return value
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  const addend = view.getBigUint64(entry.offset, context.file.header.byteOrder === "little")
+  return value < 0 || addend > 0xffff_ffffn ? -1 : value + Number(addend)
+}
+
+/** The program that a pointer to a function stands for, when it is one that can be loaded on its own. */
 const entryProgram = (context: Context, entry: Entry): number | undefined => {
   const section = Elf.symbolSection(context.sections.symbols, entry.symbol)
-  const value = offsetOf(context, entry.symbol)
+  const value = placeOf(context, entry)
   const position = value < 0 || value % 8 !== 0 ? undefined : functionAt(context.programs, section, value / 8)
   const program = position === undefined ? undefined : context.programs[position]
   return program?.entry && program.sectionSlot * 8 === value ? position : undefined
@@ -114,22 +127,28 @@ const functionPointers = (btf: Btf.Btf, typeId: number): ReadonlyMap<number, str
   return pointers
 }
 
+/** Which struct_ops variable of a section a byte lies in, by its position in `maps`. */
+const structOpsVariables = (maps: ReadonlyArray<MapDefinition>, section: number) =>
+  Ranges.index(
+    maps.flatMap((map, position) =>
+      map.origin === "StructOps" && map.sectionIndex === section
+        ? [{ start: map.sectionOffset, end: map.sectionOffset + map.attr.valueSize, value: position }]
+        : []
+    )
+  )
+
 /** Puts programs into the members of struct_ops variables. Throws `OpenError` or `ElfError`. */
 export const ofStructOps = (context: Context, maps: ReadonlyArray<MapDefinition>): ReadonlyArray<MapDefinition> => {
   const { btf, sections } = context
   const structOps = new Set(sections.structOps)
   if (structOps.size === 0 || btf === undefined) return maps
   const pointersOf = new Map<number, ReadonlyMap<number, string>>()
+  const variablesOf = new Map<number, ReturnType<typeof structOpsVariables>>()
   const members = new Map<number, Map<number, { offset: number; member: string; program: number }>>()
   for (const { section, target } of sections.relocations) {
     if (!structOps.has(target)) continue
-    const variableAt = Ranges.index(
-      maps.flatMap((map, position) =>
-        map.origin === "StructOps" && map.sectionIndex === target.index
-          ? [{ start: map.sectionOffset, end: map.sectionOffset + map.attr.valueSize, value: position }]
-          : []
-      )
-    )
+    const variableAt = variablesOf.get(target.index) ?? structOpsVariables(maps, target.index)
+    variablesOf.set(target.index, variableAt)
     for (const entry of entriesOf(context, section, target)) {
       const variable = variableAt(entry.offset)
       const map = variable === undefined ? undefined : maps[variable.value]

@@ -10,13 +10,17 @@ import { maxNameLength } from "./OpenOptions.ts"
 import type { Sections } from "./Sections.ts"
 
 /** Reads the variables of every struct_ops section. Throws `OpenError`. */
-export const collect = (sections: Sections, btf: Btf.Btf): ReadonlyArray<MapDefinition> =>
-  sections.structOps.flatMap((section) => {
+export const collect = (sections: Sections, btf: Btf.Btf): ReadonlyArray<MapDefinition> => {
+  const seen = new Set<string>()
+  return sections.structOps.flatMap((section) => {
     const id = Btf.findOne(btf, section.name, Kind.BTF_KIND_DATASEC)
     const datasec = id === undefined ? undefined : Btf.typeOf(btf, id)
     const refuse = (offset: number, name: string, detail: string): OpenError =>
       new OpenError({ reason: "StructOps", section: section.name, offset, name, detail })
     if (datasec?._tag !== "Datasec") throw refuse(0, section.name, "the object's BTF does not describe this section")
+    // The BTF tells sections apart by their names alone; and variables would count once for each section.
+    if (seen.has(section.name)) throw refuse(0, section.name, "there is a second section of this name")
+    seen.add(section.name)
     const optional = section.name.startsWith("?")
     const linked = section.name.endsWith(".link")
     return datasec.entries.map((entry): MapDefinition => {
@@ -58,3 +62,4 @@ export const collect = (sections: Sections, btf: Btf.Btf): ReadonlyArray<MapDefi
       }
     })
   })
+}

@@ -9,6 +9,7 @@ import type { ByteOrder } from "../../services/Elf/Elf.ts"
 import type { InfoRecords } from "../../services/Kernel/KernelCall.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
 import type { Placement } from "./RelocatedObject.ts"
+import { RelocateError } from "./RelocateError.ts"
 
 /** How records count instructions once they leave the object: function and line info in slots, CO-RE records in bytes. */
 export type Unit = "slots" | "bytes"
@@ -55,7 +56,10 @@ export interface Picked {
   readonly without: ReadonlyArray<number>
 }
 
-/** Picks the records of every function of a layout, with their instructions renumbered. */
+/** Bytes of records of one kind that a program may have: each of a million instructions with a generous record. */
+const maxRecordBytes = 0x400_0000
+
+/** Picks the records of every function of a layout, with their instructions renumbered. Throws `RelocateError`. */
 export const pick = (
   object: BpfObject,
   segment: Segment | undefined,
@@ -84,6 +88,14 @@ export const pick = (
     total += end - start
   }
   if (total === 0) return { records: undefined, without }
+  // Shared functions bring their records into every program; what a file may say once, memory would hold many times.
+  if (total * size > maxRecordBytes) {
+    throw new RelocateError({
+      reason: "TooLarge",
+      name: object.programs[layout[0]?.program ?? 0]?.name ?? "",
+      detail: `its ${total} records of ${size} bytes in .BTF.ext are more than a program can have`
+    })
+  }
   const records = new Uint8Array(total * size)
   const view = new DataView(records.buffer)
   let at = 0

@@ -41,15 +41,25 @@ const storeNumber = (extern: KconfigExtern, value: bigint, into: DataView, littl
   else into.setBigUint64(at, BigInt.asUintN(64, value), littleEndian)
 }
 
+/** Stores what the kernel knows as a number, not as text. */
+const storeFact = (extern: KconfigExtern, value: bigint, into: DataView, littleEndian: boolean): void => {
+  if (extern.kind === "string" || extern.kind === "tristate") throw refuse(extern, `a number is no ${extern.kind}`)
+  storeNumber(extern, value, into, littleEndian)
+}
+
 const tristates: Readonly<Record<string, bigint>> = { n: 0n, y: 1n, m: 2n }
 
-/** An integer as C reads it: decimal, `0x` hexadecimal, `0` octal, with a sign; `undefined` for anything else. */
+/**
+ * An integer as C reads it: decimal, `0x` hexadecimal, `0` octal, with a sign; `undefined` for anything else, and for
+ * what does not fit 64 bits.
+ */
 export const parseInteger = (text: string): bigint | undefined => {
-  const match = /^([+-]?)(0[xX][0-9a-fA-F]+|[0-9]+)$/.exec(text)
+  // At most 64 bits: 22 octal digits. Longer text is not worth the work of turning it into a number.
+  const match = /^([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})$/.exec(text)
   const digits = match?.[2]
   if (match === null || digits === undefined) return undefined
-  if (/^0[0-9]+$/.test(digits) && /[89]/.test(digits)) return undefined
   const magnitude = BigInt(/^0[0-9]+$/.test(digits) ? `0o${digits.slice(1)}` : digits)
+  if (magnitude > 0xffff_ffff_ffff_ffffn) return undefined
   return match[1] === "-" ? -magnitude : magnitude
 }
 
@@ -87,15 +97,16 @@ const store = (
   littleEndian: boolean
 ): void => {
   if (requirement === undefined) {
-    if (extern.weak && extern.name.startsWith("LINUX_")) return
+    // Such a name may mean something to later loaders. Whatever it means is a number, so other types are mistakes.
+    if (extern.weak && extern.name.startsWith("LINUX_")) return storeFact(extern, 0n, into, littleEndian)
     throw refuse(extern, "there is no kernel value of this name", "use CONFIG_* or LINUX_KERNEL_VERSION")
   }
   const fact = KernelInfo.factOf(info, requirement)
   const value = fact._tag === "Known" ? fact.value : undefined
-  if (typeof value === "boolean") return storeNumber(extern, value ? 1n : 0n, into, littleEndian)
+  if (typeof value === "boolean") return storeFact(extern, value ? 1n : 0n, into, littleEndian)
   if (typeof value === "number") {
-    if (extern.kind === "string" || extern.kind === "tristate") throw refuse(extern, `a number is no ${extern.kind}`)
-    return storeNumber(extern, BigInt(value), into, littleEndian)
+    if (value === 0) throw refuse(extern, "the kernel's version is not known")
+    return storeFact(extern, BigInt(value), into, littleEndian)
   }
   if (typeof value === "string") return storeText(extern, value, into, littleEndian)
   if (!extern.weak) throw refuse(extern, "the kernel does not set this option", "declare it __weak if it may be missing")

@@ -29,7 +29,10 @@ export { RelocateError } from "./RelocateError.ts"
 export type { Placement, RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
 
 /** Instructions that all programs of an object together may have; more is an attack on memory, not an object. */
-const maxTotalSlots = 16_000_000
+const maxTotalSlots = 4_000_000
+
+/** Bytes that the records of all programs together may have. */
+const maxTotalRecordBytes = 0x1000_0000
 
 /** Base of the helper number that stands for a map which a load does not create: no kernel has such a helper. */
 export const poisonedMap = 2_001_000_000
@@ -99,6 +102,7 @@ const refer = (
         return
       }
       if (Insn.isCall(insns, at)) {
+        if (!extern.isFunction) throw wrong(`${extern.name} is called, but is a variable`)
         Insn.setSrc(insns, at, BPF_PSEUDO_KFUNC_CALL)
         Insn.setImm(insns, at, 0)
       } else if (Insn.isLdImm64(insns, at)) {
@@ -173,6 +177,7 @@ const relocateObject = (object: BpfObject, info: KernelInfo): Asked.Asked<Reloca
   const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
   const programs: Array<RelocatedProgram> = []
   let total = 0
+  let recordBytes = 0
   object.programs.forEach((program, position) => {
     if (!program.entry || !program.autoload) return
     const relocated = relocateProgram(object, position, segments, kconfigMap, callbacks.get(program.name))
@@ -182,6 +187,16 @@ const relocateObject = (object: BpfObject, info: KernelInfo): Asked.Asked<Reloca
         reason: "TooLarge",
         name: object.name,
         detail: `its programs have more than ${maxTotalSlots} instructions together`
+      })
+    }
+    for (const info of [relocated.code.coreRelocations, relocated.funcInfo, relocated.lineInfo]) {
+      recordBytes += info?.records.length ?? 0
+    }
+    if (recordBytes > maxTotalRecordBytes) {
+      throw new RelocateError({
+        reason: "TooLarge",
+        name: object.name,
+        detail: `the records of its programs in .BTF.ext have more than ${maxTotalRecordBytes} bytes together`
       })
     }
     programs.push(relocated)
