@@ -13,7 +13,8 @@ export interface InfoDifference {
   readonly libbpf: string
 }
 
-const text = (value: unknown): string => Array.isArray(value) ? value.join(" ") : String(value ?? "")
+/** Nothing is told as null by the peer, and as no bytes by us. */
+const text = (value: unknown): string => value === null ? "\"\"" : JSON.stringify(value)
 
 const compare = (
   what: string,

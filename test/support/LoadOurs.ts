@@ -7,6 +7,7 @@ import { Kernel, type Session } from "../../src/services/Kernel/Kernel.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
 import * as Execute from "../../src/stages/load/Execute.ts"
 import * as Plan from "../../src/stages/load/Plan.ts"
+import * as Edit from "../../src/stages/open/Edit.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
 import { type MapInfo, type ProgramInfo, toHex } from "./Peer.ts"
@@ -101,6 +102,8 @@ const infosOf = Effect.fnUntraced(function*({ object, session }: Execute.LoadedO
 /** Options of opening, with the path that names the object. */
 export interface LoadOptions extends Open.OpenOptions {
   readonly path: string
+  /** The only program to load. */
+  readonly only?: string
 }
 
 /** Loads an object, and unloads it again. */
@@ -114,7 +117,11 @@ export const loadOurs = (bytes: Uint8Array, options: LoadOptions): Promise<OurLo
     maps: []
   })
   const load = Effect.gen(function*() {
-    const object = yield* Effect.mapError(Effect.fromResult(Open.fromBytes(bytes, options)), failed("open"))
+    const { only, ...openOptions } = options
+    const opened = yield* Effect.mapError(Effect.fromResult(Open.fromBytes(bytes, openOptions)), failed("open"))
+    const object = only === undefined
+      ? opened
+      : yield* Effect.mapError(Effect.fromResult(Edit.loadOnly(opened, [only])), failed("open"))
     const relocated = yield* Effect.mapError(Relocate.relocate.run(object), failed("relocate"))
     const planned = yield* Effect.mapError(Plan.plan.run(relocated), failed("plan"))
     const loaded = yield* Effect.mapError(Execute.toLoaded(planned), failed("execute"))

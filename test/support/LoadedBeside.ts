@@ -7,20 +7,33 @@ import type { OurLoad } from "./LoadOurs.ts"
 import { type CallDifference, callDifferences, comparable } from "./Normalise.ts"
 import type { Loaded } from "./Peer.ts"
 
-/** Where our load of an object differs from libbpf's, call by call. */
-export const loadDifferences = (ours: OurLoad, libbpf: Loaded): ReadonlyArray<CallDifference> => {
-  const outcome = ours.error === undefined
-    ? "yes"
-    : `${ours.stage} fails: ${ours.error.tag} ${ours.error.reason}: ${ours.error.message}`
+/**
+ * Whether both load it, and for the same reason not: the kernel's error number, or for what was found before it was asked
+ * what is wrong.
+ */
+const outcomes = (ours: OurLoad, libbpf: Loaded): ReadonlyArray<CallDifference> => {
+  const error = ours.error
   const refusal = libbpf.error
-  const peerOutcome = refusal === undefined
+  const asked = ours.stage === "execute"
+  const ourWords = error === undefined ? "yes" : `${ours.stage} fails: ${error.tag} ${error.reason}: ${error.message}`
+  const peerWords = refusal === undefined
     ? "yes"
     : `${refusal.stage} fails: ${refusal.name ?? refusal.errno}: ${refusal.log.trimEnd()}`
-  const parity = (ours.error === undefined) === (refusal === undefined)
-    ? []
-    : [{ at: "object", field: "loads", ours: outcome, libbpf: peerOutcome }]
-  const partial = ours.error !== undefined || refusal !== undefined
-  return [...parity, ...callDifferences(comparable(ours.sent), comparable(libbpf.calls ?? []), partial)]
+  if ((error === undefined) !== (refusal === undefined)) {
+    return [{ at: "object", field: "loads", ours: ourWords, libbpf: peerWords }]
+  }
+  const same = error === undefined || (ours.stage === "open" && refusal?.stage === "open") ||
+    (asked && error.reason === refusal?.name)
+  return same ? [] : [{ at: "object", field: "failure", ours: ourWords, libbpf: peerWords }]
+}
+
+/** Where our load of an object differs from libbpf's, call by call. */
+export const loadDifferences = (ours: OurLoad, libbpf: Loaded): ReadonlyArray<CallDifference> => {
+  const partial = ours.error !== undefined || libbpf.error !== undefined
+  return [
+    ...outcomes(ours, libbpf),
+    ...callDifferences(comparable(ours.sent), comparable(libbpf.calls ?? []), partial)
+  ]
 }
 
 /** A difference that is meant to be. */
@@ -92,6 +105,37 @@ const table = {
     reason: "maps from before BTF are accepted, as cilium/ebpf does; libbpf dropped them in 1.0",
     explains: (difference) => fails(difference, "libbpf", "legacy map definitions")
   },
+  byteOrder: {
+    reason: "objects of the other byte order are refused when the plan is made; libbpf 1.1 does not open them",
+    explains: ({ field, libbpf, ours }) =>
+      field === "failure" && ours.startsWith("plan fails: ") && ours.includes("-endian") && libbpf.includes("ENDIAN")
+  },
+  beforeAnyCall: {
+    reason:
+      "a program of no known type, or for a target that its section does not name, is refused before the kernel is " +
+      "asked for anything; libbpf gives up when it comes to the program",
+    explains: ({ field, ours }) => field === "failure" && /^plan fails: \S+ (ProgramType|AttachTarget):/.test(ours)
+  },
+  unsupported: {
+    reason: "struct_ops, freplace and variables in an arena are not loaded yet, whatever else is wrong",
+    explains: ({ field, ours }) => field === "failure" && /^plan fails: \S+ Unsupported:/.test(ours)
+  },
+  externLookup: {
+    reason:
+      "kernel symbols are looked up for the programs that use them; libbpf looks all up first, and answers EINVAL",
+    explains: ({ field, libbpf }) =>
+      (field === "failure" || field === "loads") &&
+      /extern .*(not found in kernel|not resolved)/.test(libbpf)
+  },
+  onlyText: {
+    reason:
+      "functions in .text are subprograms; in libbpf 1.1 one that is alone in its object is a program, of no type",
+    explains: (difference) => fails(difference, "libbpf", "missing BPF prog type, check ELF section name '.text'")
+  },
+  innerPerfEventArray: {
+    reason: "an inner perf event array without a size has one entry per CPU, as in newer libbpf",
+    explains: ({ at, field, libbpf }) => at.startsWith("MAP_CREATE") && field === "max_entries" && libbpf === "0"
+  },
   staticEntry: {
     reason: "an entry program may be static",
     explains: (difference) => fails(difference, "libbpf", "is static and not supported")
@@ -105,6 +149,13 @@ export type DeliberateName = keyof typeof table
 export const deliberate: Readonly<Record<DeliberateName, Deliberate>> = table
 
 const names = Object.keys(table) as ReadonlyArray<DeliberateName>
+
+/** Differences of infos that follow from one of the calls. */
+const consequences: ReadonlyArray<DeliberateName> = ["syscallWrapper", "flavouredFunction"]
+
+/** Whether a load differs in a way that changes what the verifier makes of a program. */
+export const changesPrograms = (kinds: ReadonlySet<DeliberateName | undefined>): boolean =>
+  consequences.some((kind) => kinds.has(kind))
 
 /** Which deliberate difference this one is, if it is one. */
 export const whichDeliberate = (difference: CallDifference): DeliberateName | undefined =>

@@ -1,0 +1,150 @@
+/**
+ * The corpus of real objects loaded on the live kernel, by us and by libbpf: what is sent, whether it loads, and what the
+ * kernel makes of it. Objects that neither loads as a whole are loaded once more for each of their programs.
+ */
+import { afterAll, assert, beforeAll, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import * as Open from "../../src/stages/open/Open.ts"
+import { infoDifferences } from "../support/InfosBeside.ts"
+import {
+  changesPrograms,
+  deliberate,
+  type DeliberateName,
+  loadDifferences,
+  whichDeliberate
+} from "../support/LoadedBeside.ts"
+import * as LoadInChild from "../support/LoadInChild.ts"
+import type { LoadOptions } from "../support/LoadOurs.ts"
+import * as Peer from "../support/Peer.ts"
+import { bpffs, corpus, corpusFolder, describeWith } from "../support/Require.ts"
+
+/** The verifier may look at a million instructions, which takes it seconds. */
+const limitMilliseconds = 120_000
+
+/** The differences that whole objects show; one that no longer occurs fails. */
+const expectedOfObjects: ReadonlyArray<DeliberateName> = [
+  "beforeAnyCall",
+  "byteOrder",
+  "core",
+  "externLookup",
+  "innerPerfEventArray",
+  "kernelVersion",
+  "legacyMaps",
+  "onlyText",
+  "structOps",
+  "syscallWrapper",
+  "unsupported"
+]
+
+/** Those that single programs show, of objects that nobody loads. */
+const expectedOfPrograms: ReadonlyArray<DeliberateName> = [
+  "beforeAnyCall",
+  "core",
+  "externLookup",
+  "kernelVersion",
+  "unsupported"
+]
+
+/** What was found in many loads. */
+class Findings {
+  readonly counts = new Map<string, number>()
+  readonly kinds = new Set<DeliberateName>()
+  readonly examples = new Map<string, string>()
+  readonly unexplained: Array<string> = []
+
+  count(what: string, name: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1)
+    if (!this.examples.has(what)) this.examples.set(what, name)
+  }
+
+  /** A table for people: how often, what, the first object that shows it. */
+  table(title: string): string {
+    const rows = [...this.counts].sort(([a], [b]) => a < b ? -1 : 1)
+    return [
+      title,
+      ...rows.map(([what, times]) => `${String(times).padStart(6)}  ${what} (${this.examples.get(what)})`),
+      ""
+    ].join("\n")
+  }
+}
+
+describeWith(
+  { kind: "live", tools: Peer.peerTools, files: [corpusFolder] },
+  "loads of the corpus, beside libbpf",
+  () => {
+    const loader = LoadInChild.make(limitMilliseconds)
+    afterAll(() => loader.close())
+
+    const whole = new Findings()
+    const single = new Findings()
+    /** Objects that neither loads, for another look at each of their programs. */
+    const refused: Array<string> = []
+
+    const loadBoth = async (name: string, options: Omit<LoadOptions, "pinRoot">, findings: Findings) => {
+      const pinRoot = Path.join(bpffs(), "pins")
+      const outcome = await loader.load({ ...options, pinRoot })
+      Fs.rmSync(pinRoot, { recursive: true, force: true })
+      const only = options.only === undefined ? [] : ["--only", options.only]
+      const libbpf = Peer.load(options.path, ["--pin-root", pinRoot, ...only])
+      Fs.rmSync(pinRoot, { recursive: true, force: true })
+      if (outcome._tag === "Ended") {
+        findings.unexplained.push(`${name}: the process that loaded it ended: ${outcome.how}`)
+        return { ours: undefined, libbpf }
+      }
+      const ours = outcome.load
+      const stage = ours.stage === "loaded" ? "we load it" : `our ${ours.stage} fails`
+      const theirs = libbpf.error === undefined ? "libbpf loads it" : `libbpf's ${libbpf.error.stage} fails`
+      findings.count(`${stage}, ${theirs}`, name)
+      const found = loadDifferences(ours, libbpf)
+      const kinds = new Set(found.map(whichDeliberate))
+      for (const kind of kinds) {
+        if (kind === undefined) continue
+        findings.kinds.add(kind)
+        findings.count(`differs: ${deliberate[kind].reason}`, name)
+      }
+      const infos = ours.error !== undefined || libbpf.error !== undefined || changesPrograms(kinds)
+        ? []
+        : infoDifferences(ours, libbpf)
+      for (const { at, field, libbpf, ours } of [...found.filter((each) => !whichDeliberate(each)), ...infos]) {
+        findings.unexplained.push(
+          `${name}: ${at}: ${field} is ${ours.slice(0, 300)}, libbpf has ${libbpf.slice(0, 300)}`
+        )
+      }
+      return { ours, libbpf }
+    }
+
+    beforeAll(async () => {
+      for (const path of corpus()) {
+        const { libbpf, ours } = await loadBoth(Path.basename(path), { path }, whole)
+        const opened = ours !== undefined && ours.stage !== "open" && libbpf.error?.stage !== "open"
+        if (opened && ours.error !== undefined && libbpf.error !== undefined) refused.push(path)
+      }
+      for (const path of refused) {
+        const object = Result.getOrThrow(Open.fromBytes(new Uint8Array(Fs.readFileSync(path)), { path }))
+        const programs = Open.entryPrograms(object)
+        if (programs.length === 1) continue
+        for (const { name } of programs) await loadBoth(`${Path.basename(path)} ${name}`, { path, only: name }, single)
+      }
+      Fs.writeSync(
+        2,
+        whole.table("\nobjects of the corpus") + single.table("\nprograms of objects that do not load as a whole")
+      )
+    }, 1_500_000)
+
+    const occurring = (names: ReadonlyArray<DeliberateName>): ReadonlyArray<DeliberateName> =>
+      names.filter((name) => deliberate[name].absentHere !== true)
+
+    it("every object loads as it does with libbpf, apart from what is meant to differ", () => {
+      assert.deepStrictEqual(whole.unexplained, [])
+      assert.deepStrictEqual([...whole.kinds].sort(), occurring(expectedOfObjects))
+      assert.isAbove(whole.counts.get("we load it, libbpf loads it") ?? 0, 250)
+    })
+
+    it("so does every program by itself, of objects that do not load", () => {
+      assert.deepStrictEqual(single.unexplained, [])
+      assert.deepStrictEqual([...single.kinds].sort(), occurring(expectedOfPrograms))
+    })
+  }
+)
