@@ -1,0 +1,82 @@
+/**
+ * effect-bpf: libbpf as composable Effect programs.
+ *
+ * One namespace per concept. Everything here runs in a browser, too; what needs Node is in `effect-bpf/node`.
+ */
+
+// From an object file to a loaded object: the stages, and what is handed from one to the next.
+
+/** A named step from one immutable value to the next, and pipelines of them. */
+export * as Stage from "./stages/Stage.ts"
+/** Opens object files: programs, maps, externs, relocation records, types. */
+export * as Open from "./stages/open/Open.ts"
+/** Pure changes to an opened object: map sizes, initial values, which programs are loaded. */
+export * as Edit from "./stages/open/Edit.ts"
+/** The global variables of an object. */
+export * as Variables from "./stages/open/Variables.ts"
+/** What section names mean: the SEC() definitions, and those of the user's own. */
+export * as SectionDefinitions from "./stages/open/SectionDefinitions.ts"
+/** Makes programs whole: subprograms laid out, references named, configuration values looked up. */
+export * as Relocate from "./stages/relocate/Relocate.ts"
+/** Plans the load of an object: which kernel calls, with which fallbacks. */
+export * as Plan from "./stages/load/Plan.ts"
+/** A load plan as data: steps that call, share a pinned map, or stand in for one that failed. */
+export * as LoadPlan from "./stages/load/LoadPlan.ts"
+/** Carries a plan out on the kernel that is provided. */
+export * as Execute from "./stages/load/Execute.ts"
+/** Pure stages that ask for what they must know of a kernel, and the driver that answers them. */
+export * as Asked from "./stages/Asked.ts"
+
+// The kernel, by its contract.
+
+/** The service that carries calls out, its sessions, and how attempts are observed. */
+export * as Kernel from "./services/Kernel/Kernel.ts"
+/** The calls that a kernel understands, as data, and what they answer. */
+export * as KernelCall from "./services/Kernel/KernelCall.ts"
+/** What is known of a kernel, and what can be asked of it. */
+export * as KernelInfo from "./services/Kernel/KernelInfo.ts"
+/** What can go wrong between a plan and a kernel. */
+export * as KernelError from "./services/Kernel/KernelError.ts"
+/** A kernel that remembers what was asked of it: a decorator of any other. */
+export * as KernelTraced from "./services/Kernel/KernelTraced.ts"
+/** A kernel that fails on purpose: a decorator of any other, for tests. */
+export * as KernelFaulty from "./services/Kernel/KernelFaulty.ts"
+/** Names for kernel objects inside one session. */
+export * as Ref from "./services/Kernel/Ref.ts"
+/** What the sessions of all kernels have in common: for kernels of one's own. */
+export * as Session from "./services/Kernel/Session.ts"
+/** The numbers of bpf(2) under their kernel names, and the names that bpftool prints. */
+export * as BpfConstants from "./services/Kernel/abi/BpfConstants.ts"
+/** Error numbers by their names. */
+export * as Errno from "./services/Kernel/abi/Errno.ts"
+
+// Events.
+
+/** Reads records out of a ring buffer map. */
+export * as RingBuffer from "./events/RingBuffer.ts"
+
+// Diagnostics.
+
+/** The verifier's log, read for its user: the lines that name the cause, and what they mean. */
+export * as VerifierLog from "./diagnostics/VerifierLog.ts"
+
+// Formats.
+
+/** ELF files, parsed and written. */
+export * as Elf from "./services/Elf/Elf.ts"
+/** The service that opens ELF files by path. */
+export * as ElfService from "./services/Elf/ElfService.ts"
+/** BTF: the types of objects and kernels. */
+export * as Btf from "./btf/Btf.ts"
+/** `.BTF.ext`: functions, source lines and CO-RE relocations of the instructions. */
+export * as BtfExt from "./btf/BtfExt.ts"
+/** Changes to BTF. */
+export * as BtfEdit from "./btf/BtfEdit.ts"
+/** JavaScript values to and from the bytes of a BTF type. */
+export * as BtfValue from "./btf/BtfValue.ts"
+/** BPF instructions: reading, writing and changing slots of code. */
+export * as Insn from "./insn/Insn.ts"
+/** BPF instructions made from their parts. */
+export * as Encode from "./insn/Encode.ts"
+/** BPF code as text. */
+export * as Disassemble from "./insn/Disassemble.ts"
