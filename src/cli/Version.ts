@@ -1,7 +1,7 @@
 /**
  * The package's version.
  */
-import manifest from "../../package.json" with { type: "json" }
+import manifest from "effect-bpf/package.json" with { type: "json" }
 
 /** As in package.json. */
 export const version: string = manifest.version
