@@ -40,7 +40,12 @@ const errnoOf = (error: ExecuteError): string | undefined =>
 const runCall = (session: Session, step: CallStep): Effect.Effect<void, ExecuteError> =>
   Effect.catch(Effect.asVoid(session.call(step.call)), (error: ExecuteError) => {
     const errno = errnoOf(error)
-    if (errno === undefined) return Effect.fail(error)
+    if (errno === undefined) {
+      // A kernel that cannot do this at all has not refused it, so no branch is for that; but what is optional can be missed.
+      return error._tag === "UnsupportedCall" && !step.required
+        ? Effect.logDebug(`${step.why} was optional: ${error.message}`)
+        : Effect.fail(error)
+    }
     const branch = step.otherwise.find(({ on }) => on === "any" || on.some((each) => each === errno))
     if (branch !== undefined) return runInOrder(session, branch.steps)
     return step.required

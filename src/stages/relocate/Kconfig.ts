@@ -102,6 +102,13 @@ const store = (
     throw refuse(extern, "there is no kernel value of this name", "use CONFIG_* or LINUX_KERNEL_VERSION")
   }
   const fact = KernelInfo.factOf(info, requirement)
+  if (fact._tag === "Deferred") {
+    throw refuse(
+      extern,
+      "its value would be known only when the loader runs, and loaders cannot fill it in yet",
+      "plan for a known kernel"
+    )
+  }
   const value = fact._tag === "Known" ? fact.value : undefined
   if (typeof value === "boolean") return storeFact(extern, value ? 1n : 0n, into, littleEndian)
   if (typeof value === "number") {

@@ -1,0 +1,185 @@
+/**
+ * A kernel that does nothing but remember: what it was asked to do becomes a loader program, which does it later.
+ *
+ * Nothing is known of the kernel that the loader will run on, so every question is answered with `Deferred`. Calls that
+ * need an answer now, and those that a program inside the kernel may not make, are `UnsupportedCall`; in an optional step
+ * of a plan that is a note of the loader, in a required one it is the end of the recording. Not yet: whatever depends on
+ * the machine that the loader runs on (`Recordable` names it), and big-endian targets.
+ *
+ * A loader has no fallbacks: each call that was recorded is required when it runs, those of optional steps included.
+ */
+import * as Effect from "effect/Effect"
+import { assemble, type AssembleError } from "../../stages/gen/Assemble.ts"
+import type { LoaderProgram } from "../../stages/gen/LoaderProgram.ts"
+import * as Recordable from "../../stages/gen/Recordable.ts"
+import * as Execute from "../../stages/load/Execute.ts"
+import type { PlannedObject } from "../../stages/load/Plan.ts"
+import * as Errno from "./abi/Errno.ts"
+import { Kernel, type KernelShape } from "./Kernel.ts"
+import type { CallTag, KernelCall, MapAttributes, Results } from "./KernelCall.ts"
+import { type CallError, fromErrno, UnsupportedCall } from "./KernelError.ts"
+import * as KernelInfo from "./KernelInfo.ts"
+import * as Session from "./Session.ts"
+
+/** What a ref stands for while a loader is recorded: maps are remembered for the sizes of their keys and values. */
+type Handle = { readonly _tag: "Map"; readonly attr: MapAttributes } | { readonly _tag: "Btf" | "Prog" }
+
+/** A kernel that records one session, and what it has recorded. */
+export interface Recording {
+  readonly kernel: KernelShape
+  /** The loader of the calls that were made so far. */
+  readonly loader: Effect.Effect<LoaderProgram, AssembleError>
+}
+
+/** The complaint about a call as a kernel makes it. */
+const errorOf = ({ call, detail, hint, name, reason }: AssembleError): CallError =>
+  reason === "Unsupported"
+    ? new UnsupportedCall({
+      call,
+      kernel: "recording",
+      detail: `cannot make this call on ${name}: ${detail}`,
+      ...(hint === undefined ? {} : { hint })
+    })
+    : fromErrno(call, name, Errno.numbers.EINVAL, { hint: detail })
+
+/** Every question is left for the time when the loader runs. */
+const answers = (requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInfo.Answers => {
+  const kconfig = new Map<string, KernelInfo.Fact<KernelInfo.KconfigValue>>()
+  const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
+  const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
+  let others: KernelInfo.Answers = {}
+  for (const requirement of requirements) {
+    switch (requirement._tag) {
+      case "Kconfig":
+        kconfig.set(requirement.key, KernelInfo.deferred)
+        break
+      case "Feature":
+        features.set(requirement.feature, KernelInfo.deferred)
+        break
+      case "Symbol":
+        symbols.set(requirement.name, KernelInfo.deferred)
+        break
+      case "PageSize":
+        others = { ...others, pageSize: KernelInfo.deferred }
+        break
+      case "PossibleCpus":
+        others = { ...others, possibleCpus: KernelInfo.deferred }
+        break
+      case "KernelVersion":
+        others = { ...others, kernelVersion: KernelInfo.deferred }
+        break
+      case "VmlinuxTypes":
+        others = { ...others, vmlinuxTypes: KernelInfo.deferred }
+        break
+    }
+  }
+  return { ...others, kconfig, features, symbols }
+}
+
+/** What has been recorded so far. */
+interface Tape {
+  readonly calls: Array<KernelCall>
+  readonly notes: Array<string>
+}
+
+/** The backend of a session that records. `isOver` tells whether its scope closes, which is no call of the loader. */
+const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> => {
+  /** Records a call, or says why it cannot be. */
+  const record = <A>(
+    call: KernelCall,
+    bound: Session.Bound<Handle>,
+    performed: Session.Performed<Handle, A>
+  ): Effect.Effect<Session.Performed<Handle, A>, CallError> =>
+    bound.attempt(
+      0,
+      undefined,
+      Effect.suspend(() => {
+        const complaint = Recordable.complaint(call, (ref) => {
+          const handle = bound.resolve(ref)
+          return handle?._tag === "Map" ? handle.attr : undefined
+        })
+        if (complaint === undefined) {
+          tape.calls.push(call)
+          return Effect.succeed(performed)
+        }
+        if (complaint.reason === "Unsupported") tape.notes.push(`left out: ${complaint.message}`)
+        return Effect.fail(errorOf(complaint))
+      })
+    )
+  const done = { result: undefined }
+  /** The handler of a call that no loader makes. */
+  const never = <T extends CallTag>() => (call: KernelCall & { readonly _tag: T }, bound: Session.Bound<Handle>) =>
+    Effect.flatMap(
+      record(call, bound, done),
+      (): Effect.Effect<Session.Performed<Handle, Results[T]>, CallError> =>
+        Effect.fail(new UnsupportedCall({ call: call._tag, kernel: "recording", detail: "has no answer to this call" }))
+    )
+  return {
+    handlers: {
+      BtfLoad: (call, bound) => record(call, bound, { ...done, handle: { _tag: "Btf" } }),
+      MapCreate: (call, bound) => record(call, bound, { ...done, handle: { _tag: "Map", attr: call.attr } }),
+      MapUpdate: (call, bound) => record(call, bound, done),
+      MapFreeze: (call, bound) => record(call, bound, done),
+      ProgLoad: (call, bound) => record(call, bound, { result: { log: "" }, handle: { _tag: "Prog" } }),
+      MapLookup: never(),
+      MapDelete: never(),
+      MapNextKey: never(),
+      MapMmap: never(),
+      MapGetInfo: never(),
+      ProgBindMap: never(),
+      ProgTestRun: never(),
+      ProgGetInfo: never(),
+      ObjPin: never(),
+      ObjGet: never()
+    },
+    // A `Close` of the plan is one of the loader; what ends with the session is handed out by it instead.
+    release: (_, ref) =>
+      Effect.sync(() => {
+        if (!isOver()) tape.calls.push({ _tag: "Close", ref })
+      }),
+    borrow: ({ fd }) =>
+      Effect.fail(
+        new UnsupportedCall({
+          call: "adopt",
+          kernel: "recording",
+          detail: `cannot take descriptor ${fd} along: a loader runs later, elsewhere`
+        })
+      ),
+    // A loader makes its calls in listed order.
+    concurrency: 1
+  }
+}
+
+/** Starts a recording. Its kernel has one session. */
+export const make: Effect.Effect<Recording> = Effect.sync(() => {
+  const tape: Tape = { calls: [], notes: [] }
+  let opened = false
+  const session: KernelShape["session"] = Effect.fnUntraced(function*(options) {
+    if (opened) {
+      return yield* fromErrno("session", "the recording kernel", Errno.numbers.EBUSY, {
+        hint: "a recording is one session; make another recording"
+      })
+    }
+    opened = true
+    const scope = yield* Effect.scope
+    return yield* Session.make(backendOf(tape, () => scope.state._tag === "Closed"), options)
+  })
+  return {
+    kernel: {
+      name: "recording",
+      info: Effect.succeed(KernelInfo.make({ release: "", architecture: "", byteOrder: "little" })),
+      ask: (requirements) => Effect.sync(() => answers(requirements)),
+      session
+    },
+    loader: Effect.suspend(() => Effect.fromResult(assemble(tape.calls, tape.notes)))
+  }
+})
+
+/** The loader program of a plan: executes the plan on a recording kernel. */
+export const record = Effect.fnUntraced(function*(
+  planned: PlannedObject
+): Effect.fn.Return<LoaderProgram, Execute.ExecuteError | AssembleError> {
+  const recording = yield* make
+  yield* Effect.scoped(Execute.toLoaded(planned)).pipe(Effect.provideService(Kernel, recording.kernel))
+  return yield* recording.loader
+})
