@@ -30,6 +30,8 @@ export interface Program {
   readonly name: string
   /** The section's name without a leading `?`. */
   readonly section: string
+  /** Whether the section's name has a leading `?`: a section of its own beside one of the same name without it. */
+  readonly optional: boolean
   readonly sectionIndex: number
   /** First slot in the section. */
   readonly sectionSlot: number
@@ -164,9 +166,7 @@ export const findProgram = (object: BpfObject, name: string): Program | undefine
  * compared with the maps' own names, so that both `.bss` and `my_objec.bss` find the map of `.bss`.
  */
 export const findMap = (object: BpfObject, name: string): MapDefinition | undefined =>
-  object.maps.find((map) =>
-    name.startsWith(".") && isGlobalData(map) ? map.sectionName === name : map.name === name
-  )
+  object.maps.find((map) => name.startsWith(".") && isGlobalData(map) ? map.sectionName === name : map.name === name)
 
 /** Whether a map holds variables of the object: `.data`, `.rodata`, `.bss`, `.kconfig`. */
 export const isGlobalData = (map: MapDefinition): boolean =>
@@ -188,7 +188,10 @@ export const functionAt = (
     const middle = (low + high) >> 1
     const program = programs[middle]
     if (program === undefined) return undefined
-    if (program.sectionIndex < section || (program.sectionIndex === section && program.sectionSlot + program.sectionSlots <= slot)) {
+    if (
+      program.sectionIndex < section ||
+      (program.sectionIndex === section && program.sectionSlot + program.sectionSlots <= slot)
+    ) {
       low = middle + 1
     } else if (program.sectionIndex > section || program.sectionSlot > slot) {
       high = middle - 1

@@ -64,6 +64,7 @@ export const collect = (sections: Sections, byteOrder: Elf.ByteOrder, options: O
     programs.push({
       name: Elf.symbolName(sections.symbols, index),
       section: name,
+      optional: section.name.startsWith("?"),
       sectionIndex: section.index,
       sectionSlot: start / 8,
       sectionSlots: (end - start) / 8,

@@ -74,7 +74,9 @@ export const pick = (
   let total = 0
   for (const placement of layout) {
     const program = object.programs[placement.program]
-    const block = program === undefined ? undefined : blockOf(segment, program.section)
+    const block = program === undefined
+      ? undefined
+      : segment.blocks.get(program.optional ? `?${program.section}` : program.section)
     if (program === undefined || block === undefined) {
       without.push(placement.program)
       continue
@@ -82,7 +84,12 @@ export const pick = (
     const view = new DataView(block.records.buffer, block.records.byteOffset, block.records.byteLength)
     const start = lowerBound(view, segment, block.count, program.sectionSlot)
     // Only what the object's compiler wrote about: instructions added by an edit have no records.
-    const end = lowerBound(view, segment, block.count, program.sectionSlot + Math.min(program.sectionSlots, placement.slots))
+    const end = lowerBound(
+      view,
+      segment,
+      block.count,
+      program.sectionSlot + Math.min(program.sectionSlots, placement.slots)
+    )
     if (start === end) without.push(placement.program)
     else ranges.push({ block, start, end, by: placement.slot - program.sectionSlot })
     total += end - start
@@ -108,7 +115,3 @@ export const pick = (
   }
   return { records: { recordSize: size, records }, without }
 }
-
-/** Blocks are named by ELF section; a program's section has lost its leading `?`. */
-const blockOf = (segment: Segment, section: string): Block | undefined =>
-  segment.blocks.get(section) ?? segment.blocks.get(`?${section}`)
