@@ -85,6 +85,7 @@ describeWith(
     const loadBoth = async (name: string, options: Omit<LoadOptions, "pinRoot">, findings: Findings) => {
       const pinRoot = Path.join(bpffs(), "pins")
       const outcome = await loader.load({ ...options, pinRoot })
+      const pins = Fs.existsSync(pinRoot) ? Fs.readdirSync(pinRoot) : []
       Fs.rmSync(pinRoot, { recursive: true, force: true })
       const only = options.only === undefined ? [] : ["--only", options.only]
       const libbpf = Peer.load(options.path, ["--pin-root", pinRoot, ...only])
@@ -94,6 +95,10 @@ describeWith(
         return { ours: undefined, libbpf }
       }
       const ours = outcome.load
+      if (outcome.leaked > 0) findings.unexplained.push(`${name}: ${outcome.leaked} descriptors are left open`)
+      if (ours.error !== undefined && pins.length > 0) {
+        findings.unexplained.push(`${name}: does not load, and leaves the pins ${pins.join(", ")}`)
+      }
       const stage = ours.stage === "loaded" ? "we load it" : `our ${ours.stage} fails`
       const theirs = libbpf.error === undefined ? "libbpf loads it" : `libbpf's ${libbpf.error.stage} fails`
       findings.count(`${stage}, ${theirs}`, name)

@@ -39,7 +39,7 @@ const loadBoth = async (name: string) => {
   const pinRoot = Path.join(bpffs(), "pins")
   const libbpf = Peer.load(pathOf(name), ["--pin-root", pinRoot])
   Fs.rmSync(pinRoot, { recursive: true, force: true })
-  const ours = await loadOurs(fixture(name), { path: pathOf(name), pinRoot })
+  const ours = await loadOurs(fixture(name), { path: pathOf(name), pinRoot, concurrent: true })
   Fs.rmSync(pinRoot, { recursive: true, force: true })
   return { libbpf, ours }
 }

@@ -7,13 +7,14 @@ import { assert, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { deliberate, type DeliberateName, loadDifferences, whichDeliberate } from "../support/LoadedBeside.ts"
-import { loadOurs } from "../support/LoadOurs.ts"
+import { loadOurs, openDescriptors } from "../support/LoadOurs.ts"
 import type { CallDifference } from "../support/Normalise.ts"
 import * as Peer from "../support/Peer.ts"
 import { allFixtures, bpffs, describeWith, fixture, repository } from "../support/Require.ts"
 
 /** Fixtures that differ, and how. Not listed is `kernelVersion`, which every program shows. */
 const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
+  "arena.bpf.o": ["unsupported"],
   "core_matches.bpf.o": ["core", "typeMatchDepth"],
   "core_reads.bpf.o": ["core"],
   "exceptions.bpf.o": ["exceptionCallback"],
@@ -22,8 +23,10 @@ const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
   "legacy_maps.bpf.o": ["legacyMaps"],
   "legacy_maps_extended.bpf.o": ["legacyMaps"],
   "map_in_map_late.bpf.o": ["lateInner"],
+  "section_kinds.bpf.o": ["beforeAnyCall"],
   "static_entry.bpf.o": ["staticEntry"],
-  "struct_ops.bpf.o": ["structOps"]
+  "struct_ops.bpf.o": ["structOps"],
+  "struct_ops_link.bpf.o": ["unsupported"]
 }
 
 /** Fixtures that neither loads here. */
@@ -41,6 +44,7 @@ const pathOf = (name: string): string => Path.join(repository, "test/fixtures", 
 const show = ({ at, field, libbpf, ours }: CallDifference): string =>
   `${at}: ${field} is ${ours}, libbpf has ${libbpf}`.slice(0, 2000)
 
+/** Loads with both, each with its own share of pins. */
 const loadBoth = async (name: string) => {
   const pinRoot = Path.join(bpffs(), "pins")
   const libbpf = Peer.load(pathOf(name), ["--pin-root", pinRoot])
@@ -59,6 +63,7 @@ describeWith({ kind: "live", tools: Peer.peerTools }, "the calls of a load, besi
       const found = loadDifferences(ours, libbpf)
       const kinds = found.map(whichDeliberate)
       assert.deepStrictEqual(found.filter((_, index) => kinds[index] === undefined).map(show), [])
+      assert.strictEqual(openDescriptors(), 0)
       if (kinds.includes("kernelVersion")) versions.push(name)
       const shown = new Set(kinds.filter((kind) => kind !== undefined && kind !== "kernelVersion"))
       const wanted = (expected[name] ?? []).filter((kind) => deliberate[kind].absentHere !== true)
@@ -70,6 +75,28 @@ describeWith({ kind: "live", tools: Peer.peerTools }, "the calls of a load, besi
       )
     })
   }
+
+  it("programs of every kind of section, each by itself", async () => {
+    const name = "section_kinds.bpf.o"
+    const shown = new Set<DeliberateName>()
+    let loaded = 0
+    for (const { name: only, section } of Peer.open(pathOf(name)).programs ?? []) {
+      const libbpf = Peer.load(pathOf(name), ["--only", only])
+      const ours = await loadOurs(fixture(name), { path: pathOf(name), only })
+      const found = loadDifferences(ours, libbpf)
+      assert.deepStrictEqual(found.filter((each) => !whichDeliberate(each)).map(show), [], section)
+      for (const kind of found.map(whichDeliberate)) if (kind !== undefined) shown.add(kind)
+      if (ours.error === undefined && libbpf.error === undefined) loaded++
+    }
+    assert.deepStrictEqual([...shown].sort(), ["beforeAnyCall", "kernelVersion", "newerSection", "unsupported"])
+    assert.isAbove(loaded, 50)
+  })
+
+  it("libbpf sends the instructions that bpf_program__insns() has", () => {
+    const { calls, programs } = Peer.load(pathOf("subprograms.bpf.o"))
+    const sent = (calls ?? []).filter((call) => call.command === "PROG_LOAD" && !call.probe).map((call) => call.insns)
+    assert.deepStrictEqual((programs ?? []).map((program) => program.insns), sent)
+  })
 
   it("kern_version still differs", () => {
     assert.isAbove(versions.length, 10)

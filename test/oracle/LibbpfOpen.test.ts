@@ -6,6 +6,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Path from "node:path"
+import type { OpenOptions } from "../../src/stages/open/Open.ts"
 import {
   type DeliberateName,
   type Difference,
@@ -72,6 +73,23 @@ describeWith({ kind: "oracle", tools: Peer.peerTools }, "open, beside libbpf", (
       )
     })
   }
+
+  it("options mean the same", () => {
+    const beside = (name: string, args: ReadonlyArray<string>, options: OpenOptions): ReadonlyArray<Difference> =>
+      differences(fixture(name), pathOf(name), Peer.open(pathOf(name), args), options)
+    for (const name of ["short", "a.name with-dots", "a_name_that_is_longer_than_the_kernel_takes", ""]) {
+      assert.deepStrictEqual(beside("global_data.bpf.o", ["--name", name], { name }), [], name)
+    }
+    assert.deepStrictEqual(
+      beside("pinned_map.bpf.o", ["--pin-root", "/sys/fs/bpf/elsewhere"], { pinRoot: "/sys/fs/bpf/elsewhere" }),
+      []
+    )
+    assert.deepStrictEqual(explained(beside("map_kinds.bpf.o", ["--relaxed"], { relaxedMaps: true })), ["ringSize"])
+    assert.deepStrictEqual(
+      beside("global_data.bpf.o", ["--name", "one"], { name: "two" }).slice(0, 1).map(({ field }) => field),
+      ["name"]
+    )
+  })
 
   it("an initial value, an attribute or an instruction that differs is seen", () => {
     const name = "global_data.bpf.o"

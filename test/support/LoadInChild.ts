@@ -7,7 +7,7 @@ import type { LoadOptions, OurLoad } from "./LoadOurs.ts"
 
 /** What became of a load: its outcome, or the end of the process that tried. */
 export type ChildLoad =
-  | { readonly _tag: "Load"; readonly load: OurLoad }
+  | { readonly _tag: "Load"; readonly load: OurLoad; readonly leaked: number }
   /** `exit 1`, `SIGSEGV`, `more than 60000 ms` */
   | { readonly _tag: "Ended"; readonly how: string }
 
@@ -49,7 +49,8 @@ export const make = (limitMilliseconds: number): Loader => {
           done({ _tag: "Ended", how: `more than ${limitMilliseconds} ms` })
           own.kill("SIGKILL")
         }, limitMilliseconds)
-        own.on("message", (load: OurLoad) => done({ _tag: "Load", load }))
+        own.on("message", (answer: { readonly load: OurLoad; readonly leaked: number }) =>
+          done({ _tag: "Load", ...answer }))
         own.once("exit", ended)
         own.send(options)
       }),

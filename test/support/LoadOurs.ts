@@ -3,6 +3,7 @@
  * counterpart of what the C peer prints of libbpf, as plain data.
  */
 import * as Effect from "effect/Effect"
+import * as Fs from "node:fs"
 import { Kernel, type Session } from "../../src/services/Kernel/Kernel.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
 import * as Execute from "../../src/stages/load/Execute.ts"
@@ -104,11 +105,13 @@ export interface LoadOptions extends Open.OpenOptions {
   readonly path: string
   /** The only program to load. */
   readonly only?: string
+  /** Load programs concurrently, as sessions do by themselves, instead of in listed order. */
+  readonly concurrent?: boolean
 }
 
 /** Loads an object, and unloads it again. */
 export const loadOurs = (bytes: Uint8Array, options: LoadOptions): Promise<OurLoad> => {
-  const { kernel, sent } = SentCalls.make()
+  const { kernel, sent } = SentCalls.make({ listedOrder: options.concurrent !== true })
   const failed = (stage: StageName) => (error: unknown): OurLoad => ({
     stage,
     error: failureOf(error),
@@ -117,7 +120,7 @@ export const loadOurs = (bytes: Uint8Array, options: LoadOptions): Promise<OurLo
     maps: []
   })
   const load = Effect.gen(function*() {
-    const { only, ...openOptions } = options
+    const { concurrent: _, only, ...openOptions } = options
     const opened = yield* Effect.mapError(Effect.fromResult(Open.fromBytes(bytes, openOptions)), failed("open"))
     const object = only === undefined
       ? opened
@@ -137,3 +140,14 @@ export const loadOurs = (bytes: Uint8Array, options: LoadOptions): Promise<OurLo
     )
   )
 }
+
+/** How many descriptors of BPF objects this process has open. */
+export const openDescriptors = (): number =>
+  Fs.readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return /^anon_inode:(bpf|btf)/.test(Fs.readlinkSync(`/proc/self/fd/${fd}`))
+    } catch {
+      // The descriptor that listed the folder is gone.
+      return false
+    }
+  }).length

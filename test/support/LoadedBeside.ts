@@ -5,6 +5,7 @@
 import * as Fs from "node:fs"
 import type { OurLoad } from "./LoadOurs.ts"
 import { type CallDifference, callDifferences, comparable } from "./Normalise.ts"
+import { newerSections } from "./OpenedBeside.ts"
 import type { Loaded } from "./Peer.ts"
 
 /**
@@ -50,6 +51,14 @@ const fails = (difference: CallDifference, who: "ours" | "libbpf", text: string 
     (typeof text === "string" ? difference[who].includes(text) : text.test(difference[who]))
 }
 
+/** Whether two values differ in one byte only, which is true for us and false for libbpf. */
+const isOneFlag = (ours: string, libbpf: string): boolean => {
+  const bytes = (hex: string): ReadonlyArray<string> => hex.match(/../g) ?? []
+  const other = bytes(libbpf)
+  const differing = bytes(ours).flatMap((byte, index) => byte === other[index] ? [] : [`${byte} ${other[index]}`])
+  return ours.length === libbpf.length && differing.join() === "01 00"
+}
+
 /** A kernel without kprobes: libbpf finds out about the wrappers of system calls by placing one. */
 const hasKprobes = Fs.existsSync("/sys/bus/event_source/devices/kprobe")
 
@@ -68,7 +77,8 @@ const table = {
   },
   syscallWrapper: {
     reason: "LINUX_HAS_SYSCALL_WRAPPER is looked up in kallsyms; libbpf places a kprobe, which this kernel has not",
-    explains: ({ at, field }) => field === "value" && /^MAP_UPDATE_ELEM map:.*\.kconfig$/.test(at),
+    explains: ({ at, field, libbpf, ours }) =>
+      field === "value" && /^MAP_UPDATE_ELEM map:.*\.kconfig$/.test(at) && isOneFlag(ours, libbpf),
     absentHere: hasKprobes
   },
   exceptionCallback: {
@@ -99,7 +109,7 @@ const table = {
     explains: (difference) =>
       fails(difference, "libbpf", "failed to initialize slot") ||
       // Up to where libbpf gives up it fills the slot, and we go on to the next map.
-      (difference.field === "sequence" && difference.libbpf.split("\n").at(-1)?.startsWith("MAP_UPDATE_ELEM") === true)
+      (difference.field === "sequence" && difference.libbpf.endsWith("MAP_UPDATE_ELEM map:early_outer"))
   },
   legacyMaps: {
     reason: "maps from before BTF are accepted, as cilium/ebpf does; libbpf dropped them in 1.0",
@@ -127,6 +137,14 @@ const table = {
       (field === "failure" || field === "loads") &&
       /extern .*(not found in kernel|not resolved)/.test(libbpf)
   },
+  newerSection: {
+    reason: "section names that libbpf 1.1 does not know yet",
+    explains: (difference) =>
+      fails(difference, "libbpf", "missing BPF prog type") &&
+      newerSections.some((name) =>
+        new RegExp(`section name '${name.replaceAll(".", "\\.")}[/']`).test(difference.libbpf)
+      )
+  },
   onlyText: {
     reason:
       "functions in .text are subprograms; in libbpf 1.1 one that is alone in its object is a program, of no type",
@@ -134,7 +152,7 @@ const table = {
   },
   innerPerfEventArray: {
     reason: "an inner perf event array without a size has one entry per CPU, as in newer libbpf",
-    explains: ({ at, field, libbpf }) => at.startsWith("MAP_CREATE") && field === "max_entries" && libbpf === "0"
+    explains: ({ at, field, libbpf }) => /^MAP_CREATE .*\.i/.test(at) && field === "max_entries" && libbpf === "0"
   },
   staticEntry: {
     reason: "an entry program may be static",

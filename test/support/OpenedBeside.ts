@@ -13,7 +13,7 @@ export interface Difference {
   readonly field: string
   readonly ours: string
   readonly libbpf: string
-  /** The section of a program, else empty. */
+  /** The section of a program or map, else empty. */
   readonly section: string
 }
 
@@ -34,6 +34,7 @@ const peerProgramRow = (program: OpenedProgram): Row => ({ ...program, name: nul
 
 const mapRow = (map: Open.MapDefinition): Row => ({
   name: null,
+  section: map.sectionName,
   internal: Open.isGlobalData(map),
   type: map.attr.type,
   key_size: map.attr.keySize,
@@ -82,8 +83,13 @@ const lists = <O extends { readonly name: string }, L extends { readonly name: s
 }
 
 /** Where an object that we open differs from the same object opened by libbpf; both refusing it is no difference. */
-export const differences = (bytes: Uint8Array, path: string, libbpf: Opened): ReadonlyArray<Difference> => {
-  const opened = Open.fromBytes(bytes, { path })
+export const differences = (
+  bytes: Uint8Array,
+  path: string,
+  libbpf: Opened,
+  options: Open.OpenOptions = {}
+): ReadonlyArray<Difference> => {
+  const opened = Open.fromBytes(bytes, { ...options, path })
   const refusal = libbpf.error
   if (Result.isFailure(opened)) {
     const said = `refused: ${opened.failure.message}`
@@ -190,9 +196,9 @@ export const deliberate = {
   },
   structOpsValue: {
     reason: "the type and image of a struct_ops variable are part of its map; libbpf keeps them aside",
-    explains: (difference) =>
-      (difference.field === "btf_value_type_id" && difference.libbpf === "0") ||
-      (difference.field === "initial_value" && difference.libbpf === "null")
+    explains: ({ field, libbpf, section }) =>
+      section === ".struct_ops" &&
+      ((field === "btf_value_type_id" && libbpf === "0") || (field === "initial_value" && libbpf === "null"))
   },
   structOpsLink: {
     reason: ".struct_ops.link and optional struct_ops sections are newer than libbpf 1.1",

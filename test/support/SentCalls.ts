@@ -2,7 +2,6 @@
  * What the live kernel is really sent: the bpf(2) calls of our sessions, read from the memory that goes into the kernel,
  * in the words in which the C peer tells of libbpf's.
  */
-import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Arena from "../../src/services/Kernel/abi/Arena.ts"
 import * as Attr from "../../src/services/Kernel/abi/Attr.ts"
@@ -46,7 +45,9 @@ const mapReferences = (
 }
 
 /** A live kernel, and the calls that its sessions have made so far. */
-export const make = (): { readonly kernel: KernelShape; readonly sent: ReadonlyArray<Sent> } => {
+export const make = (
+  options: { readonly listedOrder: boolean }
+): { readonly kernel: KernelShape; readonly sent: ReadonlyArray<Sent> } => {
   const sent: Array<Sent> = []
   const described = new Map<number, Described>()
   const nameOf = (fd: number): string | null => fd === 0 ? null : described.get(fd)?.name ?? null
@@ -197,7 +198,7 @@ export const make = (): { readonly kernel: KernelShape; readonly sent: ReadonlyA
   return {
     kernel: {
       ...kernel,
-      session: (options) => Effect.suspend(() => kernel.session({ ...options, listedOrder: true }))
+      session: (more) => kernel.session({ ...more, ...options })
     },
     sent
   }
