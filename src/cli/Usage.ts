@@ -2,6 +2,7 @@
  * Wrong usage that is found out behind the parsing of arguments: exit status 2, like every other.
  */
 import * as Schema from "effect/Schema"
+import { clip } from "./text/Clip.ts"
 
 /** An argument that is well formed by itself, and cannot be used: it names nothing, or contradicts another one. */
 export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
@@ -49,5 +50,5 @@ export const suggest = (wanted: string, names: ReadonlyArray<string>, noun: stri
     )
   if (near.length > 0) return `did you mean ${near.slice(0, 3).join(", ")}?`
   const more = names.length > maximumListed ? `, … (${names.length} in all)` : ""
-  return `${noun} of the object: ${names.slice(0, maximumListed).join(", ")}${more}`
+  return `${noun} of the object: ${names.slice(0, maximumListed).map(clip).join(", ")}${more}`
 }

@@ -127,24 +127,27 @@ const toneOf = (piece: Piece): Tone | undefined => typeof piece === "string" ? u
 
 const ellipsis = "…"
 
+const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" })
+
 /** The line up to `width` columns, with an ellipsis where something is left out. */
 const cutTo = (pieces: ReadonlyArray<Piece>, width: number): ReadonlyArray<Piece> => {
-  if (widthOf(pieces) <= width) return pieces
-  const kept: Array<Piece> = []
+  const text = pieces.map(textOf).join("")
+  if (displayWidth(text) <= width) return pieces
+  // Measured over the whole line: characters that combine may come from two pieces.
+  let end = 0
   let left = width - 1
+  for (const { index, segment } of graphemes.segment(text)) {
+    left -= displayWidth(segment)
+    if (left < 0) break
+    end = index + segment.length
+  }
+  const kept: Array<Piece> = []
   for (const piece of pieces) {
-    const text = textOf(piece)
-    let end = 0
-    for (const character of text) {
-      const wide = displayWidth(character)
-      if (wide > left) break
-      left -= wide
-      end += character.length
-    }
+    const part = textOf(piece).slice(0, end)
     const tone = toneOf(piece)
-    const part = text.slice(0, end)
     kept.push(tone === undefined ? part : span(tone, part))
-    if (end < text.length) break
+    end -= part.length
+    if (end === 0) break
   }
   return [...kept, ellipsis]
 }
