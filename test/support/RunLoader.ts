@@ -3,7 +3,8 @@
  * and run once.
  */
 import * as Effect from "effect/Effect"
-import { MapType, ProgFlag, ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import { MapType, ProgFlag, PROG_LOAD_ATTEMPTS, ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import * as Errno from "../../src/services/Kernel/abi/Errno.ts"
 import type { Session } from "../../src/services/Kernel/Kernel.ts"
 import type { CallError } from "../../src/services/Kernel/KernelError.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
@@ -18,11 +19,10 @@ export interface LoaderRun {
   readonly descriptors: LoaderProgram.Descriptors
 }
 
-/** Runs a loader in a session, which holds its map and program afterwards: refs map 0 and prog 0. */
-export const runLoader = (
+const runOnce = (
   session: Session,
   loader: LoaderProgram.LoaderProgram,
-  options: LoaderProgram.ContextOptions = {}
+  options: LoaderProgram.ContextOptions
 ): Effect.Effect<LoaderRun, CallError> =>
   Effect.gen(function*() {
     const data = Ref.map(0)
@@ -76,4 +76,23 @@ export const runLoader = (
       context: run.contextOut,
       descriptors: LoaderProgram.descriptors(loader, run.contextOut)
     }
+  })
+
+/**
+ * Runs a loader in a session. The kernel gives up verifying a program with `EAGAIN` when a signal is pending, which it
+ * stays until the loader has returned: so the loader is then run again, on fresh data.
+ */
+export const runLoader = (
+  session: Session,
+  loader: LoaderProgram.LoaderProgram,
+  options: LoaderProgram.ContextOptions = {},
+  attempts: number = PROG_LOAD_ATTEMPTS
+): Effect.Effect<LoaderRun, CallError> =>
+  Effect.gen(function*() {
+    const run = yield* runOnce(session, loader, options)
+    yield* session.call({ _tag: "Close", ref: Ref.prog(0) })
+    yield* session.call({ _tag: "Close", ref: Ref.map(0) })
+    return run.retval === -Errno.numbers.EAGAIN && attempts > 1
+      ? yield* runLoader(session, loader, options, attempts - 1)
+      : run
   })

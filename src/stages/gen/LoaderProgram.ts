@@ -4,7 +4,10 @@
  * A loader is plain data. To run one, its data is put into an array map of one element, the program is loaded with that
  * map as number 0 of its `fd_array` (`code` gives its instructions with that reference), and run once on a context
  * (`context`); the descriptors of the maps and programs that it made are then in the context (`descriptors`), open in the
- * process that ran it. A loader never makes a call that answers descriptor 0 its own: run it where 0 is taken.
+ * process that ran it. The program returns 0 or a negated error number; after an error it has closed what it had opened.
+ *
+ * A run uses the data up: run again with a fresh map. That is worth while after `EAGAIN`, with which the kernel gives up
+ * verifying when a signal is pending. Descriptor 0 stands for none in a loader: run it where standard input is open.
  *
  * Source of the format: reference page `gen-loader`; libbpf's `skel_internal.h`.
  */
