@@ -18,7 +18,7 @@ import {
 import * as LoadInChild from "../support/LoadInChild.ts"
 import type { LoadOptions } from "../support/LoadOurs.ts"
 import * as Peer from "../support/Peer.ts"
-import { bpffs, corpus, corpusFolder, describeWith } from "../support/Require.ts"
+import { bpffs, corpus, corpusFolder, describeWith, run, temporaryFolder } from "../support/Require.ts"
 
 /** The verifier may look at a million instructions, which takes it seconds. */
 const limitMilliseconds = 120_000
@@ -47,6 +47,32 @@ const expectedOfPrograms: ReadonlyArray<DeliberateName> = [
   "unsupported"
 ]
 
+/** Objects of the corpus that are parts of a whole, to be linked. */
+const wholes: Readonly<Record<string, ReadonlyArray<string>>> = {
+  linked_funcs: ["linked_funcs1", "linked_funcs2"],
+  linked_maps: ["linked_maps1", "linked_maps2"],
+  linked_vars: ["linked_vars1", "linked_vars2"],
+  test_subskeleton: ["test_subskeleton_lib2", "test_subskeleton_lib", "test_subskeleton"],
+  test_usdt: ["test_usdt", "test_usdt_multispec"],
+  xdp_redirect: ["sample_xdp_redirect", "sample_xdp_sample"],
+  xdp_redirect_cpu: ["sample_xdp_redirect_cpu", "sample_xdp_sample"],
+  xdp_redirect_map: ["sample_xdp_redirect_map", "sample_xdp_sample"],
+  xdp_redirect_map_multi: ["sample_xdp_redirect_map_multi", "sample_xdp_sample"],
+  xdp_router_ipv4: ["sample_xdp_router_ipv4", "sample_xdp_sample"]
+}
+
+/** Links them with bpftool; the paths of the wholes. */
+const link = (): ReadonlyArray<string> => {
+  const folder = temporaryFolder()
+  return Object.entries(wholes).map(([name, parts]) => {
+    const path = Path.join(folder, `${name}.o`)
+    const paths = parts.map((part) => Path.join(corpusFolder, "objects", `${part}.o`))
+    const linked = run("bpftool", ["gen", "object", path, ...paths])
+    assert.strictEqual(linked.status, 0, linked.stderr)
+    return path
+  })
+}
+
 /** What was found in many loads. */
 class Findings {
   readonly counts = new Map<string, number>()
@@ -71,7 +97,7 @@ class Findings {
 }
 
 describeWith(
-  { kind: "live", tools: Peer.peerTools, files: [corpusFolder] },
+  { kind: "live", tools: [...Peer.peerTools, "bpftool"], files: [corpusFolder] },
   "loads of the corpus, beside libbpf",
   () => {
     const loader = LoadInChild.make(limitMilliseconds)
@@ -121,7 +147,7 @@ describeWith(
     }
 
     beforeAll(async () => {
-      for (const path of corpus()) {
+      for (const path of [...corpus(), ...link()]) {
         const { libbpf, ours } = await loadBoth(Path.basename(path), { path }, whole)
         const opened = ours !== undefined && ours.stage !== "open" && libbpf.error?.stage !== "open"
         if (opened && ours.error !== undefined && libbpf.error !== undefined) refused.push(path)

@@ -9,8 +9,9 @@ import * as Path from "node:path"
 import { deliberate, type DeliberateName, loadDifferences, whichDeliberate } from "../support/LoadedBeside.ts"
 import { loadOurs, openDescriptors } from "../support/LoadOurs.ts"
 import type { CallDifference } from "../support/Normalise.ts"
+import { differences } from "../support/OpenedBeside.ts"
 import * as Peer from "../support/Peer.ts"
-import { allFixtures, bpffs, describeWith, fixture, repository } from "../support/Require.ts"
+import { allFixtures, bpffs, describeWith, fixture, repository, run, temporaryFolder } from "../support/Require.ts"
 
 /** Fixtures that differ, and how. Not listed is `kernelVersion`, which every program shows. */
 const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
@@ -54,7 +55,7 @@ const loadBoth = async (name: string) => {
   return { libbpf, ours }
 }
 
-describeWith({ kind: "live", tools: Peer.peerTools }, "the calls of a load, beside libbpf", () => {
+describeWith({ kind: "live", tools: [...Peer.peerTools, "bpftool"] }, "the calls of a load, beside libbpf", () => {
   const versions: Array<string> = []
 
   for (const name of littleEndian) {
@@ -90,6 +91,18 @@ describeWith({ kind: "live", tools: Peer.peerTools }, "the calls of a load, besi
     }
     assert.deepStrictEqual([...shown].sort(), ["beforeAnyCall", "kernelVersion", "newerSection", "unsupported"])
     assert.isAbove(loaded, 50)
+  })
+
+  it("an object that bpftool has linked", async () => {
+    const path = Path.join(temporaryFolder(), "linked.o")
+    const linked = run("bpftool", ["gen", "object", path, pathOf("link_library.bpf.o"), pathOf("link_main.bpf.o")])
+    assert.strictEqual(linked.status, 0, linked.stderr)
+    const bytes = new Uint8Array(Fs.readFileSync(path))
+    assert.deepStrictEqual(differences(bytes, path, Peer.open(path)), [])
+    const ours = await loadOurs(bytes, { path })
+    assert.strictEqual(ours.stage, "loaded", ours.error?.message)
+    const found = loadDifferences(ours, Peer.load(path))
+    assert.deepStrictEqual([...new Set(found.map(({ field }) => field))], ["kern_version"])
   })
 
   it("libbpf sends the instructions that bpf_program__insns() has", () => {
