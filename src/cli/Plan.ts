@@ -9,7 +9,7 @@ import { plan as planStage } from "../stages/load/Plan.ts"
 import { relocate } from "../stages/relocate/Relocate.ts"
 import * as Stage from "../stages/Stage.ts"
 import { reporting } from "./Failure.ts"
-import { planDocument } from "./json/PlanDocument.ts"
+import { type Assumed, planDocument } from "./json/PlanDocument.ts"
 import * as KernelChoice from "./KernelChoice.ts"
 import * as ObjectFile from "./ObjectFile.ts"
 import * as Output from "./Output.ts"
@@ -19,27 +19,25 @@ import { blank, heading, type Line, span, wrapped } from "./text/Text.ts"
 /** From an opened object to its plan. */
 export const planning = Stage.pipeline(relocate, planStage)
 
-/** Something of the kernel that could not be found out. */
-interface Unknown {
-  /** As a person would name it. */
-  readonly what: string
-  readonly why: string
-}
-
 /**
- * The kernel for a plan that nobody carries out: what it refuses to tell is left open and remembered, instead of being
- * the end. Without privileges, or on another system, a plan is then still the plan, but for what is noted.
+ * The kernel for a plan that nobody carries out: what it refuses to tell is assumed and remembered, instead of being the
+ * end. Without privileges, or on another system, a plan is then still the plan, but for what is said beside it.
  */
-const forgiving = (kernel: KernelShape, unknown: Array<Unknown>): KernelShape => ({
+const assuming = (kernel: KernelShape, assumed: Array<Assumed>): KernelShape => ({
   ...kernel,
   ask: (requirements) =>
     Effect.map(
       Effect.forEach(requirements, (requirement) =>
-        Effect.catch(kernel.ask([requirement]), (error) =>
-          Effect.sync(() => {
-            unknown.push({ what: KernelInfo.describe(requirement), why: `${error.subject}: ${error.errno}` })
-            return leftOpen(requirement)
-          }))),
+        Effect.catch(kernel.ask([requirement]), (error) => {
+          const assumption = assumptionFor(requirement)
+          if (assumption === undefined) return Effect.fail(error)
+          assumed.push({
+            what: KernelInfo.describe(requirement),
+            value: assumption.text,
+            why: `${error.subject}: ${error.errno}`
+          })
+          return Effect.succeed(assumption.answers)
+        })),
       (answers) =>
         answers.reduce<KernelInfo.Answers>((all, each) => ({
           ...all,
@@ -51,31 +49,33 @@ const forgiving = (kernel: KernelShape, unknown: Array<Unknown>): KernelShape =>
     )
 })
 
-/** The answer that leaves a requirement open. */
-const leftOpen = (requirement: KernelInfo.Requirement): KernelInfo.Answers => {
+/** What is assumed where a kernel does not say, with its text for people; nothing can be assumed of its types. */
+const assumptionFor = (
+  requirement: KernelInfo.Requirement
+): { readonly answers: KernelInfo.Answers; readonly text: string } | undefined => {
   switch (requirement._tag) {
     case "PageSize":
-      return { pageSize: KernelInfo.deferred }
+      return { answers: { pageSize: KernelInfo.known(4096) }, text: "4096 bytes" }
     case "PossibleCpus":
-      return { possibleCpus: KernelInfo.deferred }
+      return { answers: { possibleCpus: KernelInfo.known(1) }, text: "1" }
     case "KernelVersion":
-      return { kernelVersion: KernelInfo.deferred }
+      return { answers: { kernelVersion: KernelInfo.known(0) }, text: "0" }
     case "Kconfig":
-      return { kconfig: new Map([[requirement.key, KernelInfo.deferred]]) }
+      return { answers: { kconfig: new Map([[requirement.key, KernelInfo.known(undefined)]]) }, text: "not set" }
     case "Feature":
-      return { features: new Map([[requirement.feature, KernelInfo.deferred]]) }
+      return { answers: { features: new Map([[requirement.feature, KernelInfo.known(false)]]) }, text: "absent" }
     case "Symbol":
-      return { symbols: new Map([[requirement.name, KernelInfo.deferred]]) }
-    case "VmlinuxTypes":
-      return { vmlinuxTypes: KernelInfo.deferred }
+      return { answers: { symbols: new Map([[requirement.name, KernelInfo.known(undefined)]]) }, text: "absent" }
+    default:
+      return undefined
   }
 }
 
-const unknownText = (unknown: ReadonlyArray<Unknown>): ReadonlyArray<Line> =>
-  unknown.length === 0 ? [] : [
+const assumedText = (assumed: ReadonlyArray<Assumed>): ReadonlyArray<Line> =>
+  assumed.length === 0 ? [] : [
     blank,
-    heading("Not known of this kernel, and so left open"),
-    ...unknown.map(({ what, why }) => wrapped(4, "  ", span("warning", what), ` (${why})`))
+    heading("Not known of this kernel, and so assumed"),
+    ...assumed.map(({ value, what, why }) => wrapped(4, "  ", span("warning", what), `: ${value} (${why})`))
   ]
 
 /** The command. */
@@ -88,15 +88,15 @@ export const plan = Command.make("plan", {
     Effect.gen(function*() {
       const object = yield* ObjectFile.openEdited(path, edits)
       const kernel = yield* Kernel
-      const unknown: Array<Unknown> = []
+      const assumed: Array<Assumed> = []
       const planned = yield* planning.run(object).pipe(
-        Effect.provideService(Kernel, forgiving(kernel, unknown)),
+        Effect.provideService(Kernel, assuming(kernel, assumed)),
         // An object that cannot be planned without what is missing: the error says what it lacks, this says why.
-        Effect.tapError(() => Output.message(unknownText(unknown).slice(1)))
+        Effect.tapError(() => Output.message(assumedText(assumed).slice(1)))
       )
       yield* Output.result(
-        () => planDocument(planned, kernel.name, path, unknown.map(({ what }) => what)),
-        () => [...planText(planned, kernel.name, path), ...unknownText(unknown)]
+        () => planDocument(planned, kernel.name, path, assumed),
+        () => [...planText(planned, kernel.name, path), ...assumedText(assumed)]
       )
     }).pipe(Effect.provide(KernelChoice.layer(kernelName)))
   )).pipe(

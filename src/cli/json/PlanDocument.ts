@@ -107,17 +107,27 @@ export const kernelJson = (kernel: string, info: KernelInfo.KernelInfo): Json =>
   symbols: Object.fromEntries([...info.symbols].map(([name, fact]) => [name, factJson(fact)]))
 })
 
-/** The document of a plan. `path` is the object's file, `unknown` what could not be found out and is left open. */
+/** Something of the kernel that could not be found out, and what the plan takes it for. */
+export interface Assumed {
+  readonly [key: string]: Json
+  /** As a person would name it. */
+  readonly what: string
+  readonly value: string
+  /** Why the kernel did not say. */
+  readonly why: string
+}
+
+/** The document of a plan. `path` is the object's file, `assumed` what could not be found out. */
 export const planDocument = (
   planned: PlannedObject,
   kernel: string,
   path: string,
-  unknown: ReadonlyArray<string> = []
+  assumed: ReadonlyArray<Assumed> = []
 ): Json => ({
   object: { name: planned.object.name, path },
   kernel: kernelJson(kernel, planned.info),
   maps: planned.object.maps.map(({ name }) => name),
   programs: planned.object.programs.map(({ name }) => name),
-  unknown,
+  assumed,
   steps: stepsJson(planned.plan)
 })

@@ -7,6 +7,7 @@ import * as ObjectDocument from "../../../src/cli/json/ObjectDocument.ts"
 import { objectText } from "../../../src/cli/text/ObjectText.ts"
 import { plain, render } from "../../../src/cli/text/Text.ts"
 import { ProgFlag } from "../../../src/services/Kernel/abi/BpfConstants.ts"
+import * as BtfEdit from "../../../src/btf/BtfEdit.ts"
 import * as Open from "../../../src/stages/open/Open.ts"
 import { allFixtures, fixture } from "../../support/Require.ts"
 
@@ -271,9 +272,28 @@ describe("ObjectText", () => {
   })
 
   it("stays in proportion where many variables lie at one place", () => {
-    const firewall = opened("global_data.bpf.o")
-    const document = ObjectDocument.describe(firewall, { path: "x", disassemble: "none" })
-    // Whatever the number of variables, values end at a bound; the parts of this object are far below it.
-    assert.isTrue(document.variables.filter(({ section }) => section !== ".kconfig").every(({ value }) => value !== null))
+    const object = opened("global_data.bpf.o")
+    const position = object.maps.findIndex(({ name }) => name.endsWith(".data"))
+    const map = object.maps[position]
+    if (object.btf === undefined || map === undefined) throw new Error("no .data")
+    const size = 60_000
+    const editor = BtfEdit.edit(object.btf)
+    const byte = editor.addInt("byte", 1, 0)
+    const variable = editor.addVar("everything", editor.addArray(byte, byte, size), 1)
+    // A thousand variables, each of them the whole section: sixty million numbers, of sixty thousand bytes.
+    const entries = Array.from({ length: 1000 }, () => ({ type: variable, offset: 0, size }))
+    const valueType = editor.addDatasec(".data", size, entries)
+    const btf = editor.finish()
+    if (Result.isFailure(btf)) throw btf.failure
+    const forged: Open.BpfObject = {
+      ...object,
+      btf: btf.success,
+      maps: [{ ...map, valueType, attr: { ...map.attr, valueSize: size }, initialValue: new Uint8Array(size).fill(1) }]
+    }
+    const document = ObjectDocument.describe(forged, { path: "forged.o", disassemble: "none" })
+    assert.strictEqual(document.variables.length, 1000)
+    assert.isBelow(jsonText(document, false).length, 10_000_000)
+    assert.isNotNull(document.variables[0]?.value)
+    assert.isNull(document.variables.at(-1)?.value)
   })
 })

@@ -91,11 +91,12 @@ describe("PlanText", () => {
 
 describe("PlanDocument", () => {
   it("holds the plan as data", () => {
-    const document = JSON.parse(JSON.stringify(planDocument(planned("xdp_firewall.bpf.o"), "live", "fw.o", ["feature X"])))
-    assert.deepStrictEqual(Object.keys(document), ["object", "kernel", "maps", "programs", "unknown", "steps"])
+    const assumed = { what: "feature X", value: "absent", why: "a probe: EPERM" }
+    const document = JSON.parse(JSON.stringify(planDocument(planned("xdp_firewall.bpf.o"), "live", "fw.o", [assumed])))
+    assert.deepStrictEqual(Object.keys(document), ["object", "kernel", "maps", "programs", "assumed", "steps"])
     assert.deepStrictEqual(document.object, { name: "xdp_firewall", path: "fw.o" })
     assert.deepInclude(document.kernel, { name: "live", release: "6.99.0", page_size: 4096 })
-    assert.deepStrictEqual(document.unknown, ["feature X"])
+    assert.deepStrictEqual(document.assumed, [assumed])
     const [btf, stats] = document.steps
     assert.deepInclude(btf, { call: "BtfLoad", command: "BPF_BTF_LOAD", required: false })
     assert.strictEqual(btf.arguments.as, "btf#0")

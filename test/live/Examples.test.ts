@@ -1,0 +1,69 @@
+/** Each example runs, here and where bpf(2) may not be used. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Path from "node:path"
+import { describeWith, repository, run } from "../support/Require.ts"
+
+const environment = { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1", PATH: `${Path.dirname(process.execPath)}:${process.env["PATH"] ?? ""}` }
+
+const example = (name: string, ...args: ReadonlyArray<string>): string => {
+  const { status, stderr, stdout } = run(process.execPath, [Path.join(repository, "examples", name), ...args], { env: environment })
+  assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
+  return stdout
+}
+
+describe("examples/inspect.ts", () => {
+  it("prints programs and maps", () => {
+    const text = example("inspect.ts")
+    assert.match(text, /^program xdp_firewall: xdp, 125 instructions$/m)
+    assert.match(text, /^map stats: hash, enum protocol -> struct protocol_stats$/m)
+    assert.match(example("inspect.ts", Path.join(repository, "test/fixtures/ksyms.bpf.o")), /^program call_kernel: syscall/m)
+  })
+})
+
+describeWith({ kind: "live" }, "examples/firewall.ts", () => {
+  it("drops what it should, counts by protocol, and reports what it dropped", () => {
+    const text = example("firewall.ts")
+    const verdicts = [...text.matchAll(/^ {2}packet \d+, \d+ bytes: (\w+)$/gm)].map(([, verdict]) => verdict)
+    assert.deepStrictEqual(verdicts, [...Array.from({ length: 8 }, () => "pass"), "drop", "drop", "drop", "drop"])
+    for (
+      const line of [
+        "  PROTOCOL_TCP    packets 6, bytes 348",
+        "  PROTOCOL_UDP    packets 3, bytes 174",
+        "  PROTOCOL_ARP    packets 1, bytes 42",
+        "  dropped 198.51.100.66:6666 -> 192.0.2.10:80, PROTOCOL_TCP: REASON_BLOCKED_ADDRESS",
+        "  dropped 203.0.113.5:40001 -> 192.0.2.10:23, PROTOCOL_TCP: REASON_BLOCKED_PORT",
+        "  dropped 198.51.100.77:123 -> 192.0.2.10:123, PROTOCOL_UDP: REASON_BLOCKED_ADDRESS",
+        "  dropped 203.0.113.5:0 -> 192.0.2.10:0, PROTOCOL_TCP: REASON_MALFORMED"
+      ]
+    ) assert.include(text, line)
+  })
+})
+
+describeWith({ kind: "live" }, "examples/trace.ts", () => {
+  it("prints every call as it is made", () => {
+    assert.deepStrictEqual(example("trace.ts").trim().split("\n"), [
+      "BtfLoad: ok",
+      "MapCreate stats: ok",
+      "MapCreate blocklist: ok",
+      "MapCreate events: ok",
+      "MapCreate xdp_fire.rodata: ok",
+      "MapUpdate: ok",
+      "MapFreeze: ok",
+      "MapCreate xdp_fire.bss: ok",
+      "MapUpdate: ok",
+      "ProgLoad xdp_firewall: ok",
+      "ProgBindMap: ok"
+    ])
+  })
+})
+
+describeWith({ kind: "live", tools: ["setpriv"] }, "the main job without privileges", () => {
+  it("shows object and plan, and says what is missing for the rest", () => {
+    const script = Path.join(repository, "examples/start.sh")
+    const { status, stderr, stdout } = run("setpriv", ["--bounding-set=-all", "--inh-caps=-all", "sh", script], { env: environment })
+    assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
+    assert.match(stdout, /^== 1\. What is in a BPF object/m)
+    assert.match(stdout, /^== 2\. [^]*11 calls:$/m)
+    assert.match(stdout, /^== 3\. [^]*^The firewall is not loaded here: .*CAP_BPF/m)
+  })
+})
