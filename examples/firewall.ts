@@ -49,23 +49,26 @@ const packetsOf = (file: Uint8Array) => {
 }
 
 /** Every element of a map, as bytes. */
-const entriesOf = Effect.fnUntraced(function*(session: Kernel.Session, map: Ref.MapRef, keySize: number, valueSize: number) {
-  const entries: Array<{ readonly key: Uint8Array; readonly value: Uint8Array }> = []
-  let key = yield* session.call({ _tag: "MapNextKey", map, keySize })
-  while (key !== undefined) {
-    const value = yield* session.call({ _tag: "MapLookup", map, key, valueSize, flags: 0n })
-    if (value !== undefined) entries.push({ key, value })
-    key = yield* session.call({ _tag: "MapNextKey", map, key, keySize })
+const entriesOf = Effect.fnUntraced(
+  function*(session: Kernel.Session, map: Ref.MapRef, keySize: number, valueSize: number) {
+    const entries: Array<{ readonly key: Uint8Array; readonly value: Uint8Array }> = []
+    let key = yield* session.call({ _tag: "MapNextKey", map, keySize })
+    while (key !== undefined) {
+      const value = yield* session.call({ _tag: "MapLookup", map, key, valueSize, flags: 0n })
+      if (value !== undefined) entries.push({ key, value })
+      key = yield* session.call({ _tag: "MapNextKey", map, key, keySize })
+    }
+    return entries
   }
-  return entries
-})
+)
 
 const firewall = Effect.gen(function*() {
   const { map, object, program, session } = yield* load.run(fixture("xdp_firewall.bpf.o"))
   const { btf } = object
   const [blocklist, events, prog, stats] = [map("blocklist"), map("events"), program("xdp_firewall"), map("stats")]
   if (!btf || !blocklist || !events || !prog || !stats) return yield* Effect.die("the object is another one")
-  const encode = (type: string, value: unknown) => Effect.fromResult(BtfValue.encode(btf, Btf.findOne(btf, type) ?? 0, value))
+  const encode = (type: string, value: unknown) =>
+    Effect.fromResult(BtfValue.encode(btf, Btf.findOne(btf, type) ?? 0, value))
   const decode = <A>(type: string, schema: Schema.Codec<A>, bytes: Uint8Array) =>
     Effect.flatMap(
       Effect.fromResult(BtfValue.decode(btf, Btf.findOne(btf, type) ?? 0, bytes)),
@@ -74,14 +77,27 @@ const firewall = Effect.gen(function*() {
 
   // Keys and values are JavaScript values, checked against the types that the C source declares.
   const key = yield* encode("ipv4_network", { prefix_length: 24, address: [198, 51, 100, 0] })
-  yield* session.call({ _tag: "MapUpdate", map: blocklist, key, value: { bytes: new Uint8Array(8), refs: [] }, flags: 0n })
+  yield* session.call({
+    _tag: "MapUpdate",
+    map: blocklist,
+    key,
+    value: { bytes: new Uint8Array(8), refs: [] },
+    flags: 0n
+  })
 
   console.log("Verdicts")
   const verdicts = ["aborted", "drop", "pass"]
   for (const [frame, packet] of packetsOf(fixture("packets.pcap")).entries()) {
     const { retval } = yield* session.call({
-      _tag: "ProgTestRun", prog, dataIn: packet, dataOutSize: packet.length, contextOutSize: 0,
-      repeat: 1, flags: 0, cpu: 0, batchSize: 0
+      _tag: "ProgTestRun",
+      prog,
+      dataIn: packet,
+      dataOutSize: packet.length,
+      contextOutSize: 0,
+      repeat: 1,
+      flags: 0,
+      cpu: 0,
+      batchSize: 0
     })
     console.log(`  packet ${frame}, ${packet.length} bytes: ${verdicts[retval] ?? retval}`)
   }
@@ -102,6 +118,16 @@ const firewall = Effect.gen(function*() {
   }
 })
 
+/** Says what is missing where bpf(2) may not be used, wholly or for what this program needs. */
+const refused = (reason: string) => Effect.sync(() => console.log(`The firewall is not loaded here: ${reason}`))
+
 const availability = await Effect.runPromise(KernelLive.availability)
-if (availability.available) await Effect.runPromise(firewall.pipe(Effect.scoped, Effect.provide(KernelLive.layer)))
-else console.log(`The firewall is not loaded here: ${availability.reason}.\nTo see it at work, ${availability.hint}.`)
+await Effect.runPromise(
+  availability.available
+    ? firewall.pipe(
+      Effect.scoped,
+      Effect.catchTag("KernelError", (error) => error.errno === "EPERM" ? refused(error.message) : Effect.fail(error)),
+      Effect.provide(KernelLive.layer)
+    )
+    : refused(`${availability.reason}.\nTo see it at work, ${availability.hint}.`)
+)

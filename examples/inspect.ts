@@ -14,9 +14,15 @@ if (Result.isFailure(opened)) {
 }
 const { btf, maps, programs } = opened.success
 for (const program of programs.filter((each) => each.entry)) {
-  console.log(`program ${program.name}: ${BpfConstants.progTypeName(program.type)}, ${program.insns.length / 8} instructions`)
+  console.log(
+    `program ${program.name}: ${BpfConstants.progTypeName(program.type)}, ${program.insns.length / 8} instructions`
+  )
 }
 for (const { attr, keyType, name, valueType } of maps) {
   const typeOf = (id: number, size: number) => btf === undefined || id === 0 ? `${size} bytes` : Btf.typeName(btf, id)
-  console.log(`map ${name}: ${BpfConstants.mapTypeName(attr.type)}, ${typeOf(keyType, attr.keySize)} -> ${typeOf(valueType, attr.valueSize)}`)
+  console.log(
+    `map ${name}: ${BpfConstants.mapTypeName(attr.type)}, ${typeOf(keyType, attr.keySize)} -> ${
+      typeOf(valueType, attr.valueSize)
+    }`
+  )
 }

@@ -23,31 +23,37 @@ export const planning = Stage.pipeline(relocate, planStage)
  * The kernel for a plan that nobody carries out: what it refuses to tell is assumed and remembered, instead of being the
  * end. Without privileges, or on another system, a plan is then still the plan, but for what is said beside it.
  */
-const assuming = (kernel: KernelShape, assumed: Array<Assumed>): KernelShape => ({
-  ...kernel,
-  ask: (requirements) =>
-    Effect.map(
-      Effect.forEach(requirements, (requirement) =>
-        Effect.catch(kernel.ask([requirement]), (error) => {
-          const assumption = assumptionFor(requirement)
-          if (assumption === undefined) return Effect.fail(error)
-          assumed.push({
-            what: KernelInfo.describe(requirement),
-            value: assumption.text,
-            why: `${error.subject}: ${error.errno}`
-          })
-          return Effect.succeed(assumption.answers)
-        })),
-      (answers) =>
-        answers.reduce<KernelInfo.Answers>((all, each) => ({
-          ...all,
-          ...each,
-          kconfig: new Map([...(all.kconfig ?? []), ...(each.kconfig ?? [])]),
-          features: new Map([...(all.features ?? []), ...(each.features ?? [])]),
-          symbols: new Map([...(all.symbols ?? []), ...(each.symbols ?? [])])
-        }), {})
-    )
-})
+const assuming = (kernel: KernelShape, assumed: Array<Assumed>): KernelShape => {
+  const askOne = (requirement: KernelInfo.Requirement) =>
+    Effect.catch(kernel.ask([requirement]), (error) => {
+      const assumption = assumptionFor(requirement)
+      if (assumption === undefined) return Effect.fail(error)
+      assumed.push({
+        what: KernelInfo.describe(requirement),
+        value: assumption.text,
+        why: `${error.subject}: ${error.errno}`
+      })
+      return Effect.succeed(assumption.answers)
+    })
+  return {
+    ...kernel,
+    // One by one only where some are refused: a kernel may answer many at once with less work.
+    ask: (requirements) =>
+      Effect.catch(kernel.ask(requirements), () => Effect.map(Effect.forEach(requirements, askOne), together))
+  }
+}
+
+/** Answers to different requirements as one. */
+const together = (answers: ReadonlyArray<KernelInfo.Answers>): KernelInfo.Answers => {
+  const all: KernelInfo.Answers = {}
+  for (const each of answers) Object.assign(all, each)
+  return {
+    ...all,
+    kconfig: new Map(answers.flatMap(({ kconfig }) => [...(kconfig ?? [])])),
+    features: new Map(answers.flatMap(({ features }) => [...(features ?? [])])),
+    symbols: new Map(answers.flatMap(({ symbols }) => [...(symbols ?? [])]))
+  }
+}
 
 /** What is assumed where a kernel does not say, with its text for people; nothing can be assumed of its types. */
 const assumptionFor = (

@@ -74,7 +74,9 @@ export const make = (
   const { pageSize, size } = geometry
   const refuse = (detail: string) => Result.fail(new RingBufferError({ reason: "Geometry", detail }))
   // In 32 bits a power of two has one bit; larger buffers do not exist.
-  if (!(size > 0 && size <= 0x8000_0000 && (size & (size - 1)) === 0)) return refuse(`${size} bytes are no power of two`)
+  if (!(size > 0 && size <= 0x8000_0000 && (size & (size - 1)) === 0)) {
+    return refuse(`${size} bytes are no power of two`)
+  }
   if (!(pageSize > 0 && size % pageSize === 0)) return refuse(`${size} bytes are not whole pages of ${pageSize}`)
   if (consumer.bytes.length < headerSize) return refuse("the consumer's page is not mapped")
   if (producer.bytes.length < pageSize + 2 * size) return refuse("the data is not mapped twice")

@@ -65,8 +65,14 @@ describeWith({ kind: "live" }, "effect-bpf run", () => {
     assert.deepStrictEqual(Object.keys(ran), ["data_out", "retval", "action", "duration"])
     assert.deepStrictEqual(ran.data_out, [...bytes])
     assert.deepStrictEqual(new Uint8Array(Fs.readFileSync(out)), bytes)
-    const piped = run(process.execPath, [bin, "run", firewall, "xdp_firewall", "--data-in", "-"], { input: bytes, env: environment })
-    assert.match(piped.stdout, /^xdp_firewall returned 2 \(XDP_PASS\) in \d+ ns\n\ndata out, 60 bytes:\n {2}00000000 {2}00 01 02/)
+    const piped = run(process.execPath, [bin, "run", firewall, "xdp_firewall", "--data-in", "-"], {
+      input: bytes,
+      env: environment
+    })
+    assert.match(
+      piped.stdout,
+      /^xdp_firewall returned 2 \(XDP_PASS\) in \d+ ns\n\ndata out, 60 bytes:\n {2}00000000 {2}00 01 02/
+    )
   })
 
   it("writes a capture of what comes back from a capture", () => {
@@ -74,11 +80,17 @@ describeWith({ kind: "live" }, "effect-bpf run", () => {
     succeed("run", firewall, "xdp_firewall", "--data-in", packets, "--data-out", out)
     const [read, given] = [Pcap.parse(new Uint8Array(Fs.readFileSync(out))), Pcap.parse(fixture("packets.pcap"))]
     if (read._tag === "Failure" || given._tag === "Failure") throw new Error("no capture")
-    assert.deepStrictEqual(read.success.packets.map(({ bytes }) => bytes), given.success.packets.map(({ bytes }) => bytes))
+    assert.deepStrictEqual(
+      read.success.packets.map(({ bytes }) => bytes),
+      given.success.packets.map(({ bytes }) => bytes)
+    )
   })
 
   it("runs programs that take no packet, and only the one that was asked for", () => {
-    assert.match(succeed("run", fixturePath("externs.bpf.o"), "copy_configuration"), /^copy_configuration returned 0 in/)
+    assert.match(
+      succeed("run", fixturePath("externs.bpf.o"), "copy_configuration"),
+      /^copy_configuration returned 0 in/
+    )
     // The object's other program calls a kernel function: it is not loaded.
     assert.match(succeed("run", fixturePath("ksyms.bpf.o"), "look_up_symbols"), /^look_up_symbols returned 0/)
   })
@@ -120,7 +132,10 @@ char LICENSE[] SEC("license") = "GPL";
     assert.match(short.stderr, /run again with --log to see all of them\n$/)
     assert.notInclude(short.stderr, "verifier log of")
     const long = command("run", object, "reads_too_far", "--data-in", packet, "--log")
-    assert.match(long.stderr, /^verifier log of reads_too_far:\n[^]*invalid access to packet[^]*\nerror: program reads_too_far/)
+    assert.match(
+      long.stderr,
+      /^verifier log of reads_too_far:\n[^]*invalid access to packet[^]*\nerror: program reads_too_far/
+    )
     assert.notInclude(long.stderr, "run again")
   })
 })
@@ -137,7 +152,9 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "effect-bpf prog", () => {
     assert.match(succeed("prog", "load", firewall, pin), /^pinned:\n.*\n {2}program {2}xdp_firewall {2}/)
     const shown = bpftool("prog", "show", "pinned", pin)
     assert.deepInclude(shown, { type: "xdp", name: "xdp_firewall" })
-    const document = JSON.parse(run(process.execPath, [bin, "run", firewall, "xdp_firewall", "--data-in", packets, "-j"]).stdout)
+    const document = JSON.parse(
+      run(process.execPath, [bin, "run", firewall, "xdp_firewall", "--data-in", packets, "-j"]).stdout
+    )
     const data = Path.join(temporaryFolder(), "packet")
     const capture = Pcap.parse(fixture("packets.pcap"))
     if (capture._tag === "Failure") throw capture.failure
@@ -153,7 +170,9 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "effect-bpf prog", () => {
     const pin = folder()
     const maps = folder()
     const object = fixturePath("tracepoint.bpf.o")
-    const pinned = JSON.parse(succeed("prog", "load", object, pin, "--prog", "keep_first_bytes", "--pinmaps", maps, "-j"))
+    const pinned = JSON.parse(
+      succeed("prog", "load", object, pin, "--prog", "keep_first_bytes", "--pinmaps", maps, "-j")
+    )
     assert.deepStrictEqual(pinned.programs, [{ name: "keep_first_bytes", pinned: [pin] }])
     assert.strictEqual(bpftool("prog", "show", "pinned", pin).name, "keep_first_bytes")
     assert.deepStrictEqual(Fs.readdirSync(maps).sort(), ["calls", "tracepoi_bss"])
@@ -199,7 +218,13 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "effect-bpf prog", () => {
 describe("effect-bpf as a process", () => {
   it("bears a reader that leaves early", () => {
     const script = `set -o pipefail; "$0" "$1" inspect "$2" --insns | head -n 1`
-    const { status, stderr, stdout } = run("bash", ["-c", script, process.execPath, bin, fixturePath("section_kinds.bpf.o")], {
+    const { status, stderr, stdout } = run("bash", [
+      "-c",
+      script,
+      process.execPath,
+      bin,
+      fixturePath("section_kinds.bpf.o")
+    ], {
       env: environment
     })
     assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
@@ -233,8 +258,12 @@ describe("effect-bpf as a process", () => {
   })
 
   it("honours NO_COLOR and FORCE_COLOR", () => {
-    const colored = run(process.execPath, [bin, "inspect", firewall], { env: { ...environment, NO_COLOR: "", FORCE_COLOR: "1" } }).stdout
-    const both = run(process.execPath, [bin, "inspect", firewall], { env: { ...environment, NO_COLOR: "1", FORCE_COLOR: "1" } }).stdout
+    const colored =
+      run(process.execPath, [bin, "inspect", firewall], { env: { ...environment, NO_COLOR: "", FORCE_COLOR: "1" } })
+        .stdout
+    const both =
+      run(process.execPath, [bin, "inspect", firewall], { env: { ...environment, NO_COLOR: "1", FORCE_COLOR: "1" } })
+        .stdout
     assert.include(colored, "\x1b[")
     assert.notInclude(both, "\x1b[")
     // oxlint-disable-next-line no-control-regex -- what colours are made of
@@ -249,7 +278,10 @@ describeWith({ kind: "live", tools: ["setpriv"] }, "effect-bpf without privilege
   it("says what is missing, and plans all the same", () => {
     const refused = without("run", firewall, "xdp_firewall", "--data-in", packets)
     assert.strictEqual(refused.status, 1)
-    assert.match(refused.stderr, /^error: the live kernel cannot be used: bpf\(2\) answers EPERM: this process has neither CAP_BPF nor CAP_SYS_ADMIN\nhint: run it as root/)
+    assert.match(
+      refused.stderr,
+      /^error: the live kernel cannot be used: bpf\(2\) answers EPERM: this process has neither CAP_BPF nor CAP_SYS_ADMIN\nhint: run it as root/
+    )
     const planned = without("plan", firewall)
     assert.deepStrictEqual({ status: planned.status, stderr: planned.stderr }, { status: 0, stderr: "" })
     assert.match(planned.stdout, /, 11 calls:$/m)

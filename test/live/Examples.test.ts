@@ -3,10 +3,16 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Path from "node:path"
 import { describeWith, repository, run } from "../support/Require.ts"
 
-const environment = { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1", PATH: `${Path.dirname(process.execPath)}:${process.env["PATH"] ?? ""}` }
+const environment = {
+  FORCE_COLOR: "0",
+  NODE_NO_WARNINGS: "1",
+  PATH: `${Path.dirname(process.execPath)}:${process.env["PATH"] ?? ""}`
+}
 
 const example = (name: string, ...args: ReadonlyArray<string>): string => {
-  const { status, stderr, stdout } = run(process.execPath, [Path.join(repository, "examples", name), ...args], { env: environment })
+  const { status, stderr, stdout } = run(process.execPath, [Path.join(repository, "examples", name), ...args], {
+    env: environment
+  })
   assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
   return stdout
 }
@@ -16,7 +22,10 @@ describe("examples/inspect.ts", () => {
     const text = example("inspect.ts")
     assert.match(text, /^program xdp_firewall: xdp, 125 instructions$/m)
     assert.match(text, /^map stats: hash, enum protocol -> struct protocol_stats$/m)
-    assert.match(example("inspect.ts", Path.join(repository, "test/fixtures/ksyms.bpf.o")), /^program call_kernel: syscall/m)
+    assert.match(
+      example("inspect.ts", Path.join(repository, "test/fixtures/ksyms.bpf.o")),
+      /^program call_kernel: syscall/m
+    )
   })
 })
 
@@ -60,7 +69,9 @@ describeWith({ kind: "live" }, "examples/trace.ts", () => {
 describeWith({ kind: "live", tools: ["setpriv"] }, "the main job without privileges", () => {
   it("shows object and plan, and says what is missing for the rest", () => {
     const script = Path.join(repository, "examples/start.sh")
-    const { status, stderr, stdout } = run("setpriv", ["--bounding-set=-all", "--inh-caps=-all", "sh", script], { env: environment })
+    const { status, stderr, stdout } = run("setpriv", ["--bounding-set=-all", "--inh-caps=-all", "sh", script], {
+      env: environment
+    })
     assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
     assert.match(stdout, /^== 1\. What is in a BPF object/m)
     assert.match(stdout, /^== 2\. [^]*11 calls:$/m)

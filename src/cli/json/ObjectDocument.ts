@@ -16,12 +16,7 @@ import {
   ProgType,
   progTypeName
 } from "../../services/Kernel/abi/BpfConstants.ts"
-import {
-  type BpfObject,
-  type Extern,
-  type MapDefinition,
-  type Program
-} from "../../stages/open/BpfObject.ts"
+import type { BpfObject, Extern, MapDefinition, Program } from "../../stages/open/BpfObject.ts"
 import { type Variable, variables } from "../../stages/open/Variables.ts"
 import * as Listing from "../Listing.ts"
 import { clip } from "../text/Clip.ts"

@@ -8,7 +8,7 @@
  * `"map#3"`, `"prog#0"` or `"btf#0"`, by position in `maps` and `programs`.
  */
 import * as Btf from "../../btf/Btf.ts"
-import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
+import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import type { CallTag, KernelCall, KernelSymbol } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import type { LoadPlan, Step } from "../../stages/load/LoadPlan.ts"
@@ -43,7 +43,8 @@ const refTags: ReadonlySet<string> = new Set(["Map", "Prog", "Btf", "Link", "Vie
 const isRef = (value: object): value is Ref.Ref =>
   "_tag" in value && typeof value._tag === "string" && refTags.has(value._tag) && "index" in value
 
-const isExpected = (value: object): value is NonNullable<KernelSymbol["expected"]> => "btf" in value && "typeId" in value
+const isExpected = (value: object): value is NonNullable<KernelSymbol["expected"]> =>
+  "btf" in value && "typeId" in value
 
 /** Any part of a call. Its own tag becomes `kind`, since `call` says which call it is. */
 const partJson = (value: unknown): Json => {

@@ -52,13 +52,20 @@ const example = ({ command, description }: ExampleDoc): ReadonlyArray<Line> => [
 /** The lines of a command's help. Descriptions are paragraphs, separated by empty lines. */
 export const helpText = (doc: HelpDoc): ReadonlyArray<Line> => [
   line(span("heading", "usage: "), doc.usage),
-  ...doc.description.split("\n\n").flatMap((paragraph) => [blank, wrapped(0, paragraph.replaceAll(/\s*\n\s*/g, " ").trim())]),
+  ...doc.description.split("\n\n").flatMap((
+    paragraph
+  ) => [blank, wrapped(0, paragraph.replaceAll(/\s*\n\s*/g, " ").trim())]),
   ...section("Arguments", entries((doc.args ?? []).map(argument))),
   ...section(
     "Commands",
-    entries((doc.subcommands ?? []).flatMap(({ commands }) =>
-      commands.map((each): Entry => ({ left: [span("name", each.name)], right: each.shortDescription ?? each.description }))
-    ))
+    entries(
+      (doc.subcommands ?? []).flatMap(({ commands }) =>
+        commands.map((each): Entry => ({
+          left: [span("name", each.name)],
+          right: each.shortDescription ?? each.description
+        }))
+      )
+    )
   ),
   ...section("Flags", entries([...doc.flags, ...(doc.inheritedFlags ?? [])].map(flag))),
   ...section("Flags of all commands", entries((doc.globalFlags ?? []).map(flag))),

@@ -21,7 +21,9 @@ export const hexDump = (bytes: Uint8Array, limit = 4096): ReadonlyArray<Line> =>
   for (let at = 0; at < shown.length; at += perLine) {
     const row = shown.subarray(at, at + perLine)
     const text = Array.from(row, printable).join("")
-    lines.push(line("  ", span("dim", at.toString(16).padStart(8, "0")), `  ${halves(row).padEnd(columns)}  `, `|${text}|`))
+    lines.push(
+      line("  ", span("dim", at.toString(16).padStart(8, "0")), `  ${halves(row).padEnd(columns)}  `, `|${text}|`)
+    )
   }
   if (shown.length < bytes.length) lines.push(line(span("dim", `  … ${bytes.length - shown.length} more bytes`)))
   return lines

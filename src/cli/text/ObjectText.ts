@@ -69,7 +69,9 @@ const mapDetails = (map: MapDocument): ReadonlyArray<Line> => {
         counted(inner.max_entries, "entry", "entries")
     )
   }
-  if (map.slots.length > 0) details.push(`filled with ${map.slots.map(({ holds, slot }) => `[${slot}] ${holds}`).join(", ")}`)
+  if (map.slots.length > 0) {
+    details.push(`filled with ${map.slots.map(({ holds, slot }) => `[${slot}] ${holds}`).join(", ")}`)
+  }
   if (map.pinned !== null) details.push(`pinned at ${map.pinned}`)
   if (map.struct_ops !== null) details.push(`implements struct ${map.struct_ops}`)
   if (map.numa_node !== 0) details.push(`on NUMA node ${map.numa_node}`)
@@ -107,7 +109,12 @@ const externLines = (document: ObjectDocument): ReadonlyArray<Line> =>
     ["name", "kind", "type", "must exist"],
     document.externs.map((extern) => [
       span("name", extern.name),
-      { kconfig: "kernel configuration", function: "kernel function", variable: "kernel variable", address: "kernel symbol" }[
+      {
+        kconfig: "kernel configuration",
+        function: "kernel function",
+        variable: "kernel variable",
+        address: "kernel symbol"
+      }[
         extern.kind
       ],
       extern.type ?? dash,
@@ -173,7 +180,9 @@ const btfLines = ({ btf }: ObjectDocument): ReadonlyArray<Line> => {
 
 /** Where a line stands, without the folders that only the compiler's machine had. */
 const placeOf = (source: NonNullable<InsnDocument["source"]>): string =>
-  `${source.file.startsWith("/") ? source.file.slice(source.file.lastIndexOf("/") + 1) : source.file.replace(/^\.\//, "")}:${source.line}`
+  `${
+    source.file.startsWith("/") ? source.file.slice(source.file.lastIndexOf("/") + 1) : source.file.replace(/^\.\//, "")
+  }:${source.line}`
 
 const listing = (insns: ReadonlyArray<InsnDocument>): ReadonlyArray<Line> => {
   const width = String(insns.at(-1)?.insn ?? 0).length
@@ -213,7 +222,10 @@ export const objectText = (document: ObjectDocument): ReadonlyArray<Line> => {
       title(document.programs, "Programs"),
       document.programs.length === 0
         ? [line(...none)]
-        : table(["name", "type", "section", "attach type", "insns", "loaded", "flags"], document.programs.map(programRow))
+        : table(
+          ["name", "type", "section", "attach type", "insns", "loaded", "flags"],
+          document.programs.map(programRow)
+        )
     ),
     ...section(
       title(document.subprograms, "Subprograms"),

@@ -6,7 +6,14 @@ import { attachTypeName, MapFlag, mapTypeName, ProgFlag, progTypeName } from "..
 import type { CodeRef, KernelCall, MapAttributes } from "../../services/Kernel/KernelCall.ts"
 import type { KernelInfo } from "../../services/Kernel/KernelInfo.ts"
 import type { Ref } from "../../services/Kernel/Ref.ts"
-import { type CallStep, type EnsureStep, type LoadPlan, mainCalls, type Otherwise, type Step } from "../../stages/load/LoadPlan.ts"
+import {
+  type CallStep,
+  type EnsureStep,
+  type LoadPlan,
+  mainCalls,
+  type Otherwise,
+  type Step
+} from "../../stages/load/LoadPlan.ts"
 import type { PlannedObject } from "../../stages/load/Plan.ts"
 import type { BpfObject } from "../../stages/open/BpfObject.ts"
 import { flagNames } from "../json/ObjectDocument.ts"
@@ -75,7 +82,10 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "MapUpdate":
       return call.value.refs.length > 0
         ? [`at key ${hexBytes(call.key)}`]
-        : [counted(call.value.bytes.length, "byte"), ...(call.value.bytes.every((byte) => byte === 0) ? ["all zero"] : [])]
+        : [
+          counted(call.value.bytes.length, "byte"),
+          ...(call.value.bytes.every((byte) => byte === 0) ? ["all zero"] : [])
+        ]
     case "ProgLoad": {
       const { attachTo, attr, code } = call
       const slots = code.insns.length / 8
@@ -124,7 +134,11 @@ const callLines = (object: BpfObject, step: CallStep, number: string, depth: num
   const given = details(object, step.call).join(", ")
   const notes = step.required || step.otherwise.length > 0
     ? step.notes.map((note) => `note: ${note}`)
-    : [`optional: ${step.notes.length > 0 ? step.notes.join("; ") : "where the kernel refuses, the load goes on without it"}`]
+    : [
+      `optional: ${
+        step.notes.length > 0 ? step.notes.join("; ") : "where the kernel refuses, the load goes on without it"
+      }`
+    ]
   return [
     wrapped(
       2 * depth + 10,
@@ -197,7 +211,9 @@ export const planText = (planned: PlannedObject, kernel: string, path: string): 
       2,
       "To load ",
       span("name", path),
-      ` on the ${kernel} kernel (Linux ${info.release}, ${info.architecture}, ${info.byteOrder}-endian${known(info)}), ` +
+      ` on the ${kernel} kernel (Linux ${info.release}, ${info.architecture}, ${info.byteOrder}-endian${
+        known(info)
+      }), ` +
         `${counted(count, "call")}:`
     ),
     blank,

@@ -58,9 +58,8 @@ export const blank: Line = line()
 /** A heading. */
 export const heading = (text: string): Line => line(span("heading", text))
 
-/** C0 and C1 controls, DEL, line and paragraph separators, and the characters that turn the direction of text. */
-// oxlint-disable-next-line no-control-regex -- control characters are what this is about
-const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|\p{Surrogate}/gu
+/** Control characters, line and paragraph separators, and the characters that turn the direction of text. */
+const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Surrogate}\ufeff]/gu
 
 /** The text with everything that a terminal would act upon written as `\xNN` or `\u{NNNN}`, tabs as four spaces. */
 export const escape = (text: string): string =>
@@ -178,9 +177,9 @@ export const render = (lines: ReadonlyArray<Line>, { colors, width }: Rendering)
   lines.flatMap(({ overflow, pieces }) => {
     if (width === undefined || overflow === undefined) return [pieces]
     return overflow === "cut" ? [cutTo(pieces, width)] : breakAt(pieces, overflow, width)
-  }).map((pieces) =>
-    `${pieces.map((piece) => paint(toneOf(piece), textOf(piece), colors)).join("").trimEnd()}\n`
-  ).join("")
+  }).map((pieces) => `${pieces.map((piece) => paint(toneOf(piece), textOf(piece), colors)).join("").trimEnd()}\n`).join(
+    ""
+  )
 
 /** A count with its noun: `1 map`, `2 maps`. */
 export const counted = (count: number, noun: string, plural = `${noun}s`): string =>

@@ -21,7 +21,8 @@ const isZero = (value: Json): boolean => {
   return value === 0 || value === "0" || value === false || value === ""
 }
 
-const list = (parts: ReadonlyArray<string>, more: number): string => `{${[...parts, ...(more > 0 ? ["…"] : [])].join(", ")}}`
+const list = (parts: ReadonlyArray<string>, more: number): string =>
+  `{${[...parts, ...(more > 0 ? ["…"] : [])].join(", ")}}`
 
 /** Whether a text is a number that JSON cannot hold, or the name of an enum's value: both stand without quotes. */
 const isWord = (text: string): boolean => /^(-?\d+|[A-Za-z_]\w*)$/.test(text)

@@ -100,9 +100,15 @@ describe("effect-bpf", () => {
         ["/no/such/file", /^error: \/no\/such\/file: no such file$/],
         [repository, /not a regular file but a Directory$/],
         [file("text.o", "hello"), /not an ELF file .*\nhint: a BPF object file is expected, .*clang -target bpf/],
-        [file("firewall.bpf.c", "int x;"), /hint: this is source: compile it first, clang .*firewall\.bpf\.c -o .*firewall\.bpf\.o$/],
+        [
+          file("firewall.bpf.c", "int x;"),
+          /hint: this is source: compile it first, clang .*firewall\.bpf\.c -o .*firewall\.bpf\.o$/
+        ],
         [file("empty.o", ""), /not an ELF file/],
-        [file("cut.o", elf.subarray(0, 3000)), /reaches beyond the end of the file: e_shoff .*\nhint: the file may have been cut off$/],
+        [
+          file("cut.o", elf.subarray(0, 3000)),
+          /reaches beyond the end of the file: e_shoff .*\nhint: the file may have been cut off$/
+        ],
         [file("x86.o", x86), /machine 62, not BPF \(247\)\nhint: compile with `clang -target bpf/],
         [fixture("link_main.bpf.o"), /hint: .*link the objects first$/]
       ]
@@ -155,12 +161,21 @@ describe("effect-bpf", () => {
 
   it.live("plans with edits, without loading anything", () =>
     Effect.gen(function*() {
-      const edited = yield* command("plan", firewall, "--map", "events.max_entries=4000", "--no-autoload", "xdp_firewall")
+      const edited = yield* command(
+        "plan",
+        firewall,
+        "--map",
+        "events.max_entries=4000",
+        "--no-autoload",
+        "xdp_firewall"
+      )
       assert.strictEqual(edited.status, 0)
       assert.match(edited.stdout, /map events: ringbuf, max_entries 4096\n +note: size rounded up from 4000 to 4096/)
       assert.notInclude(edited.stdout, "BPF_PROG_LOAD")
       const document = JSON.parse((yield* command("plan", firewall, "--set", "sample_every=7", "--json")).stdout)
-      const rodata = document.steps.find((step: { readonly why: string }) => step.why === "initial values of xdp_fire.rodata")
+      const rodata = document.steps.find((step: { readonly why: string }) =>
+        step.why === "initial values of xdp_fire.rodata"
+      )
       assert.strictEqual(Buffer.from(rodata.arguments.value.bytes, "base64").readUInt32LE(8), 7)
       assert.include((yield* command("plan", fixture("xdp_firewall.eb.o"))).stderr, "-target bpfel")
     }))

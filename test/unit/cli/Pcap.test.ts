@@ -43,7 +43,9 @@ describe("Pcap", () => {
       if (bytes.length >= 36) bytes.fill(0, 32, 36)
       return bytes
     }
-    assert.isTrue(fc.check(fc.property(capture, (original) => roundTrips(faulty, original)), { endOnFailure: true }).failed)
+    assert.isTrue(
+      fc.check(fc.property(capture, (original) => roundTrips(faulty, original)), { endOnFailure: true }).failed
+    )
   })
 
   it("reads the packets of the firewall's capture", () => {

@@ -16,7 +16,7 @@ const info = KernelInfo.add(KernelInfo.make({ release: "6.99.0", architecture: "
   kernelVersion: KernelInfo.known(0x66300)
 })
 
-const succeed = <A, E>(result: Result.Result<A, E>): A => {
+const succeed = <A, E extends Error>(result: Result.Result<A, E>): A => {
   if (Result.isFailure(result)) throw result.failure
   return result.success
 }
@@ -35,7 +35,10 @@ const textOf = (name: string): string => render(planText(planned(name), "live", 
 describe("PlanText", () => {
   it("lists the calls in order, each with its reason", () => {
     const text = textOf("xdp_firewall.bpf.o")
-    assert.match(text, /^To load xdp_firewall\.bpf\.o on the live kernel \(Linux 6\.99\.0, x64, little-endian; asked for page size 4096, 8 possible CPUs\), 11 calls:$/m)
+    assert.match(
+      text,
+      /^To load xdp_firewall\.bpf\.o on the live kernel \(Linux 6\.99\.0, x64, little-endian; asked for page size 4096, 8 possible CPUs\), 11 calls:$/m
+    )
     const commands = [...text.matchAll(/^ +\d+ {2}(\w+)/gm)].map(([, command]) => command)
     assert.deepStrictEqual(commands, [
       "BPF_BTF_LOAD",
@@ -50,9 +53,15 @@ describe("PlanText", () => {
       "BPF_PROG_LOAD",
       "BPF_PROG_BIND_MAP"
     ])
-    assert.match(text, /map stats: hash, key 4 B \(enum protocol\), value 16 B \(struct protocol_stats\), max_entries 16$/m)
+    assert.match(
+      text,
+      /map stats: hash, key 4 B \(enum protocol\), value 16 B \(struct protocol_stats\), max_entries 16$/m
+    )
     assert.match(text, /if the kernel refuses: the same, without BTF types$/m)
-    assert.match(text, /BPF_PROG_LOAD {8}program xdp_firewall: xdp, attach type xdp, 284 instructions, 5 map references/)
+    assert.match(
+      text,
+      /BPF_PROG_LOAD {8}program xdp_firewall: xdp, attach type xdp, 284 instructions, 5 map references/
+    )
     assert.match(text, /optional: a kernel that refuses the types/)
   })
 

@@ -291,7 +291,10 @@ describe("RingBuffer, the law that what is written is read back in order", () =>
   })
 
   const fails = (faults: Faults) =>
-    fc.check(fc.property(starts, operations, (start, steps) => readsBack(start, steps, faults)), { numRuns: 300, endOnFailure: true }).failed
+    fc.check(fc.property(starts, operations, (start, steps) => readsBack(start, steps, faults)), {
+      numRuns: 300,
+      endOnFailure: true
+    }).failed
 
   it("named fault: data that is mapped once", () => {
     assert.isTrue(fails({ notMirrored: true }))
@@ -387,10 +390,15 @@ describe("RingBuffer.open", () => {
   it.effect("refuses other maps, overwrite mode, and a kernel without a page size", () =>
     Effect.gen(function*() {
       const reasonOf = (map: MapInfo, of?: KernelShape) =>
-        Effect.map(Effect.flip(open(map, [], of)), (error) => error._tag === "RingBufferError" ? error.reason : error._tag)
+        Effect.map(Effect.flip(open(map, [], of)), (error) =>
+          error._tag === "RingBufferError" ? error.reason : error._tag)
       assert.strictEqual(yield* reasonOf({ ...info, type: 1 }), "MapType")
       assert.strictEqual(yield* reasonOf({ ...info, flags: 1 << 19 }), "Overwrite")
-      const silent: KernelShape = { ...kernel, ask: () => Effect.succeed({ pageSize: KernelInfo.deferred }) }
+      const silent: KernelShape = {
+        ...kernel,
+        ask: () =>
+          Effect.succeed({ pageSize: KernelInfo.deferred })
+      }
       assert.strictEqual(yield* reasonOf(info, silent), "PageSize")
       assert.strictEqual(yield* reasonOf({ ...info, maxEntries: 6000 }), "Geometry")
     }))
