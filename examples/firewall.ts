@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { readFileSync } from "node:fs"
-import type { Kernel, Ref } from "../src/index.ts"
 import { Btf, BtfValue, Edit, Execute, Open, Plan, Relocate, RingBuffer, Stage } from "../src/index.ts"
 import { KernelLive } from "../src/node.ts"
 
@@ -19,24 +18,7 @@ const configure = Stage.make("configure", (object: Open.BpfObject) =>
     (changed) => Edit.setMap(changed, "events", { maxEntries: 4096 })
   )))
 
-const load = Stage.pipeline(
-  Open.open({ path: "xdp_firewall.bpf.o" }),
-  configure,
-  Relocate.relocate,
-  Plan.plan,
-  Execute.execute()
-)
-
-/** What the programs' C types look like here, as far as we use them; `BtfValue` decodes them by the object's own types. */
-const Stats = Schema.Struct({ packets: Schema.BigInt, bytes: Schema.BigInt })
-const PacketEvent = Schema.Struct({
-  protocol: Schema.String,
-  reason: Schema.String,
-  sport: Schema.Int,
-  dport: Schema.Int,
-  saddr: Schema.Array(Schema.Int),
-  daddr: Schema.Array(Schema.Int)
-})
+const load = Stage.pipeline(Open.open(), configure, Relocate.relocate, Plan.plan, Execute.execute())
 
 /** The packets of a pcap file, little-endian as ours is: a header of 24 bytes, then records of 16 bytes and a packet. */
 const packetsOf = (file: Uint8Array) => {
@@ -48,73 +30,53 @@ const packetsOf = (file: Uint8Array) => {
   return packets
 }
 
-/** Every element of a map, as bytes. */
-const entriesOf = Effect.fnUntraced(
-  function*(session: Kernel.Session, map: Ref.MapRef, keySize: number, valueSize: number) {
-    const entries: Array<{ readonly key: Uint8Array; readonly value: Uint8Array }> = []
-    let key = yield* session.call({ _tag: "MapNextKey", map, keySize })
-    while (key !== undefined) {
-      const value = yield* session.call({ _tag: "MapLookup", map, key, valueSize, flags: 0n })
-      if (value !== undefined) entries.push({ key, value })
-      key = yield* session.call({ _tag: "MapNextKey", map, key, keySize })
-    }
-    return entries
-  }
-)
+// What we expect of the C types `struct protocol_stats` and `struct packet_event`.
+const Stats = Schema.Struct({ packets: Schema.BigInt, bytes: Schema.BigInt })
+const [Address, Port] = [Schema.Array(Schema.Int), Schema.Int]
+const PacketEvent = Schema.Struct({ reason: Schema.String, saddr: Address, daddr: Address, sport: Port, dport: Port })
 
 const firewall = Effect.gen(function*() {
   const { map, object, program, session } = yield* load.run(fixture("xdp_firewall.bpf.o"))
   const { btf } = object
   const [blocklist, events, prog, stats] = [map("blocklist"), map("events"), program("xdp_firewall"), map("stats")]
   if (!btf || !blocklist || !events || !prog || !stats) return yield* Effect.die("the object is another one")
-  const encode = (type: string, value: unknown) =>
-    Effect.fromResult(BtfValue.encode(btf, Btf.findOne(btf, type) ?? 0, value))
+
+  // Keys, values and events are JavaScript values, encoded and decoded by the types in the object.
+  const idOf = (type: string) => Btf.findOne(btf, type) ?? 0
+  const encode = (type: string, value: unknown) => Effect.fromResult(BtfValue.encode(btf, idOf(type), value))
   const decode = <A>(type: string, schema: Schema.Codec<A>, bytes: Uint8Array) =>
     Effect.flatMap(
-      Effect.fromResult(BtfValue.decode(btf, Btf.findOne(btf, type) ?? 0, bytes)),
+      Effect.fromResult(BtfValue.decode(btf, idOf(type), bytes)),
       Schema.decodeUnknownEffect(Schema.toType(schema))
     )
 
-  // Keys and values are JavaScript values, checked against the types that the C source declares.
-  const key = yield* encode("ipv4_network", { prefix_length: 24, address: [198, 51, 100, 0] })
-  yield* session.call({
-    _tag: "MapUpdate",
-    map: blocklist,
-    key,
-    value: { bytes: new Uint8Array(8), refs: [] },
-    flags: 0n
-  })
+  const network = yield* encode("ipv4_network", { prefix_length: 24, address: [198, 51, 100, 0] })
+  const hits = { bytes: new Uint8Array(8), refs: [] }
+  yield* session.call({ _tag: "MapUpdate", map: blocklist, key: network, value: hits, flags: 0n })
 
   console.log("Verdicts")
-  const verdicts = ["aborted", "drop", "pass"]
-  for (const [frame, packet] of packetsOf(fixture("packets.pcap")).entries()) {
-    const { retval } = yield* session.call({
-      _tag: "ProgTestRun",
-      prog,
-      dataIn: packet,
-      dataOutSize: packet.length,
-      contextOutSize: 0,
-      repeat: 1,
-      flags: 0,
-      cpu: 0,
-      batchSize: 0
-    })
-    console.log(`  packet ${frame}, ${packet.length} bytes: ${verdicts[retval] ?? retval}`)
+  const once = { contextOutSize: 0, repeat: 1, flags: 0, cpu: 0, batchSize: 0 }
+  for (const [index, packet] of packetsOf(fixture("packets.pcap")).entries()) {
+    const run = { _tag: "ProgTestRun", prog, dataIn: packet, dataOutSize: packet.length, ...once } as const
+    const { retval } = yield* session.call(run)
+    console.log(`  packet ${index}, ${packet.length} bytes: ${["aborted", "drop", "pass"][retval] ?? retval}`)
   }
 
   console.log("\nPackets by protocol")
-  for (const entry of yield* entriesOf(session, stats, 4, 16)) {
-    const protocol = yield* decode("protocol", Schema.String, entry.key)
-    const { bytes, packets } = yield* decode("protocol_stats", Stats, entry.value)
-    console.log(`  ${protocol.padEnd(16)}packets ${packets}, bytes ${bytes}`)
+  for (const protocol of ["TCP", "UDP", "ICMP", "ICMPV6", "ARP", "OTHER"]) {
+    const key = yield* encode("protocol", `PROTOCOL_${protocol}`)
+    const value = yield* session.call({ _tag: "MapLookup", map: stats, key, valueSize: 16, flags: 0n })
+    if (value === undefined) continue
+    const { bytes, packets } = yield* decode("protocol_stats", Stats, value)
+    console.log(`  ${protocol.padEnd(7)} packets ${packets}, bytes ${bytes}`)
   }
 
   console.log("\nEvents of the ring buffer")
   const ring = yield* RingBuffer.open(session, events)
   for (const record of yield* Effect.fromResult(RingBuffer.drain(ring))) {
-    const event = yield* decode("packet_event", PacketEvent, record)
-    const [from, to] = [event.saddr.slice(0, 4).join("."), event.daddr.slice(0, 4).join(".")]
-    console.log(`  dropped ${from}:${event.sport} -> ${to}:${event.dport}, ${event.protocol}: ${event.reason}`)
+    const { daddr, dport, reason, saddr, sport } = yield* decode("packet_event", PacketEvent, record)
+    const [from, to] = [saddr.slice(0, 4).join("."), daddr.slice(0, 4).join(".")]
+    console.log(`  dropped ${from}:${sport} -> ${to}:${dport}, ${reason}`)
   }
 })
 

@@ -36,13 +36,13 @@ describeWith({ kind: "live" }, "examples/firewall.ts", () => {
     assert.deepStrictEqual(verdicts, [...Array.from({ length: 8 }, () => "pass"), "drop", "drop", "drop", "drop"])
     for (
       const line of [
-        "  PROTOCOL_TCP    packets 6, bytes 348",
-        "  PROTOCOL_UDP    packets 3, bytes 174",
-        "  PROTOCOL_ARP    packets 1, bytes 42",
-        "  dropped 198.51.100.66:6666 -> 192.0.2.10:80, PROTOCOL_TCP: REASON_BLOCKED_ADDRESS",
-        "  dropped 203.0.113.5:40001 -> 192.0.2.10:23, PROTOCOL_TCP: REASON_BLOCKED_PORT",
-        "  dropped 198.51.100.77:123 -> 192.0.2.10:123, PROTOCOL_UDP: REASON_BLOCKED_ADDRESS",
-        "  dropped 203.0.113.5:0 -> 192.0.2.10:0, PROTOCOL_TCP: REASON_MALFORMED"
+        "  TCP     packets 6, bytes 348",
+        "  UDP     packets 3, bytes 174",
+        "  ARP     packets 1, bytes 42",
+        "  dropped 198.51.100.66:6666 -> 192.0.2.10:80, REASON_BLOCKED_ADDRESS",
+        "  dropped 203.0.113.5:40001 -> 192.0.2.10:23, REASON_BLOCKED_PORT",
+        "  dropped 198.51.100.77:123 -> 192.0.2.10:123, REASON_BLOCKED_ADDRESS",
+        "  dropped 203.0.113.5:0 -> 192.0.2.10:0, REASON_MALFORMED"
       ]
     ) assert.include(text, line)
   })
