@@ -57,11 +57,17 @@ export const parseValue = (text: string): unknown => {
 const setVariable = (object: BpfObject, text: string): Result.Result<BpfObject, UsageError | Edit.EditError> => {
   const equals = text.indexOf("=")
   if (equals <= 0) {
-    return usage(`--set ${text}`, "a variable and its value are expected", "as in --set sample_every=10 or --set 'ports=[80, 443]'")
+    return usage(
+      `--set ${text}`,
+      "a variable and its value are expected",
+      "as in --set sample_every=10 or --set 'ports=[80, 443]'"
+    )
   }
   const name = text.slice(0, equals)
   const all = variables(object).map((variable) => variable.name)
-  if (!all.includes(name)) return usage(`--set ${name}`, "there is no such global variable", suggest(name, all, "variables"))
+  if (!all.includes(name)) {
+    return usage(`--set ${name}`, "there is no such global variable", suggest(name, all, "variables"))
+  }
   return Edit.setVariable(object, name, parseValue(text.slice(equals + 1)))
 }
 

@@ -8,6 +8,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import { ElfError } from "../services/Elf/ElfError.ts"
 import { VerifierError } from "../services/Kernel/KernelError.ts"
+import { PlanError } from "../stages/load/PlanError.ts"
 import { EditError } from "../stages/open/Edit.ts"
 import { type Json, jsonText } from "./json/Json.ts"
 import * as Output from "./Output.ts"
@@ -56,9 +57,21 @@ const report = (error: object, showLog: boolean): Report => {
   const { hints, message } = reportOf(error)
   if (error instanceof VerifierError && error.log !== "" && !showLog) {
     const lines = error.log.trimEnd().split("\n").length
-    return { message, hints: [...hints, `the verifier said ${counted(lines, "line")}; run again with --log to see all of them`] }
+    return {
+      message,
+      hints: [...hints, `the verifier said ${counted(lines, "line")}; run again with --log to see all of them`]
+    }
   }
-  return { message, hints }
+  return { message, hints: [...hints, ...flagsFor(error, hints)] }
+}
+
+/** The flags for what the library's hints ask for in its own words. */
+const flagsFor = (error: object, hints: ReadonlyArray<string>): ReadonlyArray<string> => {
+  if (!(error instanceof PlanError)) return []
+  const hint = hints.join(" ")
+  if (hint.includes("autoload off")) return [`here that is --no-autoload ${error.name}`]
+  if (hint.includes("autocreate off")) return [`here that is --map ${error.name}.autocreate=no`]
+  return []
 }
 
 const isScalar = (value: unknown): value is string | number | boolean =>

@@ -33,7 +33,9 @@ export class UnusableKernel extends Schema.TaggedError<UnusableKernel>()("Unusab
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
-    return `the ${this.kernel} kernel cannot be used: ${this.detail}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
+    return `the ${this.kernel} kernel cannot be used: ${this.detail}${
+      this.hint === undefined ? "" : `\nhint: ${this.hint}`
+    }`
   }
 }
 

@@ -126,7 +126,9 @@ const operand = (target: Target): string => {
     case "map":
       return `map[${target.name}]`
     case "map_value":
-      return `map[${target.name}][0]+${target.offset ?? 0}${target.variable === undefined ? "" : ` <${target.variable}>`}`
+      return `map[${target.name}][0]+${target.offset ?? 0}${
+        target.variable === undefined ? "" : ` <${target.variable}>`
+      }`
     case "function":
       return `&${target.name}`
     case "call":
@@ -192,15 +194,17 @@ export interface CoreRecord {
 
 /** Every CO-RE relocation of an object, in the order of the file. */
 export const coreRecords = (ext: BtfExt.BtfExt | undefined): ReadonlyArray<CoreRecord> =>
-  ext === undefined ? [] : (ext.coreRelocations?.sections ?? []).flatMap((section) =>
-    Array.from({ length: section.count }, (_, index): CoreRecord => {
-      const { accessString, insnOffset, kind, typeId } = BtfExt.coreRelocationAt(ext, section, index)
-      return {
-        section: section.section.startsWith("?") ? section.section.slice(1) : section.section,
-        slot: insnOffset / 8,
-        kind: coreKinds[kind] ?? `kind ${kind}`,
-        typeId,
-        access: accessString
-      }
-    })
-  )
+  ext === undefined ?
+    [] :
+    (ext.coreRelocations?.sections ?? []).flatMap((section) =>
+      Array.from({ length: section.count }, (_, index): CoreRecord => {
+        const { accessString, insnOffset, kind, typeId } = BtfExt.coreRelocationAt(ext, section, index)
+        return {
+          section: section.section.startsWith("?") ? section.section.slice(1) : section.section,
+          slot: insnOffset / 8,
+          kind: coreKinds[kind] ?? `kind ${kind}`,
+          typeId,
+          access: accessString
+        }
+      })
+    )

@@ -46,7 +46,9 @@ const logging = Effect.gen(function*() {
       call._tag !== "ProgLoad" ? session.call(call) : session.call(call).pipe(
         Effect.tap((answer) => Effect.provideContext(printLog(call.attr.name, logIn(answer)), context)),
         Effect.tapError((error) =>
-          error._tag === "VerifierError" ? Effect.provideContext(printLog(error.program, error.log), context) : Effect.void
+          error._tag === "VerifierError"
+            ? Effect.provideContext(printLog(error.program, error.log), context)
+            : Effect.void
         )
       )
   })

@@ -44,7 +44,9 @@ const presented = (event: CliOutput.Presenter.Event) => {
       return Output.print([line(`${event.name} ${event.version}`)])
     case "InvalidInvocation":
       return Output.message([
-        ...event.errors.flatMap(({ message }) => errorText({ message: message.replaceAll(/\n\s*\n/g, "\n"), hints: [] })),
+        ...event.errors.flatMap(({ message }) =>
+          errorText({ message: message.replaceAll(/\n\s*\n/g, "\n"), hints: [] })
+        ),
         line(`usage: ${event.helpDoc.usage}`),
         line(`       ${event.commandPath.join(" ")} --help explains it`)
       ])
@@ -67,7 +69,9 @@ export const run = (version: string) => {
       Effect.catchIf(CliError.isCliError, (error) =>
         error._tag === "ShowHelp" && error.errors.length === 0 ? Effect.void : Effect.fail(new Failed({ status: 2 }))),
       Effect.provide(Layer.mergeAll(
-        CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel] }),
+        CliConfig.layer({
+          builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
+        }),
         presenter,
         Layer.succeed(Logger.LogToStderr, true)
       ))

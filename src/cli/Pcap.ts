@@ -72,7 +72,12 @@ export const parse = (bytes: Uint8Array): Result.Result<Capture, PcapError> => {
   const view = viewOf(bytes)
   if (!isCapture(bytes)) return fail("NotPcap", 0, "no pcap capture: the magic number is missing")
   if (view.getUint32(0) === PCAPNG) {
-    return fail("Pcapng", 0, "a pcapng capture, which is not read", "convert it: editcap -F pcap IN OUT, or tcpdump -r IN -w OUT")
+    return fail(
+      "Pcapng",
+      0,
+      "a pcapng capture, which is not read",
+      "convert it: editcap -F pcap IN OUT, or tcpdump -r IN -w OUT"
+    )
   }
   if (bytes.length < headerSize) return fail("Truncated", bytes.length, "the capture ends within its header")
   const littleEndian = isMagic(view.getUint32(0, true))
@@ -86,7 +91,11 @@ export const parse = (bytes: Uint8Array): Result.Result<Capture, PcapError> => {
     }
     const length = view.getUint32(at + 8, littleEndian)
     if (length > maximumPacket) {
-      return fail("TooLong", at + 8, `packet ${packets.length} is said to have ${length} bytes, more than ${maximumPacket}`)
+      return fail(
+        "TooLong",
+        at + 8,
+        `packet ${packets.length} is said to have ${length} bytes, more than ${maximumPacket}`
+      )
     }
     if (length > bytes.length - at - recordSize) {
       return fail("Truncated", at + recordSize, `the capture ends within packet ${packets.length}`)

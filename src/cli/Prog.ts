@@ -113,14 +113,17 @@ const common = {
 const chosen = (object: BpfObject, name: Option.Option<string>): Result.Result<Program, UsageError> => {
   if (Option.isSome(name)) {
     const argument = `--prog ${name.value}`
-    return Result.flatMap(requireProgram(object, name.value, argument), (program) =>
-      program.autoload ? Result.succeed(program) : Result.fail(
-        new UsageError({
-          argument,
-          detail: "the load leaves this program out",
-          hint: `add --autoload ${name.value}`
-        })
-      ))
+    return Result.flatMap(
+      requireProgram(object, name.value, argument),
+      (program) =>
+        program.autoload ? Result.succeed(program) : Result.fail(
+          new UsageError({
+            argument,
+            detail: "the load leaves this program out",
+            hint: `add --autoload ${name.value}`
+          })
+        )
+    )
   }
   const first = object.programs.find(isLoaded)
   return first === undefined
@@ -137,7 +140,9 @@ const chosen = (object: BpfObject, name: Option.Option<string>): Result.Result<P
 const load = Command.make("load", {
   object: ObjectFile.argument,
   path: Argument.String("path").pipe(
-    Argument.withDescription("Where the program is pinned: a new name in a bpf file system, such as /sys/fs/bpf/firewall")
+    Argument.withDescription(
+      "Where the program is pinned: a new name in a bpf file system, such as /sys/fs/bpf/firewall"
+    )
   ),
   prog: Flag.String("prog").pipe(
     Flag.withMetavar("NAME"),

@@ -25,7 +25,9 @@ import { UsageError } from "./Usage.ts"
 /** The object with this program and those that its program arrays hold, and no others: they need not fit this kernel. */
 const narrowed = (object: BpfObject, program: Program) => {
   const held = object.maps.flatMap((map) =>
-    map.autocreate ? map.slots.flatMap((slot) => slot._tag === "Program" ? [object.programs[slot.program]?.name ?? ""] : []) : []
+    map.autocreate
+      ? map.slots.flatMap((slot) => slot._tag === "Program" ? [object.programs[slot.program]?.name ?? ""] : [])
+      : []
   )
   return loadOnly(object, [program.name, ...held])
 }
@@ -165,7 +167,11 @@ export const run = Command.make("run", {
       }
       yield* Output.result(
         () => runsJson(runs),
-        () => runsText(name, runs, { data: Option.isNone(dataOut), context: context !== undefined && Option.isNone(ctxOut) })
+        () =>
+          runsText(name, runs, {
+            data: Option.isNone(dataOut),
+            context: context !== undefined && Option.isNone(ctxOut)
+          })
       )
     }).pipe(Effect.provide(KernelChoice.layer(kernel))),
     { showLog: log }

@@ -46,7 +46,8 @@ export const suggest = (wanted: string, names: ReadonlyArray<string>, noun: stri
   const near = wanted.length > maximumName
     ? []
     : names.filter((name) =>
-      name.length <= maximumName && (distance(name, wanted, limit) <= limit || (wanted.length > 2 && name.includes(wanted)))
+      name.length <= maximumName &&
+      (distance(name, wanted, limit) <= limit || (wanted.length > 2 && name.includes(wanted)))
     )
   if (near.length > 0) return `did you mean ${near.slice(0, 3).join(", ")}?`
   const more = names.length > maximumListed ? `, … (${names.length} in all)` : ""

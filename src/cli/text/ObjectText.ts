@@ -11,7 +11,19 @@ import type {
   SubprogramDocument
 } from "../json/ObjectDocument.ts"
 import { jsonValueText, quotedText } from "./ValueText.ts"
-import { blank, type Cell, counted, cut, heading, type Line, line, type Piece, span, table, wrapped } from "./Text.ts"
+import {
+  blank,
+  type Cell,
+  counted,
+  heading,
+  type Line,
+  line,
+  type Piece,
+  span,
+  table,
+  widthOf,
+  wrapped
+} from "./Text.ts"
 
 const dash = span("dim", "-")
 
@@ -46,21 +58,19 @@ const subprogramRow = (subprogram: SubprogramDocument): ReadonlyArray<Cell> => [
   String(subprogram.insns)
 ]
 
-/** Size and type of a key or value: `16 B, struct stats`. */
-const shape = (bytes: number, type: string | null): Cell =>
-  bytes === 0 && type === null ? dash : `${bytes} B${type === null ? "" : `, ${type}`}`
+/** Size and type of a key or value: `16 B (struct stats)`. */
+const shape = (bytes: number, type: string | null): string => `${bytes} B${type === null ? "" : ` (${type})`}`
 
-const mapRow = (map: MapDocument): ReadonlyArray<Cell> => [
-  span("name", map.name),
-  map.type,
-  shape(map.bytes_key, map.key_type),
-  shape(map.bytes_value, map.value_type),
-  String(map.max_entries),
-  map.flag_names.join(" ")
+/** Type, size and flags; below them what keys and values are. */
+const mapShape = (map: MapDocument): ReadonlyArray<string> => [
+  [map.type, `max_entries ${map.max_entries}`, ...map.flag_names].join(", "),
+  ...(map.bytes_key === 0 && map.bytes_value === 0
+    ? []
+    : [`key ${shape(map.bytes_key, map.key_type)}, value ${shape(map.bytes_value, map.value_type)}`])
 ]
 
-/** What a map's row has no column for. */
-const mapDetails = (map: MapDocument): ReadonlyArray<Line> => {
+/** What only some maps have. */
+const mapDetails = (map: MapDocument): ReadonlyArray<string> => {
   const inner = map.inner
   const details: Array<string> = []
   if (inner !== null) {
@@ -77,13 +87,32 @@ const mapDetails = (map: MapDocument): ReadonlyArray<Line> => {
   if (map.numa_node !== 0) details.push(`on NUMA node ${map.numa_node}`)
   if (map.map_extra !== "0") details.push(`map_extra ${map.map_extra}`)
   if (!map.autocreate) details.push("not created unless asked for")
-  return details.map((detail) => wrapped(6, "    ", span("dim", `${map.name}: ${detail}`)))
+  return details
 }
 
-const maps = (document: ObjectDocument): ReadonlyArray<Line> => [
-  ...table(["name", "type", "key", "value", "max entries", "flags"], document.maps.map(mapRow)),
-  ...document.maps.flatMap(mapDetails)
-]
+/** The widest name that what is said of a map stands beside; wider ones have it below. */
+const maximumName = 24
+
+const maps = (document: ObjectDocument): ReadonlyArray<Line> => {
+  const column = document.maps.reduce((widest, { name }) => {
+    const width = widthOf([name])
+    return width <= maximumName ? Math.max(widest, width) : widest
+  }, 0)
+  const beside = " ".repeat(column + 4)
+  return document.maps.flatMap((map) => {
+    const width = widthOf([map.name])
+    const [first = "", ...rest] = [...mapShape(map), ...mapDetails(map)]
+    const name = ["  ", span("name", map.name)]
+    const below = (text: string, tone: "dim" | undefined) =>
+      wrapped(column + 6, beside, tone === undefined ? text : span(tone, text))
+    return width > column
+      ? [line(...name), below(first, undefined), ...rest.map((text) => below(text, "dim"))]
+      : [
+        wrapped(column + 6, ...name, " ".repeat(column - width + 2), first),
+        ...rest.map((text) => below(text, "dim"))
+      ]
+  })
+}
 
 /** The variables of the object's own; those that the kernel's configuration fills are listed with the externs. */
 const ownVariables = (document: ObjectDocument): ObjectDocument["variables"] =>
@@ -193,10 +222,10 @@ const listing = (insns: ReadonlyArray<InsnDocument>): ReadonlyArray<Line> => {
       const place = placeOf(source)
       const here = `${place} ${source.text}`
       // Neighbours that differ in the column alone are one line to the reader.
-      if (here !== last) lines.push(cut(span("dim", `  ; ${source.text}  @ ${place}`)))
+      if (here !== last) lines.push(line(span("dim", `  ; ${source.text}  @ ${place}`)))
       last = here
     }
-    lines.push(cut(`  ${String(insn).padStart(width)}: `, text))
+    lines.push(line(`  ${String(insn).padStart(width)}: `, text))
   }
   return lines
 }

@@ -24,10 +24,10 @@ export type Piece = string | Span
 export interface Line {
   readonly pieces: ReadonlyArray<Piece>
   /**
-   * What to do where the line is longer than the terminal is wide: nothing (`undefined`), cut it (`"cut"`), or break it
-   * between words and indent what follows by so many columns.
+   * How many columns what follows is indented by where the line is longer than the terminal is wide and is broken
+   * between words; `undefined` leaves it to the terminal. Nothing is ever cut off.
    */
-  readonly overflow: "cut" | number | undefined
+  readonly overflow: number | undefined
 }
 
 /** What `render` fits text to. */
@@ -48,9 +48,6 @@ export const line = (...pieces: ReadonlyArray<Piece>): Line => ({ pieces, overfl
 
 /** A line that is broken between words; further lines are indented by `indent` columns. */
 export const wrapped = (indent: number, ...pieces: ReadonlyArray<Piece>): Line => ({ pieces, overflow: indent })
-
-/** A line that is cut at the edge of the terminal. */
-export const cut = (...pieces: ReadonlyArray<Piece>): Line => ({ pieces, overflow: "cut" })
 
 /** The empty line. */
 export const blank: Line = line()
@@ -79,7 +76,16 @@ export type Cell = Piece | ReadonlyArray<Piece>
 
 const isPieces = (cell: Cell): cell is ReadonlyArray<Piece> => Array.isArray(cell)
 
-const piecesOf = (cell: Cell): ReadonlyArray<Piece> => isPieces(cell) ? cell : [cell]
+/** A space at which no line is broken; it is printed as any other. */
+const fixedSpace = "\u00a0"
+
+const fixed = (text: string): string => text.replaceAll(" ", fixedSpace)
+
+/** The pieces of a cell. A row that is too long is broken between its columns, not within them. */
+const piecesOf = (cell: Cell): ReadonlyArray<Piece> =>
+  (isPieces(cell) ? cell : [cell]).map((each) =>
+    typeof each === "string" ? fixed(each) : span(each.tone, fixed(each.text))
+  )
 
 /** Columns between two columns of a table, and before the first. */
 const gap = "  "
@@ -106,7 +112,7 @@ export const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<Readonl
       pieces.push(gap, ...cell)
       if (column < row.length - 1) pieces.push(" ".repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell))))
     })
-    return cut(...pieces)
+    return wrapped(4, ...pieces)
   })
 }
 
@@ -124,60 +130,44 @@ const paint = (tone: Tone | undefined, text: string, colors: boolean): string =>
 
 const toneOf = (piece: Piece): Tone | undefined => typeof piece === "string" ? undefined : piece.tone
 
-const ellipsis = "…"
-
-const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" })
-
-/** The line up to `width` columns, with an ellipsis where something is left out. */
-const cutTo = (pieces: ReadonlyArray<Piece>, width: number): ReadonlyArray<Piece> => {
-  const text = pieces.map(textOf).join("")
-  if (displayWidth(text) <= width) return pieces
-  // Measured over the whole line: characters that combine may come from two pieces.
-  let end = 0
-  let left = width - 1
-  for (const { index, segment } of graphemes.segment(text)) {
-    left -= displayWidth(segment)
-    if (left < 0) break
-    end = index + segment.length
-  }
-  const kept: Array<Piece> = []
-  for (const piece of pieces) {
-    const part = textOf(piece).slice(0, end)
-    const tone = toneOf(piece)
-    kept.push(tone === undefined ? part : span(tone, part))
-    end -= part.length
-    if (end === 0) break
-  }
-  return [...kept, ellipsis]
-}
-
 /** Breaks a line between words so that each part fits; a word that is too long stands alone. */
 const breakAt = (pieces: ReadonlyArray<Piece>, indent: number, width: number): ReadonlyArray<ReadonlyArray<Piece>> => {
   const lines: Array<Array<Piece>> = [[]]
   let used = 0
   for (const piece of pieces) {
     const tone = toneOf(piece)
-    for (const word of textOf(piece).split(/(?<=\S)(?=\s)/)) {
-      const wide = displayWidth(word)
-      const broken = used > indent && used + wide > width
-      if (broken) {
-        lines.push([" ".repeat(indent)])
-        used = indent
-      }
-      const text = broken ? word.trimStart() : word
-      lines.at(-1)?.push(tone === undefined ? text : span(tone, text))
-      used += displayWidth(text)
+    // Words of one piece that stay on one line stay one piece.
+    let text = ""
+    const put = (): void => {
+      if (text !== "") lines.at(-1)?.push(tone === undefined ? text : span(tone, text))
+      text = ""
     }
+    for (const word of textOf(piece).split(/(?<=[^ ])(?= )/)) {
+      const wide = displayWidth(word)
+      if (used > indent && used + wide > width) {
+        put()
+        lines.push([" ".repeat(indent)])
+        text = word.trimStart()
+        used = indent + displayWidth(text)
+      } else {
+        text += word
+        used += wide
+      }
+    }
+    put()
   }
   return lines
 }
 
 /** The lines as text, each with its newline. */
 export const render = (lines: ReadonlyArray<Line>, { colors, width }: Rendering): string =>
-  lines.flatMap(({ overflow, pieces }) => {
-    if (width === undefined || overflow === undefined) return [pieces]
-    return overflow === "cut" ? [cutTo(pieces, width)] : breakAt(pieces, overflow, width)
-  }).map((pieces) => `${pieces.map((piece) => paint(toneOf(piece), textOf(piece), colors)).join("").trimEnd()}\n`).join(
+  lines.flatMap(({ overflow, pieces }) =>
+    width === undefined || overflow === undefined ? [pieces] : breakAt(pieces, overflow, width)
+  ).map((pieces) =>
+    `${
+      pieces.map((piece) => paint(toneOf(piece), textOf(piece), colors)).join("").replaceAll(fixedSpace, " ").trimEnd()
+    }\n`
+  ).join(
     ""
   )
 

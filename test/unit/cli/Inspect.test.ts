@@ -199,8 +199,9 @@ describe("ObjectText", () => {
         /^xdp_firewall\.bpf\.o: BPF object, little-endian, license Dual MIT\/GPL$/m,
         /^Programs \(1\)$/m,
         /^ {2}xdp_firewall +xdp +xdp +xdp +125 +yes$/m,
-        /^ {2}stats +hash +4 B, enum protocol +16 B, struct protocol_stats +16$/m,
-        /^ {2}events +ringbuf +- +- +65536$/m,
+        /^ {2}stats +hash, max_entries 16\n +key 4 B \(enum protocol\), value 16 B \(struct protocol_stats\)$/m,
+        /^ {2}events +ringbuf, max_entries 65536$/m,
+        /^ {2}xdp_fire\.bss +array, max_entries 1, BPF_F_MMAPABLE$/m,
         /^ {2}blocked_ports +xdp_fire\.rodata +const volatile __u16\[4\] +\{23, 0, 0, 0\}$/m,
         /^ {2}report: map events, variables of xdp_fire\.bss$/m,
         /118 source lines/

@@ -121,6 +121,13 @@ describe("effect-bpf", () => {
       }
     }))
 
+  it.live("names the flag for what a hint asks for", () =>
+    Effect.gen(function*() {
+      const { status, stderr } = yield* command("plan", fixture("section_kinds.bpf.o"))
+      assert.strictEqual(status, 1)
+      assert.match(stderr, /turn its autoload off\nhint: here that is --no-autoload kind_struct_ops/)
+    }))
+
   it.live("prints failures as a document, too, with --json", () =>
     Effect.gen(function*() {
       const { status, stderr, stdout } = yield* command("inspect", "/no/such/file", "--json")

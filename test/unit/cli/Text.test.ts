@@ -20,7 +20,7 @@ const piece: fc.Arbitrary<Text.Piece> = fc.oneof(
 
 const line: fc.Arbitrary<Text.Line> = fc.record({
   pieces: fc.array(piece, { maxLength: 6 }),
-  overflow: fc.oneof(fc.constant(undefined), fc.constant("cut" as const), fc.nat({ max: 8 }))
+  overflow: fc.option(fc.nat({ max: 8 }), { nil: undefined })
 })
 
 /** The numbers of characters that a terminal acts upon: controls, separators of lines, and direction marks. */
@@ -65,19 +65,26 @@ describe("Text", () => {
     assert.strictEqual(Text.render(lines, { colors: true }), "a \x1b[31mb\x1b[39m\n")
   })
 
-  it("cuts marked lines to the terminal's width, and no others", () => {
-    const text = "x".repeat(40)
-    assert.strictEqual(Text.render([Text.cut(text)], { colors: false, width: 10 }), `${"x".repeat(9)}…\n`)
-    assert.strictEqual(Text.render([Text.cut(text)], Text.plain), `${text}\n`)
-    assert.strictEqual(Text.render([Text.line(text)], { colors: false, width: 10 }), `${text}\n`)
-    assert.strictEqual(Text.render([Text.cut("漢字漢字")], { colors: false, width: 6 }), "漢字…\n")
+  it("breaks wrapped lines so that they fit, and loses nothing", () => {
+    const words = fc.array(fc.string({ unit: fc.constantFrom("a", "b", "漢"), minLength: 1, maxLength: 5 }), {
+      minLength: 1
+    })
+    const toned = fc.array(fc.tuple(words, tone), { minLength: 1, maxLength: 4 })
+    fc.assert(fc.property(toned, fc.integer({ min: 16, max: 60 }), (parts, width) => {
+      const pieces = parts.map(([each, of], index) => Text.span(of, `${index === 0 ? "" : " "}${each.join(" ")}`))
+      const lines = Text.render([Text.wrapped(3, ...pieces)], { colors: false, width }).trimEnd().split("\n")
+      assert.isTrue(lines.every((each) => Text.widthOf([each]) <= width))
+      assert.isTrue(lines.slice(1).every((each) => /^ {3}\S/.test(each)))
+      assert.deepStrictEqual(lines.join(" ").split(/ +/), parts.flatMap(([each]) => each))
+    }))
   })
 
-  it("keeps cut lines within the width, whatever they are made of", () => {
-    fc.assert(fc.property(fc.array(piece, { maxLength: 5 }), fc.integer({ min: 2, max: 60 }), (pieces, width) => {
-      const text = Text.render([Text.cut(...pieces)], { colors: false, width })
-      return Text.widthOf([text.slice(0, -1)]) <= width
-    }))
+  it("colours what stays on one line once", () => {
+    const lines = [Text.wrapped(0, Text.span("dim", "one two three"))]
+    assert.strictEqual(
+      Text.render(lines, { colors: true, width: 8 }),
+      "\x1b[2mone two\x1b[22m\n\x1b[2mthree\x1b[22m\n"
+    )
   })
 
   it("breaks wrapped lines between words and indents what follows", () => {
