@@ -12,6 +12,7 @@ import * as Ref from "../../src/services/Kernel/Ref.ts"
 import * as Foreign from "../../src/services/Kernel/sys/Foreign.ts"
 import { assemble } from "../../src/stages/gen/Assemble.ts"
 import type { LoaderProgram } from "../../src/stages/gen/LoaderProgram.ts"
+import { replay } from "../../src/stages/gen/Replay.ts"
 import * as Execute from "../../src/stages/load/Execute.ts"
 import * as LoadPlan from "../../src/stages/load/LoadPlan.ts"
 import * as Plan from "../../src/stages/load/Plan.ts"
@@ -245,6 +246,26 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "loaders on the live kernel",
       closePublished(published)
       assert.deepStrictEqual(openDescriptors(), before)
     }))
+
+  it.live.each(["xdp_firewall", "global_data", "tracepoint", "subprograms"])(
+    "%s: replayed on the live kernel, a loader makes what a direct load makes, tags included",
+    (name) =>
+      Effect.gen(function*() {
+        const before = openDescriptors()
+        yield* Effect.scoped(Effect.gen(function*() {
+          const planned = yield* planOf(name)
+          const loader = yield* KernelRecording.record(planned)
+          const live = yield* KernelLive.make
+          const session = yield* live.session()
+          const { leaked, retval, strayCloses } = yield* replay(loader, session)
+          assert.deepStrictEqual({ leaked, retval, strayCloses }, { leaked: [], retval: 0, strayCloses: 0 })
+          const direct = yield* Execute.toLoaded(planned).pipe(Effect.provideService(Kernel, live))
+          const refs = [loader.maps.map(({ ref }) => Ref.map(ref)), loader.programs.map(({ ref }) => Ref.prog(ref))] as const
+          assert.deepStrictEqual(yield* said(session, loader, ...refs), yield* said(direct.session, loader, ...refs))
+        }))
+        assert.deepStrictEqual(openDescriptors(), before)
+      })
+  )
 
   it.live("named fault: a loader whose cleanup forgets a map leaves it open", () =>
     Effect.gen(function*() {
