@@ -80,29 +80,48 @@ const runInOrder = (session: Session, plan: LoadPlan): Effect.Effect<void, Execu
   Effect.forEach(plan, (step) => runStep(session, step), { discard: true })
 
 /**
- * Runs steps that do not depend on each other at the same time. When some fail, those under way end, the rest is not
- * begun, and the failure that is listed first is the plan's: the same as in listed order, whatever was faster.
+ * Runs steps that do not depend on each other at the same time. When one fails, those under way end, those that are
+ * listed before it are done as well, and no other is begun: so the failure that is listed first is the plan's, the same
+ * as in listed order, whatever was faster.
  */
-const runConcurrently = Effect.fnUntraced(function*(session: Session, plan: LoadPlan) {
-  for (const level of Schedule.levels(plan)) {
-    let failed = false
-    const exits = yield* Effect.forEach(
-      level,
-      (step) =>
-        Effect.suspend(() =>
-          failed
-            ? Effect.succeed(Exit.void)
-            : Effect.tap(Effect.exit(runStep(session, step)), (exit) =>
-              Effect.sync(() => {
-                failed ||= Exit.isFailure(exit)
-              }))
-        ),
-      { concurrency: session.concurrency }
+const runConcurrently = (session: Session, plan: LoadPlan): Effect.Effect<void, ExecuteError> =>
+  Effect.suspend(() => {
+    const agenda = Schedule.agenda(plan)
+    let running = 0
+    let first: { readonly position: number; readonly exit: Exit.Failure<void, ExecuteError> } | undefined
+    const idle: Array<() => void> = []
+    /** Until another worker has finished a step. */
+    const pause = Effect.callback<void>((resume) => {
+      idle.push(() => resume(Effect.void))
+    })
+    const wakeAll = (): void => {
+      for (const wake of idle.splice(0)) wake()
+    }
+    const worker: Effect.Effect<void> = Effect.gen(function*() {
+      for (;;) {
+        const position = agenda.take()
+        const step = position === undefined ? undefined : plan[position]
+        if (position === undefined || step === undefined) {
+          if (running === 0) return wakeAll()
+          yield* pause
+          continue
+        }
+        running++
+        const exit = yield* Effect.exit(runStep(session, step))
+        running--
+        if (Exit.isFailure(exit)) {
+          agenda.limitTo(position)
+          if (first === undefined || position < first.position) first = { position, exit }
+        } else agenda.finish(position)
+        wakeAll()
+      }
+    })
+    const workers = Array.from({ length: Math.min(session.concurrency, plan.length) }, () => worker)
+    return Effect.andThen(
+      Effect.all(workers, { concurrency: "unbounded", discard: true }),
+      Effect.suspend(() => first === undefined ? Effect.void : first.exit)
     )
-    const failure = exits.find(Exit.isFailure)
-    if (failure !== undefined) yield* failure
-  }
-})
+  })
 
 /** Executes a plan in a session of its own, which lives as long as the surrounding scope. */
 export const toLoaded = Effect.fnUntraced(function*(

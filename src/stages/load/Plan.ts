@@ -212,7 +212,8 @@ const planObject = (relocated: RelocatedObject, info: KernelInfo.KernelInfo): As
     })
   }
   const needs = requirements(object).filter((each) => KernelInfo.factOf(info, each)._tag === "Unasked")
-  if (needs.length > 0) return Asked.needs(needs)
+  // Many maps may need the same.
+  if (needs.length > 0) return Asked.needs([...new Map(needs.map((each) => [KernelInfo.describe(each), each])).values()])
   const btf = object.btf === undefined ? undefined : btfRef
   const context: MapSteps.Context = { info, btf, kconfig: relocated.kconfig }
   const btfStep: LoadPlan = object.btf === undefined

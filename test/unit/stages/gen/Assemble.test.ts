@@ -52,7 +52,9 @@ const faults = ({ contextSize, data, insns, maps, programs }: LoaderProgram): Re
   const count = Insn.count(insns)
   const starts = new Set<number>()
   for (let at = 0; at < count; at = Insn.nextSlot(insns, at)) starts.add(at)
-  if (Insn.opcode(insns, 6) !== Insn.JA || 7 + Insn.offset(insns, 6) !== cleanupEnd) found.push("6: does not pass the cleanup")
+  if (Insn.opcode(insns, 6) !== Insn.JA || 7 + Insn.offset(insns, 6) !== cleanupEnd) {
+    found.push("6: does not pass the cleanup")
+  }
   if (Insn.opcode(insns, cleanupEnd - 1) !== Insn.EXIT) found.push("the cleanup does not end")
   if (Insn.opcode(insns, count - 1) !== Insn.EXIT) found.push("the code does not end")
   let checks = 0
@@ -67,7 +69,9 @@ const faults = ({ contextSize, data, insns, maps, programs }: LoaderProgram): Re
       }
     }
     if (Insn.isLdImm64(insns, at)) {
-      if (Insn.src(insns, at) !== 6 || Insn.imm(insns, at) !== 0) found.push(`${at}: loads something else than its data`)
+      if (Insn.src(insns, at) !== 6 || Insn.imm(insns, at) !== 0) {
+        found.push(`${at}: loads something else than its data`)
+      }
       if ((Insn.nextImm(insns, at) >>> 0) + 4 > data.length) found.push(`${at}: leads out of the data`)
     }
     if (Insn.opcode(insns, at) === Insn.CALL && Insn.imm(insns, at) === Layout.Helper.SYS_BPF) {
@@ -114,7 +118,10 @@ describe("the code of a loader", () => {
       const call = find((at) => Insn.opcode(loader.insns, at) === Insn.CALL && Insn.imm(loader.insns, at) === 166)
       assert.isAbove(spoilt((insns) => Insn.setOffset(insns, 6, Insn.offset(insns, 6) - 1)).length, 0)
       assert.isAbove(spoilt((insns) => Insn.setOffset(insns, check, Insn.offset(insns, check) + 3)).length, 0)
-      assert.isAbove(spoilt((insns) => Insn.setNextImm(insns, find((at) => Insn.isLdImm64(insns, at)), loader.data.length)).length, 0)
+      assert.isAbove(
+        spoilt((insns) => Insn.setNextImm(insns, find((at) => Insn.isLdImm64(insns, at)), loader.data.length)).length,
+        0
+      )
       assert.isAbove(spoilt((insns) => Insn.setOpcode(insns, call + 2, 0xb7)).length, 0)
     }))
 
@@ -128,7 +135,9 @@ describe("the code of a loader", () => {
       Encode.mov64Imm(3, 0),
       Encode.callHelper(113),
       Encode.ja(3 * 3 + 6 + 2),
-      ...[-136, -132, -128].flatMap((at) => [Encode.ldx(0, 1, 10, at), Encode.jmpImm(0xd0, 1, 0, 1), Encode.callHelper(168)]),
+      ...[-136, -132, -128].flatMap((
+        at
+      ) => [Encode.ldx(0, 1, 10, at), Encode.jmpImm(0xd0, 1, 0, 1), Encode.callHelper(168)]),
       Encode.ldMapIdxValue(0, 0, 0),
       Encode.ldx(0, 1, 0, 0),
       Encode.jmpImm(0xd0, 1, 0, 2),
@@ -203,7 +212,14 @@ describe("what a loader says of itself", () => {
     const loader = loaderOf(
       mapCreate(2, { maxEntries: 3, type: MapType.BPF_MAP_TYPE_ARRAY }),
       mapCreate(4),
-      { _tag: "MapUpdate", map: Ref.map(2), key: new Uint8Array(4), value: { bytes: new Uint8Array(4), refs: [] }, flags: 0n, overridable: true },
+      {
+        _tag: "MapUpdate",
+        map: Ref.map(2),
+        key: new Uint8Array(4),
+        value: { bytes: new Uint8Array(4), refs: [] },
+        flags: 0n,
+        overridable: true
+      },
       progLoad(7),
       progLoad(9),
       { _tag: "Close", ref: Ref.map(4) },
@@ -211,7 +227,14 @@ describe("what a loader says of itself", () => {
     )
     const size = 24 + 16 * 2
     assert.deepStrictEqual(loader.maps, [
-      { name: "map2", ref: 2, contextOffset: 24, maxEntries: 3, initialValue: { offset: 1280 + 144, size: 4 }, published: true },
+      {
+        name: "map2",
+        ref: 2,
+        contextOffset: 24,
+        maxEntries: 3,
+        initialValue: { offset: 1280 + 144, size: 4 },
+        published: true
+      },
       { name: "map4", ref: 4, contextOffset: 40, maxEntries: 8, published: false }
     ])
     assert.deepStrictEqual(loader.programs, [
@@ -244,7 +267,10 @@ describe("calls that no loader makes", () => {
     const refs = [{ _tag: "MapRef", at: 0, map: Ref.map(0) }] as const
     assert.strictEqual(errorOf(progLoad(0, { code: { ...returning, refs } })).reason, "BadRef")
     assert.match(errorOf(mapCreate(0), progLoad(0, { code: { ...returning, refs } })).message, /64-bit immediate load/)
-    const offset = { insns: Encode.program(Encode.ldImm64(1, 0n)), refs: [{ _tag: "MapValueRef", at: 0, map: Ref.map(0), offset: -1 }] } as const
+    const offset = {
+      insns: Encode.program(Encode.ldImm64(1, 0n)),
+      refs: [{ _tag: "MapValueRef", at: 0, map: Ref.map(0), offset: -1 }]
+    } as const
     assert.match(errorOf(mapCreate(0), progLoad(0, { code: offset })).message, /no offset/)
   })
 

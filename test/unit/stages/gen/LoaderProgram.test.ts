@@ -9,8 +9,8 @@ import * as Layout from "../../../../src/stages/gen/LoaderLayout.ts"
 import * as LoaderProgram from "../../../../src/stages/gen/LoaderProgram.ts"
 import { recorded } from "./Recorded.ts"
 
-const encode = Schema.encodeSync(LoaderProgram.LoaderProgram)
-const decode = Schema.decodeUnknownResult(LoaderProgram.LoaderProgram)
+const encode = Schema.encodeSync(LoaderProgram.codec)
+const decode = Schema.decodeUnknownResult(LoaderProgram.codec)
 
 /** Any loader that is consistent in itself. */
 const loaders: fc.Arbitrary<LoaderProgram.LoaderProgram> = fc.record({
@@ -61,7 +61,14 @@ describe("LoaderProgram as JSON", () => {
       data: new Uint8Array(Layout.FD_ARRAY_SIZE),
       license: "GPL",
       contextSize: 44,
-      maps: [{ name: "m", ref: 3, contextOffset: 24, maxEntries: 1, initialValue: { offset: 8, size: 4 }, published: true }],
+      maps: [{
+        name: "m",
+        ref: 3,
+        contextOffset: 24,
+        maxEntries: 1,
+        initialValue: { offset: 8, size: 4 },
+        published: true
+      }],
       programs: [{ name: "p", ref: 2, contextOffset: 40, published: true }],
       notes: []
     })
@@ -97,7 +104,10 @@ describe("LoaderProgram as JSON", () => {
         [{ context_size: 8 }, /has not 8 bytes/],
         [{ maps: [{ ...map, context_offset: 25 }, ...json.maps.slice(1)] }, /map 0 is not at its place/],
         [{ programs: [{ ...program, context_offset: 0 }] }, /program 0 is not at its place/],
-        [{ maps: [{ ...map, initial_value: { offset: 9000, size: 0x7fffffff } }, ...json.maps.slice(1)] }, /beyond the data/],
+        [
+          { maps: [{ ...map, initial_value: { offset: 9000, size: 0x7fffffff } }, ...json.maps.slice(1)] },
+          /beyond the data/
+        ],
         [{ maps: Array.from({ length: 65 }, () => map) }, /at most 64 maps/],
         [{ programs: Array.from({ length: 33 }, () => program) }, /at most 32 programs/],
         [{ notes: undefined }, /notes/]

@@ -11,10 +11,13 @@ import { opened } from "../Pipeline.ts"
 
 /** The plan of a fixture for a kernel that nothing is known of. */
 export const deferred = (name: string): Effect.Effect<Plan.PlannedObject, Error> =>
-  Effect.flatMap(KernelRecording.make, ({ kernel }) =>
-    Effect.flatMap(Relocate.relocate.run(opened(name)), (relocated) => Plan.plan.run(relocated)).pipe(
-      Effect.provideService(Kernel, kernel)
-    ))
+  Effect.flatMap(
+    KernelRecording.make,
+    ({ kernel }) =>
+      Effect.flatMap(Relocate.relocate.run(opened(name)), (relocated) => Plan.plan.run(relocated)).pipe(
+        Effect.provideService(Kernel, kernel)
+      )
+  )
 
 /** The loader of a fixture. */
 export const recorded = (name: string): Effect.Effect<LoaderProgram, Error> =>

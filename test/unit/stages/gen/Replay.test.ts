@@ -82,12 +82,18 @@ describe("a replay", () => {
     const kinds = errorOf(loaderOf(...lookup, Encode.callHelper(Layout.Helper.BTF_FIND_BY_NAME_KIND), Encode.exit()))
     assert.match(kinds.message, /nothing implements .*btf_find_by_name_kind/)
     assert.match(errorOf(loaderOf(Encode.callHelper(1), Encode.exit())).message, /nothing implements/)
-    assert.match(errorOf(loaderOf(...sysBpf(Command.BPF_LINK_CREATE, 0, 16), Encode.exit())).message, /command 28 is not decoded/)
+    assert.match(
+      errorOf(loaderOf(...sysBpf(Command.BPF_LINK_CREATE, 0, 16), Encode.exit())).message,
+      /command 28 is not decoded/
+    )
     assert.match(errorOf(loaderOf(Encode.ldMapFd(1, 3), Encode.exit())).message, /nothing is known of/)
     assert.match(errorOf(loaderOf(Encode.ldMapIdxValue(1, 1, 0), Encode.exit())).message, /nothing is known of/)
     assert.match(errorOf(loaderOf(Encode.ldx(0x18, 0, 1, 24), Encode.exit())).message, /outside/)
     const wild = [Encode.ldMapIdxValue(1, 0, 0), Encode.mov64Imm(2, -1), Encode.mov64Imm(3, 0)]
-    assert.match(errorOf(loaderOf(...wild, Encode.callHelper(Layout.Helper.COPY_FROM_USER), Encode.exit())).message, /no size/)
+    assert.match(
+      errorOf(loaderOf(...wild, Encode.callHelper(Layout.Helper.COPY_FROM_USER), Encode.exit())).message,
+      /no size/
+    )
     assert.match(errorOf(loaderOf(Encode.ja(-1), Encode.exit()), { budget: 1000 }).message, /budget/)
     const forever = [Encode.mov64Imm(1, 77), Encode.callHelper(Layout.Helper.SYS_CLOSE), Encode.ja(-3), Encode.exit()]
     assert.match(errorOf(loaderOf(...forever), { budget: 1000 }).message, /budget/)
