@@ -1,5 +1,5 @@
 /**
- * 64-bit multiplication and division on halves, in place: `dst` and `src` are indices of the register file.
+ * 64-bit division on halves, in place: `dst` and `src` are indices of the register file.
  *
  * Rules of division, from RFC 9669: by zero gives 0, the remainder by zero is the dividend; the smallest number divided by -1
  * is itself, with remainder 0.
@@ -9,21 +9,8 @@ const TWO32 = 0x1_0000_0000
 /** Halves below this are those of numbers below 2^53, which a double holds exactly. */
 const SAFE_HIGH = 0x20_0000
 
-/** `dst *= src`, modulo 2^64. */
-export const multiply = (low: Int32Array, high: Int32Array, dst: number, src: number): void => {
-  const a = low[dst] as number
-  const b = low[src] as number
-  const a0 = a & 0xffff
-  const a1 = a >>> 16
-  const b0 = b & 0xffff
-  const b1 = b >>> 16
-  // The upper half of the 64-bit product of the low halves, from products of 16 bits; every sum is below 2^32.
-  const middle = a1 * b0 + ((a0 * b0) >>> 16)
-  const carry = a0 * b1 + (middle & 0xffff)
-  const upper = a1 * b1 + (middle >>> 16) + (carry >>> 16)
-  high[dst] = upper + Math.imul(high[dst] as number, b) + Math.imul(a, high[src] as number)
-  low[dst] = Math.imul(a, b)
-}
+/** Divisors below this leave remainders that, with 32 bits more, a double holds exactly. */
+const SHORT = 0x20_0000
 
 /** `dst /= src`, unsigned. */
 export const divide = (low: Int32Array, high: Int32Array, dst: number, src: number): void => {
@@ -43,6 +30,13 @@ export const divide = (low: Int32Array, high: Int32Array, dst: number, src: numb
     high[dst] = quotient / TWO32
     return
   }
+  if (bh === 0 && bl < SHORT) {
+    // Two digits of 32 bits, as on paper.
+    const digit = Math.floor(ah / bl)
+    high[dst] = digit
+    low[dst] = Math.floor(((ah - digit * bl) * TWO32 + al) / bl)
+    return
+  }
   store(low, high, dst, wide(al, ah) / wide(bl, bh))
 }
 
@@ -57,6 +51,11 @@ export const remainder = (low: Int32Array, high: Int32Array, dst: number, src: n
     const rest = (ah * TWO32 + al) % (bh * TWO32 + bl)
     low[dst] = rest
     high[dst] = rest / TWO32
+    return
+  }
+  if (bh === 0 && bl < SHORT) {
+    low[dst] = ((ah % bl) * TWO32 + al) % bl
+    high[dst] = 0
     return
   }
   store(low, high, dst, wide(al, ah) % wide(bl, bh))

@@ -15,66 +15,52 @@
  * their regions, calls within 8 frames, work within the budget. A program that breaks a rule ends with a `VmError`; nothing is
  * thrown, and no memory but that of the regions is touched.
  *
- * Files: `Memory` (regions and addresses), `Program` (decoding), `Machine` (state, and what helpers do), `Interpreter` (the
- * loop), `Access` and `Arithmetic64` (what the loop does rarely), `Lines` (source lines and coverage), `VmError`.
+ * Beside this file: `Memory` (regions and addresses), `Program` and `ProgramDecode`, `Machine` (state) and `Helper` (what
+ * helpers do with it), `Interpreter` (the loop), `Perform`, `Access` and `Arithmetic64` (what the loop does rarely), `Lines`
+ * (source lines and coverage), `VmError`.
  */
 import * as Result from "effect/Result"
+import { finish, register, setBigint } from "./Helper.ts"
 import { execute, SPENT } from "./Interpreter.ts"
 import {
   ENTERED,
   fault,
   FAULTED,
-  finish,
   FINISHED,
   type Handled,
   type Helper,
   type Machine,
   type PendingCall,
-  register,
   RETURNED,
-  setBigint,
   SUSPENDED
 } from "./Machine.ts"
 import { VmError } from "./VmError.ts"
 
+export * from "./Helper.ts"
+export * as Lines from "./Lines.ts"
 export type { Continuation, Handled, Helper, Host, Machine, MachineOptions, PendingCall, Status } from "./Machine.ts"
 export {
-  charge,
-  enter,
   ENTERED,
   fault,
   FAULTED,
-  finish,
   FINISHED,
   make,
   MAX_FRAMES,
   MAX_LOOPS,
   MAX_TAIL_CALLS,
   noHost,
-  readable,
-  refuse,
-  register,
   release,
   RETURNED,
-  returnAddress,
-  returnBigint,
-  returnNumber,
-  setAddress,
-  setBigint,
-  setNumber,
-  signedRegister,
   slotOf,
   STACK_SIZE,
   start,
   startAt,
-  suspend,
-  SUSPENDED,
-  tailCall,
-  unwind,
-  writable
+  SUSPENDED
 } from "./Machine.ts"
-export type { DecodeOptions, Program, Reference } from "./Program.ts"
-export { decode } from "./Program.ts"
+export * as Memory from "./Memory.ts"
+export type { Program } from "./Program.ts"
+export type { DecodeOptions, Reference } from "./ProgramDecode.ts"
+export { decode } from "./ProgramDecode.ts"
 export { VmError } from "./VmError.ts"
 
 /** What a run came to. */
