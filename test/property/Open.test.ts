@@ -33,7 +33,7 @@ describe("damaged objects", () => {
       fc.property(fc.constantFrom(...subjects), Mutate.edits, (subject, edits) => {
         judged(Mutate.apply(subject, edits, subjects))
       }),
-      { numRuns: runs(12_000) }
+      { numRuns: runs(20_000) }
     )
     // The edits must get past the first check, or the property says little.
     assert.isAbove(errors.size, 50, [...errors].join("\n"))

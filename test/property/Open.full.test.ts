@@ -1,0 +1,36 @@
+/** The property of `Open.test.ts`, twenty times as often, and with objects that are damaged further and further. */
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as Mutate from "../support/Mutate.ts"
+import { runs } from "../support/Require.ts"
+import * as BadInput from "../unit/stages/BadInput.ts"
+
+const subjects = BadInput.subjects()
+
+describe("damaged objects", () => {
+  it("end in a value or a tagged error, soon", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...subjects), Mutate.edits, (subject, edits) => {
+        assert.isBelow(BadInput.judge(Mutate.apply(subject, edits, subjects)).milliseconds, 1000)
+      }),
+      { numRuns: runs(400_000) }
+    )
+    assert.isBelow(process.resourceUsage().maxRSS, 4 * 1024 * 1024)
+  })
+
+  it("that are accepted are damaged again, until they are not", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...subjects), fc.array(Mutate.edits, { minLength: 5, maxLength: 30 }), (subject, rounds) => {
+        let current = subject
+        for (const edits of rounds) {
+          const bytes = Mutate.apply(current, edits, subjects)
+          const verdict = BadInput.judge(bytes)
+          assert.isBelow(verdict.milliseconds, 1000)
+          if (verdict.reached === "nothing") continue
+          current = { ...subject, bytes }
+        }
+      }),
+      { numRuns: runs(10_000) }
+    )
+  })
+})

@@ -1,0 +1,139 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type CallTag, footprint, type KernelCall } from "../../../../src/services/Kernel/KernelCall.ts"
+import * as KernelInfo from "../../../../src/services/Kernel/KernelInfo.ts"
+import * as Ref from "../../../../src/services/Kernel/Ref.ts"
+import * as LedgerKernel from "../../../support/LedgerKernel.ts"
+
+const bytes = new Uint8Array(4)
+const map = Ref.map(1)
+const prog = Ref.prog(2)
+const programAttr = { name: "p", type: 1, expectedAttachType: 0, license: "", kernelVersion: 0, flags: 0, ifindex: 0 }
+
+/** For each call what it defines, changes and reads. */
+const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
+  [{ _tag: "BtfLoad", as: Ref.btf(0), bytes }, "btf#0", "", ""],
+  [{ _tag: "MapCreate", as: map, attr: LedgerKernel.plainMap }, "map#1", "", ""],
+  [
+    { _tag: "MapCreate", as: map, attr: LedgerKernel.plainMap, inner: Ref.map(7), types: { btf: Ref.btf(0), key: 1, value: 2 } },
+    "map#1",
+    "",
+    "map#7 btf#0"
+  ],
+  [
+    { _tag: "MapUpdate", map, key: bytes, value: { bytes, refs: [{ at: 0, size: 4, to: prog }, { at: 0, size: 4, to: Ref.map(3) }] }, flags: 0n },
+    "",
+    "map#1",
+    "prog#2 map#3"
+  ],
+  [{ _tag: "MapLookup", map, key: bytes, valueSize: 4, flags: 0n }, "", "", "map#1"],
+  [{ _tag: "MapDelete", map, key: bytes }, "", "map#1", ""],
+  [{ _tag: "MapNextKey", map, keySize: 4 }, "", "", "map#1"],
+  [{ _tag: "MapFreeze", map }, "", "map#1", ""],
+  [{ _tag: "MapMmap", map, as: Ref.view(0), offset: 0, length: 4096, writable: false }, "view#0", "", "map#1"],
+  [{ _tag: "MapGetInfo", map }, "", "", "map#1"],
+  [
+    {
+      _tag: "ProgLoad",
+      as: prog,
+      attr: programAttr,
+      code: {
+        insns: bytes,
+        refs: [
+          { _tag: "MapRef", at: 0, map },
+          { _tag: "MapValueRef", at: 2, map, offset: 4 },
+          { _tag: "MapRef", at: 4, map: Ref.map(9) },
+          { _tag: "SymbolRef", at: 6, symbol: { name: "x", kind: "Func", weak: false } }
+        ]
+      },
+      btf: Ref.btf(0),
+      log: { level: 0 }
+    },
+    "prog#2",
+    "",
+    "map#1 map#9 btf#0"
+  ],
+  [{ _tag: "ProgBindMap", prog, map }, "", "prog#2", "map#1"],
+  [
+    { _tag: "ProgTestRun", prog, dataOutSize: 0, contextOutSize: 0, repeat: 1, flags: 0, cpu: 0, batchSize: 0 },
+    "",
+    "prog#2",
+    ""
+  ],
+  [{ _tag: "ProgGetInfo", prog }, "", "", "prog#2"],
+  [{ _tag: "ObjPin", object: map, path: "/p" }, "", "map#1", ""],
+  [{ _tag: "ObjGet", as: prog, path: "/p" }, "prog#2", "", ""],
+  [{ _tag: "Close", ref: Ref.view(5) }, "", "view#5", ""]
+]
+
+describe("the footprint of", () => {
+  for (const [call, defines, changes, reads] of rows) {
+    it(`${call._tag}: ${[defines && `defines ${defines}`, changes && `changes ${changes}`, reads && `reads ${reads}`].filter(Boolean).join(", ")}`, () => {
+      const found = footprint(call)
+      assert.strictEqual(found.defines === undefined ? "" : Ref.key(found.defines), defines)
+      assert.strictEqual(found.changes.map(Ref.key).join(" "), changes)
+      assert.strictEqual(found.reads.map(Ref.key).join(" "), reads)
+    })
+  }
+
+  it("every call is known", () => {
+    const tags: Readonly<Record<CallTag, true>> = {
+      BtfLoad: true,
+      MapCreate: true,
+      MapUpdate: true,
+      MapLookup: true,
+      MapDelete: true,
+      MapNextKey: true,
+      MapFreeze: true,
+      MapMmap: true,
+      MapGetInfo: true,
+      ProgLoad: true,
+      ProgBindMap: true,
+      ProgTestRun: true,
+      ProgGetInfo: true,
+      ObjPin: true,
+      ObjGet: true,
+      Close: true
+    }
+    assert.sameMembers([...new Set(rows.map(([call]) => call._tag))], Object.keys(tags))
+  })
+})
+
+describe("the key of a ref", () => {
+  it("tells kinds and numbers apart, and not sessions", () => {
+    const refs = [Ref.map(1), Ref.prog(1), Ref.btf(1), Ref.link(1), Ref.view(1), Ref.map(2), Ref.map(12)]
+    assert.strictEqual(new Set(refs.map(Ref.key)).size, refs.length)
+    assert.strictEqual(Ref.key({ ...Ref.map(1), session: Symbol("other") }), Ref.key(Ref.map(1)))
+  })
+})
+
+describe("what is known of a kernel", () => {
+  const info = KernelInfo.make({ release: "6.18", architecture: "x64", byteOrder: "little" })
+  const requirements: ReadonlyArray<readonly [KernelInfo.Requirement, KernelInfo.Answers, string]> = [
+    [{ _tag: "PageSize" }, { pageSize: KernelInfo.known(4096) }, "the page size"],
+    [{ _tag: "PossibleCpus" }, { possibleCpus: KernelInfo.known(4) }, "the number of possible CPUs"],
+    [{ _tag: "KernelVersion" }, { kernelVersion: KernelInfo.deferred }, "the kernel version"],
+    [{ _tag: "Kconfig", key: "CONFIG_HZ" }, { kconfig: new Map([["CONFIG_HZ", KernelInfo.known(undefined)]]) }, "kernel option CONFIG_HZ"],
+    [{ _tag: "Feature", feature: "BpfCookie" }, { features: new Map([["BpfCookie", KernelInfo.known(false)]]) }, "feature BpfCookie"],
+    [{ _tag: "Symbol", name: "schedule" }, { symbols: new Map([["schedule", KernelInfo.known(1n)]]) }, "kernel symbol schedule"],
+    [{ _tag: "VmlinuxTypes" }, { vmlinuxTypes: KernelInfo.deferred }, "the BTF of vmlinux"]
+  ]
+  for (const [requirement, answers, text] of requirements) {
+    it(`${text} is unasked, then answered`, () => {
+      assert.deepStrictEqual(KernelInfo.factOf(info, requirement), KernelInfo.unasked)
+      const answered = KernelInfo.add(info, answers)
+      assert.notStrictEqual(KernelInfo.factOf(answered, requirement)._tag, "Unasked")
+      assert.strictEqual(KernelInfo.describe(requirement), text)
+      for (const [other] of requirements) {
+        if (other !== requirement) assert.deepStrictEqual(KernelInfo.factOf(answered, other), KernelInfo.unasked)
+      }
+      assert.deepStrictEqual(KernelInfo.factOf(info, requirement), KernelInfo.unasked)
+    })
+  }
+
+  it("keeps earlier answers", () => {
+    const one = KernelInfo.add(info, { kconfig: new Map([["A", KernelInfo.known("y")]]), pageSize: KernelInfo.known(1) })
+    const two = KernelInfo.add(one, { kconfig: new Map([["B", KernelInfo.known("n")]]) })
+    assert.deepStrictEqual([...two.kconfig.keys()], ["A", "B"])
+    assert.deepStrictEqual(two.pageSize, KernelInfo.known(1))
+  })
+})
