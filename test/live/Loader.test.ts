@@ -39,7 +39,10 @@ const closePublished = ({ descriptors }: LoaderRun): void => {
 
 /** Runs a loader and closes what it published when the scope ends. */
 const running = (session: Session, loader: LoaderProgram, options?: Parameters<typeof runLoader>[2]) =>
-  Effect.acquireRelease(runLoader(session, loader, options), (published) => Effect.sync(() => closePublished(published)))
+  Effect.acquireRelease(
+    runLoader(session, loader, options),
+    (published) => Effect.sync(() => closePublished(published))
+  )
 
 /** A program's instructions as the kernel has them, with names for the ids that differ between two loads. */
 const xlated = (id: number, mapNames: ReadonlyMap<number, string>): string => {
@@ -76,18 +79,23 @@ const said = Effect.fnUntraced(function*(
   for (const prog of programs) {
     const { btfId, id, jitedLength: _, ...info } = yield* session.call({ _tag: "ProgGetInfo", prog })
     const mapIds = info.mapIds.map((map) => names.get(map) ?? "")
-    ofPrograms.push({ ...info, mapIds, ...{ hasBtf: btfId !== 0, xlated: xlated(id, names) } })
+    const said = { ...info, mapIds, hasBtf: btfId !== 0, xlated: xlated(id, names) }
+    ofPrograms.push(said)
   }
   return { maps: ofMaps, programs: ofPrograms }
 })
 
 const adoptMap = (session: Session, fd: number): Effect.Effect<Ref.MapRef, unknown> =>
-  Effect.map(session.adopt({ _tag: "Descriptor", kind: "Map", fd }), (ref) =>
-    ref._tag === "Map" ? ref : assert.fail("no map"))
+  Effect.map(
+    session.adopt({ _tag: "Descriptor", kind: "Map", fd }),
+    (ref) => ref._tag === "Map" ? ref : assert.fail("no map")
+  )
 
 const adoptProg = (session: Session, fd: number): Effect.Effect<Ref.ProgRef, unknown> =>
-  Effect.map(session.adopt({ _tag: "Descriptor", kind: "Prog", fd }), (ref) =>
-    ref._tag === "Prog" ? ref : assert.fail("no program"))
+  Effect.map(
+    session.adopt({ _tag: "Descriptor", kind: "Prog", fd }),
+    (ref) => ref._tag === "Prog" ? ref : assert.fail("no program")
+  )
 
 /** The plan's calls that a loader makes. */
 const recorded = (planned: Plan.PlannedObject): ReadonlyArray<KernelCall> =>
@@ -150,7 +158,8 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "loaders on the live kernel",
         assert.deepStrictEqual(ours.maps, theirs.maps)
         assert.isAbove(ours.programs.length, 0)
         // The kernel forgets a map's descriptor when it digests a program, but not its number in fd_array.
-        const comparable = (each: (typeof ours.programs)[number]) => each.mapIds.length === 0 ? each : { ...each, tag: "" }
+        const comparable = (each: (typeof ours.programs)[number]) =>
+          each.mapIds.length === 0 ? each : { ...each, tag: "" }
         assert.deepStrictEqual(ours.programs.map(comparable), theirs.programs.map(comparable))
       }))
       assert.deepStrictEqual(openDescriptors(), before)
@@ -168,7 +177,13 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "loaders on the live kernel",
         const published = yield* running(session, loader, options)
         assert.strictEqual(published.retval, 0)
         const map = yield* adoptMap(session, published.descriptors.maps[number] ?? 0)
-        const found = yield* session.call({ _tag: "MapLookup", map, key: new Uint8Array(4), valueSize: size, flags: 0n })
+        const found = yield* session.call({
+          _tag: "MapLookup",
+          map,
+          key: new Uint8Array(4),
+          valueSize: size,
+          flags: 0n
+        })
         assert.deepStrictEqual(found, image)
       }))
       const firewall = yield* KernelRecording.record(yield* planOf("xdp_firewall"))
@@ -238,7 +253,10 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "loaders on the live kernel",
       assert.strictEqual(published.retval, 0)
       const { maps, programs } = published.descriptors
       assert.deepStrictEqual(maps.map((fd) => fd > 0), loader.maps.map((_, number) => number !== 0))
-      assert.deepStrictEqual(programs.map((fd) => fd > 0), loader.programs.map((_, n) => n !== loader.programs.length - 1))
+      assert.deepStrictEqual(
+        programs.map((fd) => fd > 0),
+        loader.programs.map((_, n) => n !== loader.programs.length - 1)
+      )
       assert.strictEqual(
         openDescriptors().length - before.length,
         [...maps, ...programs].filter((fd) => fd > 0).length
@@ -260,7 +278,10 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "loaders on the live kernel",
           const { leaked, retval, strayCloses } = yield* replay(loader, session)
           assert.deepStrictEqual({ leaked, retval, strayCloses }, { leaked: [], retval: 0, strayCloses: 0 })
           const direct = yield* Execute.toLoaded(planned).pipe(Effect.provideService(Kernel, live))
-          const refs = [loader.maps.map(({ ref }) => Ref.map(ref)), loader.programs.map(({ ref }) => Ref.prog(ref))] as const
+          const refs = [
+            loader.maps.map(({ ref }) => Ref.map(ref)),
+            loader.programs.map(({ ref }) => Ref.prog(ref))
+          ] as const
           assert.deepStrictEqual(yield* said(session, loader, ...refs), yield* said(direct.session, loader, ...refs))
         }))
         assert.deepStrictEqual(openDescriptors(), before)

@@ -34,7 +34,11 @@ interface Run {
 }
 
 /** Replays a loader on a ledger; the attempt of this number fails, if any. The ledger's mark stands before the session's end. */
-const run = (loader: LoaderProgram, fails?: { readonly at: number; readonly errno: Errno.Errno }, options?: ReplayOptions): Run => {
+const run = (
+  loader: LoaderProgram,
+  fails?: { readonly at: number; readonly errno: Errno.Errno },
+  options?: ReplayOptions
+): Run => {
   const ledger = LedgerKernel.make()
   return Effect.runSync(Effect.gen(function*() {
     const kernel: KernelShape = fails === undefined
@@ -133,7 +137,9 @@ const drawn: fc.Arbitrary<Drawn> = fc.record({
   ),
   programs: fc.array(
     fc.record({
-      uses: fc.array(fc.record({ map: fc.nat(7), offset: fc.option(fc.nat(0xffff_ffff), { nil: undefined }) }), { maxLength: 5 }),
+      uses: fc.array(fc.record({ map: fc.nat(7), offset: fc.option(fc.nat(0xffff_ffff), { nil: undefined }) }), {
+        maxLength: 5
+      }),
       name,
       license: fc.constantFrom("GPL", "Dual MIT/GPL", ""),
       records: fc.nat(3),
@@ -191,7 +197,8 @@ const callsOf = ({ btf, closeLate, maps, programs }: Drawn): ReadonlyArray<Kerne
     const refs = real.map(({ map, offset }, use): CodeRef =>
       offset === undefined
         ? { _tag: "MapRef", at: 2 * use, map: mapRef(map) }
-        : { _tag: "MapValueRef", at: 2 * use, map: mapRef(map), offset })
+        : { _tag: "MapValueRef", at: 2 * use, map: mapRef(map), offset }
+    )
     const insns = Encode.program(
       ...real.map(({ offset }) => offset === undefined ? Encode.ldMapFd(1, 0) : Encode.ldMapValue(1, 0, 0)),
       Encode.mov64Imm(0, program),
@@ -203,7 +210,11 @@ const callsOf = ({ btf, closeLate, maps, programs }: Drawn): ReadonlyArray<Kerne
       _tag: "ProgLoad",
       as: Ref.prog(2 * program + 5),
       attr: { name, type: program, expectedAttachType: 3, license, kernelVersion: 0x60102, flags: 8, ifindex: 0 },
-      code: { insns, refs, ...(hasInfo && core ? { coreRelocations: { recordSize: 16, records: bytesOf(16, 3) } } : {}) },
+      code: {
+        insns,
+        refs,
+        ...(hasInfo && core ? { coreRelocations: { recordSize: 16, records: bytesOf(16, 3) } } : {})
+      },
       ...(btf === undefined ? {} : { btf: Ref.btf(0) }),
       ...(hasInfo ? { funcInfo: info, lineInfo: { recordSize: 16, records: bytesOf(16 * records, 5) } } : {}),
       log: { level: 0 }
@@ -285,7 +296,11 @@ describe("law 6: a loader that fails leaves nothing behind", () => {
   })
 
   /** The loader with one instruction changed: the first at which `is` answers true. */
-  const spoil = (loader: LoaderProgram, is: (insns: Uint8Array, at: number) => boolean, by: Uint8Array): LoaderProgram => {
+  const spoil = (
+    loader: LoaderProgram,
+    is: (insns: Uint8Array, at: number) => boolean,
+    by: Uint8Array
+  ): LoaderProgram => {
     const insns = new Uint8Array(loader.insns)
     for (let at = 0; at < Insn.count(insns); at = Insn.nextSlot(insns, at)) {
       if (!is(insns, at)) continue
@@ -358,12 +373,16 @@ describe("what the context asks for", () => {
   })
 
   it("what the verifier shall say reaches every load", () => {
-    const { replayed } = run(assembled(callsOf({
-      btf: undefined,
-      maps: [],
-      programs: [{ uses: [], name: "p", license: "GPL", records: 0, core: false }],
-      closeLate: []
-    })), undefined, { logLevel: 4 })
+    const { replayed } = run(
+      assembled(callsOf({
+        btf: undefined,
+        maps: [],
+        programs: [{ uses: [], name: "p", license: "GPL", records: 0, core: false }],
+        closeLate: []
+      })),
+      undefined,
+      { logLevel: 4 }
+    )
     const [load] = replayed.calls
     assert.deepStrictEqual(load?._tag === "ProgLoad" ? load.log : undefined, { level: 4 })
   })

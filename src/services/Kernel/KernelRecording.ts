@@ -44,36 +44,17 @@ const errorOf = ({ call, detail, hint, name, reason }: AssembleError): CallError
 
 /** Every question is left for the time when the loader runs. */
 const answers = (requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInfo.Answers => {
-  const kconfig = new Map<string, KernelInfo.Fact<KernelInfo.KconfigValue>>()
-  const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
-  const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
-  let others: KernelInfo.Answers = {}
-  for (const requirement of requirements) {
-    switch (requirement._tag) {
-      case "Kconfig":
-        kconfig.set(requirement.key, KernelInfo.deferred)
-        break
-      case "Feature":
-        features.set(requirement.feature, KernelInfo.deferred)
-        break
-      case "Symbol":
-        symbols.set(requirement.name, KernelInfo.deferred)
-        break
-      case "PageSize":
-        others = { ...others, pageSize: KernelInfo.deferred }
-        break
-      case "PossibleCpus":
-        others = { ...others, possibleCpus: KernelInfo.deferred }
-        break
-      case "KernelVersion":
-        others = { ...others, kernelVersion: KernelInfo.deferred }
-        break
-      case "VmlinuxTypes":
-        others = { ...others, vmlinuxTypes: KernelInfo.deferred }
-        break
-    }
+  const { deferred } = KernelInfo
+  const asked = (tag: KernelInfo.Requirement["_tag"]): boolean => requirements.some(({ _tag }) => _tag === tag)
+  return {
+    ...(asked("PageSize") ? { pageSize: deferred } : {}),
+    ...(asked("PossibleCpus") ? { possibleCpus: deferred } : {}),
+    ...(asked("KernelVersion") ? { kernelVersion: deferred } : {}),
+    ...(asked("VmlinuxTypes") ? { vmlinuxTypes: deferred } : {}),
+    kconfig: new Map(requirements.flatMap((each) => each._tag === "Kconfig" ? [[each.key, deferred]] : [])),
+    features: new Map(requirements.flatMap((each) => each._tag === "Feature" ? [[each.feature, deferred]] : [])),
+    symbols: new Map(requirements.flatMap((each) => each._tag === "Symbol" ? [[each.name, deferred]] : []))
   }
-  return { ...others, kconfig, features, symbols }
 }
 
 /** What has been recorded so far. */

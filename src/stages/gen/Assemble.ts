@@ -111,7 +111,12 @@ const addAttr = <L extends Arena.Layout>(
 const slotOf = (assembly: Assembly, call: KernelCall, ref: Ref.Ref): Slot => {
   const slot = assembly.slots.get(Ref.key(ref))
   if (slot === undefined) {
-    throw new AssembleError({ reason: "BadRef", call: call._tag, name: Ref.key(ref), detail: "the loader does not have it" })
+    throw new AssembleError({
+      reason: "BadRef",
+      call: call._tag,
+      name: Ref.key(ref),
+      detail: "the loader does not have it"
+    })
   }
   return slot
 }
@@ -231,13 +236,21 @@ const bind = (assembly: Assembly, call: ProgLoad, { insns, refs }: Code): Uint8A
   const bound = new Uint8Array(insns)
   for (const ref of refs) {
     const bad = (detail: string): AssembleError =>
-      new AssembleError({ reason: "BadRef", call: call._tag, name: call.attr.name, detail: `instruction ${ref.at}: ${detail}` })
+      new AssembleError({
+        reason: "BadRef",
+        call: call._tag,
+        name: call.attr.name,
+        detail: `instruction ${ref.at}: ${detail}`
+      })
     // Those were complained of before.
     if (ref._tag === "SymbolRef") continue
-    const isPlace = Number.isInteger(ref.at) && ref.at >= 0 && ref.at + 1 < Insn.count(bound) && Insn.isLdImm64(bound, ref.at)
+    const isPlace = Number.isInteger(ref.at) && ref.at >= 0 && ref.at + 1 < Insn.count(bound) &&
+      Insn.isLdImm64(bound, ref.at)
     if (!isPlace) throw bad("only a 64-bit immediate load can refer to a map")
     const offset = ref._tag === "MapValueRef" ? ref.offset : 0
-    if (!Number.isInteger(offset) || offset < 0 || offset > 0xffff_ffff) throw bad(`${offset} is no offset into a value`)
+    if (!Number.isInteger(offset) || offset < 0 || offset > 0xffff_ffff) {
+      throw bad(`${offset} is no offset into a value`)
+    }
     Insn.setSrc(bound, ref.at, ref._tag === "MapRef" ? BPF_PSEUDO_MAP_IDX : BPF_PSEUDO_MAP_IDX_VALUE)
     Insn.setImm(bound, ref.at, mapNumber(assembly, call, ref.map))
     Insn.setNextImm(bound, ref.at, offset | 0)
@@ -346,7 +359,9 @@ const one = (assembly: Assembly, call: KernelCall): void => {
 
 /** Everything has succeeded: hands out the descriptors of maps and programs, and closes the BTF object. */
 const finish = ({ code, hasBtf, maps, programs, slots }: Assembly): void => {
-  if (hasBtf && [...slots.values()].some((slot) => slot._tag === "Btf")) LoaderCode.closeStack(code, Layout.STACK_BTF_FD)
+  if (hasBtf && [...slots.values()].some((slot) => slot._tag === "Btf")) {
+    LoaderCode.closeStack(code, Layout.STACK_BTF_FD)
+  }
   programs.forEach(({ published }, number) => {
     if (published) {
       LoaderCode.stackToContext(code, Layout.contextProgram(maps.length, number), Layout.stackProgFd(number))

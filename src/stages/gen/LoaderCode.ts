@@ -12,15 +12,7 @@
  */
 import * as Encode from "../../insn/Encode.ts"
 import { fitsOffset } from "../../insn/Insn.ts"
-import {
-  BPF_ADD,
-  BPF_DW,
-  BPF_JEQ,
-  BPF_JSET,
-  BPF_JSLE,
-  BPF_JSLT,
-  BPF_W
-} from "../../insn/InsnConstants.ts"
+import { BPF_ADD, BPF_DW, BPF_JEQ, BPF_JSET, BPF_JSLE, BPF_JSLT, BPF_W } from "../../insn/InsnConstants.ts"
 import type { Command } from "../../services/Kernel/abi/BpfConstants.ts"
 import { AssembleError } from "./AssembleError.ts"
 import * as Layout from "./LoaderLayout.ts"
@@ -46,7 +38,8 @@ const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
 const OWN_MAP = 0
 
 /** `register = data + offset`: two slots. */
-const address = (register: Encode.Register, offset: number): Uint8Array => Encode.ldMapIdxValue(register, OWN_MAP, offset)
+const address = (register: Encode.Register, offset: number): Uint8Array =>
+  Encode.ldMapIdxValue(register, OWN_MAP, offset)
 
 /** Sizes of what is copied, in bytes, as the instructions name them. */
 const sizes = { 4: BPF_W, 8: BPF_DW } as const
@@ -153,7 +146,12 @@ export const stackToContext = (code: LoaderCode, to: number, from: number): void
   emit(code, Encode.ldx(BPF_W, 0, 10, from), Encode.stx(BPF_W, 6, 0, to))
 
 /** `R7 = bpf(command, data + attr, size)` */
-export const sysBpf = (code: LoaderCode, command: (typeof Command)[keyof typeof Command], attr: number, size: number): void =>
+export const sysBpf = (
+  code: LoaderCode,
+  command: (typeof Command)[keyof typeof Command],
+  attr: number,
+  size: number
+): void =>
   emit(
     code,
     Encode.mov64Imm(1, command),

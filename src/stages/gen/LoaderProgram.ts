@@ -136,7 +136,7 @@ const programJson = Schema.Struct({
  * Loaders to JSON and back. What is decoded is consistent in itself (counts, offsets, sizes); whether its instructions
  * are those of a loader is for the verifier, or for a replay, to say.
  */
-export const LoaderProgram: Schema.Codec<LoaderProgram, LoaderProgramJson> = Schema.Struct({
+export const codec: Schema.Codec<LoaderProgram, LoaderProgramJson> = Schema.Struct({
   insns: Schema.Uint8ArrayFromBase64,
   data: Schema.Uint8ArrayFromBase64,
   license: Schema.String,

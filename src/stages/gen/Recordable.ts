@@ -5,7 +5,14 @@
  * would make the kernel read on behind it. So lengths are checked here, once, while a loader is made.
  */
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
-import type { InfoRecords, KernelCall, MapAttributes, MapCreate, MapUpdate, ProgLoad } from "../../services/Kernel/KernelCall.ts"
+import type {
+  InfoRecords,
+  KernelCall,
+  MapAttributes,
+  MapCreate,
+  MapUpdate,
+  ProgLoad
+} from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { AssembleError } from "./AssembleError.ts"
 

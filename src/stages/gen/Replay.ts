@@ -100,7 +100,10 @@ const helpers: ReadonlyArray<Vm.Helper | undefined> = Array.from(
   (_, id) => id === Layout.Helper.PROBE_READ_KERNEL || id === Layout.Helper.COPY_FROM_USER ? copy : undefined
 )
 
-const noRoom: Vm.VmError = new Vm.VmError({ reason: "NotMapped", hint: "the machine has no room for the loader's memory" })
+const noRoom: Vm.VmError = new Vm.VmError({
+  reason: "NotMapped",
+  hint: "the machine has no room for the loader's memory"
+})
 
 /** The ref that the next object of a kind has in the plan; numbers that no plan has for objects that the loader does not list. */
 const nextRef = (made: number, listed: ReadonlyArray<{ readonly ref: number }>): number =>
@@ -131,7 +134,12 @@ const asPlanned = ({ data, loader, made, memory }: Replay, call: KernelCall, att
 }
 
 /** Decodes what the loader asks of the kernel. */
-const decode = (replay: Replay, command: number, attr: bigint, size: number): Result.Result<KernelCall, Decode.DecodeError> => {
+const decode = (
+  replay: Replay,
+  command: number,
+  attr: bigint,
+  size: number
+): Result.Result<KernelCall, Decode.DecodeError> => {
   const { loader, made, memory, open } = replay
   const memoryOf: Decode.Memory = {
     read: (address, length) => Memory.bytesAt(memory, Memory.lowOf(address), Memory.highOf(address), length, false)
@@ -180,7 +188,11 @@ const register = (replay: Replay, call: KernelCall): number => {
 }
 
 /** Makes a call; what the kernel refuses is an answer, what no kernel of this kind can do is not. */
-const make = (session: Session, replay: Replay, call: KernelCall): Effect.Effect<number, RefError | UnsupportedCall> => {
+const make = (
+  session: Session,
+  replay: Replay,
+  call: KernelCall
+): Effect.Effect<number, RefError | UnsupportedCall> => {
   replay.calls.push(call)
   return Effect.matchEffect(session.call(call), {
     onSuccess: () => Effect.succeed(register(replay, call)),

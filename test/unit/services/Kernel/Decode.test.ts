@@ -174,7 +174,11 @@ describe("calls that are not decoded", () => {
     const mapCreate = (values: Arena.Values<typeof Attr.MapCreate>) =>
       refused(decoded(Command.BPF_MAP_CREATE, Attr.MapCreate, values))
     assert.deepStrictEqual(refused(decoded(Command.BPF_LINK_CREATE, Attr.MapFreeze, {})), ["Command", "command", 22])
-    assert.deepStrictEqual(refused(decoded(Command.BPF_MAP_FREEZE, Attr.MapFreeze, { map_fd: 9 })), ["Descriptor", "map_fd", 9])
+    assert.deepStrictEqual(refused(decoded(Command.BPF_MAP_FREEZE, Attr.MapFreeze, { map_fd: 9 })), [
+      "Descriptor",
+      "map_fd",
+      9
+    ])
     assert.deepStrictEqual(mapUpdate({ map_fd: 20 }), ["Descriptor", "map_fd", 9])
     assert.deepStrictEqual(mapUpdate({ map_fd: 10, key: undefined }), ["Fault", "key", 14])
     assert.deepStrictEqual(mapUpdate({ map_fd: 10, value: undefined }), ["Fault", "value", 14])
@@ -188,7 +192,11 @@ describe("calls that are not decoded", () => {
     assert.deepStrictEqual(progLoad({ prog_btf_fd: 10 }), ["Descriptor", "prog_btf_fd", 9])
     assert.deepStrictEqual(progLoad({ insn_cnt: 0xffff_ffff }), ["Fault", "insns", 14])
     assert.deepStrictEqual(progLoad({ license: undefined }), ["Fault", "license", 14])
-    assert.deepStrictEqual(progLoad({ func_info_cnt: 0xffff_ffff, func_info_rec_size: 0xffff_ffff }), ["Fault", "func_info", 14])
+    assert.deepStrictEqual(progLoad({ func_info_cnt: 0xffff_ffff, func_info_rec_size: 0xffff_ffff }), [
+      "Fault",
+      "func_info",
+      14
+    ])
     assert.deepStrictEqual(progLoad({ insn_cnt: 3, insns: insns(Encode.ldMapFd(1, 99)) }), ["Descriptor", "insns", 9])
     assert.deepStrictEqual(progLoad({ insn_cnt: 3, insns: insns(Encode.ldMapIdx(1, 0)) }), ["Fault", "fd_array", 14])
     assert.deepStrictEqual(progLoad({ insn_cnt: 3, insns: insns(Encode.ldBtfId(1, 5)) }), ["Field", "insns", 22])
@@ -230,7 +238,9 @@ describe("calls that are not decoded", () => {
       (command, bytes, pointers, size) => {
         const view = new DataView(bytes.buffer)
         // Some of it leads somewhere.
-        for (const { at, to } of pointers) if (at * 4 + 8 <= bytes.length) view.setBigUint64(at * 4, base + BigInt(to), true)
+        for (const { at, to } of pointers) {
+          if (at * 4 + 8 <= bytes.length) view.setBigUint64(at * 4, base + BigInt(to), true)
+        }
         const result = Decode.decode(command, base, size, memoryOf(bytes.buffer), descriptors)
         assert.isTrue(Result.isSuccess(result) || result.failure instanceof Decode.DecodeError)
       }

@@ -4,7 +4,13 @@ import type * as Scope from "effect/Scope"
 import * as Encode from "../../../../src/insn/Encode.ts"
 import { MapType } from "../../../../src/services/Kernel/abi/BpfConstants.ts"
 import { Kernel, type Session } from "../../../../src/services/Kernel/Kernel.ts"
-import type { KernelCall, KernelSymbol, MapAttributes, MapCreate, ProgLoad } from "../../../../src/services/Kernel/KernelCall.ts"
+import type {
+  KernelCall,
+  KernelSymbol,
+  MapAttributes,
+  MapCreate,
+  ProgLoad
+} from "../../../../src/services/Kernel/KernelCall.ts"
 import { type CallError, KernelError, UnsupportedCall } from "../../../../src/services/Kernel/KernelError.ts"
 import type { Requirement } from "../../../../src/services/Kernel/KernelInfo.ts"
 import * as KernelInfo from "../../../../src/services/Kernel/KernelInfo.ts"
@@ -45,8 +51,10 @@ const progLoad = (index: number, more: Partial<ProgLoad> = {}): ProgLoad => ({
 const recording = (
   body: (session: Session) => Effect.Effect<void, CallError, Scope.Scope>
 ): Effect.Effect<LoaderProgram, unknown> =>
-  Effect.flatMap(KernelRecording.make, ({ kernel, loader }) =>
-    Effect.andThen(Effect.scoped(Effect.flatMap(kernel.session(), body)), loader))
+  Effect.flatMap(
+    KernelRecording.make,
+    ({ kernel, loader }) => Effect.andThen(Effect.scoped(Effect.flatMap(kernel.session(), body)), loader)
+  )
 
 /** What a call is refused with, after a map 0, a program 0 and BTF 0 were made. */
 const refusal = (call: KernelCall, attr: Partial<MapAttributes> = {}): Effect.Effect<CallError, unknown> =>
@@ -73,7 +81,12 @@ describe("a recording", () => {
       const loads = calls.filter((call) => call._tag === "ProgLoad")
       assert.deepStrictEqual(
         loader.maps.map(({ maxEntries, name, published, ref }) => ({ maxEntries, name, published, ref })),
-        creates.map(({ as, attr }) => ({ maxEntries: attr.maxEntries, name: attr.name, published: true, ref: as.index }))
+        creates.map(({ as, attr }) => ({
+          maxEntries: attr.maxEntries,
+          name: attr.name,
+          published: true,
+          ref: as.index
+        }))
       )
       assert.deepStrictEqual(
         loader.programs.map(({ name, ref }) => ({ name, ref })),
@@ -107,7 +120,9 @@ describe("a recording", () => {
       const plan = [required(mapCreate(0), "a map"), required(progLoad(0), "a program")]
       const missed = yield* KernelRecording.record({ ...planned, plan: [...plan, optional(bind, "binding")] })
       assert.strictEqual(missed.notes.length, 1)
-      const error = yield* Effect.flip(KernelRecording.record({ ...planned, plan: [...plan, required(bind, "binding")] }))
+      const error = yield* Effect.flip(
+        KernelRecording.record({ ...planned, plan: [...plan, required(bind, "binding")] })
+      )
       assert.instanceOf(error, UnsupportedCall)
       assert.match(error.message, /^ProgBindMap: the recording kernel cannot make this call on map0/)
     }))
@@ -163,25 +178,56 @@ describe("calls that a recording refuses", () => {
   const unsupported: ReadonlyArray<readonly [string, KernelCall, RegExp, Partial<MapAttributes>?]> = [
     ["maps of maps", mapCreate(1, {}, { inner: Ref.map(0) }), /map1.*maps of maps/],
     ["struct_ops", mapCreate(1, { type: MapType.BPF_MAP_TYPE_STRUCT_OPS }), /map1.*struct_ops/],
-    ["sizes by CPU", mapCreate(1, { type: MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY, maxEntries: 0 }), /map1.*number of CPUs/],
+    [
+      "sizes by CPU",
+      mapCreate(1, { type: MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY, maxEntries: 0 }),
+      /map1.*number of CPUs/
+    ],
     ["sizes by page", mapCreate(1, { type: MapType.BPF_MAP_TYPE_RINGBUF, maxEntries: 5000 }), /map1.*5000.*page size/],
-    ["maps in maps", { ...update, value: { ...plain, refs: [{ at: 0, size: 4, to: Ref.map(0) }] } }, /map0.*maps or programs/],
+    [
+      "maps in maps",
+      { ...update, value: { ...plain, refs: [{ at: 0, size: 4, to: Ref.map(0) }] } },
+      /map0.*maps or programs/
+    ],
     ["values per CPU", { ...update, value: plain }, /map0.*each CPU/, { type: MapType.BPF_MAP_TYPE_PERCPU_HASH }],
-    ["prog arrays", { ...update, value: plain }, /map0.*descriptors of programs/, { type: MapType.BPF_MAP_TYPE_PROG_ARRAY }],
-    ["kernel symbols", progLoad(1, { code: { insns: Encode.callKfunc(0), refs: [{ _tag: "SymbolRef", at: 0, symbol }] } }), /prog1.*bpf_task_acquire/],
+    ["prog arrays", { ...update, value: plain }, /map0.*descriptors of programs/, {
+      type: MapType.BPF_MAP_TYPE_PROG_ARRAY
+    }],
+    [
+      "kernel symbols",
+      progLoad(1, { code: { insns: Encode.callKfunc(0), refs: [{ _tag: "SymbolRef", at: 0, symbol }] } }),
+      /prog1.*bpf_task_acquire/
+    ],
     ["attach targets", progLoad(1, { attachTo: symbol }), /prog1.*bpf_task_acquire/],
     ["pins", { _tag: "ObjPin", object: Ref.map(0), path: "/sys/fs/bpf/m" }, /\/sys\/fs\/bpf\/m.*pins/],
     ["taking pins", { _tag: "ObjGet", as: Ref.map(1), path: "/sys/fs/bpf/m" }, /\/sys\/fs\/bpf\/m.*pins/],
     ["bindings", { _tag: "ProgBindMap", prog: Ref.prog(0), map: Ref.map(0) }, /map0.*bind/],
     ["removals", { _tag: "MapDelete", map: Ref.map(0), key: new Uint8Array(4) }, /map0.*remove/],
-    ["look-ups", { _tag: "MapLookup", map: Ref.map(0), key: new Uint8Array(4), valueSize: 4, flags: 0n }, /map0.*no answer/],
+    [
+      "look-ups",
+      { _tag: "MapLookup", map: Ref.map(0), key: new Uint8Array(4), valueSize: 4, flags: 0n },
+      /map0.*no answer/
+    ],
     ["walks", { _tag: "MapNextKey", map: Ref.map(0), keySize: 4 }, /map0.*no answer/],
     ["questions", { _tag: "MapGetInfo", map: Ref.map(0) }, /map0.*no answer/],
     ["questions about programs", { _tag: "ProgGetInfo", prog: Ref.prog(0) }, /prog#0.*no answer/],
-    ["memory", { _tag: "MapMmap", map: Ref.map(0), as: Ref.view(0), offset: 0, length: 4096, writable: false }, /map0.*no answer/],
+    [
+      "memory",
+      { _tag: "MapMmap", map: Ref.map(0), as: Ref.view(0), offset: 0, length: 4096, writable: false },
+      /map0.*no answer/
+    ],
     [
       "runs",
-      { _tag: "ProgTestRun", prog: Ref.prog(0), dataOutSize: 0, contextOutSize: 0, repeat: 0, flags: 0, cpu: 0, batchSize: 0 },
+      {
+        _tag: "ProgTestRun",
+        prog: Ref.prog(0),
+        dataOutSize: 0,
+        contextOutSize: 0,
+        repeat: 0,
+        flags: 0,
+        cpu: 0,
+        batchSize: 0
+      },
       /prog#0.*no answer/
     ]
   ]
@@ -195,15 +241,37 @@ describe("calls that a recording refuses", () => {
     }))
 
   const invalid: ReadonlyArray<readonly [string, KernelCall, RegExp]> = [
-    ["a key that is too short", { ...update, key: new Uint8Array(3), value: plain }, /keys of this map have 4 bytes, not 3/],
-    ["a value that is too short", { ...update, value: { bytes: new Uint8Array(3), refs: [] } }, /values of this map have 4 bytes, not 3/],
+    [
+      "a key that is too short",
+      { ...update, key: new Uint8Array(3), value: plain },
+      /keys of this map have 4 bytes, not 3/
+    ],
+    [
+      "a value that is too short",
+      { ...update, value: { bytes: new Uint8Array(3), refs: [] } },
+      /values of this map have 4 bytes, not 3/
+    ],
     ["no instructions", progLoad(1, { code: { insns: new Uint8Array(0), refs: [] } }), /whole number of instructions/],
-    ["half an instruction", progLoad(1, { code: { insns: new Uint8Array(12), refs: [] } }), /whole number of instructions/],
-    ["half a record", progLoad(1, { btf: Ref.btf(0), lineInfo: { recordSize: 16, records: new Uint8Array(17) } }), /whole number of records/],
-    ["records of no size", progLoad(1, { btf: Ref.btf(0), funcInfo: { recordSize: 0, records: new Uint8Array(8) } }), /whole number of records/],
+    [
+      "half an instruction",
+      progLoad(1, { code: { insns: new Uint8Array(12), refs: [] } }),
+      /whole number of instructions/
+    ],
+    [
+      "half a record",
+      progLoad(1, { btf: Ref.btf(0), lineInfo: { recordSize: 16, records: new Uint8Array(17) } }),
+      /whole number of records/
+    ],
+    [
+      "records of no size",
+      progLoad(1, { btf: Ref.btf(0), funcInfo: { recordSize: 0, records: new Uint8Array(8) } }),
+      /whole number of records/
+    ],
     [
       "CO-RE records without types",
-      progLoad(1, { code: { insns: new Uint8Array(8), refs: [], coreRelocations: { recordSize: 16, records: new Uint8Array(16) } } }),
+      progLoad(1, {
+        code: { insns: new Uint8Array(8), refs: [], coreRelocations: { recordSize: 16, records: new Uint8Array(16) } }
+      }),
       /CO-RE records only to programs with BTF/
     ],
     ["a license in two", progLoad(1, { attr: { ...progLoad(1).attr, license: "GPL\0evil" } }), /NUL/]
@@ -225,14 +293,16 @@ describe("calls that a recording refuses", () => {
       assert.match(error.message, /descriptor 7/)
     }))
 
-  it.effect.each([
-    ["externs.bpf.o", /Kconfig|known only when the loader runs/],
-    ["map_in_map.bpf.o", /maps of maps/],
-    ["prog_array.bpf.o", /maps or programs/],
-    ["pinned_map.bpf.o", /pins/],
-    ["ksyms.bpf.o", /kernel symbols/],
-    ["events.bpf.o", /number of CPUs/]
-  ] as const)("%s, as a whole, for what it has that loaders cannot do yet", ([name, pattern]) =>
+  it.effect.each(
+    [
+      ["externs.bpf.o", /Kconfig|known only when the loader runs/],
+      ["map_in_map.bpf.o", /maps of maps/],
+      ["prog_array.bpf.o", /maps or programs/],
+      ["pinned_map.bpf.o", /pins/],
+      ["ksyms.bpf.o", /kernel symbols/],
+      ["events.bpf.o", /number of CPUs/]
+    ] as const
+  )("%s, as a whole, for what it has that loaders cannot do yet", ([name, pattern]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(recorded(name))
       assert.match(error.message, pattern)
