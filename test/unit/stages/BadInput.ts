@@ -16,33 +16,23 @@ export interface Verdict {
 }
 
 const answered = (info: KernelInfo.KernelInfo, requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInfo.KernelInfo => {
-  let known = info
+  const kconfig = new Map<string, KernelInfo.Fact<KernelInfo.KconfigValue>>()
+  const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
+  const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
   for (const requirement of requirements) {
-    switch (requirement._tag) {
-      case "PageSize":
-        known = KernelInfo.add(known, { pageSize: KernelInfo.known(4096) })
-        break
-      case "PossibleCpus":
-        known = KernelInfo.add(known, { possibleCpus: KernelInfo.known(2) })
-        break
-      case "KernelVersion":
-        known = KernelInfo.add(known, { kernelVersion: KernelInfo.known(0x06_12_05) })
-        break
-      case "Kconfig":
-        known = KernelInfo.add(known, { kconfig: new Map([[requirement.key, KernelInfo.known(kconfigOf(requirement.key))]]) })
-        break
-      case "Feature":
-        known = KernelInfo.add(known, { features: new Map([[requirement.feature, KernelInfo.known(true)]]) })
-        break
-      case "Symbol":
-        known = KernelInfo.add(known, { symbols: new Map([[requirement.name, KernelInfo.known(0xffff_ffff_8100_0000n)]]) })
-        break
-      case "VmlinuxTypes":
-        known = KernelInfo.add(known, { vmlinuxTypes: KernelInfo.deferred })
-        break
-    }
+    if (requirement._tag === "Kconfig") kconfig.set(requirement.key, KernelInfo.known(kconfigOf(requirement.key)))
+    if (requirement._tag === "Feature") features.set(requirement.feature, KernelInfo.known(true))
+    if (requirement._tag === "Symbol") symbols.set(requirement.name, KernelInfo.known(0xffff_ffff_8100_0000n))
   }
-  return known
+  return KernelInfo.add(info, {
+    pageSize: KernelInfo.known(4096),
+    possibleCpus: KernelInfo.known(2),
+    kernelVersion: KernelInfo.known(0x06_12_05),
+    vmlinuxTypes: KernelInfo.deferred,
+    kconfig,
+    features,
+    symbols
+  })
 }
 
 const kconfigOf = (key: string): string | undefined => {
