@@ -11,7 +11,7 @@ import * as Slabs from "./Slabs.ts"
 export interface ArrayStore {
   readonly _tag: "Array"
   readonly shape: MapShape
-  readonly slabs: Slabs.Slabs
+  readonly values: Slabs.Slabs
   /** The memory of an array that can be mapped, whole pages; absent for others. */
   readonly memory: Uint8Array | undefined
 }
@@ -20,7 +20,7 @@ export interface ArrayStore {
 export const make = (shape: MapShape, memory?: Uint8Array): ArrayStore => ({
   _tag: "Array",
   shape,
-  slabs: Slabs.make(shape.valueStride * shape.cpus, shape.attr.maxEntries, memory),
+  values: Slabs.make(shape.valueStride * shape.cpus, shape.attr.maxEntries, memory),
   memory
 })
 
@@ -31,22 +31,14 @@ export const find = (store: ArrayStore, key: Uint8Array, at: number, cpu: number
   return index < attr.maxEntries ? index * cpus + cpu : -1
 }
 
-/** The bytes of an element. */
-export const elementBytes = (store: ArrayStore, element: number): Uint8Array => {
-  const { attr, cpus, valueStride } = store.shape
-  const index = cpus === 1 ? element : Math.floor(element / cpus)
-  const cpu = element - index * cpus
-  return Slabs.viewOf(store.slabs, index, cpu, cpus, cpu * valueStride, attr.valueSize)
-}
-
 /** The values of an index, of all CPUs, in memory of their own; or `-ENOENT`. */
 export const lookup = (store: ArrayStore, key: Uint8Array): Uint8Array | number => {
   const { attr, userValueSize } = store.shape
   const index = readU32(key, 0)
   if (index >= attr.maxEntries) return -numbers.ENOENT
-  const slab = Slabs.touchedSlabOf(store.slabs, index)
+  const slab = Slabs.touchedSlabOf(store.values, index)
   if (slab === undefined) return new Uint8Array(userValueSize)
-  const start = Slabs.offsetOf(store.slabs, index)
+  const start = Slabs.offsetOf(store.values, index)
   return slab.slice(start, start + userValueSize)
 }
 
@@ -65,8 +57,8 @@ export const update = (
   const index = readU32(key, keyAt)
   if (index >= attr.maxEntries) return -numbers.E2BIG
   if (flags === BPF_NOEXIST) return -numbers.EEXIST
-  const slab = Slabs.slabOf(store.slabs, index)
-  const start = Slabs.offsetOf(store.slabs, index)
+  const slab = Slabs.slabOf(store.values, index)
+  const start = Slabs.offsetOf(store.values, index)
   if (cpu < 0) copyBytes(value, valueAt, slab, start, userValueSize)
   else copyBytes(value, valueAt, slab, start + cpu * valueStride, attr.valueSize)
   return 0

@@ -11,6 +11,7 @@ import { numbers } from "../../services/Kernel/abi/Errno.ts"
 import { nextIndex } from "./ArrayMap.ts"
 import * as HashTable from "./HashTable.ts"
 import { BPF_EXIST, BPF_NOEXIST, type MapShape, readU32, type Slot, writeU32 } from "./MapModel.ts"
+import * as Slabs from "./Slabs.ts"
 
 /** The packets that a CPU's queue may hold at most. */
 const maximumQueue = 16384
@@ -19,8 +20,6 @@ const maximumQueue = 16384
 export interface Target<H> {
   readonly number: number
   readonly program: Slot<H> | undefined
-  /** The value as a program that looks it up sees it. */
-  readonly bytes: Uint8Array
 }
 
 /** The elements of a map of devices or CPUs. */
@@ -29,7 +28,8 @@ export interface DeviceStore<H> {
   readonly shape: MapShape
   readonly kind: "Devices" | "DevicesByKey" | "Cpus"
   readonly table: HashTable.HashTable
-  /** Per place of the table. */
+  /** Per place of the table: what it stands for, and the value as programs that look it up see it. */
+  readonly values: Slabs.Slabs
   readonly targets: Array<Target<H> | undefined>
   readonly hasDevice: (index: number) => boolean
 }
@@ -49,7 +49,8 @@ export const make = <H>(
       : type === MapType.BPF_MAP_TYPE_DEVMAP
       ? "Devices"
       : "DevicesByKey",
-    table: HashTable.make(4, 0, shape.attr.maxEntries, seed),
+    table: HashTable.make(4, shape.attr.maxEntries, seed),
+    values: Slabs.make(8, shape.attr.maxEntries),
     targets: [],
     hasDevice
   }
@@ -64,8 +65,12 @@ export const find = <H>(store: DeviceStore<H>, key: Uint8Array, at: number): Tar
   store.targets[placeOf(store, key, at)]
 
 /** The value of a key, in memory of its own; or `-ENOENT`. */
-export const lookup = <H>(store: DeviceStore<H>, key: Uint8Array): Uint8Array | number =>
-  find(store, key, 0)?.bytes.slice() ?? -numbers.ENOENT
+export const lookup = <H>(store: DeviceStore<H>, key: Uint8Array): Uint8Array | number => {
+  const place = placeOf(store, key, 0)
+  if (place < 0) return -numbers.ENOENT
+  const start = Slabs.offsetOf(store.values, place)
+  return Slabs.slabOf(store.values, place).slice(start, start + store.shape.attr.valueSize)
+}
 
 const drop = <H>(store: DeviceStore<H>, place: number): void => {
   HashTable.remove(store.table, place)
@@ -108,12 +113,13 @@ export const update = <H>(
   if (store.kind !== "Cpus" && !store.hasDevice(number)) return -numbers.EINVAL
   if (typeof program === "number") return program
   if (old < 0 && store.table.count >= attr.maxEntries) return -numbers.E2BIG
-  const bytes = new Uint8Array(attr.valueSize)
-  writeU32(bytes, 0, number)
-  if (attr.valueSize === 8) writeU32(bytes, 4, program?.id ?? 0)
   const place = old >= 0 ? old : HashTable.take(store.table)
   if (old < 0) HashTable.insert(store.table, place, key, 0, HashTable.hashOf(store.table, key, 0))
-  store.targets[place] = { number, program, bytes }
+  const slab = Slabs.slabOf(store.values, place)
+  const start = Slabs.offsetOf(store.values, place)
+  writeU32(slab, start, number)
+  writeU32(slab, start + 4, program?.id ?? 0)
+  store.targets[place] = { number, program }
   return 0
 }
 

@@ -18,6 +18,7 @@ export interface HashStore {
   readonly _tag: "Hash"
   readonly shape: MapShape
   readonly table: HashTable.HashTable
+  readonly values: Slabs.Slabs
   readonly lru: Lru.Lru | undefined
   readonly perCpu: boolean
   /** Elements that the map may have: its maximum, or what memory allows if that is less. */
@@ -31,12 +32,13 @@ export const make = (shape: MapShape, places: number, seed: number): HashStore =
   const perCpu = type === MapType.BPF_MAP_TYPE_PERCPU_HASH || type === MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH
   const isLru = type === MapType.BPF_MAP_TYPE_LRU_HASH || type === MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH
   // One more place, for the new element of an update that replaces the old one in a full map.
-  const table = HashTable.make(keySize, valueStride * (perCpu ? cpus : 1), places + 1, seed)
+  const table = HashTable.make(keySize, places + 1, seed)
+  const values = Slabs.make(valueStride * cpus, places + 1)
   const own = (flags & MapFlag.BPF_F_NO_COMMON_LRU) !== 0
   const lru = isLru
     ? Lru.make(maxEntries, shape.possibleCpus, own, (place) => HashTable.remove(table, place))
     : undefined
-  return { _tag: "Hash", shape, table, lru, perCpu, places }
+  return { _tag: "Hash", shape, table, values, lru, perCpu, places }
 }
 
 /** The element of the key at `at` for this CPU as a program's look-up finds it, or -1. */
@@ -48,15 +50,6 @@ export const find = (store: HashStore, key: Uint8Array, at: number, cpu: number)
   return store.perCpu ? place * store.shape.cpus + cpu : place
 }
 
-/** The bytes of an element. */
-export const elementBytes = (store: HashStore, element: number): Uint8Array => {
-  const { attr, cpus, valueStride } = store.shape
-  const { slabs, valueOffset } = store.table
-  const place = cpus === 1 ? element : Math.floor(element / cpus)
-  const cpu = element - place * cpus
-  return Slabs.viewOf(slabs, place, cpu, cpus, valueOffset + cpu * valueStride, attr.valueSize)
-}
-
 /** The values of a key, of all CPUs, in memory of their own, as user space reads them; or `-ENOENT`. */
 export const lookup = (store: HashStore, key: Uint8Array): Uint8Array | number => {
   const { table } = store
@@ -65,9 +58,8 @@ export const lookup = (store: HashStore, key: Uint8Array): Uint8Array | number =
 }
 
 const valueOf = (store: HashStore, place: number): Uint8Array => {
-  const { slabs, valueOffset } = store.table
-  const start = Slabs.offsetOf(slabs, place) + valueOffset
-  return Slabs.slabOf(slabs, place).slice(start, start + store.shape.userValueSize)
+  const start = Slabs.offsetOf(store.values, place)
+  return Slabs.slabOf(store.values, place).slice(start, start + store.shape.userValueSize)
 }
 
 /** What flags say of a key that has an element or has none: 0 or a negative error number. */
@@ -145,18 +137,16 @@ const writeValue = (
   cpu: number,
   all: boolean
 ): void => {
-  const { slabs, valueOffset } = store.table
   const { attr, userValueSize, valueStride } = store.shape
-  const start = Slabs.offsetOf(slabs, place) + valueOffset
-  const slab = Slabs.slabOf(slabs, place)
+  const start = Slabs.offsetOf(store.values, place)
+  const slab = Slabs.slabOf(store.values, place)
   if (all || !store.perCpu) copyBytes(value, valueAt, slab, start, userValueSize)
   else copyBytes(value, valueAt, slab, start + cpu * valueStride, attr.valueSize)
 }
 
 const clearValue = (store: HashStore, place: number): void => {
-  const { slabs, valueOffset } = store.table
-  const start = Slabs.offsetOf(slabs, place) + valueOffset
-  Slabs.slabOf(slabs, place).fill(0, start, start + store.shape.userValueSize)
+  const start = Slabs.offsetOf(store.values, place)
+  Slabs.slabOf(store.values, place).fill(0, start, start + store.shape.userValueSize)
 }
 
 /** Deletes the element of a key. Answers 0 or `-ENOENT`. */

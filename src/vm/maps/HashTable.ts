@@ -2,11 +2,10 @@
  * A hash table of byte keys whose entries have places that never move, and that remembers the order of insertion.
  *
  * Open addressing with linear probing over an `Int32Array` of places: for keys of 4 to 16 bytes two to four times as
- * fast as a `Map` with numbers, bigints or strings made of the keys, and without garbage. Key and value of a place lie
- * beside each other in a slab. A freed place is the next to be given out, as the kernel's free lists do; its bytes
- * stay until then, so a program that holds a pointer to a deleted element reads what it would read there.
+ * fast as a `Map` with numbers, bigints or strings made of the keys, and without garbage. What belongs to a place besides
+ * its key is the caller's. A freed place is the next to be given out, as the kernel's free lists do.
  */
-import { copyBytes, powerOfTwoAbove, readU32, roundUp8 } from "./MapModel.ts"
+import { copyBytes, powerOfTwoAbove, roundUp8 } from "./MapModel.ts"
 import * as Slabs from "./Slabs.ts"
 
 /** A walk over the entries in the order of insertion, which survives changes of the table. */
@@ -23,9 +22,7 @@ const maximumWalks = 16
 /** A hash table. All of it is changed in place; use the functions of this module. */
 export interface HashTable {
   readonly keySize: number
-  /** Where the value begins behind the key, bytes. */
-  readonly valueOffset: number
-  readonly slabs: Slabs.Slabs
+  readonly keys: Slabs.Slabs
   readonly seed: number
   /** Place + 1 per bucket, 0 where it is empty; twice as many buckets as entries at least. */
   buckets: Int32Array
@@ -48,10 +45,9 @@ export interface HashTable {
 const initialPlaces = 8
 
 /** An empty table for at most `places` entries at a time. */
-export const make = (keySize: number, valueBytes: number, places: number, seed: number): HashTable => ({
+export const make = (keySize: number, places: number, seed: number): HashTable => ({
   keySize,
-  valueOffset: roundUp8(keySize),
-  slabs: Slabs.make(roundUp8(keySize) + roundUp8(valueBytes), places),
+  keys: Slabs.make(roundUp8(keySize), places),
   seed,
   buckets: new Int32Array(initialPlaces * 2),
   hashes: new Int32Array(initialPlaces),
@@ -94,8 +90,8 @@ export const hashOf = (table: HashTable, key: Uint8Array, at: number): number =>
 }
 
 const keyEquals = (table: HashTable, place: number, key: Uint8Array, at: number): boolean => {
-  const slab = Slabs.slabOf(table.slabs, place)
-  const start = Slabs.offsetOf(table.slabs, place)
+  const slab = Slabs.slabOf(table.keys, place)
+  const start = Slabs.offsetOf(table.keys, place)
   for (let i = 0; i < table.keySize; i++) if (slab[start + i] !== key[at + i]) return false
   return true
 }
@@ -118,7 +114,7 @@ export const take = (table: HashTable): number => {
   return table.used++
 }
 
-/** Gives a place back. Its bytes stay until it is given out again. */
+/** Gives a place back: it is the next to be given out. */
 export const give = (table: HashTable, place: number): void => {
   if (table.freed === table.free.length) table.free = grown(table.free)
   table.free[table.freed++] = place
@@ -163,9 +159,9 @@ const bucketOf = (table: HashTable, place: number): number => {
   return bucket
 }
 
-/** Makes an entry of a taken place, with a key that no other has. Its value is the caller's business. */
+/** Makes an entry of a taken place, with a key that no other has. */
 export const insert = (table: HashTable, place: number, key: Uint8Array, at: number, hash: number): void => {
-  copyBytes(key, at, Slabs.slabOf(table.slabs, place), Slabs.offsetOf(table.slabs, place), table.keySize)
+  copyBytes(key, at, Slabs.slabOf(table.keys, place), Slabs.offsetOf(table.keys, place), table.keySize)
   table.hashes[place] = hash
   table.before[place] = table.last
   table.after[place] = -1
@@ -180,9 +176,9 @@ export const insert = (table: HashTable, place: number, key: Uint8Array, at: num
 
 /** Lets a taken place stand where `old` stands, with its key and in its position; `old` is nobody's then. */
 export const replace = (table: HashTable, old: number, place: number): void => {
-  const from = Slabs.slabOf(table.slabs, old)
-  const fromAt = Slabs.offsetOf(table.slabs, old)
-  copyBytes(from, fromAt, Slabs.slabOf(table.slabs, place), Slabs.offsetOf(table.slabs, place), table.keySize)
+  const from = Slabs.slabOf(table.keys, old)
+  const fromAt = Slabs.offsetOf(table.keys, old)
+  copyBytes(from, fromAt, Slabs.slabOf(table.keys, place), Slabs.offsetOf(table.keys, place), table.keySize)
   table.buckets[bucketOf(table, old)] = place + 1
   const before = table.before[old] ?? -1
   const after = table.after[old] ?? -1
@@ -237,8 +233,8 @@ const closeGap = (table: HashTable, emptied: number): void => {
 
 /** The key of a place, in memory of its own. */
 export const keyAt = (table: HashTable, place: number): Uint8Array => {
-  const start = Slabs.offsetOf(table.slabs, place)
-  return Slabs.slabOf(table.slabs, place).slice(start, start + table.keySize)
+  const start = Slabs.offsetOf(table.keys, place)
+  return Slabs.slabOf(table.keys, place).slice(start, start + table.keySize)
 }
 
 /** The place after the entry of this key; the first one when there is no key, or no such entry; -1 after the last. */
@@ -275,7 +271,3 @@ export const endWalk = (table: HashTable, walk: Walk): void => {
   const at = table.walks.indexOf(walk)
   if (at >= 0) table.walks.splice(at, 1)
 }
-
-/** The first 32-bit word of a place's key, for keys that are numbers. */
-export const keyNumber = (table: HashTable, place: number): number =>
-  readU32(Slabs.slabOf(table.slabs, place), Slabs.offsetOf(table.slabs, place))

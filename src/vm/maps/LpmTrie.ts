@@ -8,7 +8,7 @@
  * Semantics: `kernel/bpf/lpm_trie.c`. Elements are numbered by node; an update replaces the node, as in the kernel.
  */
 import { numbers } from "../../services/Kernel/abi/Errno.ts"
-import { BPF_EXIST, BPF_NOEXIST, copyBytes, type MapShape, readU32 } from "./MapModel.ts"
+import { BPF_EXIST, BPF_NOEXIST, copyBytes, type MapShape, readU32, roundUp8 } from "./MapModel.ts"
 import * as Slabs from "./Slabs.ts"
 
 /** Bytes of a key before its data. */
@@ -22,8 +22,9 @@ export interface TrieStore {
   readonly maxPrefix: number
   /** Elements that the map may have: its maximum, or what memory allows if that is less. */
   readonly places: number
-  /** Per node: value, prefix length and data. */
-  readonly slabs: Slabs.Slabs
+  /** Per node: value; room for a prefix length and the data. */
+  readonly values: Slabs.Slabs
+  readonly keys: Slabs.Slabs
   root: number
   count: number
   /** Per node: children (-1: none), prefix length, whether it is an element. */
@@ -49,7 +50,8 @@ export const make = (shape: MapShape, places: number): TrieStore => {
     dataBytes,
     maxPrefix: dataBytes * 8,
     places,
-    slabs: Slabs.make(shape.valueStride + Math.ceil(keySize / 8) * 8, nodes),
+    values: Slabs.make(shape.valueStride, nodes),
+    keys: Slabs.make(roundUp8(keySize), nodes),
     root: -1,
     count: 0,
     zero: new Int32Array(initialNodes),
@@ -73,12 +75,12 @@ const setChild = (trie: TrieStore, node: number, bit: number, child: number): vo
 }
 
 const dataOf = (trie: TrieStore, node: number): number =>
-  Slabs.offsetOf(trie.slabs, node) + trie.shape.valueStride + prefixBytes
+  Slabs.offsetOf(trie.keys, node) + prefixBytes
 
 /** How many leading bits a node's prefix and the data at `at` share, at most the length of either prefix. */
 const sharedBits = (trie: TrieStore, node: number, key: Uint8Array, at: number, prefix: number): number => {
   const limit = Math.min(trie.prefix[node] ?? 0, prefix)
-  const slab = Slabs.slabOf(trie.slabs, node)
+  const slab = Slabs.slabOf(trie.keys, node)
   const from = dataOf(trie, node)
   for (let bit = 0; bit < limit; bit += 8) {
     const difference = (slab[from + (bit >> 3)] ?? 0) ^ (key[at + (bit >> 3)] ?? 0)
@@ -103,14 +105,12 @@ export const find = (trie: TrieStore, key: Uint8Array, at: number): number => {
   return found
 }
 
-/** The bytes of an element. */
-export const elementBytes = (trie: TrieStore, element: number): Uint8Array =>
-  Slabs.viewOf(trie.slabs, element, 0, 1, 0, trie.shape.attr.valueSize)
-
 /** The value of the longest prefix that a key has, in memory of its own; or `-ENOENT`. */
 export const lookup = (trie: TrieStore, key: Uint8Array): Uint8Array | number => {
   const node = find(trie, key, 0)
-  return node < 0 ? -numbers.ENOENT : elementBytes(trie, node).slice()
+  if (node < 0) return -numbers.ENOENT
+  const start = Slabs.offsetOf(trie.values, node)
+  return Slabs.slabOf(trie.values, node).slice(start, start + trie.shape.attr.valueSize)
 }
 
 const newNode = (trie: TrieStore): number => {
@@ -130,7 +130,7 @@ const newNode = (trie: TrieStore): number => {
 /** Makes a node of a prefix of the key at `at`, without children. */
 const makeNode = (trie: TrieStore, key: Uint8Array, at: number, prefix: number, isElement: boolean): number => {
   const node = newNode(trie)
-  const slab = Slabs.slabOf(trie.slabs, node)
+  const slab = Slabs.slabOf(trie.keys, node)
   copyBytes(key, at + prefixBytes, slab, dataOf(trie, node), trie.dataBytes)
   trie.zero[node] = -1
   trie.one[node] = -1
@@ -192,8 +192,8 @@ export const update = (
   copyBytes(
     value,
     valueAt,
-    Slabs.slabOf(trie.slabs, added),
-    Slabs.offsetOf(trie.slabs, added),
+    Slabs.slabOf(trie.values, added),
+    Slabs.offsetOf(trie.values, added),
     trie.shape.attr.valueSize
   )
   const data = keyAt + prefixBytes
@@ -206,7 +206,7 @@ export const update = (
     replaceChild(trie, parent, node, added)
     trie.free.push(node)
   } else {
-    const slab = Slabs.slabOf(trie.slabs, node)
+    const slab = Slabs.slabOf(trie.keys, node)
     const bit = bitOf(slab, dataOf(trie, node), shared)
     if (shared === prefix) {
       setChild(trie, added, bit, node)
@@ -250,7 +250,7 @@ export const keyOf = (trie: TrieStore, node: number): Uint8Array => {
   const prefix = trie.prefix[node] ?? 0
   key[0] = prefix
   key[1] = prefix >> 8
-  copyBytes(Slabs.slabOf(trie.slabs, node), dataOf(trie, node), key, prefixBytes, trie.dataBytes)
+  copyBytes(Slabs.slabOf(trie.keys, node), dataOf(trie, node), key, prefixBytes, trie.dataBytes)
   return key
 }
 

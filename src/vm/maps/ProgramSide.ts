@@ -21,6 +21,7 @@ import * as PerfEvents from "./PerfEvents.ts"
 import * as QueueStack from "./QueueStack.ts"
 import type { RingStore } from "./RingBuffer.ts"
 import type { SimulatedMap } from "./SimulatedMap.ts"
+import * as Slabs from "./Slabs.ts"
 import * as SlotMap from "./SlotMap.ts"
 
 /** Whether programs may read and write the values of a map. */
@@ -55,21 +56,52 @@ export const helperLookup = (map: SimulatedMap, key: Uint8Array, at: number, cpu
   }
 }
 
+/** The values of a map that programs can have pointers to. */
+const valuesOf = ({ store }: SimulatedMap): Slabs.Slabs | undefined =>
+  store._tag === "Array" || store._tag === "Hash" || store._tag === "Trie" || store._tag === "Device"
+    ? store.values
+    : undefined
+
 /** The value of an element: the same view at every call. */
 export const elementBytes = (map: SimulatedMap, element: number): Uint8Array => {
-  const { store } = map
-  switch (store._tag) {
-    case "Array":
-      return ArrayMap.elementBytes(store, element)
-    case "Hash":
-      return HashMap.elementBytes(store, element)
-    case "Trie":
-      return LpmTrie.elementBytes(store, element)
-    case "Device":
-      return store.targets[element]?.bytes ?? new Uint8Array(0)
-    default:
-      return new Uint8Array(0)
-  }
+  const values = valuesOf(map)
+  if (values === undefined) return new Uint8Array(0)
+  const { attr, cpus } = map.shape
+  const place = cpus === 1 ? element : Math.floor(element / cpus)
+  return Slabs.viewOf(values, place, element - place * cpus, cpus, attr.valueSize)
+}
+
+/**
+ * A run of elements whose values lie in one piece of memory, value `n` at byte `(n - first) * stride` of `bytes`. It
+ * never moves and never changes its size, so it can be made a region of a program's memory once.
+ */
+export interface ElementSlab {
+  /** 0 or more; elements `number * perSlab` and following are in this slab, `perSlab` being what `elementsPerSlab` says. */
+  readonly number: number
+  readonly bytes: Uint8Array
+  readonly first: number
+  readonly count: number
+  /** Bytes from one value to the next, and of one value. */
+  readonly stride: number
+  readonly size: number
+}
+
+/** How many elements a slab of this map has, the last one excepted: element `n` is in slab `floor(n / elementsPerSlab)`. */
+export const elementsPerSlab = (map: SimulatedMap): number => ((valuesOf(map)?.mask ?? 0) + 1) * map.shape.cpus
+
+/** The slab that an element is in; undefined for maps without elements. */
+export const elementSlab = (map: SimulatedMap, element: number): ElementSlab | undefined => {
+  const values = valuesOf(map)
+  if (values === undefined) return undefined
+  const { attr, cpus } = map.shape
+  const perSlab = elementsPerSlab(map)
+  const number = Math.floor(element / perSlab)
+  const bytes = Slabs.slabOf(values, number * (values.mask + 1))
+  const stride = values.stride / cpus
+  const first = number * perSlab
+  // Memory that can be mapped ends with a page, not with a value.
+  const count = Math.min(Math.floor(bytes.length / stride), values.total * cpus - first)
+  return { number, bytes, first, count, stride, size: attr.valueSize }
 }
 
 /** The key of an element, in memory of its own. */

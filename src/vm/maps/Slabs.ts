@@ -55,23 +55,16 @@ const allocate = (slabs: Slabs, index: number): Uint8Array => {
 }
 
 /**
- * The view of `length` bytes at `offset` of record `index`; the same view at every call with the same `part`, a number
- * from 0 to `parts` - 1.
+ * The view of `length` bytes of part `part` of record `index`, which has `parts` parts of equal stride; the same view at
+ * every call.
  */
-export const viewOf = (
-  slabs: Slabs,
-  index: number,
-  part: number,
-  parts: number,
-  offset: number,
-  length: number
-): Uint8Array => {
+export const viewOf = (slabs: Slabs, index: number, part: number, parts: number, length: number): Uint8Array => {
   const at = index >>> slabs.shift
   const views = (slabs.views[at] ??= [])
   const slot = (index & slabs.mask) * parts + part
   const known = views[slot]
   if (known !== undefined) return known
-  const start = offsetOf(slabs, index) + offset
+  const start = offsetOf(slabs, index) + part * (slabs.stride / parts)
   const view = slabOf(slabs, index).subarray(start, start + length)
   views[slot] = view
   return view

@@ -39,7 +39,7 @@ export const makeArray = <H>(shape: MapShape, readable: boolean): SlotArrayStore
 export const makeHash = <H>(shape: MapShape, places: number, seed: number): SlotHashStore<H> => ({
   _tag: "SlotHash",
   shape,
-  table: HashTable.make(shape.attr.keySize, 0, places, seed),
+  table: HashTable.make(shape.attr.keySize, places, seed),
   slots: [],
   places
 })
