@@ -48,9 +48,15 @@ const breaks = (object: BpfObject, entry: number, { insns, layout }: Layout.Laid
       if (relocation?._tag === "Call" || relocation?._tag === "Function") {
         const target = functionAt(object.programs, relocation.section, relocation.slot) ?? -1
         const isCall = relocation._tag === "Call"
-        if (place + 1 + Insn.imm(insns, place) !== startOf.get(target)) found.push(`${original.name}+${at} leads astray`)
-        if (Insn.opcode(insns, place) !== Insn.opcode(original.insns, at)) found.push(`${original.name}+${at} is another instruction`)
-        if (Insn.dst(insns, place) !== Insn.dst(original.insns, at)) found.push(`${original.name}+${at} has another register`)
+        if (place + 1 + Insn.imm(insns, place) !== startOf.get(target)) {
+          found.push(`${original.name}+${at} leads astray`)
+        }
+        if (Insn.opcode(insns, place) !== Insn.opcode(original.insns, at)) {
+          found.push(`${original.name}+${at} is another instruction`)
+        }
+        if (Insn.dst(insns, place) !== Insn.dst(original.insns, at)) {
+          found.push(`${original.name}+${at} has another register`)
+        }
         if (!(isCall ? Insn.isSubprogramCall(insns, place) : Insn.isFunctionReference(insns, place))) {
           found.push(`${original.name}+${at} is not marked`)
         }

@@ -176,13 +176,13 @@ describe("law 7, several at once", () => {
     concurrency: number,
     finishNext: (underWay: ReadonlyArray<string>) => number
   ): Promise<{ readonly faults: ReadonlyArray<string>; readonly left: boolean }> => {
-    let fiber: Fiber.Fiber<unknown, unknown> | undefined
+    const load: { fiber?: Fiber.Fiber<unknown, unknown> } = {}
     let counted = 0
     let left = false
     const tick = (when: typeof moment.when): void => {
       if (when === moment.when && counted++ === moment.at) {
         left = true
-        fiber?.interruptUnsafe()
+        load.fiber?.interruptUnsafe()
       }
     }
     const ledger = LedgerKernel.make({
@@ -197,12 +197,13 @@ describe("law 7, several at once", () => {
       before: () => Effect.sync(() => tick("before")),
       after: () => Effect.sync(() => tick("after"))
     }
-    const load = Execute.toLoaded(planned, { observer }).pipe(
+    const loading = Execute.toLoaded(planned, { observer }).pipe(
       Effect.provideService(Kernel, ledger.kernel),
       Scope.provide(scope)
     )
     // Begins at the next turn, when `fiber` is there to be interrupted.
-    fiber = Effect.runFork(Effect.andThen(Effect.yieldNow, load))
+    const fiber = Effect.runFork(Effect.andThen(Effect.yieldNow, loading))
+    load.fiber = fiber
     const exit = await Effect.runPromise(Fiber.await(fiber))
     ledger.mark("end")
     await Effect.runPromise(Scope.close(scope, exit))
@@ -236,7 +237,12 @@ describe("law 7, several at once", () => {
     let broken = 0
     for (let at = 0; at < 30; at++) {
       // An observer that fails leaves like an interruption between attempts would.
-      const ledger = LedgerKernel.make({ retries, concurrency: 3, finishNext: () => 0, mistake: "acquires before the last attempt" })
+      const ledger = LedgerKernel.make({
+        retries,
+        concurrency: 3,
+        finishNext: () => 0,
+        mistake: "acquires before the last attempt"
+      })
       let counted = 0
       const observer = {
         before: () => Effect.suspend(() => counted++ === at ? Effect.interrupt : Effect.void),

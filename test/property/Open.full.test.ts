@@ -20,16 +20,20 @@ describe("damaged objects", () => {
 
   it("that are accepted are damaged again, until they are not", () => {
     fc.assert(
-      fc.property(fc.constantFrom(...subjects), fc.array(Mutate.edits, { minLength: 5, maxLength: 30 }), (subject, rounds) => {
-        let current = subject
-        for (const edits of rounds) {
-          const bytes = Mutate.apply(current, edits, subjects)
-          const verdict = BadInput.judge(bytes)
-          assert.isBelow(verdict.milliseconds, 1000)
-          if (verdict.reached === "nothing") continue
-          current = { ...subject, bytes }
+      fc.property(
+        fc.constantFrom(...subjects),
+        fc.array(Mutate.edits, { minLength: 5, maxLength: 30 }),
+        (subject, rounds) => {
+          let current = subject
+          for (const edits of rounds) {
+            const bytes = Mutate.apply(current, edits, subjects)
+            const verdict = BadInput.judge(bytes)
+            assert.isBelow(verdict.milliseconds, 1000)
+            if (verdict.reached === "nothing") continue
+            current = { ...subject, bytes }
+          }
         }
-      }),
+      ),
       { numRuns: runs(10_000) }
     )
   })

@@ -37,7 +37,10 @@ const update = (map: number, key: number, value: number, to?: Ref.ProgRef | Ref.
   map: Ref.map(map),
   key: Uint8Array.of(key, 0, 0, 0),
   // The last byte tells a plain value from what a ref becomes.
-  value: { bytes: Uint8Array.of(value, 0, 0, to === undefined ? 255 : 0), refs: to === undefined ? [] : [{ at: 0, size: 4, to }] },
+  value: {
+    bytes: Uint8Array.of(value, 0, 0, to === undefined ? 255 : 0),
+    refs: to === undefined ? [] : [{ at: 0, size: 4, to }]
+  },
   flags: 0n
 })
 
@@ -64,7 +67,15 @@ const anySteps: fc.Arbitrary<LoadPlan> = fc.array(
         return required(call, "", { otherwise: [{ on: "any", steps: [required(update(index % 5, 1, 1), "")] }] })
       }
       return shapes[index] === 1
-        ? { _tag: "Ensure", map: Ref.map(index % 5), pinnedAt: "/p", mustEqual: LedgerKernel.plainMap, why: "", notes: [], otherwise: [required(call, "")] }
+        ? {
+          _tag: "Ensure",
+          map: Ref.map(index % 5),
+          pinnedAt: "/p",
+          mustEqual: LedgerKernel.plainMap,
+          why: "",
+          notes: [],
+          otherwise: [required(call, "")]
+        }
         : required(call, "")
     })
   )
@@ -117,10 +128,14 @@ const mistakes = (plan: LoadPlan, found: Schedule.Dependencies): ReadonlyArray<s
       if (earlier >= later) return
       const mustWait = conflict(one, other)
       if (mustWait && waiting[later]?.has(earlier) !== true) wrong.push(`${later} does not wait for ${earlier}`)
-      if (!mustWait && found.dependents[earlier]?.includes(later) === true) wrong.push(`${later} waits for ${earlier} for no reason`)
+      if (!mustWait && found.dependents[earlier]?.includes(later) === true) {
+        wrong.push(`${later} waits for ${earlier} for no reason`)
+      }
     })
     const count = found.dependents.flat().filter((each) => each === earlier).length
-    if (count !== found.waitsFor[earlier]) wrong.push(`${earlier} waits for ${found.waitsFor[earlier]} instead of ${count}`)
+    if (count !== found.waitsFor[earlier]) {
+      wrong.push(`${earlier} waits for ${found.waitsFor[earlier]} instead of ${count}`)
+    }
   })
   return wrong
 }
@@ -136,8 +151,12 @@ describe("dependencies", () => {
   })
 
   it("named fault: a plan whose steps wait for nothing breaks the order", () => {
-    const free = (plan: LoadPlan): Schedule.Dependencies => ({ waitsFor: plan.map(() => 0), dependents: plan.map(() => []) })
-    const failed = fc.check(fc.property(anySteps, (plan) => mistakes(plan, free(plan)).length === 0), { numRuns: 500 }).failed
+    const free = (plan: LoadPlan): Schedule.Dependencies => ({
+      waitsFor: plan.map(() => 0),
+      dependents: plan.map(() => [])
+    })
+    const failed =
+      fc.check(fc.property(anySteps, (plan) => mistakes(plan, free(plan)).length === 0), { numRuns: 500 }).failed
     assert.isTrue(failed)
   })
 
@@ -256,7 +275,10 @@ describe("a concurrent load", () => {
         assert.isTrue(Exit.isSuccess(await execute(plan, listed)))
         assert.isTrue(Exit.isSuccess(await execute(plan, concurrent)))
         assert.deepStrictEqual(contents(concurrent), contents(listed))
-        assert.sameMembers(concurrent.programs.map((each) => each.attr.name), listed.programs.map((each) => each.attr.name))
+        assert.sameMembers(
+          concurrent.programs.map((each) => each.attr.name),
+          listed.programs.map((each) => each.attr.name)
+        )
       }),
       { numRuns: runs(200) }
     ))

@@ -265,8 +265,12 @@ export const make = (options: LedgerOptions = {}): Ledger => {
         return found?.slice() ?? (isArray(map.attr.type) ? new Uint8Array(map.attr.valueSize) : undefined)
       }),
     MapDelete: (call, bound) =>
-      onMap(call, bound, (map): undefined | KernelError =>
-        map.elements.delete(hex(call.key)) ? undefined : fail(call, "ENOENT", map.attr.name)),
+      onMap(
+        call,
+        bound,
+        (map): undefined | KernelError =>
+          map.elements.delete(hex(call.key)) ? undefined : fail(call, "ENOENT", map.attr.name)
+      ),
     MapNextKey: (call, bound) =>
       onMap(call, bound, (map) => {
         const keys = [...map.elements.keys()]
@@ -382,7 +386,9 @@ export const make = (options: LedgerOptions = {}): Ledger => {
       Effect.suspend((): Effect.Effect<LedgerHandle, CallError> => {
         const object = [...maps, ...programs].find((each) => each.id === handle.fd && each._tag === handle.kind)
         return object === undefined
-          ? Effect.fail(new KernelError({ call: "adopt", errno: "EBADF", errnoNumber: 9, subject: `descriptor ${handle.fd}` }))
+          ? Effect.fail(
+            new KernelError({ call: "adopt", errno: "EBADF", errnoNumber: 9, subject: `descriptor ${handle.fd}` })
+          )
           : Effect.succeed({ number: -handle.fd, object, borrowed: true })
       }),
     concurrency: options.concurrency ?? 1
@@ -392,19 +398,20 @@ export const make = (options: LedgerOptions = {}): Ledger => {
     const kconfig = new Map<string, KernelInfo.Fact<KernelInfo.KconfigValue>>()
     const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
     const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
-    let found: KernelInfo.Answers = {}
+    const plain: { -readonly [Name in "pageSize" | "possibleCpus" | "kernelVersion"]?: KernelInfo.Fact<number> } = {}
+    let vmlinuxTypes: KernelInfo.Answers = {}
     for (const requirement of requirements) {
       asked.push(requirement)
       if (options.silentOn?.includes(requirement._tag)) continue
       switch (requirement._tag) {
         case "PageSize":
-          found = { ...found, pageSize: KernelInfo.known(options.pageSize ?? 4096) }
+          plain.pageSize = KernelInfo.known(options.pageSize ?? 4096)
           break
         case "PossibleCpus":
-          found = { ...found, possibleCpus: KernelInfo.known(options.possibleCpus ?? 4) }
+          plain.possibleCpus = KernelInfo.known(options.possibleCpus ?? 4)
           break
         case "KernelVersion":
-          found = { ...found, kernelVersion: KernelInfo.known(options.kernelVersion ?? 0x06_12_05) }
+          plain.kernelVersion = KernelInfo.known(options.kernelVersion ?? 0x06_12_05)
           break
         case "Kconfig":
           kconfig.set(requirement.key, KernelInfo.known((options.kconfig ?? defaultKconfig).get(requirement.key)))
@@ -416,11 +423,11 @@ export const make = (options: LedgerOptions = {}): Ledger => {
           symbols.set(requirement.name, KernelInfo.known(options.symbols?.get(requirement.name)))
           break
         case "VmlinuxTypes":
-          found = { ...found, vmlinuxTypes: KernelInfo.deferred }
+          vmlinuxTypes = { vmlinuxTypes: KernelInfo.deferred }
           break
       }
     }
-    return { ...found, kconfig, features, symbols }
+    return { ...plain, ...vmlinuxTypes, kconfig, features, symbols }
   }
 
   return {
@@ -496,6 +503,8 @@ export const faults = (ledger: Ledger, committed: boolean): ReadonlyArray<string
         break
     }
   }
-  for (const left of open) found.push(typeof left === "number" ? `handle ${left} was never released` : `${left} is still pinned`)
+  for (const left of open) {
+    found.push(typeof left === "number" ? `handle ${left} was never released` : `${left} is still pinned`)
+  }
   return found
 }

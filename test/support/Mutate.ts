@@ -71,10 +71,22 @@ export type Value =
 
 /** One change. Places are fractions of what they are in, scaled to 2^20, so that an edit fits every subject. */
 export type Edit =
-  | { readonly _tag: "Field"; readonly region: number; readonly place: number; readonly width: 1 | 2 | 4 | 8; readonly value: Value }
+  | {
+    readonly _tag: "Field"
+    readonly region: number
+    readonly place: number
+    readonly width: 1 | 2 | 4 | 8
+    readonly value: Value
+  }
   | { readonly _tag: "Flip"; readonly place: number; readonly bit: number }
   | { readonly _tag: "Truncate"; readonly place: number }
-  | { readonly _tag: "Splice"; readonly from: number; readonly source: number; readonly place: number; readonly length: number }
+  | {
+    readonly _tag: "Splice"
+    readonly from: number
+    readonly source: number
+    readonly place: number
+    readonly length: number
+  }
   | { readonly _tag: "Swap"; readonly region: number; readonly one: number; readonly other: number }
 
 const scale = 1 << 20
@@ -115,7 +127,10 @@ const hurtful: ReadonlyArray<bigint> = [
 const value: fc.Arbitrary<Value> = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...hurtful).map((value) => ({ _tag: "Constant" as const, value })) },
   { weight: 3, arbitrary: fc.nat(64).map((value) => ({ _tag: "Constant" as const, value: BigInt(value) })) },
-  { weight: 3, arbitrary: fc.constantFrom(-8n, -4n, -1n, 1n, 4n, 8n, 12n, 24n).map((value) => ({ _tag: "Add" as const, value })) },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom(-8n, -4n, -1n, 1n, 4n, 8n, 12n, 24n).map((value) => ({ _tag: "Add" as const, value }))
+  },
   { weight: 2, arbitrary: place.map((place) => ({ _tag: "From" as const, place })) }
 )
 
@@ -134,7 +149,13 @@ const edit: fc.Arbitrary<Edit> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ _tag: fc.constant("Truncate" as const), place }) },
   {
     weight: 2,
-    arbitrary: fc.record({ _tag: fc.constant("Splice" as const), from: place, source: place, place, length: fc.nat(512) })
+    arbitrary: fc.record({
+      _tag: fc.constant("Splice" as const),
+      from: place,
+      source: place,
+      place,
+      length: fc.nat(512)
+    })
   },
   { weight: 2, arbitrary: fc.record({ _tag: fc.constant("Swap" as const), region: place, one: place, other: place }) }
 )

@@ -375,7 +375,11 @@ export const footprint = (call: KernelCall): Footprint => {
     case "MapMmap":
       return { defines: call.as, changes: [], reads: [call.map] }
     case "ProgLoad":
-      return { defines: call.as, changes: [], reads: call.btf ? [...codeReads(call.code), call.btf] : codeReads(call.code) }
+      return {
+        defines: call.as,
+        changes: [],
+        reads: call.btf ? [...codeReads(call.code), call.btf] : codeReads(call.code)
+      }
     case "ProgBindMap":
       return { defines: undefined, changes: [call.prog], reads: [call.map] }
     case "ProgTestRun":

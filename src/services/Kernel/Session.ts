@@ -103,7 +103,11 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     }
     for (const ref of reads) {
       // A program or a value may name what an optional step failed to create: it encodes as 0.
-      const refused = refuse(call, ref, call._tag === "ProgLoad" || call._tag === "MapUpdate" || call._tag === "MapCreate")
+      const refused = refuse(
+        call,
+        ref,
+        call._tag === "ProgLoad" || call._tag === "MapUpdate" || call._tag === "MapCreate"
+      )
       if (refused) return refused
     }
     if (defines === undefined) return undefined

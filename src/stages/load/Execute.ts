@@ -66,10 +66,13 @@ const runEnsure = (session: Session, step: EnsureStep, retry: boolean): Effect.E
     }),
     (error: ExecuteError) => {
       if (error._tag !== "KernelError" || error.call !== "ObjGet" || error.errno !== "ENOENT") return Effect.fail(error)
-      return Effect.catch(runInOrder(session, step.otherwise), (failed: ExecuteError) =>
-        retry && failed instanceof KernelError && failed.call === "ObjPin" && failed.errno === "EEXIST"
-          ? Effect.andThen(session.call({ _tag: "Close", ref: step.map }), runEnsure(session, step, false))
-          : Effect.fail(failed))
+      return Effect.catch(
+        runInOrder(session, step.otherwise),
+        (failed: ExecuteError) =>
+          retry && failed instanceof KernelError && failed.call === "ObjPin" && failed.errno === "EEXIST"
+            ? Effect.andThen(session.call({ _tag: "Close", ref: step.map }), runEnsure(session, step, false))
+            : Effect.fail(failed)
+      )
     }
   )
 

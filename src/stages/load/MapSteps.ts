@@ -3,8 +3,8 @@
  */
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { MapAttributes, MapCreate, Value } from "../../services/Kernel/KernelCall.ts"
-import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
-import * as Ref from "../../services/Kernel/Ref.ts"
+import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
+import type * as Ref from "../../services/Kernel/Ref.ts"
 import { isGlobalData, type MapDefinition } from "../open/BpfObject.ts"
 import { type CallStep, type LoadPlan, optional, required, type Step } from "./LoadPlan.ts"
 

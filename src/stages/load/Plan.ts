@@ -110,7 +110,9 @@ const mapSteps = (context: MapSteps.Context, object: BpfObject): LoadPlan => {
       late.push(...slots.filter((slot) => !early.includes(slot)).map((slot) => slotStep(object, position, map, slot)))
     } else {
       // Whoever finds the pin must find the map filled, so the whole map waits.
-      pinned.push(...MapSteps.of(context, map, as, template, slots.map((slot) => slotStep(object, position, map, slot))))
+      pinned.push(
+        ...MapSteps.of(context, map, as, template, slots.map((slot) => slotStep(object, position, map, slot)))
+      )
     }
   })
   return [...steps, ...pinned, ...late]
@@ -168,23 +170,27 @@ const programSteps = (
     ...(program.funcInfo === undefined ? {} : { funcInfo: program.funcInfo }),
     ...(program.lineInfo === undefined ? {} : { lineInfo: program.lineInfo })
   }
-  const load = required({
-    _tag: "ProgLoad",
-    as,
-    attr: {
-      name: definition.name.slice(0, 15),
-      type: definition.type,
-      expectedAttachType: definition.expectedAttachType,
-      license: object.license,
-      kernelVersion: version,
-      flags: definition.flags,
-      ifindex: definition.ifindex
+  const load = required(
+    {
+      _tag: "ProgLoad",
+      as,
+      attr: {
+        name: definition.name.slice(0, 15),
+        type: definition.type,
+        expectedAttachType: definition.expectedAttachType,
+        license: object.license,
+        kernelVersion: version,
+        flags: definition.flags,
+        ifindex: definition.ifindex
+      },
+      code: program.code,
+      ...withBtf,
+      ...(attachTo === undefined ? {} : { attachTo }),
+      log: { level: definition.logLevel }
     },
-    code: program.code,
-    ...withBtf,
-    ...(attachTo === undefined ? {} : { attachTo }),
-    log: { level: definition.logLevel }
-  }, `program ${definition.name}`, { notes: program.notes })
+    `program ${definition.name}`,
+    { notes: program.notes }
+  )
   const constants = object.maps.flatMap((map, position) =>
     map.origin === "Rodata" && map.autocreate
       ? [MapSteps.bindStep(as, Ref.map(position), `${map.name} lives as long as ${definition.name}`)]
@@ -213,7 +219,9 @@ const planObject = (relocated: RelocatedObject, info: KernelInfo.KernelInfo): As
   }
   const needs = requirements(object).filter((each) => KernelInfo.factOf(info, each)._tag === "Unasked")
   // Many maps may need the same.
-  if (needs.length > 0) return Asked.needs([...new Map(needs.map((each) => [KernelInfo.describe(each), each])).values()])
+  if (needs.length > 0) {
+    return Asked.needs([...new Map(needs.map((each) => [KernelInfo.describe(each), each])).values()])
+  }
   const btf = object.btf === undefined ? undefined : btfRef
   const context: MapSteps.Context = { info, btf, kconfig: relocated.kconfig }
   const btfStep: LoadPlan = object.btf === undefined
@@ -248,5 +256,4 @@ export const plan: Stage.Stage<
   PlannedObject,
   PlanError | KernelError | Asked.UnansweredError,
   Kernel
-> = Stage.make("plan", (relocated) =>
-  Effect.map(Asked.drive((info) => toPlan(relocated, info)), ({ value }) => value))
+> = Stage.make("plan", (relocated) => Effect.map(Asked.drive((info) => toPlan(relocated, info)), ({ value }) => value))

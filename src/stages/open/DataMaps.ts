@@ -128,5 +128,13 @@ export const kconfigMap = (
   const size = kconfigSize(externs)
   return size === 0
     ? []
-    : [dataMap(object, sectionTypes(btf)(".kconfig"), "Kconfig", { name: ".kconfig", index: -1, size }, new Uint8Array(size))]
+    : [
+      dataMap(
+        object,
+        sectionTypes(btf)(".kconfig"),
+        "Kconfig",
+        { name: ".kconfig", index: -1, size },
+        new Uint8Array(size)
+      )
+    ]
 }

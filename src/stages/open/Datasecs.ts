@@ -43,7 +43,13 @@ export const complete = (file: Elf.ElfFile, symbols: Elf.SymbolTable, btf: Btf.B
     const datasec = Btf.typeOf(btf, id)
     if (datasec._tag !== "Datasec" || datasec.name === ".kconfig" || datasec.name === ".ksyms") continue
     const refuse = (detail: string, offset: number, name?: string): OpenError =>
-      new OpenError({ reason: "Datasec", section: datasec.name, offset, detail, ...(name === undefined ? {} : { name }) })
+      new OpenError({
+        reason: "Datasec",
+        section: datasec.name,
+        offset,
+        detail,
+        ...(name === undefined ? {} : { name })
+      })
     const unknown = datasec.size === 0
     if (unknown) {
       sizes ??= sectionSizes(file)
@@ -79,6 +85,8 @@ export const hideFunctions = (btf: Btf.Btf, editor: BtfEditor, programs: Readonl
     const id = Btf.findOne(btf, program.name, Kind.BTF_KIND_FUNC)
     if (id === undefined) continue
     const type = Btf.typeOf(btf, id)
-    if (type._tag === "Func" && type.linkage === Kind.BTF_VAR_GLOBAL_ALLOCATED) editor.setFuncLinkage(id, Kind.BTF_VAR_STATIC)
+    if (type._tag === "Func" && type.linkage === Kind.BTF_VAR_GLOBAL_ALLOCATED) {
+      editor.setFuncLinkage(id, Kind.BTF_VAR_STATIC)
+    }
   }
 }

@@ -12,7 +12,14 @@ import * as BtfValue from "../../btf/BtfValue.ts"
 import * as Decode from "../../insn/Decode.ts"
 import * as Insn from "../../insn/Insn.ts"
 import type { MapAttributes } from "../../services/Kernel/KernelCall.ts"
-import { type BpfObject, findMap, isGlobalData, type MapDefinition, type Program, type Relocation } from "./BpfObject.ts"
+import {
+  type BpfObject,
+  findMap,
+  isGlobalData,
+  type MapDefinition,
+  type Program,
+  type Relocation
+} from "./BpfObject.ts"
 import * as SectionDefinitions from "./SectionDefinitions.ts"
 import { findVariable, variables } from "./Variables.ts"
 
@@ -115,7 +122,9 @@ const isCount = (value: number): boolean => Number.isInteger(value) && value >= 
 const wrongNumber = (fields: Readonly<Record<string, unknown>>): string | undefined => {
   for (const [field, value] of Object.entries(fields)) {
     if (typeof value === "number" && !isCount(value)) return `${field} must be a whole number of 32 bits, not ${value}`
-    if (typeof value === "bigint" && BigInt.asUintN(64, value) !== value) return `${field} must be a number of 64 bits, not ${value}`
+    if (typeof value === "bigint" && BigInt.asUintN(64, value) !== value) {
+      return `${field} must be a number of 64 bits, not ${value}`
+    }
   }
   return undefined
 }
@@ -127,7 +136,14 @@ const wrongNumber = (fields: Readonly<Record<string, unknown>>): string | undefi
 export const setMap = (object: BpfObject, name: string, changes: MapChanges): Result.Result<BpfObject, EditError> => {
   const found = findMap(object, name)
   const position = found === undefined ? -1 : object.maps.indexOf(found)
-  if (found === undefined) return refuse("NoSuchMap", name, "there is no such map", oneOf(object.maps.map((m) => m.name)))
+  if (found === undefined) {
+    return refuse(
+      "NoSuchMap",
+      name,
+      "there is no such map",
+      oneOf(object.maps.map((m) => m.name))
+    )
+  }
   const { autocreate, pinPath, ...attr } = changes
   const wide = wrongNumber(attr)
   if (wide !== undefined) return refuse("Size", name, wide)
@@ -272,7 +288,9 @@ export const setAutoload = (object: BpfObject, name: string, autoload: boolean):
 export const loadOnly = (object: BpfObject, names: ReadonlyArray<string>): Result.Result<BpfObject, EditError> => {
   const wanted = new Set(names)
   const known = new Set(object.programs.filter((program) => program.entry).map((program) => program.name))
-  for (const name of names) if (!known.has(name)) return refuse("NoSuchProgram", name, "there is no such program", oneOf([...known]))
+  for (const name of names) {
+    if (!known.has(name)) return refuse("NoSuchProgram", name, "there is no such program", oneOf([...known]))
+  }
   return Result.succeed({
     ...object,
     programs: object.programs.map((program) =>
@@ -345,7 +363,11 @@ export const setInstructions = (
     const slots = Insn.count(insns)
     const nowhere = kept.find((relocation) => !leadsSomewhere(object, relocation))
     if (nowhere !== undefined) {
-      return refuse("Instructions", name, `the ${nowhere._tag} relocation of instruction ${nowhere.at} names what the object does not have`)
+      return refuse(
+        "Instructions",
+        name,
+        `the ${nowhere._tag} relocation of instruction ${nowhere.at} names what the object does not have`
+      )
     }
     const misfit = kept.find((relocation) => relocation.at < 0 || relocation.at >= slots || !fits(insns, relocation))
     if (misfit !== undefined) {

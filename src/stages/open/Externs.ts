@@ -22,7 +22,8 @@ export interface Externs {
 /** Whether a symbol stands for something outside of the object. */
 export const isExtern = (symbols: Elf.SymbolTable, index: number): boolean => {
   const binding = Elf.symbolBinding(symbols, index)
-  return index > 0 && Elf.symbolSection(symbols, index) === Elf.SHN_UNDEF && Elf.symbolType(symbols, index) === Elf.STT_NOTYPE &&
+  return index > 0 && Elf.symbolSection(symbols, index) === Elf.SHN_UNDEF &&
+    Elf.symbolType(symbols, index) === Elf.STT_NOTYPE &&
     (binding === Elf.STB_GLOBAL || binding === Elf.STB_WEAK)
 }
 
@@ -69,7 +70,11 @@ const kconfigKind = (
   const type = Btf.typeOf(btf, Btf.resolveType(btf, typeId))
   switch (type._tag) {
     case "Int":
-      if ((type.encoding & Kind.BTF_INT_BOOL) !== 0) return type.size === 1 ? { kind: "bool", signed: false } : undefined
+      if ((type.encoding & Kind.BTF_INT_BOOL) !== 0) {
+        return type.size === 1
+          ? { kind: "bool", signed: false }
+          : undefined
+      }
       if (type.size === 1) return { kind: "char", signed: isSigned(type.encoding) }
       return type.size === 2 || type.size === 4 || type.size === 8
         ? { kind: "int", signed: isSigned(type.encoding) }
@@ -100,7 +105,16 @@ const kconfigExtern = (btf: Btf.Btf, place: Place, name: string, weak: boolean, 
       "use bool, char, an integer, enum libbpf_tristate or an array of char"
     )
   }
-  return { _tag: "Kconfig", name, weak, typeId, size: size.success, alignment: alignment.success, dataOffset: 0, ...kind }
+  return {
+    _tag: "Kconfig",
+    name,
+    weak,
+    typeId,
+    size: size.success,
+    alignment: alignment.success,
+    dataOffset: 0,
+    ...kind
+  }
 }
 
 const byKindThenLayout = (a: Extern, b: Extern): number => {

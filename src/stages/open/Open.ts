@@ -39,7 +39,7 @@ export type OpenFailure = Elf.ElfError | BtfError | OpenError
 const isOpenFailure = (thrown: unknown): thrown is OpenFailure =>
   isOpenError(thrown) || isBtfError(thrown) || thrown instanceof Elf.ElfError
 
-const unwrap = <A, E>(result: Result.Result<A, E>): A => {
+const unwrap = <A, E extends Error>(result: Result.Result<A, E>): A => {
   if (result._tag === "Failure") throw result.failure
   return result.success
 }

@@ -78,7 +78,9 @@ const relocationOf = (context: Context, index: MapIndex, program: Program, entry
   if (!isCall && !Insn.isLdImm64(insns, at)) {
     throw refuse(context, entry, `the instruction (opcode ${Insn.opcode(insns, at)}) cannot have a relocation`)
   }
-  if (!isCall && at + 1 >= Insn.count(insns)) throw refuse(context, entry, "the 64-bit load is cut off by the function's end")
+  if (!isCall && at + 1 >= Insn.count(insns)) {
+    throw refuse(context, entry, "the 64-bit load is cut off by the function's end")
+  }
   if (isExtern(symbols, entry.symbol)) {
     const extern = context.externs.bySymbol.get(entry.symbol)
     if (extern === undefined) throw refuse(context, entry, "the extern is not declared in the object's BTF")
@@ -97,7 +99,9 @@ const relocationOf = (context: Context, index: MapIndex, program: Program, entry
   const value = offsetOf(context, entry.symbol)
   const executable = (section.flags & Elf.SHF_EXECINSTR) !== 0n
   if (isCall) {
-    if (!Insn.isSubprogramCall(insns, at)) throw refuse(context, entry, "the call is not one of a function of the object")
+    if (!Insn.isSubprogramCall(insns, at)) {
+      throw refuse(context, entry, "the call is not one of a function of the object")
+    }
     if (!executable) throw refuse(context, entry, `the call leads into ${section.name}, which holds no instructions`)
     if (value < 0 || value % 8 !== 0) throw refuse(context, entry, "the function does not start at an instruction")
     // The immediate of a call counts from the next instruction; -1 stands for the symbol itself.
@@ -139,7 +143,9 @@ export const entriesOf = (context: Context, section: Elf.ElfSection, target: Elf
       offset: Elf.relocationOffset(table.success, position),
       symbol: Elf.relocationSymbol(table.success, position)
     }
-    if (entry.symbol >= context.sections.symbols.count) throw refuse(context, entry, `there is no symbol ${entry.symbol}`)
+    if (entry.symbol >= context.sections.symbols.count) {
+      throw refuse(context, entry, `there is no symbol ${entry.symbol}`)
+    }
     if (entry.offset % 8 !== 0 || entry.offset >= target.size) {
       throw refuse(context, entry, "stands at no whole instruction or pointer of its section")
     }

@@ -113,7 +113,11 @@ export const collect = (file: Elf.ElfFile): Sections => {
       license = text(section.data.subarray(0, 63))
     } else if (name === "version") {
       if (section.data.length !== 4) {
-        throw new OpenError({ reason: "Section", section: name, detail: `has ${section.data.length} bytes instead of 4` })
+        throw new OpenError({
+          reason: "Section",
+          section: name,
+          detail: `has ${section.data.length} bytes instead of 4`
+        })
       }
       version = new DataView(section.data.buffer, section.data.byteOffset, 4)
         .getUint32(0, file.header.byteOrder === "little")

@@ -16,7 +16,9 @@ import { type Context, entriesOf, type Entry, offsetOf, refuse } from "./Relocat
 const placeOf = (context: Context, entry: Entry): number => {
   const value = offsetOf(context, entry.symbol)
   const { data } = entry.target
-  if (Elf.symbolType(context.sections.symbols, entry.symbol) !== Elf.STT_SECTION || entry.offset + 8 > data.length) return value
+  if (Elf.symbolType(context.sections.symbols, entry.symbol) !== Elf.STT_SECTION || entry.offset + 8 > data.length) {
+    return value
+  }
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   const addend = view.getBigUint64(entry.offset, context.file.header.byteOrder === "little")
   return value < 0 || addend > 0xffff_ffffn ? -1 : value + Number(addend)
@@ -72,7 +74,11 @@ const slotOf = (
   }
   if (!holdsMaps(map.attr.type)) throw refuse(context, entry, `the map ${map.name} cannot hold maps or programs`)
   if (map.attr.type === MapType.BPF_MAP_TYPE_HASH_OF_MAPS && map.attr.keySize !== 4) {
-    throw refuse(context, entry, `the keys of ${map.name} have ${map.attr.keySize} bytes; with initial values they need 4`)
+    throw refuse(
+      context,
+      entry,
+      `the keys of ${map.name} have ${map.attr.keySize} bytes; with initial values they need 4`
+    )
   }
   const inner = Elf.symbolSection(context.sections.symbols, entry.symbol) === context.sections.maps?.index
     ? mapsByOffset.get(offsetOf(context, entry.symbol))
@@ -160,12 +166,15 @@ export const ofStructOps = (context: Context, maps: ReadonlyArray<MapDefinition>
       pointersOf.set(typeId, pointers)
       const offset = entry.offset - variable.start
       const member = pointers.get(offset)
-      if (member === undefined) throw refuse(context, entry, `byte ${offset} of ${map.name} is not a pointer to a function`)
+      if (member === undefined) {
+        throw refuse(context, entry, `byte ${offset} of ${map.name} is not a pointer to a function`)
+      }
       const program = entryProgram(context, entry)
       if (program === undefined || context.programs[program]?.type !== ProgType.BPF_PROG_TYPE_STRUCT_OPS) {
         throw refuse(context, entry, `the member ${member} of ${map.name} is not a struct_ops program`)
       }
-      const filled = members.get(variable.value) ?? new Map<number, { offset: number; member: string; program: number }>()
+      const filled = members.get(variable.value) ??
+        new Map<number, { offset: number; member: string; program: number }>()
       members.set(variable.value, filled)
       filled.set(offset, { offset, member, program })
     }

@@ -116,7 +116,9 @@ const store = (
     return storeFact(extern, BigInt(value), into, littleEndian)
   }
   if (typeof value === "string") return storeText(extern, value, into, littleEndian)
-  if (!extern.weak) throw refuse(extern, "the kernel does not set this option", "declare it __weak if it may be missing")
+  if (!extern.weak) {
+    throw refuse(extern, "the kernel does not set this option", "declare it __weak if it may be missing")
+  }
 }
 
 /** The values, or what must be asked of the kernel first. Throws `RelocateError`. */

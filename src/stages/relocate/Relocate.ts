@@ -152,7 +152,9 @@ const relocateProgram = (
     }
   }
   const core = Info.pick(object, segments.core, layout, "bytes").records
-  if (core !== undefined) notes.push(`${core.records.length / core.recordSize} CO-RE relocations are left to the kernel`)
+  if (core !== undefined) {
+    notes.push(`${core.records.length / core.recordSize} CO-RE relocations are left to the kernel`)
+  }
   const funcInfo = allOrNothing(object, Info.pick(object, segments.funcs, layout, "slots"), "function info", notes)
   const lineInfo = allOrNothing(object, Info.pick(object, segments.lines, layout, "slots"), "line info", notes)
   return {
@@ -217,5 +219,4 @@ export const relocate: Stage.Stage<
   RelocatedObject,
   RelocateError | KernelError | Asked.UnansweredError,
   Kernel
-> = Stage.make("relocate", (object) =>
-  Effect.map(Asked.drive((info) => toObject(object, info)), ({ value }) => value))
+> = Stage.make("relocate", (object) => Effect.map(Asked.drive((info) => toObject(object, info)), ({ value }) => value))

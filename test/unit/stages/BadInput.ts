@@ -15,7 +15,10 @@ export interface Verdict {
   readonly milliseconds: number
 }
 
-const answered = (info: KernelInfo.KernelInfo, requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInfo.KernelInfo => {
+const answered = (
+  info: KernelInfo.KernelInfo,
+  requirements: ReadonlyArray<KernelInfo.Requirement>
+): KernelInfo.KernelInfo => {
   const kconfig = new Map<string, KernelInfo.Fact<KernelInfo.KconfigValue>>()
   const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
   const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
@@ -37,7 +40,13 @@ const answered = (info: KernelInfo.KernelInfo, requirements: ReadonlyArray<Kerne
 
 const kconfigOf = (key: string): string | undefined => {
   const values = ["250", "y", "\"gcc (Debian 14.2.0)\"", "m", undefined, "0x10"]
-  return key === "CONFIG_HZ" ? "250" : key.includes("TEXT") ? values[2] : key.includes("NO_SUCH") ? undefined : values[key.length % 2]
+  return key === "CONFIG_HZ"
+    ? "250"
+    : key.includes("TEXT")
+    ? values[2]
+    : key.includes("NO_SUCH")
+    ? undefined
+    : values[key.length % 2]
 }
 
 type Errors = { readonly _tag: string; readonly message: string }
@@ -59,7 +68,7 @@ const drive = <A, E extends Errors>(
 /** An error's text, which must be one. */
 const describe = (error: Errors): string => {
   if (typeof error._tag !== "string" || typeof error.message !== "string" || error.message.length < 10) {
-    throw new Error(`no tagged error with a message: ${String(error)}`)
+    throw new Error(`no tagged error with a message: ${JSON.stringify(error)}`)
   }
   if (error.message.length > 4000) throw new Error(`a message of ${error.message.length} characters`)
   return `${error._tag}: ${error.message}`

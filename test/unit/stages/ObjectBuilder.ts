@@ -188,7 +188,13 @@ export const btf = (body: (types: BtfEdit.BtfEditor) => void, byteOrder: Btf.Byt
 export const inOrder = (insns: Uint8Array, byteOrder: Elf.ByteOrder): Uint8Array => Insn.toByteOrder(insns, byteOrder)
 
 /** `__uint(name, value)` as a member of a definition at `bitOffset`. */
-export const uint = (types: BtfEdit.BtfEditor, int: number, name: string, value: number, bitOffset: number): Btf.Member => ({
+export const uint = (
+  types: BtfEdit.BtfEditor,
+  int: number,
+  name: string,
+  value: number,
+  bitOffset: number
+): Btf.Member => ({
   name,
   type: types.addPtr(types.addArray(int, int, value)),
   bitOffset,

@@ -28,10 +28,12 @@ const drive = <A, E>(
   options: LedgerKernel.LedgerOptions
 ): A => {
   const { kernel } = LedgerKernel.make({ byteOrder: object.byteOrder, ...options })
-  return Effect.runSync(Asked.drive(stage).pipe(
-    Effect.map(({ value }) => value),
-    Effect.provideService(Kernel, kernel)
-  ))
+  return Effect.runSync(
+    Asked.drive(stage).pipe(
+      Effect.map(({ value }) => value),
+      Effect.provideService(Kernel, kernel)
+    )
+  )
 }
 
 /** The object relocated with a ledger's answers; throws the stage's error. */

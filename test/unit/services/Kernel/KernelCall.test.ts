@@ -14,13 +14,25 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
   [{ _tag: "BtfLoad", as: Ref.btf(0), bytes }, "btf#0", "", ""],
   [{ _tag: "MapCreate", as: map, attr: LedgerKernel.plainMap }, "map#1", "", ""],
   [
-    { _tag: "MapCreate", as: map, attr: LedgerKernel.plainMap, inner: Ref.map(7), types: { btf: Ref.btf(0), key: 1, value: 2 } },
+    {
+      _tag: "MapCreate",
+      as: map,
+      attr: LedgerKernel.plainMap,
+      inner: Ref.map(7),
+      types: { btf: Ref.btf(0), key: 1, value: 2 }
+    },
     "map#1",
     "",
     "map#7 btf#0"
   ],
   [
-    { _tag: "MapUpdate", map, key: bytes, value: { bytes, refs: [{ at: 0, size: 4, to: prog }, { at: 0, size: 4, to: Ref.map(3) }] }, flags: 0n },
+    {
+      _tag: "MapUpdate",
+      map,
+      key: bytes,
+      value: { bytes, refs: [{ at: 0, size: 4, to: prog }, { at: 0, size: 4, to: Ref.map(3) }] },
+      flags: 0n
+    },
     "",
     "map#1",
     "prog#2 map#3"
@@ -112,9 +124,21 @@ describe("what is known of a kernel", () => {
     [{ _tag: "PageSize" }, { pageSize: KernelInfo.known(4096) }, "the page size"],
     [{ _tag: "PossibleCpus" }, { possibleCpus: KernelInfo.known(4) }, "the number of possible CPUs"],
     [{ _tag: "KernelVersion" }, { kernelVersion: KernelInfo.deferred }, "the kernel version"],
-    [{ _tag: "Kconfig", key: "CONFIG_HZ" }, { kconfig: new Map([["CONFIG_HZ", KernelInfo.known(undefined)]]) }, "kernel option CONFIG_HZ"],
-    [{ _tag: "Feature", feature: "BpfCookie" }, { features: new Map([["BpfCookie", KernelInfo.known(false)]]) }, "feature BpfCookie"],
-    [{ _tag: "Symbol", name: "schedule" }, { symbols: new Map([["schedule", KernelInfo.known(1n)]]) }, "kernel symbol schedule"],
+    [
+      { _tag: "Kconfig", key: "CONFIG_HZ" },
+      { kconfig: new Map([["CONFIG_HZ", KernelInfo.known(undefined)]]) },
+      "kernel option CONFIG_HZ"
+    ],
+    [
+      { _tag: "Feature", feature: "BpfCookie" },
+      { features: new Map([["BpfCookie", KernelInfo.known(false)]]) },
+      "feature BpfCookie"
+    ],
+    [
+      { _tag: "Symbol", name: "schedule" },
+      { symbols: new Map([["schedule", KernelInfo.known(1n)]]) },
+      "kernel symbol schedule"
+    ],
     [{ _tag: "VmlinuxTypes" }, { vmlinuxTypes: KernelInfo.deferred }, "the BTF of vmlinux"]
   ]
   for (const [requirement, answers, text] of requirements) {
@@ -131,7 +155,10 @@ describe("what is known of a kernel", () => {
   }
 
   it("keeps earlier answers", () => {
-    const one = KernelInfo.add(info, { kconfig: new Map([["A", KernelInfo.known("y")]]), pageSize: KernelInfo.known(1) })
+    const one = KernelInfo.add(info, {
+      kconfig: new Map([["A", KernelInfo.known("y")]]),
+      pageSize: KernelInfo.known(1)
+    })
     const two = KernelInfo.add(one, { kconfig: new Map([["B", KernelInfo.known("n")]]) })
     assert.deepStrictEqual([...two.kconfig.keys()], ["A", "B"])
     assert.deepStrictEqual(two.pageSize, KernelInfo.known(1))

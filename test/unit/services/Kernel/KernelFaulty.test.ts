@@ -71,7 +71,11 @@ describe("a faulty kernel", () => {
   })
 
   it("does nothing beyond the last attempt", () => {
-    assert.deepStrictEqual(calls(6, { _tag: "InterruptBefore" }), { outcomes: ["success", "success", "success"], acquired: 3, faults: [] })
+    assert.deepStrictEqual(calls(6, { _tag: "InterruptBefore" }), {
+      outcomes: ["success", "success", "success"],
+      acquired: 3,
+      faults: []
+    })
   })
 
   it("counts attempts as a traced kernel does, over all sessions", () => {
@@ -83,7 +87,10 @@ describe("a faulty kernel", () => {
         yield* Effect.scoped(Effect.flatMap(traced.kernel.session(), (session) => Effect.exit(session.call(create(0)))))
       }
       const attempts = yield* traced.attempts
-      return [attempts.length, attempts.findIndex(({ answer }) => answer._tag === "Failure" && String(answer.failure).includes("injected"))]
+      return [
+        attempts.length,
+        attempts.findIndex(({ answer }) => answer._tag === "Failure" && String(answer.failure).includes("injected"))
+      ]
     }))
     assert.deepStrictEqual([seen, failed], [6, 5])
   })

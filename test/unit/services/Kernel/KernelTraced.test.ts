@@ -44,7 +44,9 @@ describe("a traced kernel", () => {
 
   it("takes calls in listed order, whatever the kernel can do", async () => {
     const { kernel } = LedgerKernel.make({ concurrency: 8 })
-    const session = await Effect.runPromise(Effect.flatMap(KernelTraced.make(kernel), (traced) => calling(traced.kernel)))
+    const session = await Effect.runPromise(
+      Effect.flatMap(KernelTraced.make(kernel), (traced) => calling(traced.kernel))
+    )
     assert.strictEqual(session.concurrency, 1)
   })
 
@@ -79,7 +81,9 @@ describe("its layer", () => {
       Layer.succeed(Kernel, LedgerKernel.make().kernel),
       (attempt) => Effect.sync(() => seen.push(text(attempt)))
     )
-    await Effect.runPromise(Effect.flatMap(Kernel, (kernel) => calling(kernel, create(0), create(0))).pipe(Effect.provide(layer)))
+    await Effect.runPromise(
+      Effect.flatMap(Kernel, (kernel) => calling(kernel, create(0), create(0))).pipe(Effect.provide(layer))
+    )
     // The second is a mistake that no kernel is bothered with.
     assert.deepStrictEqual(seen, ["MapCreate 0 Success"])
   })

@@ -4,7 +4,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import type { Attempt, KernelShape, Observer, Session as KernelSession } from "../../../../src/services/Kernel/Kernel.ts"
+import type {
+  Attempt,
+  KernelShape,
+  Observer,
+  Session as KernelSession
+} from "../../../../src/services/Kernel/Kernel.ts"
 import { bothObservers } from "../../../../src/services/Kernel/Kernel.ts"
 import type { KernelCall } from "../../../../src/services/Kernel/KernelCall.ts"
 import { KernelError, RefError } from "../../../../src/services/Kernel/KernelError.ts"
@@ -147,7 +152,10 @@ describe("refs", () => {
     await withSession(ledger.kernel, (session) =>
       Effect.gen(function*() {
         assert.strictEqual(yield* reason(session, loadProgram(0)), "KernelError")
-        assert.strictEqual(yield* reason(session, { _tag: "BtfLoad", as: Ref.btf(0), bytes: new Uint8Array() }), "KernelError")
+        assert.strictEqual(
+          yield* reason(session, { _tag: "BtfLoad", as: Ref.btf(0), bytes: new Uint8Array() }),
+          "KernelError"
+        )
         assert.isFalse(session.exists(Ref.prog(0)))
         assert.strictEqual(yield* reason(session, { _tag: "ProgGetInfo", prog: Ref.prog(0) }), "Absent prog#0")
         assert.strictEqual(yield* reason(session, { _tag: "ObjPin", object: Ref.prog(0), path: "/p" }), "Absent prog#0")
@@ -221,8 +229,10 @@ describe("release", () => {
 
   it("of a descriptor that cannot be borrowed is not needed", async () => {
     const ledger = LedgerKernel.make()
-    const result = await withSession(ledger.kernel, (session) =>
-      Effect.result(session.adopt({ _tag: "Descriptor", kind: "Map", fd: 99 })))
+    const result = await withSession(
+      ledger.kernel,
+      (session) => Effect.result(session.adopt({ _tag: "Descriptor", kind: "Map", fd: 99 }))
+    )
     assert.isTrue(Result.isFailure(result) && result.failure instanceof KernelError && result.failure.errno === "EBADF")
   })
 
@@ -356,17 +366,17 @@ describe("observers", () => {
     const ledger = LedgerKernel.make()
     let existed: boolean | undefined
     await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
-      let open: KernelSession | undefined
+      const open: { session?: KernelSession } = {}
       const session = yield* ledger.kernel.session({
         observer: {
           before: () => Effect.void,
           after: () =>
             Effect.sync(() => {
-              existed = open?.exists(Ref.map(0))
+              existed = open.session?.exists(Ref.map(0))
             })
         }
       })
-      open = session
+      open.session = session
       yield* session.call(createMap(0))
     })))
     assert.isTrue(existed)

@@ -23,7 +23,10 @@ const execute = <A>(
   Effect.runSync(Effect.gen(function*() {
     const scope = yield* Scope.make()
     const exit = yield* Effect.exit(
-      Effect.flatMap(Execute.toLoaded(plan), look).pipe(Effect.provideService(Kernel, ledger.kernel), Scope.provide(scope))
+      Effect.flatMap(Execute.toLoaded(plan), look).pipe(
+        Effect.provideService(Kernel, ledger.kernel),
+        Scope.provide(scope)
+      )
     )
     ledger.mark("end")
     yield* Scope.close(scope, exit)
@@ -75,7 +78,9 @@ describe("a loaded object", () => {
           value: { bytes: value ?? assert.fail(), refs: [] },
           flags: 0n
         }))
-        assert.isTrue(Result.isFailure(write) && write.failure._tag === "KernelError" && write.failure.errno === "EPERM")
+        assert.isTrue(
+          Result.isFailure(write) && write.failure._tag === "KernelError" && write.failure.errno === "EPERM"
+        )
       }))
     assert.isTrue(Exit.isSuccess(exit))
     const rodata = ledger.maps.find((map) => map.attr.name === "xdp_fire.rodata")
@@ -109,7 +114,9 @@ describe("a loaded object", () => {
 
 describe("steps", () => {
   it("that are optional may fail; what they should have made is absent", () => {
-    const ledger = LedgerKernel.make({ refuse: (call) => call._tag === "BtfLoad" || call._tag === "ProgBindMap" ? "EINVAL" : undefined })
+    const ledger = LedgerKernel.make({
+      refuse: (call) => call._tag === "BtfLoad" || call._tag === "ProgBindMap" ? "EINVAL" : undefined
+    })
     const exit = execute(planned(opened("xdp_firewall.bpf.o")), ledger, nothing)
     assert.isTrue(Exit.isSuccess(exit))
     assert.isTrue(ledger.maps.every((map) => map.types === undefined))
@@ -119,7 +126,12 @@ describe("steps", () => {
   it("that are required fail the load with the kernel's answer", () => {
     const ledger = LedgerKernel.make({ refuse: (call) => call._tag === "ProgLoad" ? "E2BIG" : undefined })
     const error = failureOf(execute(planned(opened("xdp_firewall.bpf.o")), ledger, nothing))
-    assert.deepInclude({ ...(error as object) }, { _tag: "KernelError", call: "ProgLoad", errno: "E2BIG", subject: "xdp_firewall" })
+    assert.deepInclude({ ...(error as object) }, {
+      _tag: "KernelError",
+      call: "ProgLoad",
+      errno: "E2BIG",
+      subject: "xdp_firewall"
+    })
   })
 
   it("with something to do instead do it: maps without types", () => {
@@ -129,15 +141,20 @@ describe("steps", () => {
     assert.isTrue(Exit.isSuccess(execute(planned(opened("global_data.bpf.o")), typed, nothing)))
     assert.isTrue(typed.maps.every((map) => (map.types?.value ?? 0) === 0))
     // A map that names no types has nothing to leave out.
-    const ledger = LedgerKernel.make({ refuse: (call) => call._tag === "MapCreate" && call.types !== undefined ? "EINVAL" : undefined })
+    const ledger = LedgerKernel.make({
+      refuse: (call) => call._tag === "MapCreate" && call.types !== undefined ? "EINVAL" : undefined
+    })
     assert.isTrue(Exit.isFailure(execute(planned(opened("global_data.bpf.o")), ledger, nothing)))
   })
 
   it("do only what is meant for the error", () => {
     const steps = (on: "any" | ReadonlyArray<"EINVAL" | "EPERM">): LoadPlan => [
-      required(create(0, { name: "refused" }), "a map", { otherwise: [{ on, steps: [required(create(0, { name: "other" }), "another")] }] })
+      required(create(0, { name: "refused" }), "a map", {
+        otherwise: [{ on, steps: [required(create(0, { name: "other" }), "another")] }]
+      })
     ]
-    const refuse = (call: KernelCall) => call._tag === "MapCreate" && call.attr.name === "refused" ? "EPERM" as const : undefined
+    const refuse = (call: KernelCall) =>
+      call._tag === "MapCreate" && call.attr.name === "refused" ? "EPERM" as const : undefined
     const run = (plan_: LoadPlan) => {
       const ledger = LedgerKernel.make({ refuse })
       const exit = execute(plan(plan_), ledger, nothing)
@@ -146,13 +163,18 @@ describe("steps", () => {
     assert.deepStrictEqual(run(steps("any")), ["other"])
     assert.deepStrictEqual(run(steps(["EINVAL", "EPERM"])), ["other"])
     assert.strictEqual(run(steps(["EINVAL"])), "failed")
-    assert.deepStrictEqual(run([optional(create(0, { name: "refused" }), "a map"), required(create(1), "a map")]), ["plain"])
+    assert.deepStrictEqual(run([optional(create(0, { name: "refused" }), "a map"), required(create(1), "a map")]), [
+      "plain"
+    ])
   })
 
   it("that are wrong fail even where they are optional", () => {
     const ledger = LedgerKernel.make()
     const wrong = optional({ _tag: "MapFreeze", map: Ref.map(5) }, "nothing")
-    assert.deepInclude({ ...(failureOf(execute(plan([wrong]), ledger, nothing)) as object) }, { _tag: "RefError", reason: "Unknown" })
+    assert.deepInclude({ ...(failureOf(execute(plan([wrong]), ledger, nothing)) as object) }, {
+      _tag: "RefError",
+      reason: "Unknown"
+    })
   })
 })
 
@@ -160,7 +182,8 @@ describe("a map that is shared by its pin", () => {
   const path = "/sys/fs/bpf/shared_counters"
   const object = opened("pinned_map.bpf.o")
   const shape = { type: 1, keySize: 4, valueSize: 8, maxEntries: 8 }
-  const madeBySession = (ledger: LedgerKernel.Ledger) => ledger.maps.filter((map) => map.attr.name === "shared_counters")
+  const madeBySession = (ledger: LedgerKernel.Ledger) =>
+    ledger.maps.filter((map) => map.attr.name === "shared_counters")
 
   it("is created and pinned where there is none", () => {
     const ledger = LedgerKernel.make()
@@ -244,8 +267,7 @@ describe("a map that is shared by its pin", () => {
     assert.isTrue(Exit.isSuccess(exit))
     // Ours was made, and released when it was too late.
     assert.strictEqual(madeBySession(ledger).length, 1)
-    const names = ledger.entries.map((entry) => entry._tag)
-    assert.isFalse(names.includes("Pin") || names.includes("Unpin"))
+    assert.isFalse(ledger.entries.some((entry) => entry._tag === "Pin" || entry._tag === "Unpin"))
   })
 
   it("that another process pins first with another shape is an error", () => {
@@ -276,9 +298,13 @@ describe("differences", () => {
     for (const type of [14, 25]) {
       const wanted = { ...LedgerKernel.plainMap, type }
       assert.deepStrictEqual(differences(wanted, { ...info, type, flags: 0x80 }), [])
-      assert.deepStrictEqual(differences(wanted, { ...info, type, flags: 0x81 }), ["map_flags is 1, the object wants 0"])
+      assert.deepStrictEqual(differences(wanted, { ...info, type, flags: 0x81 }), [
+        "map_flags is 1, the object wants 0"
+      ])
     }
-    assert.deepStrictEqual(differences(LedgerKernel.plainMap, { ...info, flags: 0x80 }), ["map_flags is 128, the object wants 0"])
+    assert.deepStrictEqual(differences(LedgerKernel.plainMap, { ...info, flags: 0x80 }), [
+      "map_flags is 128, the object wants 0"
+    ])
   })
 
   it("do not count names, NUMA nodes and devices", () => {

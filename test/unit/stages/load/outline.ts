@@ -50,10 +50,13 @@ const callOf = (object: BpfObject, call: KernelCall): string => {
 export const outline = (object: BpfObject, plan: LoadPlan): ReadonlyArray<string> =>
   plan.flatMap((step): ReadonlyArray<string> => {
     if (step._tag === "Ensure") {
-      return [`ensure ${nameOf(object, step.map)} at ${step.pinnedAt}`, ...outline(object, step.otherwise).map((line) => `  ${line}`)]
+      return [
+        `ensure ${nameOf(object, step.map)} at ${step.pinnedAt}`,
+        ...outline(object, step.otherwise).map((line) => `  ${line}`)
+      ]
     }
-    const branches = step.otherwise.flatMap((branch) => [
-      ...outline(object, branch.steps).map((line) => `| ${line}${branch.on === "any" ? "" : ` on ${branch.on.join()}`}`)
-    ])
+    const branches = step.otherwise.flatMap((branch) =>
+      outline(object, branch.steps).map((line) => `| ${line}${branch.on === "any" ? "" : ` on ${branch.on.join()}`}`)
+    )
     return [`${callOf(object, step.call)}${step.required ? "" : " ?"}`, ...branches]
   })

@@ -36,7 +36,9 @@ describe("the kernel's name for a data section's map", () => {
 describe("data sections", () => {
   it("are array maps of one element, in the order of the file", () => {
     const object = opened("global_data.bpf.o")
-    const rows = object.maps.map((map) => [map.sectionName, map.name, map.origin, map.attr.flags, map.attr.valueSize === map.initialValue?.length])
+    const rows = object.maps.map((
+      map
+    ) => [map.sectionName, map.name, map.origin, map.attr.flags, map.attr.valueSize === map.initialValue?.length])
     const mappable = MapFlag.BPF_F_MMAPABLE
     const readOnly = MapFlag.BPF_F_RDONLY_PROG
     assert.sameDeepMembers(rows, [
@@ -66,7 +68,10 @@ describe("data sections", () => {
 
   it("without bytes make no map", () => {
     const object = open({
-      sections: [section, { name: ".data" }, { name: ".bss", type: Elf.SHT_NOBITS, size: 0 }, { name: ".rodata", bytes: new Uint8Array(1) }],
+      sections: [section, { name: ".data" }, { name: ".bss", type: Elf.SHT_NOBITS, size: 0 }, {
+        name: ".rodata",
+        bytes: new Uint8Array(1)
+      }],
       symbols: [symbol]
     })
     assert.deepStrictEqual(object.maps.map((map) => map.sectionName), [".rodata"])
@@ -141,7 +146,10 @@ describe("the BTF of data sections", () => {
     const datasec = datasecOf(object, ".data")
     assert.strictEqual(datasec.size, 16)
     const types = object.btf ?? assert.fail()
-    assert.deepStrictEqual(datasec.entries.map(({ offset, type }) => [offset, Btf.nameOf(types, type)]), [[4, "other"], [12, "one"]])
+    assert.deepStrictEqual(datasec.entries.map(({ offset, type }) => [offset, Btf.nameOf(types, type)]), [
+      [4, "other"],
+      [12, "one"]
+    ])
     for (const name of ["xdp_firewall.bpf.o", "global_data.bpf.o", "global_data.eb.o"]) {
       const fixture = opened(name)
       for (const map of fixture.maps.filter((each) => each.origin === "Data" && each.valueType !== 0)) {
@@ -232,10 +240,19 @@ describe("variables", () => {
     assert.strictEqual(object.maps[answer.map]?.sectionName, ".data")
     assert.isFalse(findVariable(object, "static_data")?.global)
     assert.isUndefined(findVariable(object, "no_such_variable"))
-    assert.includeMembers(variables(object).map((each) => each.name), ["answer", "custom_data", "limit", "counter", "custom_limit"])
+    assert.includeMembers(variables(object).map((each) => each.name), [
+      "answer",
+      "custom_data",
+      "limit",
+      "counter",
+      "custom_limit"
+    ])
   })
 
   it("come without BTF not at all", () => {
-    assert.deepStrictEqual(variables(open({ sections: [section, { name: ".data", bytes: new Uint8Array(4) }], symbols: [symbol] })), [])
+    assert.deepStrictEqual(
+      variables(open({ sections: [section, { name: ".data", bytes: new Uint8Array(4) }], symbols: [symbol] })),
+      []
+    )
   })
 })

@@ -52,7 +52,9 @@ describe("setMap", () => {
   const { object, unchanged } = guarded("xdp_firewall.bpf.o")
 
   it("changes attributes, and nothing else", () => {
-    const edited = success(Edit.setMap(object, "stats", { maxEntries: 99, flags: 1, numaNode: 2, ifindex: 3, extra: 4n, type: 9 }))
+    const edited = success(
+      Edit.setMap(object, "stats", { maxEntries: 99, flags: 1, numaNode: 2, ifindex: 3, extra: 4n, type: 9 })
+    )
     assert.deepStrictEqual(mapOf(edited, "stats").attr, {
       ...mapOf(object, "stats").attr,
       maxEntries: 99,
@@ -62,7 +64,10 @@ describe("setMap", () => {
       extra: 4n,
       type: 9
     })
-    assert.deepStrictEqual(edited.maps.filter((map) => map.name !== "stats"), object.maps.filter((map) => map.name !== "stats"))
+    assert.deepStrictEqual(
+      edited.maps.filter((map) => map.name !== "stats"),
+      object.maps.filter((map) => map.name !== "stats")
+    )
     assert.strictEqual(edited.programs, object.programs)
     unchanged()
   })
@@ -93,14 +98,22 @@ describe("setMap", () => {
     for (const maxEntries of [-1, 1.5, 2 ** 32, NaN, Infinity]) {
       assert.deepInclude(failure(Edit.setMap(object, "stats", { maxEntries })), { reason: "Size", name: "stats" })
     }
-    for (const extra of [-1n, 2n ** 64n]) assert.strictEqual(failure(Edit.setMap(object, "stats", { extra })).reason, "Size")
-    assert.strictEqual(mapOf(success(Edit.setMap(object, "stats", { extra: 2n ** 64n - 1n })), "stats").attr.extra, 2n ** 64n - 1n)
+    for (const extra of [-1n, 2n ** 64n]) {
+      assert.strictEqual(failure(Edit.setMap(object, "stats", { extra })).reason, "Size")
+    }
+    assert.strictEqual(
+      mapOf(success(Edit.setMap(object, "stats", { extra: 2n ** 64n - 1n })), "stats").attr.extra,
+      2n ** 64n - 1n
+    )
   })
 
   it("does not resize struct_ops variables", () => {
     const { object: ops } = guarded("struct_ops.bpf.o")
     const name = ops.maps.find((map) => map.origin === "StructOps")?.name ?? assert.fail()
-    assert.deepInclude(failure(Edit.setMap(ops, name, { valueSize: 8 })), { reason: "Size", detail: "its size is that of its struct" })
+    assert.deepInclude(failure(Edit.setMap(ops, name, { valueSize: 8 })), {
+      reason: "Size",
+      detail: "its size is that of its struct"
+    })
   })
 })
 
@@ -111,9 +124,14 @@ describe("resizing global data", () => {
     const size = mapOf(object, ".data").attr.valueSize
     const larger = mapOf(success(Edit.setMap(object, ".data", { valueSize: size + 8 })), ".data")
     assert.strictEqual(larger.attr.valueSize, size + 8)
-    assert.deepStrictEqual([...larger.initialValue ?? []], [...mapOf(object, ".data").initialValue ?? [], ...new Uint8Array(8)])
+    assert.deepStrictEqual([...larger.initialValue ?? []], [
+      ...mapOf(object, ".data").initialValue ?? [],
+      ...new Uint8Array(8)
+    ])
     const smaller = mapOf(success(Edit.setMap(object, ".data", { valueSize: 4 })), ".data")
-    assert.deepStrictEqual([...smaller.initialValue ?? []], [...mapOf(object, ".data").initialValue?.subarray(0, 4) ?? []])
+    assert.deepStrictEqual([...smaller.initialValue ?? []], [
+      ...mapOf(object, ".data").initialValue?.subarray(0, 4) ?? []
+    ])
     unchanged()
   })
 
@@ -128,11 +146,17 @@ describe("resizing global data", () => {
     const array = Btf.typeOf(types, Btf.resolveType(types, variable.type))
     assert.strictEqual(array._tag === "Array" ? array.length : 0, 10)
     assert.strictEqual(Btf.sizeOrTypeOf(types, mapOf(edited, ".bss.custom").valueType), 40)
-    assert.deepStrictEqual(Result.getOrThrow(Edit.getVariable(edited, "custom_counters")), Array.from({ length: 10 }, () => 0))
+    assert.deepStrictEqual(
+      Result.getOrThrow(Edit.getVariable(edited, "custom_counters")),
+      Array.from({ length: 10 }, () => 0)
+    )
     const filled = success(Edit.setVariable(edited, "custom_counters", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]))
     assert.strictEqual(mapOf(filled, ".bss.custom").initialValue?.at(36), 10)
     // 41 bytes are no whole number of elements.
-    assert.strictEqual(mapOf(success(Edit.setMap(custom, ".bss.custom", { valueSize: 41 })), ".bss.custom").valueType, 0)
+    assert.strictEqual(
+      mapOf(success(Edit.setMap(custom, ".bss.custom", { valueSize: 41 })), ".bss.custom").valueType,
+      0
+    )
     assert.isDefined(planned(edited))
     still()
   })
@@ -145,7 +169,9 @@ describe("resizing global data", () => {
       reason: "ReadOnly",
       detail: "its layout comes from the object's externs"
     })
-    const flags = success(Edit.setMap(object, ".data", { flags: MapFlag.BPF_F_MMAPABLE | MapFlag.BPF_F_RDONLY_PROG, keySize: 4 }))
+    const flags = success(
+      Edit.setMap(object, ".data", { flags: MapFlag.BPF_F_MMAPABLE | MapFlag.BPF_F_RDONLY_PROG, keySize: 4 })
+    )
     assert.strictEqual(mapOf(flags, ".data").attr.flags, MapFlag.BPF_F_MMAPABLE | MapFlag.BPF_F_RDONLY_PROG)
   })
 })
@@ -267,14 +293,23 @@ describe("setInitialValue", () => {
   it("takes an arena's variables, too", () => {
     const { object: arena } = guarded("arena.bpf.o")
     const size = mapOf(arena, "arena").initialValue?.length ?? 0
-    assert.strictEqual(mapOf(success(Edit.setInitialValue(arena, "arena", new Uint8Array(size).fill(1))), "arena").initialValue?.[0], 1)
+    assert.strictEqual(
+      mapOf(success(Edit.setInitialValue(arena, "arena", new Uint8Array(size).fill(1))), "arena").initialValue?.[0],
+      1
+    )
   })
 
   it("refuses maps without one, and other sizes", () => {
     assert.strictEqual(failure(Edit.setInitialValue(object, "no", new Uint8Array())).reason, "NoSuchMap")
     assert.match(failure(Edit.setInitialValue(object, ".bss", new Uint8Array(1))).detail, /1 bytes, the map/)
-    assert.strictEqual(failure(Edit.setInitialValue(guarded("xdp_firewall.bpf.o").object, "stats", new Uint8Array(16))).reason, "ReadOnly")
-    assert.strictEqual(failure(Edit.setInitialValue(guarded("externs.bpf.o").object, ".kconfig", new Uint8Array(9))).reason, "ReadOnly")
+    assert.strictEqual(
+      failure(Edit.setInitialValue(guarded("xdp_firewall.bpf.o").object, "stats", new Uint8Array(16))).reason,
+      "ReadOnly"
+    )
+    assert.strictEqual(
+      failure(Edit.setInitialValue(guarded("externs.bpf.o").object, ".kconfig", new Uint8Array(9))).reason,
+      "ReadOnly"
+    )
   })
 })
 
@@ -282,8 +317,12 @@ describe("programs", () => {
   const { object, unchanged } = guarded("tracepoint.bpf.o")
 
   it("are turned on and off, one by one or all but some", () => {
-    const on = (edited: BpfObject) => edited.programs.filter((each) => each.entry && each.autoload).map((each) => each.name)
-    assert.deepStrictEqual(on(success(Edit.setAutoload(object, "count_getpid", false))), ["count_any_call", "keep_first_bytes"])
+    const on = (edited: BpfObject) =>
+      edited.programs.filter((each) => each.entry && each.autoload).map((each) => each.name)
+    assert.deepStrictEqual(on(success(Edit.setAutoload(object, "count_getpid", false))), [
+      "count_any_call",
+      "keep_first_bytes"
+    ])
     assert.include(on(success(Edit.setAutoload(object, "count_getppid", true))), "count_getppid")
     assert.deepStrictEqual(on(success(Edit.loadOnly(object, ["count_getppid"]))), ["count_getppid"])
     assert.deepStrictEqual(on(success(Edit.loadOnly(object, []))), [])
@@ -311,14 +350,20 @@ describe("programs", () => {
       autoload: false,
       definition: undefined
     })
-    assert.isDefined(programOf(success(Edit.setProgram(object, "count_getpid", { flags: 2 })), "count_getpid").definition)
-    assert.isDefined(programOf(success(Edit.setProgram(object, "count_getpid", { type: 5 })), "count_getpid").definition)
+    assert.isDefined(
+      programOf(success(Edit.setProgram(object, "count_getpid", { flags: 2 })), "count_getpid").definition
+    )
+    assert.isDefined(
+      programOf(success(Edit.setProgram(object, "count_getpid", { type: 5 })), "count_getpid").definition
+    )
   })
 
   it("lose the flags of their section with its type, and keep those that the user gave", () => {
     const frags = success(Edit.setSection(object, "count_getpid", "xdp.frags"))
     assert.strictEqual(programOf(frags, "count_getpid").flags, 0x20)
-    const retyped = success(Edit.setProgram(success(Edit.setProgram(frags, "count_getpid", { flags: 0x22 })), "count_getpid", { type: 3 }))
+    const retyped = success(
+      Edit.setProgram(success(Edit.setProgram(frags, "count_getpid", { flags: 0x22 })), "count_getpid", { type: 3 })
+    )
     assert.strictEqual(programOf(retyped, "count_getpid").flags, 2)
     const explicit = success(Edit.setProgram(frags, "count_getpid", { type: 3, flags: 0x20 }))
     assert.strictEqual(programOf(explicit, "count_getpid").flags, 0x20)
@@ -326,10 +371,19 @@ describe("programs", () => {
 
   it("get the meaning of another section name", () => {
     const edited = programOf(success(Edit.setSection(object, "count_getpid", "?lsm.s/file_open")), "count_getpid")
-    assert.deepInclude({ ...edited }, { type: 29, expectedAttachType: 27, flags: 0x10, attachTarget: "file_open", autoload: true })
+    assert.deepInclude({ ...edited }, {
+      type: 29,
+      expectedAttachType: 27,
+      flags: 0x10,
+      attachTarget: "file_open",
+      autoload: true
+    })
     assert.strictEqual(edited.section, programOf(object, "count_getpid").section)
     const own = { ...(SectionDefinitions.find("xdp") ?? assert.fail()), pattern: "mine+" }
-    assert.strictEqual(programOf(success(Edit.setSection(object, "count_getpid", "mine/x", [own])), "count_getpid").type, 6)
+    assert.strictEqual(
+      programOf(success(Edit.setSection(object, "count_getpid", "mine/x", [own])), "count_getpid").type,
+      6
+    )
     assert.deepStrictEqual(failure(Edit.setSection(object, "count_getpid", "xdp/foo")), {
       reason: "NoSuchSection",
       name: "count_getpid",
@@ -342,7 +396,10 @@ describe("programs", () => {
     assert.strictEqual(failure(Edit.setProgram(object, "no", {})).reason, "NoSuchProgram")
     assert.strictEqual(failure(Edit.setSection(object, "no", "xdp")).reason, "NoSuchProgram")
     assert.strictEqual(failure(Edit.setInstructions(object, "no", nothing)).reason, "NoSuchProgram")
-    assert.strictEqual(failure(Edit.setAutoload(guarded("subprograms.bpf.o").object, "leaf", true)).reason, "NoSuchProgram")
+    assert.strictEqual(
+      failure(Edit.setAutoload(guarded("subprograms.bpf.o").object, "leaf", true)).reason,
+      "NoSuchProgram"
+    )
   })
 
   it("have numbers that fit", () => {
@@ -367,22 +424,37 @@ describe("setInstructions", () => {
 
   it("keeps relocations where they fit, or takes others, in the order of their places", () => {
     const getpid = programOf(object, "count_getpid")
-    assert.strictEqual(programOf(success(Edit.setInstructions(object, "count_getpid", getpid.insns)), "count_getpid").relocations.length, getpid.relocations.length)
-    assert.match(failure(Edit.setInstructions(object, "count_getpid", nothing)).detail, /instruction \d+ cannot have its \w+ relocation/)
+    assert.strictEqual(
+      programOf(success(Edit.setInstructions(object, "count_getpid", getpid.insns)), "count_getpid").relocations.length,
+      getpid.relocations.length
+    )
+    assert.match(
+      failure(Edit.setInstructions(object, "count_getpid", nothing)).detail,
+      /instruction \d+ cannot have its \w+ relocation/
+    )
     const insns = code(Encode.ldImm64(1, 0), Encode.ldImm64(2, 0), Encode.exit())
     const edited = success(Edit.setInstructions(object, "count_getpid", insns, [
       { _tag: "Map", at: 2, map: 0 },
       { _tag: "MapValue", at: 0, map: 1, offset: 4 }
     ]))
     assert.deepStrictEqual(programOf(edited, "count_getpid").relocations.map((each) => each.at), [0, 2])
-    assert.deepStrictEqual(programOf(success(Edit.setInstructions(object, "count_getpid", nothing, [])), "count_getpid").relocations, [])
+    assert.deepStrictEqual(
+      programOf(success(Edit.setInstructions(object, "count_getpid", nothing, [])), "count_getpid").relocations,
+      []
+    )
   })
 
   it("refuses what is no code, and relocations that fit nowhere", () => {
-    assert.strictEqual(failure(Edit.setInstructions(object, name, new Uint8Array())).detail, "a program needs at least one instruction")
+    assert.strictEqual(
+      failure(Edit.setInstructions(object, name, new Uint8Array())).detail,
+      "a program needs at least one instruction"
+    )
     assert.strictEqual(failure(Edit.setInstructions(object, name, new Uint8Array(12))).reason, "Instructions")
     assert.strictEqual(failure(Edit.setInstructions(object, name, new Uint8Array(8).fill(0xff))).reason, "Instructions")
-    assert.strictEqual(failure(Edit.setInstructions(object, name, Encode.ldImm64(1, 0).subarray(0, 8))).reason, "Instructions")
+    assert.strictEqual(
+      failure(Edit.setInstructions(object, name, Encode.ldImm64(1, 0).subarray(0, 8))).reason,
+      "Instructions"
+    )
     const insns = code(Encode.ldImm64(1, 0), Encode.callSubprogram(-1), Encode.exit())
     const at = (relocation: Open.Relocation) => failure(Edit.setInstructions(object, name, insns, [relocation])).detail
     assert.match(at({ _tag: "Map", at: 1, map: 0 }), /instruction 1 cannot have its Map relocation/)
@@ -391,7 +463,10 @@ describe("setInstructions", () => {
     assert.match(at({ _tag: "Call", at: 0, section: 1, slot: 0 }), /cannot have its Call relocation/)
     assert.match(at({ _tag: "Function", at: 2, section: 1, slot: 0 }), /cannot have its Function relocation/)
     assert.match(at({ _tag: "Extern", at: 3, extern: 0 }), /names what the object does not have/)
-    assert.match(at({ _tag: "Map", at: 0, map: 99 }), /the Map relocation of instruction 0 names what the object does not have/)
+    assert.match(
+      at({ _tag: "Map", at: 0, map: 99 }),
+      /the Map relocation of instruction 0 names what the object does not have/
+    )
     assert.match(at({ _tag: "MapValue", at: 0, map: -1, offset: 0 }), /names what the object does not have/)
   })
 })

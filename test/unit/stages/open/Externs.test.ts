@@ -75,7 +75,9 @@ describe("configuration values", () => {
       { name: "CONFIG_BOOL", type: bool }
     ]))
     assert.deepStrictEqual(
-      object.externs.map((extern) => extern._tag === "Kconfig" ? [extern.name, extern.dataOffset, extern.size, extern.kind, extern.signed] : []),
+      object.externs.map((extern) =>
+        extern._tag === "Kconfig" ? [extern.name, extern.dataOffset, extern.size, extern.kind, extern.signed] : []
+      ),
       [
         ["CONFIG_WIDE", 0, 8, "int", false],
         ["CONFIG_A", 8, 4, "int", true],
@@ -86,7 +88,12 @@ describe("configuration values", () => {
       ]
     )
     const [map] = object.maps
-    assert.deepInclude({ ...map }, { name: "test.kconfig", sectionName: ".kconfig", origin: "Kconfig", sectionIndex: -1 })
+    assert.deepInclude({ ...map }, {
+      name: "test.kconfig",
+      sectionName: ".kconfig",
+      origin: "Kconfig",
+      sectionIndex: -1
+    })
     assert.strictEqual(map?.attr.valueSize, 25)
   })
 
@@ -107,7 +114,9 @@ describe("configuration values", () => {
   it("are those of the fixture, in either byte order", () => {
     for (const name of ["externs.bpf.o", "externs.eb.o"]) {
       const object = opened(name)
-      const kinds = object.externs.map((extern) => extern._tag === "Kconfig" ? `${extern.name} ${extern.kind}${extern.weak ? " weak" : ""}` : "")
+      const kinds = object.externs.map((extern) =>
+        extern._tag === "Kconfig" ? `${extern.name} ${extern.kind}${extern.weak ? " weak" : ""}` : ""
+      )
       assert.sameMembers(kinds, [
         "LINUX_NOT_KNOWN_YET int weak",
         "CONFIG_BPF_SYSCALL tristate",
@@ -147,7 +156,10 @@ describe("configuration values", () => {
   })
 
   it("cannot ask for gigabytes", () => {
-    const huge = withExterns([{ name: "CONFIG_X", type: (types) => types.addArray(int(types), byte(types), 0xffff_ffff) }])
+    const huge = withExterns([{
+      name: "CONFIG_X",
+      type: (types) => types.addArray(int(types), byte(types), 0xffff_ffff)
+    }])
     assert.deepInclude(refusal(huge), { reason: "Extern", section: ".kconfig", offset: 0, name: "CONFIG_X" })
   })
 
@@ -159,7 +171,10 @@ describe("configuration values", () => {
 
 describe("kernel symbols", () => {
   const proto = (types: BtfEditor) =>
-    types.addFuncProto(0, [{ name: "", type: types.addInt("long", 8, 1) }, { name: "given", type: 1 }, { name: "", type: 0 }])
+    types.addFuncProto(0, [{ name: "", type: types.addInt("long", 8, 1) }, { name: "given", type: 1 }, {
+      name: "",
+      type: 0
+    }])
 
   it("are typeless variables, typed ones, and functions; flavours are no part of the kernel's name", () => {
     const object = open(withExterns([
@@ -168,7 +183,11 @@ describe("kernel symbols", () => {
       { name: "call_me___flavour", section: ".ksyms", func: proto }
     ]))
     assert.deepStrictEqual(
-      object.externs.map((extern) => extern._tag === "Ksym" ? [extern.name, extern.kernelName, extern.weak, extern.isFunction, extern.typeId === 0] : []),
+      object.externs.map((extern) =>
+        extern._tag === "Ksym"
+          ? [extern.name, extern.kernelName, extern.weak, extern.isFunction, extern.typeId === 0]
+          : []
+      ),
       [
         ["address", "address", false, false, true],
         ["call_me___flavour", "call_me", false, true, false],
@@ -202,7 +221,11 @@ describe("kernel symbols", () => {
     if (func._tag !== "Func") assert.fail()
     assert.strictEqual(func.linkage, Btf.BTF_FUNC_GLOBAL)
     const params = Btf.typeOf(types, func.type)
-    assert.deepStrictEqual(params._tag === "FuncProto" ? params.params.map((each) => each.name) : [], ["dummy_ksym", "given", ""])
+    assert.deepStrictEqual(params._tag === "FuncProto" ? params.params.map((each) => each.name) : [], [
+      "dummy_ksym",
+      "given",
+      ""
+    ])
   })
 
   it("get an int of their own where the object has none", () => {
@@ -216,7 +239,11 @@ describe("kernel symbols", () => {
     for (const name of ["ksyms.bpf.o", "ksyms.eb.o"]) {
       const object = opened(name)
       assert.deepStrictEqual(
-        object.externs.map((extern) => extern._tag === "Ksym" ? [extern.name, extern.kernelName, extern.weak, extern.isFunction, extern.typeId === 0] : []),
+        object.externs.map((extern) =>
+          extern._tag === "Ksym"
+            ? [extern.name, extern.kernelName, extern.weak, extern.isFunction, extern.typeId === 0]
+            : []
+        ),
         [
           ["bpf_rcu_read_lock", "bpf_rcu_read_lock", false, true, false],
           ["bpf_rcu_read_lock___second_spelling", "bpf_rcu_read_lock", true, true, false],

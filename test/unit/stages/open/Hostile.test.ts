@@ -20,7 +20,8 @@ const inTime = (spec: ObjectSpec, reached?: BadInput.Verdict["reached"]): BadInp
   return verdict
 }
 
-const many = <A>(count: number, make: (index: number) => A): ReadonlyArray<A> => Array.from({ length: count }, (_, index) => make(index))
+const many = <A>(count: number, make: (index: number) => A): ReadonlyArray<A> =>
+  Array.from({ length: count }, (_, index) => make(index))
 
 describe("many of everything", () => {
   const { section, symbol } = program("socket")
@@ -92,13 +93,24 @@ describe("many of everything", () => {
   it("struct_ops variables, relocated by many sections", () => {
     const blob = btf((types) => {
       const struct = types.addStruct("ops", 8, [])
-      types.addDatasec(".struct_ops", 8 * 20_000, many(20_000, (index) => ({
-        type: types.addVar(`v${index}`, struct, Btf.BTF_VAR_STATIC),
-        offset: index * 8,
-        size: 8
-      })))
+      types.addDatasec(
+        ".struct_ops",
+        8 * 20_000,
+        many(20_000, (index) => ({
+          type: types.addVar(`v${index}`, struct, Btf.BTF_VAR_STATIC),
+          offset: index * 8,
+          size: 8
+        }))
+      )
     })
-    const rel = { name: ".rel.struct_ops", type: Elf.SHT_REL, link: 0, info: 2, entrySize: 16, bytes: new Uint8Array(0) }
+    const rel = {
+      name: ".rel.struct_ops",
+      type: Elf.SHT_REL,
+      link: 0,
+      info: 2,
+      entrySize: 16,
+      bytes: new Uint8Array(0)
+    }
     inTime({
       sections: [section, { name: ".struct_ops", bytes: new Uint8Array(8 * 20_000) }, ...many(5000, () => rel)],
       symbols: [symbol],
@@ -111,15 +123,25 @@ describe("many of everything", () => {
       const int = types.addInt("int", 4, 1)
       const type = types.addPtr(types.addArray(int, int, 1))
       const struct = types.addStruct("", 8, many(64, () => ({ name: "type", type, bitOffset: 0, bitfieldSize: 0 })))
-      types.addDatasec(".maps", 8 * 10_000, many(10_000, (index) => ({
-        type: types.addVar(`m${index}`, struct, Btf.BTF_VAR_GLOBAL_ALLOCATED),
-        offset: index * 8,
-        size: 8
-      })))
+      types.addDatasec(
+        ".maps",
+        8 * 10_000,
+        many(10_000, (index) => ({
+          type: types.addVar(`m${index}`, struct, Btf.BTF_VAR_GLOBAL_ALLOCATED),
+          offset: index * 8,
+          size: 8
+        }))
+      )
     })
     inTime({
       sections: [section, { name: ".maps", bytes: new Uint8Array(8 * 10_000) }],
-      symbols: [symbol, ...many(10_000, (index) => ({ name: `m${index}`, section: ".maps", value: index * 8, size: 8, type: Elf.STT_OBJECT }))],
+      symbols: [
+        symbol,
+        ...many(
+          10_000,
+          (index) => ({ name: `m${index}`, section: ".maps", value: index * 8, size: 8, type: Elf.STT_OBJECT })
+        )
+      ],
       btf: blob
     }, "planned")
   })
@@ -129,7 +151,10 @@ describe("many of everything", () => {
     record[0] = 1
     inTime({
       sections: [section, ...many(5000, (index) => ({ name: `maps/${index}`, bytes: record }))],
-      symbols: [symbol, ...many(5000, (index) => ({ name: `m${index}`, section: `maps/${index}`, type: Elf.STT_OBJECT }))]
+      symbols: [
+        symbol,
+        ...many(5000, (index) => ({ name: `m${index}`, section: `maps/${index}`, type: Elf.STT_OBJECT }))
+      ]
     }, "planned")
   })
 
@@ -148,7 +173,9 @@ describe("pages of zeroes", () => {
     const bss = many(600, () => ({ name: ".bss", type: Elf.SHT_NOBITS, size: 2 ** 20 }))
     const before = process.memoryUsage().arrayBuffers
     const opened = Open.fromBytes(build({ sections: [section, ...bss], symbols: [symbol] }))
-    assert.isTrue(Result.isFailure(opened) && opened.failure._tag === "OpenError" && opened.failure.reason === "Section")
+    assert.isTrue(
+      Result.isFailure(opened) && opened.failure._tag === "OpenError" && opened.failure.reason === "Section"
+    )
     assert.isBelow(process.memoryUsage().arrayBuffers - before, 2 ** 30)
   })
 })

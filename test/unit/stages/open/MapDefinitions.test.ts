@@ -109,10 +109,13 @@ describe("a definition's members", () => {
     ])).maps
     assert.deepInclude({ ...map?.attr }, { keySize: 4, valueSize: 4 })
     const place = { reason: "MapDefinition" as const, section: ".maps", offset: 0, name: "numbers" }
-    assert.deepInclude(refusal(definition((parts) => [...hash(parts), parts.uint("key_size", 8), parts.typed("key", parts.int)])), {
-      ...place,
-      detail: "key says 4 bytes where another member said 8"
-    })
+    assert.deepInclude(
+      refusal(definition((parts) => [...hash(parts), parts.uint("key_size", 8), parts.typed("key", parts.int)])),
+      {
+        ...place,
+        detail: "key says 4 bytes where another member said 8"
+      }
+    )
     assert.deepInclude(
       refusal(definition((parts) => [...hash(parts), parts.typed("value", parts.int), parts.uint("value_size", 8)])),
       { ...place, detail: "value_size says 8 bytes where another member said 4" }
@@ -121,7 +124,9 @@ describe("a definition's members", () => {
 
   it("may have a number of 64 bits as map_extra", () => {
     // An enum of one value is what __ulong makes of it; the editor makes none, so its record is written by hand.
-    const spec = definition((parts) => [...hash(parts), parts.member("map_extra", parts.types.addStruct("extra", 0x1234, []))])
+    const spec = definition((
+      parts
+    ) => [...hash(parts), parts.member("map_extra", parts.types.addStruct("extra", 0x1234, []))])
     const bytes = spec.btf?.slice() ?? assert.fail()
     const parsed = Result.getOrThrow(Btf.parse(bytes))
     const id = Btf.findOne(parsed, "extra") ?? assert.fail()
@@ -159,9 +164,13 @@ describe("a definition's members", () => {
       ...place,
       detail: "key is not written with __type"
     })
-    assert.match(refusal(definition((parts) => [...hash(parts), parts.typed("value", 0)])).detail, /type of value has no size/)
     assert.match(
-      refusal(definition((parts) => [parts.uint("type", 13), parts.member("values", parts.types.addPtr(parts.int))])).detail,
+      refusal(definition((parts) => [...hash(parts), parts.typed("value", 0)])).detail,
+      /type of value has no size/
+    )
+    assert.match(
+      refusal(definition((parts) => [parts.uint("type", 13), parts.member("values", parts.types.addPtr(parts.int))]))
+        .detail,
       /values is not written with __array/
     )
   })
@@ -203,7 +212,12 @@ describe("pinning", () => {
   })
 
   it("knows no other way, and paths below 4096 bytes", () => {
-    assert.deepInclude(refusal(pinned(2)), { reason: "MapDefinition", section: ".maps", offset: 0, detail: "2 is no way of pinning" })
+    assert.deepInclude(refusal(pinned(2)), {
+      reason: "MapDefinition",
+      section: ".maps",
+      offset: 0,
+      detail: "2 is no way of pinning"
+    })
     assert.match(refusal(pinned(1), { pinRoot: `/${"x".repeat(4096)}` }).detail, /path of its pin is too long/)
   })
 
@@ -237,7 +251,9 @@ describe("the variable", () => {
       offset: 8,
       detail: "the definition reaches beyond its section"
     })
-    assert.deepInclude(refusal(definition(hash, { structSize: 24 })), { detail: "the definition has 16 bytes, its type 24" })
+    assert.deepInclude(refusal(definition(hash, { structSize: 24 })), {
+      detail: "the definition has 16 bytes, its type 24"
+    })
   })
 
   it("may be longer than its type: values follow the struct", () => {
@@ -256,22 +272,34 @@ describe("values", () => {
     const [map = assert.fail()] = open(spec).maps
     assert.strictEqual(map?.attr.valueSize, 4)
     assert.strictEqual(map.inner?.name, "numbers.inner")
-    assert.deepInclude({ ...map.inner?.attr }, { name: "numbers.inner", type: 1, keySize: 2, valueSize: 9, maxEntries: 8 })
+    assert.deepInclude({ ...map.inner?.attr }, {
+      name: "numbers.inner",
+      type: 1,
+      keySize: 2,
+      valueSize: 9,
+      maxEntries: 8
+    })
     assert.deepStrictEqual(map.slots, [])
   })
 
   it("must be last, of a type that was said before, and of 4 bytes", () => {
     const inner = (parts: Kit) => parts.struct(hash(parts))
-    assert.deepInclude(refusal(definition((parts) => [parts.uint("type", 12), parts.values(inner(parts)), parts.uint("max_entries", 1)])), {
-      reason: "MapDefinition",
-      detail: "values must be the last member"
-    })
+    assert.deepInclude(
+      refusal(
+        definition((parts) => [parts.uint("type", 12), parts.values(inner(parts)), parts.uint("max_entries", 1)])
+      ),
+      {
+        reason: "MapDefinition",
+        detail: "values must be the last member"
+      }
+    )
     assert.deepInclude(refusal(definition((parts) => [parts.uint("max_entries", 1), parts.values(inner(parts))])), {
       reason: "UnsupportedMapDefinition",
       detail: "only maps of maps and program arrays can have values"
     })
     assert.match(
-      refusal(definition((parts) => [parts.uint("type", 12), parts.uint("value_size", 8), parts.values(inner(parts))])).detail,
+      refusal(definition((parts) => [parts.uint("type", 12), parts.uint("value_size", 8), parts.values(inner(parts))]))
+        .detail,
       /values says 4 bytes where another member said 8/
     )
   })
@@ -289,14 +317,17 @@ describe("values", () => {
   })
 
   it("of program arrays are functions", () => {
-    const functions = definition((parts) => [parts.uint("type", 3), parts.values(parts.types.addFuncProto(parts.int, []))])
+    const functions = definition((
+      parts
+    ) => [parts.uint("type", 3), parts.values(parts.types.addFuncProto(parts.int, []))])
     assert.strictEqual(open(functions).maps[0]?.attr.valueSize, 4)
     assert.match(
       refusal(definition((parts) => [parts.uint("type", 3), parts.values(parts.struct(hash(parts)))])).detail,
       /values of a program array must be functions/
     )
     assert.match(
-      refusal(definition((parts) => [parts.uint("type", 12), parts.values(parts.types.addFuncProto(parts.int, []))])).detail,
+      refusal(definition((parts) => [parts.uint("type", 12), parts.values(parts.types.addFuncProto(parts.int, []))]))
+        .detail,
       /values of a map of maps must be map definitions/
     )
   })
@@ -373,10 +404,13 @@ describe("legacy definitions", () => {
       assert.isTrue(programs.some((each) => each.relocations.some((relocation) => relocation._tag === "Map")))
     }
     const extended = opened("legacy_maps_extended.bpf.o").maps
-    assert.deepStrictEqual(extended.map(({ attr }) => [attr.name, attr.type, attr.keySize, attr.valueSize, attr.maxEntries, attr.flags]), [
-      ["packets", 2, 4, 8, 16, 0],
-      ["addresses", 1, 4, 12, 100, 1]
-    ])
+    assert.deepStrictEqual(
+      extended.map(({ attr }) => [attr.name, attr.type, attr.keySize, attr.valueSize, attr.maxEntries, attr.flags]),
+      [
+        ["packets", 2, 4, 8, 16, 0],
+        ["addresses", 1, 4, 12, 100, 1]
+      ]
+    )
     assert.deepInclude(refusal(legacy(record([1, 4, 8, 16, 0]), [0]), { legacyMaps: "refuse" }), {
       reason: "LegacyMaps",
       section: "maps"
@@ -424,7 +458,9 @@ describe("the arena", () => {
 
   it("starts with the variables of .addr_space.1", () => {
     const spec = definition(arena)
-    assert.deepStrictEqual([...open({ ...spec, sections: [...spec.sections ?? [], variables] }).maps[0]?.initialValue ?? []], [1, 2, 3])
+    assert.deepStrictEqual([
+      ...open({ ...spec, sections: [...spec.sections ?? [], variables] }).maps[0]?.initialValue ?? []
+    ], [1, 2, 3])
     assert.isUndefined(open(spec).maps[0]?.initialValue)
     assert.isDefined(findMap(opened("arena.bpf.o"), "arena")?.initialValue)
   })
@@ -446,24 +482,43 @@ describe("the arena", () => {
       }))
       types.addDatasec(".maps", 32, entries)
     })
-    const symbols = ["one", "two"].map((name, index) => ({ name, section: ".maps", value: index * 16, size: 16, type: Elf.STT_OBJECT }))
+    const symbols = ["one", "two"].map((name, index) => ({
+      name,
+      section: ".maps",
+      value: index * 16,
+      size: 16,
+      type: Elf.STT_OBJECT
+    }))
     assert.deepInclude(
-      refusal({ sections: [section, { name: ".maps", bytes: new Uint8Array(32) }], symbols: [symbol, ...symbols], btf: two }),
-      { reason: "MapDefinition", section: ".maps", offset: 16, name: "two", detail: "is a second arena beside one; an object can have one" }
+      refusal({
+        sections: [section, { name: ".maps", bytes: new Uint8Array(32) }],
+        symbols: [symbol, ...symbols],
+        btf: two
+      }),
+      {
+        reason: "MapDefinition",
+        section: ".maps",
+        offset: 16,
+        name: "two",
+        detail: "is a second arena beside one; an object can have one"
+      }
     )
   })
 })
 
 describe("finding maps", () => {
   it("compares names that start with a dot with sections, others with the maps' own", () => {
-    const object = Result.getOrThrow(Open.fromBytes(build({
-      sections: [
-        program("socket").section,
-        { name: ".bss", type: Elf.SHT_NOBITS, size: 8 },
-        { name: ".data.foo", bytes: new Uint8Array(4) }
-      ],
-      symbols: [program("socket").symbol]
-    }), { name: "my_object_name" }))
+    const object = Result.getOrThrow(Open.fromBytes(
+      build({
+        sections: [
+          program("socket").section,
+          { name: ".bss", type: Elf.SHT_NOBITS, size: 8 },
+          { name: ".data.foo", bytes: new Uint8Array(4) }
+        ],
+        symbols: [program("socket").symbol]
+      }),
+      { name: "my_object_name" }
+    ))
     assert.strictEqual(findMap(object, ".bss"), object.maps[0])
     assert.strictEqual(findMap(object, "my_objec.bss"), object.maps[0])
     assert.strictEqual(findMap(object, ".data.foo"), object.maps[1])

@@ -7,7 +7,16 @@ import * as Elf from "../../../../src/services/Elf/Elf.ts"
 import type { Relocation } from "../../../../src/stages/open/BpfObject.ts"
 import * as Open from "../../../../src/stages/open/Open.ts"
 import { fixture } from "../../../support/Require.ts"
-import { btf, code, EXEC, nothing, type ObjectSpec, type RelocationSpec, type SectionSpec, type SymbolSpec } from "../ObjectBuilder.ts"
+import {
+  btf,
+  code,
+  EXEC,
+  nothing,
+  type ObjectSpec,
+  type RelocationSpec,
+  type SectionSpec,
+  type SymbolSpec
+} from "../ObjectBuilder.ts"
 import { opened } from "../Pipeline.ts"
 import { failureOf, open, refusal } from "./opening.ts"
 
@@ -18,7 +27,11 @@ const call = Encode.callSubprogram(-1)
 const spec = (
   insns: Uint8Array,
   relocations: ReadonlyArray<Omit<RelocationSpec, "section"> & { readonly section?: string }>,
-  more: { readonly symbols?: ReadonlyArray<SymbolSpec>; readonly sections?: ReadonlyArray<SectionSpec>; readonly text?: Uint8Array } = {}
+  more: {
+    readonly symbols?: ReadonlyArray<SymbolSpec>
+    readonly sections?: ReadonlyArray<SectionSpec>
+    readonly text?: Uint8Array
+  } = {}
 ): ObjectSpec => {
   const text = more.text ?? code(nothing, Encode.mov64Imm(0, 1), Encode.exit())
   const object = { type: Elf.STT_OBJECT, size: 4 }
@@ -130,7 +143,12 @@ describe("maps", () => {
   })
 
   it("must start there", () => {
-    assert.deepInclude(refusal(maps(0)), { ...place, offset: 0, name: "place", detail: "no map is defined at byte 0 of .maps" })
+    assert.deepInclude(refusal(maps(0)), {
+      ...place,
+      offset: 0,
+      name: "place",
+      detail: "no map is defined at byte 0 of .maps"
+    })
     assert.deepInclude(refusal(maps(20)), { ...place, detail: "no map is defined at byte 20 of .maps" })
   })
 })
@@ -149,7 +167,12 @@ describe("calls", () => {
 
   it("inside one section need no record", () => {
     const text = code(Encode.callSubprogram(1), Encode.exit(), nothing)
-    assert.deepStrictEqual(relocationsOf(spec(nothing, [], { text }), "sub"), [{ _tag: "Call", at: 0, section: 2, slot: 2 }])
+    assert.deepStrictEqual(relocationsOf(spec(nothing, [], { text }), "sub"), [{
+      _tag: "Call",
+      at: 0,
+      section: 2,
+      slot: 2
+    }])
   })
 
   it("and addresses of functions inside one section need no record either", () => {
@@ -225,7 +248,12 @@ describe("addresses of functions", () => {
   it("must be those of instructions", () => {
     for (const distance of [4, -8]) {
       assert.deepInclude(
-        refusal(spec(code(Encode.ldImm64(1, BigInt.asUintN(32, BigInt(distance))), Encode.exit()), [{ offset: 0, symbol: "section .text" }])),
+        refusal(
+          spec(code(Encode.ldImm64(1, BigInt.asUintN(32, BigInt(distance))), Encode.exit()), [{
+            offset: 0,
+            symbol: "section .text"
+          }])
+        ),
         { ...place, detail: "the function does not start at an instruction" }
       )
     }
@@ -255,7 +283,11 @@ describe("a relocation", () => {
   it("must stand at a whole 64-bit load", () => {
     const built = spec(code(Encode.mov64Imm(0, 0), load, nothing), [{ offset: 8, symbol: "variable" }])
     const symbols = (built.symbols ?? []).map((each) => each.name === "prog" ? { ...each, size: 16 } : each)
-    assert.deepInclude(refusal({ ...built, symbols }), { ...place, offset: 8, detail: "the 64-bit load is cut off by the function's end" })
+    assert.deepInclude(refusal({ ...built, symbols }), {
+      ...place,
+      offset: 8,
+      detail: "the 64-bit load is cut off by the function's end"
+    })
   })
 
   it("must name a symbol that exists", () => {
@@ -296,7 +328,8 @@ describe("a relocation", () => {
 
 describe("fixtures", () => {
   it("have every kind of relocation", () => {
-    const tags = (name: string) => new Set(opened(name).programs.flatMap((each) => each.relocations.map(({ _tag }) => _tag)))
+    const tags = (name: string) =>
+      new Set(opened(name).programs.flatMap((each) => each.relocations.map(({ _tag }) => _tag)))
     assert.sameMembers([...tags("subprograms.bpf.o")], ["Call", "Function", "Map", "MapValue"])
     assert.isTrue(tags("externs.bpf.o").has("Extern"))
     assert.isTrue(tags("ksyms.bpf.o").has("Extern"))
@@ -319,13 +352,17 @@ describe("slots of maps", () => {
     for (const kind of [".bpf.o", ".eb.o"]) {
       const { maps } = opened(`map_in_map${kind}`)
       const slots = (name: string) =>
-        maps.find((map) => map.name === name)?.slots.map((slot) => [slot.slot, slot._tag === "Map" ? maps[slot.map]?.name : ""])
+        maps.find((map) => map.name === name)?.slots.map((
+          slot
+        ) => [slot.slot, slot._tag === "Map" ? maps[slot.map]?.name : ""])
       assert.deepStrictEqual(slots("array_of_maps"), [[0, "first_inner"], [2, "second_inner"]])
       assert.deepStrictEqual(slots("hash_of_maps"), [[1, "first_inner"], [5, "first_inner"]])
       assert.deepStrictEqual(slots("only_template"), [])
       const array = opened(`prog_array${kind}`)
       assert.deepStrictEqual(
-        array.maps[0]?.slots.map((slot) => [slot.slot, slot._tag === "Program" ? array.programs[slot.program]?.name : ""]),
+        array.maps[0]?.slots.map((
+          slot
+        ) => [slot.slot, slot._tag === "Program" ? array.programs[slot.program]?.name : ""]),
         [[1, "add_ten"], [4, "add_twenty"]]
       )
     }
@@ -362,7 +399,11 @@ describe("slots of maps", () => {
       const values: ReadonlyArray<Btf.Member> = more.values === false
         ? []
         : [{ name: "values", type: types.addArray(int, types.addPtr(pointee), 0), bitOffset: 2 * 64, bitfieldSize: 0 }]
-      const struct = types.addStruct("", 16, [uint("type", more.type ?? 3, 0), uint("key_size", more.keySize ?? 4, 1), ...values])
+      const struct = types.addStruct("", 16, [
+        uint("type", more.type ?? 3, 0),
+        uint("key_size", more.keySize ?? 4, 1),
+        ...values
+      ])
       types.addDatasec(".maps", 64, [
         { type: types.addVar("inner_map", inner, Btf.BTF_VAR_GLOBAL_ALLOCATED), offset: 0, size: 8 },
         { type: types.addVar("outer", struct, Btf.BTF_VAR_GLOBAL_ALLOCATED), offset: 16, size: 40 }
@@ -400,7 +441,10 @@ describe("slots of maps", () => {
     }
     assert.deepStrictEqual(slotsOf(array({ symbol: "section socket" })), [{ _tag: "Program", slot: 1, program: 0 }])
     for (const addend of [8, 32, 4]) {
-      assert.match(refusal(array({ symbol: "section socket", addend })).detail, /is not a program that can be loaded on its own/)
+      assert.match(
+        refusal(array({ symbol: "section socket", addend })).detail,
+        /is not a program that can be loaded on its own/
+      )
     }
   })
 
@@ -412,7 +456,10 @@ describe("slots of maps", () => {
       detail: "a value of outer is not a program that can be loaded on its own"
     })
     assert.deepStrictEqual(slotsOf(array({ symbol: "inner_map", type: 12 })), [{ _tag: "Map", slot: 1, map: 0 }])
-    assert.deepInclude(refusal(array({ symbol: "one", type: 12 })), { ...here, detail: "a value of outer is not a map" })
+    assert.deepInclude(refusal(array({ symbol: "one", type: 12 })), {
+      ...here,
+      detail: "a value of outer is not a map"
+    })
     assert.deepInclude(refusal(array({ symbol: "inner_map", type: 13, keySize: 8 })), {
       ...here,
       detail: "the keys of outer have 8 bytes; with initial values they need 4"
@@ -420,10 +467,24 @@ describe("slots of maps", () => {
   })
 
   it("are pointers inside the values of a definition", () => {
-    assert.deepInclude(refusal(array({ symbol: "one", offset: 8 })), { ...here, offset: 8, detail: "stands in no map definition" })
-    assert.deepInclude(refusal(array({ symbol: "one", offset: 56 })), { ...here, offset: 56, detail: "stands in no map definition" })
-    assert.deepInclude(refusal(array({ symbol: "one", offset: 24 })), { ...here, detail: "stands at no value of outer" })
-    assert.deepInclude(refusal(array({ symbol: "one", values: false })), { ...here, detail: "the map outer has no values" })
+    assert.deepInclude(refusal(array({ symbol: "one", offset: 8 })), {
+      ...here,
+      offset: 8,
+      detail: "stands in no map definition"
+    })
+    assert.deepInclude(refusal(array({ symbol: "one", offset: 56 })), {
+      ...here,
+      offset: 56,
+      detail: "stands in no map definition"
+    })
+    assert.deepInclude(refusal(array({ symbol: "one", offset: 24 })), {
+      ...here,
+      detail: "stands at no value of outer"
+    })
+    assert.deepInclude(refusal(array({ symbol: "one", values: false })), {
+      ...here,
+      detail: "the map outer has no values"
+    })
   })
 })
 
@@ -486,7 +547,11 @@ describe("struct_ops", () => {
   it("members that are pointers to functions hold programs", () => {
     assert.deepStrictEqual(open(ops()).maps[0]?.structOps?.members, [{ offset: 0, member: "callback", program: 0 }])
     const here = { reason: "Relocation" as const, section: ".struct_ops" }
-    assert.deepInclude(refusal(ops({ offset: 8 })), { ...here, offset: 8, detail: "byte 8 of mine is not a pointer to a function" })
+    assert.deepInclude(refusal(ops({ offset: 8 })), {
+      ...here,
+      offset: 8,
+      detail: "byte 8 of mine is not a pointer to a function"
+    })
     assert.deepInclude(refusal(ops({ symbol: "mine" })), {
       ...here,
       detail: "the member callback of mine is not a struct_ops program"
@@ -516,7 +581,9 @@ describe("every fixture but those for the linker", () => {
     const refused = ["link_main.bpf.o", "link_main.eb.o"]
     for (const name of refused) {
       const failed = Open.fromBytes(fixture(name))
-      assert.isTrue(Result.isFailure(failed) && failed.failure._tag === "OpenError" && failed.failure.reason === "Extern")
+      assert.isTrue(
+        Result.isFailure(failed) && failed.failure._tag === "OpenError" && failed.failure.reason === "Extern"
+      )
     }
   })
 })

@@ -102,7 +102,9 @@ describe("the built-in table", () => {
     "",
     "maps"
   ]
-  for (const section of misses) it(`does not know "${section}"`, () => assert.isUndefined(SectionDefinitions.find(section)))
+  for (const section of misses) {
+    it(`does not know "${section}"`, () => assert.isUndefined(SectionDefinitions.find(section)))
+  }
 
   it("takes a slash or nothing behind a pattern with a plus", () => {
     assert.strictEqual(SectionDefinitions.find("kprobe.multi/x")?.expectedAttachType, AttachType.BPF_TRACE_KPROBE_MULTI)
@@ -114,13 +116,19 @@ describe("the built-in table", () => {
     const { programs } = opened("section_kinds.bpf.o")
     const found = new Set(programs.flatMap((each) => each.definition === undefined ? [] : [each.definition.pattern]))
     assert.strictEqual(found.size, 116)
-    assert.deepStrictEqual(programs.filter((each) => each.definition === undefined).map((each) => each.section).sort(), [
-      "kprobe.multiple/tcp_connect",
-      "my_own_section",
-      "tc_prog",
-      "xdp/something"
-    ])
-    assert.deepStrictEqual(programs.filter((each) => !each.autoload).map((each) => each.name).sort(), ["optional_kprobe", "optional_xdp"].map((each) => `kind_${each}`))
+    assert.deepStrictEqual(
+      programs.filter((each) => each.definition === undefined).map((each) => each.section).sort(),
+      [
+        "kprobe.multiple/tcp_connect",
+        "my_own_section",
+        "tc_prog",
+        "xdp/something"
+      ]
+    )
+    assert.deepStrictEqual(
+      programs.filter((each) => !each.autoload).map((each) => each.name).sort(),
+      ["optional_kprobe", "optional_xdp"].map((each) => `kind_${each}`)
+    )
   })
 })
 

@@ -53,7 +53,12 @@ describe("the file", () => {
             section,
             relocations: relocations.map(({ _tag }) => _tag)
           })),
-          maps: object.maps.map((map) => ({ name: map.name, attr: map.attr, slots: map.slots, inner: map.inner?.attr })),
+          maps: object.maps.map((map) => ({
+            name: map.name,
+            attr: map.attr,
+            slots: map.slots,
+            inner: map.inner?.attr
+          })),
           externs: object.externs
         }
       })
@@ -71,7 +76,10 @@ describe("license and version", () => {
 
   it("are read; without them there is none", () => {
     const object = open({
-      sections: [section, { name: "license", bytes: text("Dual BSD/GPL\0rest") }, { name: "version", bytes: Uint8Array.of(5, 18, 6, 0) }],
+      sections: [section, { name: "license", bytes: text("Dual BSD/GPL\0rest") }, {
+        name: "version",
+        bytes: Uint8Array.of(5, 18, 6, 0)
+      }],
       symbols: [symbol]
     })
     assert.strictEqual(object.license, "Dual BSD/GPL")
@@ -166,8 +174,14 @@ describe("BTF", () => {
   it("that is damaged is an error of its own where definitions or externs need it", () => {
     const maps = { name: ".maps", bytes: new Uint8Array(8) }
     const extern = { name: "outside", section: 0, type: Elf.STT_NOTYPE }
-    assert.strictEqual(failureOf({ sections: [section, maps], symbols: [symbol], btf: new Uint8Array(30) })._tag, "BtfError")
-    assert.strictEqual(failureOf({ sections: [section], symbols: [symbol, extern], btf: new Uint8Array(30) })._tag, "BtfError")
+    assert.strictEqual(
+      failureOf({ sections: [section, maps], symbols: [symbol], btf: new Uint8Array(30) })._tag,
+      "BtfError"
+    )
+    assert.strictEqual(
+      failureOf({ sections: [section], symbols: [symbol, extern], btf: new Uint8Array(30) })._tag,
+      "BtfError"
+    )
     assert.strictEqual(
       failureOf({ sections: [section, maps], symbols: [symbol], btf: btf(() => {}), btfExt: new Uint8Array(5) })._tag,
       "BtfError"
@@ -177,11 +191,17 @@ describe("BTF", () => {
   it("that is missing is named, with what needs it", () => {
     const maps = { name: ".maps", bytes: new Uint8Array(8) }
     const extern = { name: "outside", section: 0, type: Elf.STT_NOTYPE }
-    assert.deepInclude(refusal({ sections: [section, maps], symbols: [symbol] }), { reason: "MissingBtf", section: ".maps" })
-    assert.deepInclude(refusal({ sections: [section, { name: ".struct_ops", bytes: new Uint8Array(8) }], symbols: [symbol] }), {
+    assert.deepInclude(refusal({ sections: [section, maps], symbols: [symbol] }), {
       reason: "MissingBtf",
-      section: ".struct_ops"
+      section: ".maps"
     })
+    assert.deepInclude(
+      refusal({ sections: [section, { name: ".struct_ops", bytes: new Uint8Array(8) }], symbols: [symbol] }),
+      {
+        reason: "MissingBtf",
+        section: ".struct_ops"
+      }
+    )
     assert.deepInclude(refusal({ sections: [section], symbols: [symbol, extern] }), {
       reason: "MissingBtf",
       section: ".symtab",
@@ -217,7 +237,12 @@ describe("programs", () => {
       const { section, symbol } = program("socket", insns, more)
       return { sections: [section], symbols: [symbol] }
     }
-    const outside = { reason: "Program" as const, section: "socket", name: "prog", detail: "the function reaches beyond its section" }
+    const outside = {
+      reason: "Program" as const,
+      section: "socket",
+      name: "prog",
+      detail: "the function reaches beyond its section"
+    }
     assert.deepInclude(refusal(spec({ size: 24 })), { ...outside, offset: 0 })
     assert.deepInclude(refusal(spec({ value: 8 })), { ...outside, offset: 8 })
     assert.deepInclude(refusal(spec({ value: 0xffff_ffff_ffff_fff8n, size: 16n })), outside)
@@ -274,9 +299,14 @@ describe("programs", () => {
     const object = Result.getOrThrow(Open.fromBytes(fixture("subprograms.bpf.o")))
     assert.deepStrictEqual(
       object.programs.filter((each) => !each.entry).map((each) => [each.name, each.global, each.hidden, each.section]),
-      object.programs.filter((each) => each.section === ".text").map((each) => [each.name, each.global, each.hidden, ".text"])
+      object.programs.filter((each) => each.section === ".text").map((
+        each
+      ) => [each.name, each.global, each.hidden, ".text"])
     )
-    assert.deepStrictEqual(object.programs.filter((each) => each.hidden).map((each) => each.name).sort(), ["add_element", "hidden_negate"])
+    assert.deepStrictEqual(object.programs.filter((each) => each.hidden).map((each) => each.name).sort(), [
+      "add_element",
+      "hidden_negate"
+    ])
     assert.deepStrictEqual(object.programs.filter((each) => each.entry).map((each) => each.name), [
       "nested_calls",
       "shared_calls",

@@ -10,7 +10,12 @@ import { opened } from "../Pipeline.ts"
 
 const base = opened("externs.bpf.o")
 
-const extern = (name: string, kind: KconfigExtern["kind"], size: number, more: Partial<KconfigExtern> = {}): KconfigExtern => ({
+const extern = (
+  name: string,
+  kind: KconfigExtern["kind"],
+  size: number,
+  more: Partial<KconfigExtern> = {}
+): KconfigExtern => ({
   _tag: "Kconfig",
   name,
   weak: false,
@@ -170,12 +175,21 @@ describe("names that the loader knows", () => {
 
   it("of the future are zero where they are weak numbers", () => {
     assert.deepStrictEqual(value(extern("LINUX_HAS_TIME_TRAVEL", "bool", 1, { weak: true }), undefined), [0])
-    assert.strictEqual(value(extern("LINUX_HAS_TIME_TRAVEL", "bool", 1), undefined), "there is no kernel value of this name")
-    assert.strictEqual(value(extern("LINUX_HAS_TIME_TRAVEL", "string", 4, { weak: true }), undefined), "a number is no string")
+    assert.strictEqual(
+      value(extern("LINUX_HAS_TIME_TRAVEL", "bool", 1), undefined),
+      "there is no kernel value of this name"
+    )
+    assert.strictEqual(
+      value(extern("LINUX_HAS_TIME_TRAVEL", "string", 4, { weak: true }), undefined),
+      "a number is no string"
+    )
   })
 
   it("must begin with CONFIG_ or LINUX_", () => {
-    assert.strictEqual(value(extern("HZ", "int", 4, { weak: true }), undefined), "there is no kernel value of this name")
+    assert.strictEqual(
+      value(extern("HZ", "int", 4, { weak: true }), undefined),
+      "there is no kernel value of this name"
+    )
   })
 })
 
@@ -221,7 +235,10 @@ describe("what is asked", () => {
       assert.strictEqual(view.getUint32(at("LINUX_KERNEL_VERSION"), little), 0x06_12_05)
       assert.strictEqual(view.getUint8(at("CONFIG_BPF_JIT")), "y".charCodeAt(0))
       assert.strictEqual(view.getUint16(at("CONFIG_THERE_IS_NO_SUCH_THING"), little), 0)
-      assert.strictEqual(new TextDecoder().decode(bytes.subarray(at("CONFIG_CC_VERSION_TEXT"), at("CONFIG_CC_VERSION_TEXT") + 8)), "gcc (De\0")
+      assert.strictEqual(
+        new TextDecoder().decode(bytes.subarray(at("CONFIG_CC_VERSION_TEXT"), at("CONFIG_CC_VERSION_TEXT") + 8)),
+        "gcc (De\0"
+      )
     }
   })
 })

@@ -44,7 +44,12 @@ describe("layout", () => {
       "leaf",
       "weak_double"
     ])
-    assert.deepStrictEqual(names(object, programOf(whole, "shared_calls")), ["shared_calls", "middle", "leaf", "hidden_negate"])
+    assert.deepStrictEqual(names(object, programOf(whole, "shared_calls")), [
+      "shared_calls",
+      "middle",
+      "leaf",
+      "hidden_negate"
+    ])
     assert.deepStrictEqual(names(object, programOf(whole, "static_callback")), ["static_callback", "add_index", "leaf"])
     assert.deepStrictEqual(names(object, programOf(whole, "global_callback")), ["global_callback", "add_element"])
     assert.deepStrictEqual(names(object, programOf(whole, "no_calls")), ["no_calls"])
@@ -59,7 +64,10 @@ describe("layout", () => {
       "no_calls"
     ])
     const optional = opened("tracepoint.bpf.o")
-    assert.notInclude(relocated(optional).programs.map(({ program }) => optional.programs[program]?.name), "count_getppid")
+    assert.notInclude(
+      relocated(optional).programs.map(({ program }) => optional.programs[program]?.name),
+      "count_getppid"
+    )
   })
 
   it("refuses calls into the middle of a function and to nowhere", () => {
@@ -88,7 +96,9 @@ describe("layout", () => {
 
   it("does not care how deep calls nest, nor that they recurse", () => {
     const count = 20_000
-    const chain = CallGraph.make(Array.from({ length: count }, (_, index) => [{ _tag: "Call", to: (index + 1) % count }]))
+    const chain = CallGraph.make(
+      Array.from({ length: count }, (_, index) => [{ _tag: "Call", to: (index + 1) % count }])
+    )
     const start = performance.now()
     const [program = assert.fail()] = done(chain).programs
     assert.isBelow(performance.now() - start, 1000)
@@ -168,7 +178,9 @@ describe("function and line information", () => {
     const nested = programOf(whole, "nested_calls")
     assert.isUndefined(nested.funcInfo)
     assert.isDefined(nested.lineInfo)
-    assert.deepStrictEqual(nested.notes, ["function info was left out: there is none for global_sum, middle, leaf, weak_double"])
+    assert.deepStrictEqual(nested.notes, [
+      "function info was left out: there is none for global_sum, middle, leaf, weak_double"
+    ])
     assert.isDefined(programOf(whole, "no_calls").funcInfo)
     const main = relocated(without(opened("subprograms.bpf.o"), "lineInfo", "socket"))
     assert.isUndefined(programOf(main, "nested_calls").lineInfo)
@@ -202,8 +214,16 @@ describe("function and line information", () => {
     assert.deepInclude(failure(huge), { reason: "TooLarge", name: "f0" })
     const some = new Uint8Array(0x300_0000)
     const many: BpfObject = {
-      ...CallGraph.object(Array.from({ length: 6 }, (_, index) => CallGraph.program({ name: `p${index}`, insns: nothing, sectionIndex: index + 1 }))),
-      btfExt: { ...ext, funcInfo: { recordSize: some.length, sections: [{ section: "socket", count: 1, records: some }] } }
+      ...CallGraph.object(
+        Array.from(
+          { length: 6 },
+          (_, index) => CallGraph.program({ name: `p${index}`, insns: nothing, sectionIndex: index + 1 })
+        )
+      ),
+      btfExt: {
+        ...ext,
+        funcInfo: { recordSize: some.length, sections: [{ section: "socket", count: 1, records: some }] }
+      }
     }
     assert.deepInclude(failure(many), { reason: "TooLarge", name: "made" })
   })
@@ -249,7 +269,10 @@ describe("CO-RE records", () => {
     const read = (program: Relocate.RelocatedProgram | undefined) => {
       const core = program?.code.coreRelocations ?? assert.fail()
       const view = new DataView(core.records.buffer, core.records.byteOffset)
-      return Array.from({ length: core.records.length / core.recordSize }, (_, index) => view.getUint32(index * core.recordSize, true))
+      return Array.from(
+        { length: core.records.length / core.recordSize },
+        (_, index) => view.getUint32(index * core.recordSize, true)
+      )
     }
     assert.deepStrictEqual(read(after), read(before).map((offset) => offset + 16))
   })
@@ -276,7 +299,10 @@ describe("references", () => {
     const object = opened("externs.bpf.o")
     const kconfig = object.maps.findIndex((map) => map.origin === "Kconfig")
     const [program] = relocated(object).programs
-    const offsets = program?.code.refs.flatMap((ref) => ref._tag === "MapValueRef" && ref.map.index === kconfig ? [ref.offset] : []) ?? []
+    const offsets =
+      program?.code.refs.flatMap((ref) =>
+        ref._tag === "MapValueRef" && ref.map.index === kconfig ? [ref.offset] : []
+      ) ?? []
     const expected = object.externs.map((extern) => extern._tag === "Kconfig" ? extern.dataOffset : -1)
     for (const offset of offsets) assert.isTrue(expected.some((each) => offset === each), String(offset))
     assert.isAbove(offsets.length, 8)
@@ -292,7 +318,9 @@ describe("references", () => {
         assert.strictEqual(Insn.src(insns, ref.at), isCall ? 2 : 0)
         assert.strictEqual(Insn.imm(insns, ref.at), 0)
         const { expected, kind, name, weak } = ref.symbol
-        return [`${isCall ? "call" : "load"} ${kind} ${name}${weak ? " weak" : ""}${expected === undefined ? "" : " typed"}`]
+        return [
+          `${isCall ? "call" : "load"} ${kind} ${name}${weak ? " weak" : ""}${expected === undefined ? "" : " typed"}`
+        ]
       })
     )
     assert.sameMembers([...new Set(symbols)], [
@@ -362,7 +390,12 @@ describe("references", () => {
     wrong({ _tag: "Function", at: 0, section: 1, slot: 0 }, nothing, "a function pointer needs a 64-bit immediate load")
     wrong({ _tag: "Extern", at: 0, extern: 0 }, nothing, "a kernel symbol needs a call or a 64-bit immediate load")
     wrong({ _tag: "Extern", at: 0, extern: 9 }, nothing, "the extern does not exist")
-    wrong({ _tag: "Extern", at: 0, extern: 0 }, code(Encode.callSubprogram(-1), Encode.exit()), "symbol is called, but is a variable", false)
+    wrong(
+      { _tag: "Extern", at: 0, extern: 0 },
+      code(Encode.callSubprogram(-1), Encode.exit()),
+      "symbol is called, but is a variable",
+      false
+    )
   })
 
   it("leave the opened object as it was", () => {
@@ -382,7 +415,11 @@ describe("exception callbacks", () => {
 
   it("come behind the functions that are called, in the program that names them", () => {
     const whole = relocated(object)
-    assert.deepStrictEqual(names(object, programOf(whole, "throw_when_short")), ["throw_when_short", "length_of", "on_exception"])
+    assert.deepStrictEqual(names(object, programOf(whole, "throw_when_short")), [
+      "throw_when_short",
+      "length_of",
+      "on_exception"
+    ])
     assert.deepStrictEqual(names(object, programOf(whole, "throw_to_default")), ["throw_to_default", "length_of"])
     assert.strictEqual(programOf(whole, "throw_when_short").funcInfo?.records.length, 3 * 8)
   })
