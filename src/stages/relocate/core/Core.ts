@@ -1,0 +1,240 @@
+/**
+ * CO-RE: a program compiled against one kernel's types, changed to run on another kernel.
+ *
+ * Each record names an instruction and what its value stands for: the offset of a field, the size of a type, whether an
+ * enumerator exists. `relocate` looks that up in the target's types and puts the answer into the instruction. It is a
+ * pure function; what it remembers to be fast lives in the target's cache, which is the caller's.
+ *
+ * The answers are libbpf's, but where those are wrong: they do not depend on the order of the records, enumerators of 32
+ * bits keep their sign, floating-point types exist. Each place says so.
+ *
+ * Source: reference page `core-relo`.
+ */
+import * as Result from "effect/Result"
+import * as Btf from "../../../btf/Btf.ts"
+import * as Insn from "../../../insn/Insn.ts"
+import type { InfoRecords } from "../../../services/Kernel/KernelCall.ts"
+import { type Budget, budgetFor } from "./Budget.ts"
+import { CoreError, CoreFailure } from "./CoreError.ts"
+import { type CoreKind, kindNames } from "./Kind.ts"
+import { apply, type CoreResult } from "./Patch.ts"
+import { type CoreCandidate, type Resolution, resolve } from "./Resolve.ts"
+import { parse, pathOf } from "./Spec.ts"
+import type { CoreTarget } from "./Target.ts"
+
+export { CoreError, isCoreError } from "./CoreError.ts"
+export type { CoreErrorReason } from "./CoreError.ts"
+export { kindNames } from "./Kind.ts"
+export type { CoreKind } from "./Kind.ts"
+export type { Refusal, RefusalReason } from "./Match.ts"
+export { POISON } from "./Patch.ts"
+export type { CoreResult } from "./Patch.ts"
+export type { CoreCandidate, Match } from "./Resolve.ts"
+export { makeCache, target } from "./Target.ts"
+export type { CoreCache, CoreModule, CoreTarget } from "./Target.ts"
+
+/** What became of one record. */
+export interface CoreOutcome {
+  /** Position of the record. */
+  readonly record: number
+  /** Slot of the instruction in the program. */
+  readonly slot: number
+  readonly kind: CoreKind
+  /** The root type in the object's BTF, and its name: `struct task_struct___old`. */
+  readonly typeId: number
+  readonly typeName: string
+  /** The indices of the record: `0:5:1`. */
+  readonly access: string
+  /** What is accessed, as C writes it: `struct task_struct.comm[1]`, `enum pid_type::PIDTYPE_TGID`. */
+  readonly path: string
+  /** The value by the object's own types, 64 bits unsigned. */
+  readonly local: bigint
+  /** The kernel's types of the same kind and name, and what each gave or why it was refused. */
+  readonly candidates: ReadonlyArray<CoreCandidate>
+  /** Whether one of them has what is accessed. */
+  readonly found: boolean
+  readonly result: CoreResult
+}
+
+/** A program with its records applied. */
+export interface Relocated {
+  /** The changed instructions; those that were given stay as they were. */
+  readonly insns: Uint8Array
+  /** One for each record, in their order. */
+  readonly outcomes: ReadonlyArray<CoreOutcome>
+}
+
+/** A program of which some records may not be applicable. */
+export interface Examined {
+  /** The instructions, changed where that was possible. */
+  readonly insns: Uint8Array
+  /** One for each record, in their order: what became of it, or why it cannot be applied. */
+  readonly outcomes: ReadonlyArray<Result.Result<CoreOutcome, CoreError>>
+}
+
+/** Bytes of the fields of a record: instruction offset, type, access string, kind. */
+const RECORD_SIZE = 16
+
+/** What stays the same for all records. */
+interface Run {
+  readonly insns: Uint8Array
+  readonly view: DataView
+  readonly littleEndian: boolean
+  readonly recordSize: number
+  readonly local: Btf.Btf
+  readonly target: CoreTarget
+  readonly budget: Budget
+  readonly known: Map<number, Map<number, Resolution>>
+}
+
+/**
+ * Applies the CO-RE records of a program for the kernel that `target` describes, and tells what became of each.
+ *
+ * `insns` are little-endian slots, whatever the target's byte order, and are not changed. `records` are in the byte order
+ * of `local`, the object's BTF, and count instructions in bytes from the start of `insns`. The first record that cannot be
+ * applied is the error; a field, type or enumerator that the kernel does not have is none.
+ */
+export const relocate = (
+  insns: Uint8Array,
+  records: InfoRecords,
+  local: Btf.Btf,
+  target: CoreTarget
+): Result.Result<Relocated, CoreError> => {
+  const run = begin(insns, records, local, target)
+  if (run instanceof CoreError) return Result.fail(run)
+  const outcomes: Array<CoreOutcome> = []
+  const count = run.view.byteLength / run.recordSize
+  for (let record = 0; record < count; record++) {
+    const outcome = relocateOne(run, record)
+    if (outcome instanceof CoreError) return Result.fail(outcome)
+    outcomes.push(outcome)
+  }
+  return Result.succeed({ insns: run.insns, outcomes })
+}
+
+/**
+ * As `relocate`, but goes on after a record that cannot be applied, and leaves its instruction as it is: for reports. Only
+ * records that cannot be read at all are an error of the whole.
+ */
+export const examine = (
+  insns: Uint8Array,
+  records: InfoRecords,
+  local: Btf.Btf,
+  target: CoreTarget
+): Result.Result<Examined, CoreError> => {
+  const run = begin(insns, records, local, target)
+  if (run instanceof CoreError) return Result.fail(run)
+  const outcomes: Array<Result.Result<CoreOutcome, CoreError>> = []
+  const count = run.view.byteLength / run.recordSize
+  for (let record = 0; record < count; record++) {
+    const outcome = relocateOne(run, record)
+    outcomes.push(outcome instanceof CoreError ? Result.fail(outcome) : Result.succeed(outcome))
+  }
+  return Result.succeed({ insns: run.insns, outcomes })
+}
+
+const begin = (insns: Uint8Array, records: InfoRecords, local: Btf.Btf, target: CoreTarget): Run | CoreError => {
+  const { records: bytes, recordSize } = records
+  if (!Number.isInteger(recordSize) || recordSize < RECORD_SIZE || bytes.length % recordSize !== 0) {
+    return new CoreError({
+      reason: "BadRecords",
+      detail: `${bytes.length} bytes are no CO-RE records of ${recordSize} bytes each`
+    })
+  }
+  if (local.byteOrder !== target.base.byteOrder) {
+    return new CoreError({
+      reason: "BadRecords",
+      detail: `the object's types are ${local.byteOrder}-endian and the kernel's ${target.base.byteOrder}-endian`,
+      hint: "relocate an object for a kernel of its own architecture"
+    })
+  }
+  return {
+    // Not `slice`: of a Buffer it would be a view, and the input would change.
+    insns: new Uint8Array(insns),
+    view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    littleEndian: local.byteOrder === "little",
+    recordSize,
+    local,
+    target,
+    budget: budgetFor(bytes.length / recordSize),
+    known: resolutionsOf(target, local)
+  }
+}
+
+/** What is known of the records of an object: by type, then by access string and kind. */
+const resolutionsOf = (target: CoreTarget, local: Btf.Btf): Map<number, Map<number, Resolution>> => {
+  const { resolutions } = target.cache
+  let objects = resolutions.get(target)
+  if (objects === undefined) resolutions.set(target, objects = new WeakMap())
+  let known = objects.get(local)
+  if (known === undefined) objects.set(local, known = new Map())
+  return known
+}
+
+/** Applies one record. */
+const relocateOne = (run: Run, record: number): CoreOutcome | CoreError => {
+  const { insns, littleEndian, view } = run
+  const at = record * run.recordSize
+  const offset = view.getUint32(at, littleEndian)
+  const typeId = view.getUint32(at + 4, littleEndian)
+  const access = view.getUint32(at + 8, littleEndian)
+  const kind = view.getUint32(at + 12, littleEndian)
+  const slot = offset / 8
+  try {
+    if (!Number.isInteger(slot) || slot >= Insn.count(insns)) {
+      throw new CoreFailure("BadOffset", `there is no instruction at byte ${offset} of the program`)
+    }
+    const resolution = resolutionOf(run, typeId, access, kind)
+    const result = apply(insns, slot, resolution)
+    const { candidates, found, local, path, typeName } = resolution
+    return {
+      record,
+      slot,
+      kind: resolution.kind,
+      typeId,
+      typeName,
+      access: resolution.access,
+      path,
+      local: local.value,
+      candidates,
+      found,
+      result
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof CoreFailure)) throw thrown
+    const { detail, hint, reason } = thrown
+    return new CoreError({
+      reason,
+      record,
+      ...(Number.isInteger(slot) ? { slot } : {}),
+      relocation: describe(run, typeId, access, kind),
+      typeId,
+      detail,
+      ...(hint === undefined ? {} : { hint })
+    })
+  }
+}
+
+const resolutionOf = (run: Run, typeId: number, access: number, kind: number): Resolution => {
+  // Both are below 2^32, and there are 13 kinds: the sum is exact.
+  const key = access * 16 + kind
+  const ofType = run.known.get(typeId)
+  const known = kind < 16 ? ofType?.get(key) : undefined
+  if (known !== undefined) return known
+  const resolution = resolve(run.local, run.target, typeId, access, kind, run.budget)
+  if (ofType === undefined) run.known.set(typeId, new Map([[key, resolution]]))
+  else ofType.set(key, resolution)
+  return resolution
+}
+
+/** Kind and path of a record, as far as they can be read. */
+const describe = ({ budget, local }: Run, typeId: number, access: number, kind: number): string => {
+  const kindName = kindNames[kind] ?? `kind ${kind}`
+  if (budget.left < 0) return kindName
+  try {
+    return `${kindName} ${pathOf(parse(local, typeId, access, kind, budget))}`
+  } catch (thrown) {
+    if (!(thrown instanceof CoreFailure)) throw thrown
+    return `${kindName} ${Btf.typeName(local, typeId)}`
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * Deciding what a record comes to in a kernel: which of its types are meant, and the value that they agree on.
+ *
+ * A decision depends on the record's type, access string and kind and on nothing else, so records that say the same share
+ * one, in all programs of an object.
+ *
+ * Source: reference page `core-relo`, sections 3, 6 and 7. libbpf forgets candidates that did not match once, so there an
+ * answer may depend on which record came before; here every record sees all of them.
+ */
+import * as Btf from "../../../btf/Btf.ts"
+import type { Budget } from "./Budget.ts"
+import { spend } from "./Budget.ts"
+import { fail } from "./CoreError.ts"
+import * as Kind from "./Kind.ts"
+import { match, type Refusal } from "./Match.ts"
+import * as Names from "./Names.ts"
+import { parse, pathOf, type Spec } from "./Spec.ts"
+import { type CoreTarget, eachOfName } from "./Target.ts"
+import { intEncoding, sameKind } from "./Types.ts"
+import { type CoreValue, valueOf, valueOfMissing } from "./Value.ts"
+
+/** What a kernel type has in the place of what the record accesses. */
+export interface Match {
+  readonly _tag: "Match"
+  /** As in `Resolution.path`, in the kernel's type. */
+  readonly path: string
+  /** Bits from the start of the type. */
+  readonly bitOffset: number
+  readonly value: bigint
+}
+
+/** A kernel type of the same kind and essential name as the record's root type. */
+export interface CoreCandidate {
+  /** The module that has it; `undefined` for the kernel itself. */
+  readonly module: string | undefined
+  /** In the kernel's, or the module's, ids. */
+  readonly typeId: number
+  /** With its flavor, where it has one. */
+  readonly typeName: string
+  readonly verdict: Match | Refusal
+}
+
+/** What a record comes to, whatever instruction it stands at. */
+export interface Resolution {
+  readonly kind: Kind.CoreKind
+  /** The root type in the object's BTF. */
+  readonly typeId: number
+  /** The root type: `struct task_struct___old`. */
+  readonly typeName: string
+  /** The indices of the record: `0:5:1`. */
+  readonly access: string
+  /** What is accessed, as C writes it: `struct task_struct.comm[1]`, `enum pid_type::PIDTYPE_TGID`. */
+  readonly path: string
+  /** The value by the object's own types. */
+  readonly local: CoreValue
+  readonly candidates: ReadonlyArray<CoreCandidate>
+  /** Whether some candidate has it. */
+  readonly found: boolean
+  /** The value in the kernel; `undefined` where the instruction must not be reached. */
+  readonly target: CoreValue | undefined
+  /** Whether a load or store of the field may become one of the size that the field has in the kernel. */
+  readonly resizable: boolean
+}
+
+/** The most types of one name and kind that are looked at. */
+export const MAX_CANDIDATES = 1024
+
+interface Candidate {
+  readonly module: string | undefined
+  readonly btf: Btf.Btf
+  readonly id: number
+}
+
+/** The types of the kernel, or else of its modules, that type `typeId` of the object may be. */
+const candidatesOf = (target: CoreTarget, local: Btf.Btf, typeId: number, budget: Budget): ReadonlyArray<Candidate> => {
+  const name = Names.essentialAt(local, Btf.nameOffsetOf(local, typeId))
+  spend(budget, 16 + (name.length >> 4))
+  const kind = Btf.kindOf(local, typeId)
+  const found: Array<Candidate> = []
+  const collect = (module: string | undefined, btf: Btf.Btf, blob: Btf.Btf): void =>
+    eachOfName(target.cache, blob, name, budget, (id) => {
+      if (!sameKind(kind, Btf.kindOf(blob, id))) return
+      if (found.length === MAX_CANDIDATES) {
+        fail("TooManyCandidates", `there are more than ${MAX_CANDIDATES} kernel types of this name`)
+      }
+      spend(budget, 16)
+      found.push({ module, btf, id })
+    })
+  const chain: Array<Btf.Btf> = []
+  for (let blob: Btf.Btf | undefined = target.base; blob !== undefined; blob = blob.base) chain.push(blob)
+  for (const blob of chain.reverse()) collect(undefined, target.base, blob)
+  if (found.length === 0) {
+    for (const module of target.modules ?? []) collect(module.name, module.btf, module.btf)
+  }
+  return found
+}
+
+/** Decides a record. Throws a `CoreFailure`. */
+export const resolve = (
+  local: Btf.Btf,
+  target: CoreTarget,
+  typeId: number,
+  accessOffset: number,
+  kind: number,
+  budget: Budget
+): Resolution => {
+  const kindName = Kind.kindNames[kind]
+  if (kindName === undefined) return fail("UnknownKind", `there is no kind ${kind} of CO-RE relocation`)
+  if (!Btf.exists(local, typeId)) fail("BadType", `the object's BTF has no type ${typeId}`)
+  const spec = parse(local, typeId, accessOffset, kind, budget)
+  const path = pathOf(spec)
+  const own = valueOf(spec, kind)
+  const known = {
+    kind: kindName,
+    typeId,
+    typeName: spec.accessors.length === 0 ? path : Btf.typeName(local, typeId),
+    access: spec.raw.length === 0 ? "0" : spec.raw.join(":"),
+    path,
+    local: own
+  }
+  spend(budget, 16 + (path.length >> 4))
+  // An id of the object's own may be of any type; linkers renumber types, so the instruction's value is not looked at.
+  if (kind === Kind.BPF_CORE_TYPE_ID_LOCAL) {
+    return { ...known, candidates: [], found: true, target: own, resizable: true }
+  }
+  if (Btf.nameOf(local, typeId) === "") {
+    fail("BadType", "a type without a name cannot be looked for in the kernel", "give the struct or enum a name")
+  }
+  const candidates: Array<CoreCandidate> = []
+  let first: { readonly spec: Spec; readonly value: CoreValue; readonly candidate: Candidate } | undefined
+  for (const candidate of candidatesOf(target, local, typeId, budget)) {
+    const { btf, id, module } = candidate
+    const matched = match(spec, kind, btf, id, { cache: target.cache, budget })
+    const typeName = Btf.typeName(btf, id)
+    if ("_tag" in matched) {
+      candidates.push({ module, typeId: id, typeName, verdict: matched })
+      continue
+    }
+    const value = valueOf(matched, kind)
+    const verdict = { _tag: "Match", path: pathOf(matched), bitOffset: matched.bitOffset, value: value.value } as const
+    candidates.push({ module, typeId: id, typeName, verdict })
+    if (first === undefined) first = { spec: matched, value, candidate }
+    else agree(kindName, first, { spec: matched, value, candidate })
+  }
+  return {
+    ...known,
+    candidates,
+    found: first !== undefined,
+    target: first === undefined ? valueOfMissing(kind) : first.value,
+    resizable: first === undefined || isResizable(local, own, first.candidate.btf, first.value)
+  }
+}
+
+interface Answer {
+  readonly spec: Spec
+  readonly value: CoreValue
+  readonly candidate: Candidate
+}
+
+/** Throws where two candidates that match give different answers. */
+const agree = (kind: Kind.CoreKind, one: Answer, other: Answer): void => {
+  const name = ({ candidate, spec }: Answer): string =>
+    `${pathOf(spec)} of type ${candidate.id}${candidate.module === undefined ? "" : ` in module ${candidate.module}`}`
+  const hint = "the kernel has several types of this name; use a flavor whose members only one of them has"
+  if (one.spec.bitOffset !== other.spec.bitOffset) {
+    fail(
+      "Ambiguous",
+      `${name(one)} is at bit ${one.spec.bitOffset}, ${name(other)} at bit ${other.spec.bitOffset}`,
+      hint
+    )
+  }
+  if (one.value.value !== other.value.value) {
+    fail("Ambiguous", `${kind} is ${one.value.value} for ${name(one)} and ${other.value.value} for ${name(other)}`, hint)
+  }
+}
+
+/** Pointers and unsigned integers keep their value when they are loaded with the size that they have in the kernel. */
+const isResizable = (local: Btf.Btf, own: CoreValue, other: Btf.Btf, there: CoreValue): boolean => {
+  if (own.size === there.size) return true
+  const kind = Btf.kindOf(local, own.typeId)
+  if (kind !== Btf.kindOf(other, there.typeId)) return false
+  if (kind === Btf.BTF_KIND_PTR) return true
+  return kind === Btf.BTF_KIND_INT && intEncoding(local, own.typeId) !== Btf.BTF_INT_SIGNED &&
+    intEncoding(other, there.typeId) !== Btf.BTF_INT_SIGNED
+}
