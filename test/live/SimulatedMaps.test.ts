@@ -324,4 +324,126 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
         })
       ))
   }
+
+  it.live("of the LRU types evict the same keys, when they are larger than what a CPU takes at a time", () =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        const kernels = yield* both(session)
+        if (!stayOnOneCpu()) return
+        const large = fc.record({
+          type: fc.constantFrom(MapType.BPF_MAP_TYPE_LRU_HASH, MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH),
+          maxEntries: fc.integer({ min: 1, max: 900 }),
+          flags: fc.constantFrom(0, MapFlag.BPF_F_NO_COMMON_LRU)
+        }).map(MapCases.attributes)
+        const wide = fc.array(
+          fc.record({
+            _tag: fc.constantFrom("Update", "Update", "Update", "Update", "Delete", "LookupAndDelete", "Lookup" as const),
+            key: fc.integer({ min: 256, max: 1600 }),
+            value: fc.integer({ min: 0, max: 255 }),
+            flags: fc.constant(0n)
+          }),
+          { minLength: 200, maxLength: 2000, size: "max" }
+        )
+        yield* Effect.ensuring(
+          Effect.promise(() =>
+            fc.assert(
+              fc.asyncProperty(large, wide, (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))),
+              { numRuns: runs(15) }
+            )
+          ),
+          Effect.sync(leaveCpu)
+        )
+      })
+    ))
+
+  it.live("that are too large for their type or for any machine are refused alike", () =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        const kernels = yield* both(session)
+        const { BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC } = MapFlag
+        const hash = { type: MapType.BPF_MAP_TYPE_HASH, flags: BPF_F_NO_PREALLOC }
+        const most = 2 ** 32 - 1
+        const large: ReadonlyArray<Partial<MapAttributes>> = [
+          { ...hash, maxEntries: 2 ** 27 + 1 },
+          { ...hash, maxEntries: 2 ** 31 },
+          { ...hash, maxEntries: most },
+          { ...hash, flags: 0, maxEntries: most },
+          { type: MapType.BPF_MAP_TYPE_LRU_HASH, maxEntries: most },
+          { type: MapType.BPF_MAP_TYPE_LRU_HASH, maxEntries: most, flags: BPF_F_NO_COMMON_LRU },
+          { ...hash, valueSize: 4194251 },
+          { ...hash, valueSize: 4194252 },
+          { ...hash, keySize: 4194248 },
+          { type: MapType.BPF_MAP_TYPE_ARRAY, maxEntries: most, valueSize: 64 },
+          { type: MapType.BPF_MAP_TYPE_ARRAY, maxEntries: most, valueSize: 2 ** 31 - 1 },
+          { type: MapType.BPF_MAP_TYPE_PERCPU_ARRAY, maxEntries: most, valueSize: 32768 },
+          { type: MapType.BPF_MAP_TYPE_QUEUE, keySize: 0, maxEntries: most, valueSize: 64 },
+          { type: MapType.BPF_MAP_TYPE_LPM_TRIE, keySize: 8, maxEntries: most, flags: BPF_F_NO_PREALLOC },
+          { type: MapType.BPF_MAP_TYPE_DEVMAP_HASH, maxEntries: most, valueSize: 4 },
+          { type: MapType.BPF_MAP_TYPE_STACK_TRACE, maxEntries: most },
+          { type: MapType.BPF_MAP_TYPE_ARENA, keySize: 0, valueSize: 0, maxEntries: 2 ** 20 + 1, flags: MapFlag.BPF_F_MMAPABLE },
+          { type: MapType.BPF_MAP_TYPE_ARENA, keySize: 0, valueSize: 0, maxEntries: 2, flags: MapFlag.BPF_F_MMAPABLE, extra: 0xffff_f000n }
+        ]
+        for (const attr of large) {
+          const pair = yield* create(kernels, MapCases.attributes(attr))
+          if (pair !== undefined) yield* close(kernels, pair)
+        }
+      })
+    ))
+
+  it.live("are mapped alike, and refuse alike to be", () =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        const kernels = yield* both(session)
+        const { pageSize } = kernels.sys
+        const maps = fc.constantFrom<Partial<MapAttributes>>(
+          { type: MapType.BPF_MAP_TYPE_ARRAY, maxEntries: 1000 },
+          { type: MapType.BPF_MAP_TYPE_RINGBUF, keySize: 0, valueSize: 0, maxEntries: 2 * pageSize },
+          { type: MapType.BPF_MAP_TYPE_USER_RINGBUF, keySize: 0, valueSize: 0, maxEntries: 2 * pageSize },
+          { type: MapType.BPF_MAP_TYPE_HASH }
+        )
+        const { BPF_F_MMAPABLE, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY } = MapFlag
+        const flags = fc.constantFrom(0, 0, BPF_F_RDONLY, BPF_F_WRONLY, BPF_F_RDONLY_PROG)
+        const pages = fc.integer({ min: 0, max: 7 })
+        const requests = fc.array(fc.record({ offset: pages, length: pages, writable: fc.boolean(), freeze: fc.nat(5) }), { maxLength: 8 })
+        const mapped = (attr: MapAttributes, windows: ReadonlyArray<{ offset: number; length: number; writable: boolean; freeze: number }>) =>
+          Effect.gen(function*() {
+            const pair = yield* create(kernels, attr)
+            if (pair === undefined) return
+            let view = 0
+            const same = Effect.gen(function*() {
+              for (const { freeze, length, offset, writable } of windows) {
+                const request = { offset: offset * pageSize, length: length * pageSize, writable }
+                const ref = Ref.view(view++)
+                const call = { _tag: "MapMmap", map: pair.live, as: ref, ...request } as const
+                const theirs = yield* said(session, call, (view) => `${view.bytes.length} ${hex(view.bytes.subarray(0, 16))}`)
+                const window = SimulatedMap.userMap(pair.simulated, request, pageSize)
+                const ours = answered(window, ({ view }) => `${view.bytes.length} ${hex(view.bytes.subarray(0, 16))}`)
+                assert.strictEqual(ours, theirs, `${JSON.stringify(request)}`)
+                const isOpen = Result.isSuccess(window)
+                // Whether a window for writing is open decides whether the map can be frozen.
+                if (freeze === 0) {
+                  const answer = yield* said(session, { _tag: "MapFreeze", map: pair.live }, ok)
+                  assert.strictEqual(answered(SimulatedMap.userFreeze(pair.simulated), ok), answer)
+                }
+                if (isOpen) {
+                  window.success.close()
+                  yield* Effect.orDie(session.call({ _tag: "Close", ref }))
+                }
+              }
+            })
+            yield* Effect.ensuring(same, close(kernels, pair))
+          })
+        yield* Effect.promise(() =>
+          fc.assert(
+            fc.asyncProperty(maps, flags, fc.boolean(), requests, (map, access, mmapable, windows) => {
+              const more = mmapable && map.type === MapType.BPF_MAP_TYPE_ARRAY ? BPF_F_MMAPABLE : 0
+              return Effect.runPromise(
+                Effect.scoped(mapped(MapCases.attributes({ ...map, flags: access | more }), windows))
+              )
+            }),
+            { numRuns: runs(200) }
+          )
+        )
+      })
+    ))
 })

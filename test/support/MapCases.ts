@@ -117,23 +117,93 @@ export const validAttributes = (type: number): fc.Arbitrary<MapAttributes> =>
 
 const anyOf = (values: ReadonlyArray<number>): fc.Arbitrary<number> => fc.integer({ min: 0, max: 0xffff_ffff }).map((n) => values[n % values.length] ?? 0)
 
-/** Attributes that the kernel mostly refuses: sizes around its limits, any flags. Nothing large can be created of them. */
-export const oddAttributes: fc.Arbitrary<MapAttributes> = fc.record({
-  type: fc.integer({ min: 0, max: 37 }),
-  keySize: anyOf([0, 1, 4, 4, 4, 4, 5, 8, 16, 260, 261, 512, 513, 4096]),
-  valueSize: anyOf([0, 1, 3, 4, 4, 4, 8, 8, 8, 16, 32, 1016, 1024, 32768, 32769, 65407, 65408, 4194024, 4194025, 2 ** 31, 2 ** 32 - 1]),
-  maxEntries: anyOf([0, 0, 1, 1, 1, 2, 3, 5, 4096, 8192, 12288, 256, 257]),
-  flags: fc.oneof(
-    { weight: 3, arbitrary: anyOf([0, 0, 1, 2, 4, 8, 0x10, 0x18, 0x20, 0x40, 0x80, 0x100, 0x180, 0x200, 0x400, 0x401, 0x800, 0x1000]) },
-    { weight: 1, arbitrary: fc.uniqueArray(fc.integer({ min: 0, max: 31 }), { maxLength: 3 }).map((bits) => bits.reduce((all, bit) => (all | (1 << bit)) >>> 0, 0)) }
-  ),
-  numaNode: anyOf([0, 0, 1, 0xffff_ffff]),
-  ifindex: anyOf([0, 0, 0, 0, 0, 1]),
-  extra: anyOf([0, 0, 0, 0, 1, 15, 16, 4096]).map(BigInt)
-}).map((attr) =>
-  // The live kernel would really take the memory of a large map.
-  attributes({ ...attr, maxEntries: (attr.valueSize + attr.keySize) * attr.maxEntries > 2 ** 26 ? 1 : attr.maxEntries })
+/** Attributes that the kernel takes, one map of each type that it can create for us. */
+const plainMaps: ReadonlyArray<readonly [type: number, keySize: number, valueSize: number, maxEntries: number, flags: number]> = [
+  [MapType.BPF_MAP_TYPE_HASH, 4, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_PERCPU_HASH, 4, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_STACK_TRACE, 4, 64, 1, 0],
+  [MapType.BPF_MAP_TYPE_CGROUP_ARRAY, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_LRU_HASH, 4, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH, 4, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_LPM_TRIE, 8, 8, 1, BPF_F_NO_PREALLOC],
+  [MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_HASH_OF_MAPS, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_DEVMAP, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_SOCKMAP, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_CPUMAP, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_XSKMAP, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_SOCKHASH, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_CGROUP_STORAGE, 16, 8, 0, 0],
+  [MapType.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, 16, 8, 0, 0],
+  [MapType.BPF_MAP_TYPE_QUEUE, 0, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_STACK, 0, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_SK_STORAGE, 4, 8, 0, BPF_F_NO_PREALLOC],
+  [MapType.BPF_MAP_TYPE_DEVMAP_HASH, 4, 4, 1, 0],
+  [MapType.BPF_MAP_TYPE_STRUCT_OPS, 4, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0],
+  [MapType.BPF_MAP_TYPE_INODE_STORAGE, 4, 8, 0, BPF_F_NO_PREALLOC],
+  [MapType.BPF_MAP_TYPE_TASK_STORAGE, 4, 8, 0, BPF_F_NO_PREALLOC],
+  [MapType.BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 1, 0],
+  [MapType.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0],
+  [MapType.BPF_MAP_TYPE_CGRP_STORAGE, 4, 8, 0, BPF_F_NO_PREALLOC],
+  [MapType.BPF_MAP_TYPE_ARENA, 0, 0, 1, MapFlag.BPF_F_MMAPABLE],
+  [MapType.BPF_MAP_TYPE_INSN_ARRAY, 4, 16, 1, 0],
+  [MapType.BPF_MAP_TYPE_RHASH, 4, 8, 1, BPF_F_NO_PREALLOC],
+  [0, 4, 8, 1, 0],
+  [36, 4, 8, 1, 0]
+]
+
+type Change = (attr: MapAttributes) => MapAttributes
+
+const changes: fc.Arbitrary<Change> = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: anyOf([0, 1, 3, 4, 5, 8, 16, 260, 261, 512, 513, 4096]).map((keySize): Change => (attr) => ({ ...attr, keySize }))
+  },
+  {
+    weight: 3,
+    arbitrary: anyOf([0, 1, 3, 4, 8, 16, 32, 1016, 1024, 4064, 4096, 32768, 32769, 65407, 65408, 4194024, 4194025, 4194304, 4194305, 2 ** 31, 2 ** 32 - 1])
+      .map((valueSize): Change => (attr) => ({ ...attr, valueSize }))
+  },
+  {
+    weight: 3,
+    arbitrary: anyOf([0, 1, 2, 3, 5, 256, 257, 1000, 4096, 8192, 12288]).map((maxEntries): Change => (attr) => ({ ...attr, maxEntries }))
+  },
+  {
+    weight: 6,
+    arbitrary: fc.uniqueArray(fc.integer({ min: 0, max: 19 }), { minLength: 1, maxLength: 3 }).map((bits): Change => (attr) => ({
+      ...attr,
+      flags: bits.reduce((all, bit) => (all ^ (1 << bit)) >>> 0, attr.flags)
+    }))
+  },
+  { weight: 1, arbitrary: fc.integer({ min: 0, max: 31 }).map((bit): Change => (attr) => ({ ...attr, flags: (attr.flags ^ (1 << bit)) >>> 0 })) },
+  {
+    weight: 2,
+    arbitrary: anyOf([0, 1, 0xffff_ffff]).map((numaNode): Change => (attr) => ({ ...attr, numaNode, flags: attr.flags | MapFlag.BPF_F_NUMA_NODE }))
+  },
+  { weight: 1, arbitrary: fc.constant<Change>((attr) => ({ ...attr, ifindex: 1 })) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(1n, 15n, 16n, 4096n, 0xffff_f000n, 1n << 40n).map((extra): Change => (attr) => ({ ...attr, extra }))
+  }
 )
+
+/**
+ * Attributes at and beyond the limits of the kernel: those of a plain map with up to three changes. Nothing large can be
+ * created of them, since the live kernel would really take the memory.
+ */
+export const oddAttributes: fc.Arbitrary<MapAttributes> = fc.record({
+  plain: fc.constantFrom(...plainMaps),
+  changes: fc.array(changes, { maxLength: 3 })
+}).map(({ changes, plain: [type, keySize, valueSize, maxEntries, flags] }) => {
+  const attr = changes.reduce((attr, change) => change(attr), attributes({ type, keySize, valueSize, maxEntries, flags }))
+  return (attr.valueSize + attr.keySize) * attr.maxEntries > 2 ** 26 ? { ...attr, maxEntries: 1 } : attr
+})
 
 const elementFlags = fc.constantFrom(0n, 0n, 0n, 0n, 1n, 1n, 2n, 2n, 3n, 4n, 5n, 8n, 16n, 1n << 32n, 1n << 63n)
 
@@ -155,7 +225,10 @@ export const operations = (keys: number, maxLength: number): fc.Arbitrary<Readon
   )
 }
 
-/** The key that a number stands for: indices around the ends of an array, prefixes of a few bits, bytes for hashes. */
+/**
+ * The key that a number stands for: indices around the ends of an array, prefixes of a few bits, bytes for
+ * hashes. Numbers beyond 255 are for hashes of 4-byte keys alone.
+ */
 export const keyOf = (attr: MapAttributes, number: number): Uint8Array => {
   if (attr.type === MapType.BPF_MAP_TYPE_LPM_TRIE) {
     const key = new Uint8Array(attr.keySize)
@@ -167,6 +240,7 @@ export const keyOf = (attr: MapAttributes, number: number): Uint8Array => {
     return key
   }
   if (isHash(attr.type)) {
+    if (number > 0xff) return u32(number)
     // Keys differ in one byte, which is not always the first.
     return Uint8Array.from({ length: attr.keySize }, (_, at) => at === number % attr.keySize ? number : 7)
   }

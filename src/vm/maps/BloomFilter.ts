@@ -56,9 +56,9 @@ const tailWord = (bytes: Uint8Array, at: number, left: number): number => {
   return word
 }
 
-/** Jenkins' hash of `length` bytes at `at`; of whole words (`length` a multiple of 4) it is the one that counts in words. */
+/** Jenkins' hash of `length` bytes at `at`, 32 bits. Of whole words it is the same as the hash of the words. */
 export const jenkinsHash = (bytes: Uint8Array, at: number, length: number, seed: number): number => {
-  let a = (0xdeadbeef + (length % 4 === 0 ? length / 4 : length) + seed) | 0
+  let a = (0xdeadbeef + length + seed) | 0
   let b = a
   let c = a
   let from = at

@@ -302,6 +302,30 @@ export const memoryBytes = (attr: MapAttributes, around: Surroundings): number =
 
 const offloadable: ReadonlySet<number> = new Set([MapType.BPF_MAP_TYPE_ARRAY, MapType.BPF_MAP_TYPE_HASH])
 
+/** Types whose attributes are checked only when the map is made, after the token and the device were looked at. */
+const checkedLate: ReadonlySet<number> = new Set([
+  MapType.BPF_MAP_TYPE_LPM_TRIE,
+  MapType.BPF_MAP_TYPE_STACK_TRACE,
+  MapType.BPF_MAP_TYPE_DEVMAP,
+  MapType.BPF_MAP_TYPE_DEVMAP_HASH,
+  MapType.BPF_MAP_TYPE_CPUMAP,
+  MapType.BPF_MAP_TYPE_XSKMAP,
+  MapType.BPF_MAP_TYPE_SOCKMAP,
+  MapType.BPF_MAP_TYPE_SOCKHASH,
+  MapType.BPF_MAP_TYPE_CGROUP_STORAGE,
+  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+  MapType.BPF_MAP_TYPE_RINGBUF,
+  MapType.BPF_MAP_TYPE_USER_RINGBUF,
+  MapType.BPF_MAP_TYPE_ARENA
+])
+
+/** What the kernel says of a token (none can be named by a call, and descriptor 0 is none) and of a device to offload to. */
+const checkPlace = (attr: MapAttributes): number => {
+  if ((attr.flags & BPF_F_TOKEN_FD) !== 0) return -numbers.EINVAL
+  if (attr.ifindex === 0) return 0
+  return offloadable.has(attr.type) ? -numbers.ENOTSUP : -numbers.EINVAL
+}
+
 /** Whether a map of these attributes can be created: 0 or a negative error number. */
 export const check = (attr: MapAttributes, around: Surroundings): number => {
   const takesExtra = attr.type === MapType.BPF_MAP_TYPE_BLOOM_FILTER || attr.type === MapType.BPF_MAP_TYPE_ARENA
@@ -310,10 +334,7 @@ export const check = (attr: MapAttributes, around: Surroundings): number => {
   // There is one node of memory.
   if (wantsNode(attr) && attr.numaNode !== 0) return -numbers.EINVAL
   const plain = { ...attr, flags: attr.flags & ~BPF_F_TOKEN_FD }
-  const refused = checkType(plain, around)
+  const refused = (checkedLate.has(attr.type) ? checkPlace(attr) : 0) || checkType(plain, around) || checkPlace(attr)
   if (refused !== 0) return refused
-  // No token can be named by a call, and descriptor 0 is none.
-  if ((attr.flags & BPF_F_TOKEN_FD) !== 0) return -numbers.EINVAL
-  if (attr.ifindex !== 0) return offloadable.has(attr.type) ? -numbers.ENOTSUP : -numbers.EINVAL
   return memoryBytes(kept(attr, around.possibleCpus), around) > around.memoryLimit ? -numbers.ENOMEM : 0
 }
