@@ -1,8 +1,9 @@
 /** The property of `Open.test.ts`, twenty times as often, and with objects that are damaged further and further. */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import * as Fs from "node:fs"
 import * as Mutate from "../support/Mutate.ts"
-import { runs } from "../support/Require.ts"
+import { corpus, corpusFolder, describeWith, runs } from "../support/Require.ts"
 import * as BadInput from "../unit/stages/BadInput.ts"
 
 const subjects = BadInput.subjects()
@@ -35,6 +36,25 @@ describe("damaged objects", () => {
         }
       ),
       { numRuns: runs(10_000) }
+    )
+  })
+})
+
+describeWith({ kind: "oracle", files: [corpusFolder] }, "damaged objects of the corpus", () => {
+  // Some of the corpus are no ELF files on purpose; large ones only take longer.
+  const found = corpus().flatMap((path) => {
+    const bytes = new Uint8Array(Fs.readFileSync(path))
+    return bytes.length > 200_000 || BadInput.judge(bytes).error?.startsWith("ElfError") === true
+      ? []
+      : [Mutate.subject(path, bytes)]
+  })
+
+  it("end in a value or a tagged error, soon", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...found), Mutate.edits, (subject, edits) => {
+        assert.isBelow(BadInput.judge(Mutate.apply(subject, edits, found)).milliseconds, 1000)
+      }),
+      { numRuns: runs(100_000) }
     )
   })
 })

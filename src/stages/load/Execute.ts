@@ -37,8 +37,16 @@ export type ExecuteError = CallError | PinnedMapError
 const errnoOf = (error: ExecuteError): string | undefined =>
   error._tag === "KernelError" || error._tag === "VerifierError" ? error.errno : undefined
 
-const runCall = (session: Session, step: CallStep): Effect.Effect<void, ExecuteError> =>
-  Effect.catch(Effect.asVoid(session.call(step.call)), (error: ExecuteError) => {
+/** One execution of a plan. */
+interface Run {
+  readonly session: Session
+  readonly object: BpfObject
+}
+
+const nameOf = ({ object }: Run, step: EnsureStep): string => object.maps[step.map.index]?.name ?? Ref.key(step.map)
+
+const runCall = (run: Run, step: CallStep): Effect.Effect<void, ExecuteError> =>
+  Effect.catch(Effect.asVoid(run.session.call(step.call)), (error: ExecuteError) => {
     const errno = errnoOf(error)
     if (errno === undefined) {
       // A kernel that cannot do this at all has not refused it, so no branch is for that; but what is optional can be missed.
@@ -47,47 +55,47 @@ const runCall = (session: Session, step: CallStep): Effect.Effect<void, ExecuteE
         : Effect.fail(error)
     }
     const branch = step.otherwise.find(({ on }) => on === "any" || on.some((each) => each === errno))
-    if (branch !== undefined) return runInOrder(session, branch.steps)
+    if (branch !== undefined) return runInOrder(run, branch.steps)
     return step.required
       ? Effect.fail(error)
       : Effect.logDebug(`${step.why} failed and was optional: ${error.message}`)
   })
 
 /** Uses the pinned map when there is one, else makes and pins one; a pin that appears in between is used after all. */
-const runEnsure = (session: Session, step: EnsureStep, retry: boolean): Effect.Effect<void, ExecuteError> =>
+const runEnsure = (run: Run, step: EnsureStep, retry: boolean): Effect.Effect<void, ExecuteError> =>
   Effect.catch(
     Effect.gen(function*() {
-      yield* session.call({ _tag: "ObjGet", as: step.map, path: step.pinnedAt })
-      const info = yield* session.call({ _tag: "MapGetInfo", map: step.map })
+      yield* run.session.call({ _tag: "ObjGet", as: step.map, path: step.pinnedAt })
+      const info = yield* run.session.call({ _tag: "MapGetInfo", map: step.map })
       const differing = differences(step.mustEqual, info)
       if (differing.length > 0) {
-        return yield* new PinnedMapError({ map: step.why, path: step.pinnedAt, differences: differing })
+        return yield* new PinnedMapError({ map: nameOf(run, step), path: step.pinnedAt, differences: differing })
       }
     }),
     (error: ExecuteError) => {
       if (error._tag !== "KernelError" || error.call !== "ObjGet" || error.errno !== "ENOENT") return Effect.fail(error)
       return Effect.catch(
-        runInOrder(session, step.otherwise),
+        runInOrder(run, step.otherwise),
         (failed: ExecuteError) =>
           retry && failed instanceof KernelError && failed.call === "ObjPin" && failed.errno === "EEXIST"
-            ? Effect.andThen(session.call({ _tag: "Close", ref: step.map }), runEnsure(session, step, false))
+            ? Effect.andThen(run.session.call({ _tag: "Close", ref: step.map }), runEnsure(run, step, false))
             : Effect.fail(failed)
       )
     }
   )
 
-const runStep = (session: Session, step: Step): Effect.Effect<void, ExecuteError> =>
-  step._tag === "Call" ? runCall(session, step) : runEnsure(session, step, true)
+const runStep = (run: Run, step: Step): Effect.Effect<void, ExecuteError> =>
+  step._tag === "Call" ? runCall(run, step) : runEnsure(run, step, true)
 
-const runInOrder = (session: Session, plan: LoadPlan): Effect.Effect<void, ExecuteError> =>
-  Effect.forEach(plan, (step) => runStep(session, step), { discard: true })
+const runInOrder = (run: Run, plan: LoadPlan): Effect.Effect<void, ExecuteError> =>
+  Effect.forEach(plan, (step) => runStep(run, step), { discard: true })
 
 /**
  * Runs steps that do not depend on each other at the same time. When one fails, those under way end, those that are
  * listed before it are done as well, and no other is begun: so the failure that is listed first is the plan's, the same
  * as in listed order, whatever was faster.
  */
-const runConcurrently = (session: Session, plan: LoadPlan): Effect.Effect<void, ExecuteError> =>
+const runConcurrently = (run: Run, plan: LoadPlan): Effect.Effect<void, ExecuteError> =>
   Effect.suspend(() => {
     const agenda = Schedule.agenda(plan)
     let running = 0
@@ -110,7 +118,7 @@ const runConcurrently = (session: Session, plan: LoadPlan): Effect.Effect<void, 
           continue
         }
         running++
-        const exit = yield* Effect.exit(runStep(session, step))
+        const exit = yield* Effect.exit(runStep(run, step))
         running--
         if (Exit.isFailure(exit)) {
           agenda.limitTo(position)
@@ -119,7 +127,7 @@ const runConcurrently = (session: Session, plan: LoadPlan): Effect.Effect<void, 
         wakeAll()
       }
     })
-    const workers = Array.from({ length: Math.min(session.concurrency, plan.length) }, () => worker)
+    const workers = Array.from({ length: Math.min(run.session.concurrency, plan.length) }, () => worker)
     return Effect.andThen(
       Effect.all(workers, { concurrency: "unbounded", discard: true }),
       Effect.suspend(() => first === undefined ? Effect.void : first.exit)
@@ -133,12 +141,13 @@ export const toLoaded = Effect.fnUntraced(function*(
 ): Effect.fn.Return<LoadedObject, ExecuteError, Kernel | Scope.Scope> {
   const kernel = yield* Kernel
   const session = yield* kernel.session(options)
-  yield* session.concurrency > 1 ? runConcurrently(session, planned.plan) : runInOrder(session, planned.plan)
+  const { object, plan } = planned
+  const run: Run = { session, object }
+  yield* session.concurrency > 1 ? runConcurrently(run, plan) : runInOrder(run, plan)
   yield* session.commit
-  const { object } = planned
   return {
     object,
-    plan: planned.plan,
+    plan,
     session,
     map: (name) => {
       const position = object.maps.findIndex((map) => map === findMap(object, name))

@@ -232,6 +232,7 @@ describe("a map that is shared by its pin", () => {
       "map_flags is 1, the object wants 0",
       "map_extra is 5, the object wants 0"
     ])
+    assert.strictEqual(error.map, "shared_counters")
     assert.strictEqual(error.path, path)
     assert.match(error.message, /pinned at \/sys\/fs\/bpf\/shared_counters is another one: type is array.*\nhint: /)
     assert.strictEqual(ledger.pins.get(path), there)
