@@ -276,7 +276,10 @@ export const bytesFrom = (memory: Memory, low: number, high: number): Uint8Array
   const at = locate(region, low, 0)
   if (at < 0) return undefined
   const { elements } = region
-  const end = elements === undefined ? region.bytes.length : at - (at % elements.stride) + elements.size
+  // Not from `at`: the end of one value may be the start of the next.
+  const end = elements === undefined
+    ? region.bytes.length
+    : (low >>> elements.shift) * elements.stride + elements.size
   return region.bytes.subarray(at, end)
 }
 
@@ -290,36 +293,27 @@ export const explain = (
 ): VmErrorFields => {
   const common = { access, address: bigintOf(low, high), size }
   const region = regionAt(memory, high)
-  if (region === undefined) {
-    const place = memory.regions[high & memory.mask] as Region
-    if (place.id === high && high !== 0) {
-      return { reason: "NotMapped", hint: `${place.name} was there and is gone`, ...common }
-    }
-    // A pointer just below a region: subtraction carried into the region's number.
-    const above = low < 0 && low > -0x10000 ? regionAt(memory, (high + 1) | 0) : undefined
-    if (above !== undefined) return { reason: "OutOfBounds", region: above.name, offset: low, ...common }
-    return high === 0 ? { reason: "NotMapped", hint: "a null pointer, or a number that is no pointer", ...common } : {
-      reason: "NotMapped",
-      ...common
-    }
-  }
-  const place = { region: region.name, offset: low >>> 0 }
-  if (access === "read" && !region.readable) return { reason: "NotReadable", ...place, ...common }
-  if (access !== "read" && !region.writable) return { reason: "NotWritable", ...place, ...common }
-  if (region.accessor !== undefined) return { reason: "BadAccess", ...place, ...common }
-  if (low < 0 && low > -0x10000) {
+  // Just below a region: subtraction carried into the region's number, where the end of another's addresses lies.
+  if (low < 0 && low > -0x10000 && (region === undefined || locate(region, low, 0) < 0)) {
     const above = regionAt(memory, (high + 1) | 0)
     if (above !== undefined) {
-      return {
-        reason: "OutOfBounds",
-        ...common,
-        region: above.name,
-        offset: low,
-        hint: "below its start"
-      }
+      return { reason: "OutOfBounds", region: above.name, offset: low, hint: "below its start", ...common }
     }
   }
-  return { reason: "OutOfBounds", ...place, ...common, hint: `it has ${lengthOf(region)} bytes` }
+  if (region === undefined) {
+    const place = memory.regions[high & memory.mask] as Region
+    const hint = high === 0
+      ? "a null pointer, or a number that is no pointer"
+      : place.id === high
+      ? `${place.name} was there and is gone`
+      : undefined
+    return { reason: "NotMapped", ...(hint === undefined ? {} : { hint }), ...common }
+  }
+  const place = { region: region.name, offset: low >>> 0, ...common }
+  if (access === "read" && !region.readable) return { reason: "NotReadable", ...place }
+  if (access !== "read" && !region.writable) return { reason: "NotWritable", ...place }
+  if (region.accessor !== undefined) return { reason: "BadAccess", ...place }
+  return { reason: "OutOfBounds", ...place, hint: `it has ${lengthOf(region)} bytes` }
 }
 
 const lengthOf = (region: Region): number => region.elements === undefined ? region.bytes.length : region.elements.size
