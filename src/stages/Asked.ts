@@ -6,7 +6,7 @@
  * read that the object does not need.
  */
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Kernel } from "../services/Kernel/Kernel.ts"
 import type { KernelError } from "../services/Kernel/KernelError.ts"
