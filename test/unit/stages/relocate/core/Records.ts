@@ -1,0 +1,91 @@
+/** Programs with CO-RE records, made for one test each: types by hand, one instruction or two slots per record. */
+import * as Result from "effect/Result"
+import * as Btf from "../../../../../src/btf/Btf.ts"
+import * as Encode from "../../../../../src/insn/Encode.ts"
+import type { InfoRecords } from "../../../../../src/services/Kernel/KernelCall.ts"
+import * as Core from "../../../../../src/stages/relocate/core/Core.ts"
+import * as B from "../../../btf/Blob.ts"
+
+/** A record, and the instruction that it stands at. */
+export interface RecordSpec {
+  readonly insn: Uint8Array
+  readonly type: number
+  readonly access: string
+  readonly kind: Core.CoreKind | number
+}
+
+/** Instructions with records for them. */
+export interface Recorded {
+  readonly insns: Uint8Array
+  readonly records: InfoRecords
+  readonly local: Btf.Btf
+}
+
+/** The string offset of a text that the blob has. */
+export const stringOffset = (btf: Btf.Btf, text: string): number => {
+  const area = btf.bytes.subarray(btf.stringsOffset, btf.stringsOffset + btf.stringsLength)
+  const at = Buffer.from(area).indexOf(Buffer.from(`\0${text}\0`))
+  if (at < 0) throw new Error(`no string ${text}`)
+  return btf.stringsStart + at + 1
+}
+
+const kindNumber = (kind: Core.CoreKind | number): number =>
+  typeof kind === "number" ? kind : Core.kindNames.indexOf(kind)
+
+/** The instructions one after another, their records, and the object's types. */
+export const recorded = (
+  types: ReadonlyArray<B.Rec>,
+  specs: ReadonlyArray<RecordSpec>,
+  order: B.Order = "little"
+): Recorded => {
+  // Each text is a string of its own between two NULs, so that `stringOffset` finds it.
+  const local = B.btfOf(types, { order, moreStrings: specs.map(({ access }) => access) })
+  const records = new Uint8Array(specs.length * 16)
+  const view = new DataView(records.buffer)
+  let at = 0
+  for (const [index, { access, insn, kind, type }] of specs.entries()) {
+    const words = [at, type, access === "" ? 0 : stringOffset(local, access), kindNumber(kind)]
+    words.forEach((word, field) => view.setUint32(index * 16 + field * 4, word, order === "little"))
+    at += insn.length
+  }
+  return { insns: Encode.program(...specs.map(({ insn }) => insn)), records: { recordSize: 16, records }, local }
+}
+
+/** The bytes of instructions from hexadecimal digits; blanks and bars between them do not count. */
+export const hex = (digits: string): Uint8Array => new Uint8Array(Buffer.from(digits.replaceAll(/[ |]/g, ""), "hex"))
+
+/** Instructions as hexadecimal digits, eight bytes a group. */
+export const show = (insns: Uint8Array): string =>
+  (Buffer.from(insns).toString("hex").match(/.{16}/g) ?? []).join(" ")
+
+/** Relocates against these types of a kernel. */
+export const relocate = (
+  types: ReadonlyArray<B.Rec>,
+  specs: ReadonlyArray<RecordSpec>,
+  kernel: ReadonlyArray<B.Rec>,
+  order: B.Order = "little"
+): Result.Result<Core.Relocated, Core.CoreError> => {
+  const { insns, local, records } = recorded(types, specs, order)
+  return Core.relocate(insns, records, local, Core.target(B.btfOf(kernel, { order })))
+}
+
+/** The error of one record, which must be one. */
+export const refused = (
+  types: ReadonlyArray<B.Rec>,
+  spec: RecordSpec,
+  kernel: ReadonlyArray<B.Rec>,
+  order: B.Order = "little"
+): Core.CoreError => B.expectFailure(relocate(types, [spec], kernel, order))
+
+/** What became of one record. */
+export const outcome = (
+  types: ReadonlyArray<B.Rec>,
+  spec: RecordSpec,
+  kernel: ReadonlyArray<B.Rec>,
+  order: B.Order = "little"
+): { readonly insns: string; readonly outcome: Core.CoreOutcome } => {
+  const { insns, outcomes } = B.expectSuccess(relocate(types, [spec], kernel, order))
+  const [only] = outcomes
+  if (only === undefined) throw new Error("no outcome")
+  return { insns: show(insns), outcome: only }
+}
