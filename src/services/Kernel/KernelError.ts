@@ -79,8 +79,34 @@ export class UnsupportedCall extends Schema.TaggedError<UnsupportedCall>()("Unsu
   }
 }
 
+/**
+ * A program did what no verifier lets a program do, or what nothing implements, while it ran. Only kernels that do not
+ * verify programs before they run them answer so. What the program did until then has happened.
+ */
+export class ProgramFault extends Schema.TaggedError<ProgramFault>()("ProgramFault", {
+  call: Schema.String,
+  program: Schema.String,
+  /** What went wrong, as `VmError` has it: `"OutOfBounds"`, `"NotMapped"`, `"UnknownHelper"`, `"Budget"`. */
+  reason: Schema.String,
+  /** The fault in words, with program, instruction and source line. */
+  detail: Schema.String,
+  /** The instruction, in slots of 8 bytes from the start of the program that ran (after tail calls, the last one). */
+  instruction: Schema.optionalKey(Schema.Number),
+  /** File and line of its source, `count.bpf.c:12`, where the program has line records. */
+  line: Schema.optionalKey(Schema.String),
+  /** The text of that line. */
+  source: Schema.optionalKey(Schema.String),
+  hint: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    const source = this.source === undefined || this.source === "" ? "" : `\n  ${this.source}`
+    const hint = this.hint === undefined ? "" : `\nhint: ${this.hint}`
+    return `${this.call} of ${this.program}: ${this.detail}${source}${hint}`
+  }
+}
+
 /** Every way in which a call can fail. */
-export type CallError = KernelError | VerifierError | RefError | UnsupportedCall
+export type CallError = KernelError | VerifierError | RefError | UnsupportedCall | ProgramFault
 
 /** A kernel error from an error number. */
 export const fromErrno = (

@@ -18,7 +18,7 @@ import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { kernelName } from "../../services/Kernel/abi/Name.ts"
 import type { Session } from "../../services/Kernel/Kernel.ts"
 import type { KernelCall, MapAttributes } from "../../services/Kernel/KernelCall.ts"
-import type { CallError, RefError, UnsupportedCall } from "../../services/Kernel/KernelError.ts"
+import type { CallError, ProgramFault, RefError, UnsupportedCall } from "../../services/Kernel/KernelError.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Memory from "../../vm/Memory.ts"
 import * as Vm from "../../vm/Vm.ts"
@@ -54,7 +54,7 @@ export interface Replayed {
 }
 
 /** Why a loader cannot be replayed: it broke a rule of the machine, asked for what is not decoded, or the kernel cannot do it. */
-export type ReplayError = Vm.VmError | Decode.DecodeError | RefError | UnsupportedCall
+export type ReplayError = Vm.VmError | Decode.DecodeError | RefError | UnsupportedCall | ProgramFault
 
 /** What a descriptor of a replay stands for. */
 type Open =
@@ -192,12 +192,12 @@ const make = (
   session: Session,
   replay: Replay,
   call: KernelCall
-): Effect.Effect<number, RefError | UnsupportedCall> => {
+): Effect.Effect<number, RefError | UnsupportedCall | ProgramFault> => {
   replay.calls.push(call)
   return Effect.matchEffect(session.call(call), {
     onSuccess: () => Effect.succeed(register(replay, call)),
     onFailure: (error: CallError) => {
-      if (error._tag === "RefError" || error._tag === "UnsupportedCall") return Effect.fail(error)
+      if (error._tag !== "KernelError" && error._tag !== "VerifierError") return Effect.fail(error)
       replay.failure = error
       return Effect.succeed(-error.errnoNumber)
     }
@@ -212,7 +212,7 @@ const answer = (
   session: Session,
   replay: Replay,
   { args, id, kind }: Vm.PendingCall
-): Effect.Effect<number, RefError | UnsupportedCall | Decode.DecodeError> | undefined => {
+): Effect.Effect<number, RefError | UnsupportedCall | ProgramFault | Decode.DecodeError> | undefined => {
   if (kind === "Helper" && id === Layout.Helper.SYS_BPF) {
     const call = decode(replay, word(args[0]), args[1], word(args[2]))
     if (Result.isSuccess(call)) return make(session, replay, call.success)
