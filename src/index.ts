@@ -37,6 +37,8 @@ export * as KernelCall from "./services/Kernel/KernelCall.ts"
 export * as KernelInfo from "./services/Kernel/KernelInfo.ts"
 /** What can go wrong between a plan and a kernel. */
 export * as KernelError from "./services/Kernel/KernelError.ts"
+/** A kernel in this process: objects are loaded and run with no root and no Linux. */
+export * as KernelSimulated from "./services/Kernel/KernelSimulated.ts"
 /** A kernel that remembers what was asked of it: a decorator of any other. */
 export * as KernelTraced from "./services/Kernel/KernelTraced.ts"
 /** A kernel that fails on purpose: a decorator of any other, for tests. */

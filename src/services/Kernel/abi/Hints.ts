@@ -31,7 +31,7 @@ export const general: Hint = (errno) => {
     case "ENFILE":
       return "too many open descriptors: raise the limit (ulimit -n), or close what is not needed"
     case "ENOTSUPP":
-    case "ENOTSUP":
+    case "EOPNOTSUPP":
       return "this kernel does not support it: see `feature probe`"
     default:
       return undefined
@@ -109,7 +109,7 @@ export const mapMmap: Hint = (errno) => {
       return "the map is frozen or read-only, or these pages may not be written by user space: map them for reading"
     case "EINVAL":
       return "offset and length must be multiples of the page size and lie within the map"
-    case "ENOTSUP":
+    case "EOPNOTSUPP":
     case "ENOTSUPP":
     case "ENODEV":
       return "only array maps with BPF_F_MMAPABLE, ring buffers and arenas can be mapped"
@@ -158,7 +158,7 @@ export const testRun = (call: ProgTestRun): Hint => (errno) => {
       }
       return "this type of program may take a context instead of data, or no repetition (repeat 0), or no room for data"
     case "ENOTSUPP":
-    case "ENOTSUP":
+    case "EOPNOTSUPP":
       return "programs of this type cannot be run on demand"
     default:
       return general(errno)

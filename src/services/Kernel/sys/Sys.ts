@@ -150,7 +150,7 @@ const bind = (bpf_: number, foreign: Foreign.Foreign): Sys => {
       } catch {
         // Some runtimes (Electron) refuse buffers over foreign memory.
         munmap(address, length)
-        return -Errno.numbers.ENOTSUP
+        return -Errno.numbers.EOPNOTSUPP
       }
     },
     unmap: (mapping) => {

@@ -1,0 +1,159 @@
+/**
+ * A kernel in this process: maps, programs and their runs in memory, with no root, no Linux and no privileges.
+ *
+ * It makes every call of the contract as the live kernel makes it, with the same answers and error numbers, as far as the
+ * rules of maps, contexts and helpers are simulated (see `vm/maps`, `vm/contexts`, `vm/helpers`, which list what is left
+ * out). Programs run in the virtual machine. It has no verifier: what that would have proved is checked while a program
+ * runs, and what it would have refused is a `ProgramFault` that names program, instruction and source line.
+ *
+ * Two runs on two kernels of the same options are the same: time, random numbers, task and CPU come from the options, and
+ * their defaults are fixed. The one exception is `duration` of a test run, which is measured.
+ *
+ * What differs from the live kernel besides: nothing has a descriptor, so `adopt` is refused (pins are shared by the
+ * sessions of one layer instead); programs cannot be attached; programs of kinds that only the kernel can run are loaded,
+ * and `ProgTestRun` of them is an `UnsupportedCall`; tags are those of Linux 6.18.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type LineCount, lineCounts } from "../../vm/Lines.ts"
+import { Kernel, type KernelShape } from "./Kernel.ts"
+import type { KernelError } from "./KernelError.ts"
+import * as KernelInfo from "./KernelInfo.ts"
+import * as Session from "./Session.ts"
+import { ask } from "./simulated/Answers.ts"
+import * as BtfCalls from "./simulated/BtfCalls.ts"
+import * as Kernels from "./simulated/Context.ts"
+import * as MapCalls from "./simulated/MapCalls.ts"
+import { drop, type Handle } from "./simulated/Objects.ts"
+import type { SimulatedOptions } from "./simulated/Options.ts"
+import * as PinCalls from "./simulated/PinCalls.ts"
+import * as ProgCalls from "./simulated/ProgCalls.ts"
+import * as ProgLoad from "./simulated/ProgLoad.ts"
+import * as Refuse from "./simulated/Refuse.ts"
+
+export type {
+  ArgumentType,
+  Call,
+  Clock,
+  Device,
+  Override,
+  OverrideFunction,
+  Redirect,
+  Task
+} from "../../vm/helpers/Environment.ts"
+export type { LineCount } from "../../vm/Lines.ts"
+export type { SimulatedOptions } from "./simulated/Options.ts"
+
+/** How often the lines of a program ran. */
+export interface ProgramCoverage {
+  readonly program: string
+  /** Every line that has code, in the order of files and lines. Empty where the program came without line records. */
+  readonly lines: ReadonlyArray<LineCount>
+}
+
+/** What can be seen of a simulated kernel beyond what a kernel says. */
+export interface SimulationShape {
+  /** The lines that programs have printed since the last look (`bpf_printk`), the newest 10,000. */
+  readonly printk: Effect.Effect<ReadonlyArray<string>>
+  /** Where programs redirected packets since the last look; nothing was sent. */
+  readonly redirects: Effect.Effect<ReadonlyArray<SimulatedRedirect>>
+  /** What ran of each program that was loaded, in order; `undefined` where the option `coverage` is not set. */
+  readonly coverage: Effect.Effect<ReadonlyArray<ProgramCoverage> | undefined>
+}
+
+/** Where a program sent a packet. */
+export interface SimulatedRedirect {
+  readonly helper: "bpf_redirect" | "bpf_redirect_map" | "bpf_clone_redirect"
+  /** The interface, or the key of the map. */
+  readonly target: number
+  readonly flags: bigint
+  /** The name of the map that the target is a key of. */
+  readonly map: string | undefined
+  /** The packet as it was cloned. */
+  readonly packet: Uint8Array | undefined
+}
+
+/** A service beside `Kernel`, where that is a simulated one. */
+export class Simulation extends Context.Service<Simulation, SimulationShape>()("effect-bpf/Simulation") {}
+
+/** A simulated kernel, and what can be seen of it. */
+export interface Simulated {
+  readonly kernel: KernelShape
+  readonly simulation: SimulationShape
+}
+
+const release = (context: Kernels.Context, handle: Handle): Effect.Effect<void> =>
+  Effect.sync(() => {
+    if (handle._tag !== "View") return drop(context.environment, handle, "user")
+    handle.close()
+    drop(context.environment, handle.map, "kernel")
+  })
+
+const backendOf = (context: Kernels.Context): Session.Backend<Handle> => ({
+  handlers: {
+    ...BtfCalls.handlers(context),
+    ...MapCalls.handlers(context),
+    ...ProgLoad.handlers(context),
+    ...ProgCalls.handlers(context),
+    ...PinCalls.handlers(context)
+  },
+  release: (handle) => release(context, handle),
+  borrow: ({ fd }) =>
+    Effect.fail(
+      Refuse.unsupported(
+        "adopt",
+        `has no descriptor ${fd}, for nothing in it has one`,
+        "pin the object, and open it with ObjGet in another session of the same layer"
+      )
+    ),
+  // One after another: runs are then the same every time.
+  concurrency: 1
+})
+
+const simulationOf = (context: Kernels.Context): SimulationShape => ({
+  printk: Effect.sync(() => context.printk.splice(0)),
+  redirects: Effect.sync(() =>
+    context.environment.redirects.splice(0).map(({ flags, helper, map, packet, target }) => ({
+      helper,
+      target,
+      flags,
+      map: map?.name,
+      packet
+    }))
+  ),
+  coverage: Effect.sync(() =>
+    context.world.coverage
+      ? context.covered.map(({ lines, name, program }) => ({
+        program: name,
+        lines: lines === undefined
+          ? []
+          : lineCounts(lines, context.coverage.get(program) ?? new Uint32Array(program.slots))
+      }))
+      : undefined
+  )
+})
+
+/** A simulated kernel in which nothing is loaded. Options that make no machine are `EINVAL`, with a hint that says why. */
+export const make = (options: SimulatedOptions = {}): Effect.Effect<Simulated, KernelError> =>
+  Effect.suspend(() =>
+    Effect.map(Effect.fromResult(Kernels.make(options)), (context): Simulated => {
+      const { architecture, release } = context.world
+      return {
+        kernel: {
+          name: "simulated",
+          info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: "little" })),
+          ask: (requirements) => ask(context.world, requirements),
+          session: (options) => Session.make(backendOf(context), options)
+        },
+        simulation: simulationOf(context)
+      }
+    })
+  )
+
+/** A simulated kernel as a service, with the service that looks into it. */
+export const layer = (options: SimulatedOptions = {}): Layer.Layer<Kernel | Simulation, KernelError> =>
+  Layer.effectContext(
+    Effect.map(make(options), ({ kernel, simulation }) =>
+      Context.make(Kernel, kernel).pipe(Context.add(Simulation, simulation)))
+  )

@@ -1,0 +1,41 @@
+/**
+ * The calls on loaded programs.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { Bound, Handlers, Performed } from "../Session.ts"
+import type { Context } from "./Context.ts"
+import { type Handle, hold } from "./Objects.ts"
+import * as Refuse from "./Refuse.ts"
+import { testRun } from "./TestRun.ts"
+
+const done: Performed<Handle, void> = { result: undefined }
+
+/** The handlers of the calls on loaded programs. */
+export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "ProgGetInfo"> => ({
+  ProgBindMap: (call, bound) =>
+    Refuse.once(bound, () =>
+      Result.gen(function*() {
+        const prog = yield* Refuse.handleOf(bound, "ProgBindMap", call.prog)
+        const map = yield* Refuse.handleOf(bound, "ProgBindMap", call.map)
+        if (!prog.maps.has(map)) {
+          prog.maps.add(map)
+          hold(map, "kernel")
+        }
+        return done
+      })),
+
+  ProgTestRun: (call, bound: Bound<Handle>) =>
+    bound.attempt(
+      0,
+      undefined,
+      Effect.flatMap(Effect.fromResult(Refuse.handleOf(bound, "ProgTestRun", call.prog)), (prog) =>
+        Effect.map(testRun(context, call, prog), (result) => ({ result })))
+    ),
+
+  ProgGetInfo: (call, bound) =>
+    Refuse.once(bound, () =>
+      Result.map(Refuse.handleOf(bound, "ProgGetInfo", call.prog), (prog) => ({
+        result: { ...prog.info, id: prog.id, btfId: prog.btf?.id ?? 0, mapIds: [...prog.maps].map((map) => map.id) }
+      })))
+})

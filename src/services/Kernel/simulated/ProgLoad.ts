@@ -1,0 +1,398 @@
+/**
+ * Loading programs: names become addresses of the simulated machine's memory, CO-RE records are applied, the code is
+ * decoded once. There is no verifier. What is checked is what decoding checks (registers, reserved fields, targets of
+ * jumps), the form of function and line records, and that what the program refers to exists.
+ *
+ * A helper or kernel function that nothing implements is no obstacle, for it may never be called: the log names it, where
+ * one was asked for, and a call of it ends the run with an error that names it. Numbers that no helper has are refused.
+ */
+import * as Result from "effect/Result"
+import * as Btf from "../../../btf/Btf.ts"
+import { helperCount, helperName } from "../../../insn/Helpers.ts"
+import * as Insn from "../../../insn/Insn.ts"
+import * as C from "../../../insn/InsnConstants.ts"
+import * as Core from "../../../stages/relocate/core/Core.ts"
+import * as BoundMap from "../../../vm/helpers/BoundMap.ts"
+import * as Lines from "../../../vm/Lines.ts"
+import * as Memory from "../../../vm/Memory.ts"
+import { refusal } from "../../../vm/maps/SimulatedMap.ts"
+import { decode } from "../../../vm/ProgramDecode.ts"
+import type { Program } from "../../../vm/Program.ts"
+import { ProgType } from "../abi/BpfConstants.ts"
+import * as Errno from "../abi/Errno.ts"
+import { kernelName } from "../abi/Name.ts"
+import type { CodeRef, InfoRecords, KernelSymbol, ProgInfo, ProgLoad } from "../KernelCall.ts"
+import { type CallError, fromErrno, type KernelError, VerifierError } from "../KernelError.ts"
+import type { Bound, Handlers } from "../Session.ts"
+import type { Context } from "./Context.ts"
+import { contextBytes } from "./ContextAccess.ts"
+import { type BtfObject, type Handle, hold, type MapObject, type ProgObject } from "./Objects.ts"
+import * as Refuse from "./Refuse.ts"
+import { progTag } from "./Tag.ts"
+
+/** `BPF_COMPLEXITY_LIMIT_INSNS`: the most instructions of a program. */
+const maximumInstructions = 1_000_000
+
+/** Bytes of a license that the kernel reads, its NUL included. */
+const maximumLicense = 128
+
+/** The highest program type of Linux 6.18. */
+const maximumType = ProgType.BPF_PROG_TYPE_NETFILTER
+
+const gplCompatible: ReadonlySet<string> = new Set([
+  "GPL",
+  "GPL v2",
+  "GPL and additional rights",
+  "Dual BSD/GPL",
+  "Dual MIT/GPL",
+  "Dual MPL/GPL"
+])
+
+/** Poisoned calls: what a map, kernel function or CO-RE relocation that is missing leaves behind. */
+const isPoison = (helper: number): boolean =>
+  helper === 0x0bad_2310 || (helper >= 2_001_000_000 && helper < 2_003_000_000)
+
+const MAP_POISON = 2_001_000_000
+const KFUNC_POISON = 2_002_000_000
+
+/** What the structural checks refuse, as the verifier would say it. */
+const verifierError = (
+  call: ProgLoad,
+  summary: string,
+  errno: Errno.Errno = "EINVAL",
+  hint?: string
+): VerifierError =>
+  new VerifierError({
+    program: call.attr.name,
+    errno,
+    errnoNumber: Errno.numbers[errno],
+    log: summary,
+    summary,
+    ...(hint === undefined ? {} : { hint })
+  })
+
+/** What is wrong with a call that the kernel would misread or refuse before it looks at instructions. */
+const complaintOf = (call: ProgLoad): KernelError | undefined => {
+  const { attr, code } = call
+  const invalid = (hint: string) => Refuse.invalid("ProgLoad", attr.name, hint)
+  if (code.insns.length === 0 || code.insns.length % 8 !== 0) {
+    return invalid(`${code.insns.length} bytes are not a whole number of instructions`)
+  }
+  if (attr.license.includes("\0")) return invalid("the license contains a NUL character")
+  if (attr.license.length >= maximumLicense) return invalid(`a license has fewer than ${maximumLicense} bytes`)
+  for (const records of [call.funcInfo, call.lineInfo, code.coreRelocations]) {
+    if (records !== undefined && (records.recordSize <= 0 || records.records.length % records.recordSize !== 0)) {
+      return invalid(
+        `${records.records.length} bytes are not a whole number of records of ${records.recordSize} bytes`
+      )
+    }
+  }
+  if (code.coreRelocations !== undefined && code.coreRelocations.records.length > 0) {
+    const hasInfo = (call.funcInfo?.records.length ?? 0) > 0 || (call.lineInfo?.records.length ?? 0) > 0
+    if (call.btf === undefined || !hasInfo) {
+      return invalid("the kernel applies CO-RE records only to programs with BTF and function or line records")
+    }
+  }
+  if (Insn.count(code.insns) > maximumInstructions) {
+    return Refuse.refused("ProgLoad", attr.name, "E2BIG", () => `a program has ${maximumInstructions} instructions at most`)
+  }
+  if (attr.type <= ProgType.BPF_PROG_TYPE_UNSPEC || attr.type > maximumType) {
+    return invalid("the program has no type that is known: its section name says none")
+  }
+  return attr.ifindex === 0 ? undefined : Refuse.refused("ProgLoad", attr.name, "EINVAL", () =>
+    "the simulated devices run no programs themselves")
+}
+
+/** Checks that function records name functions, in order, from the first instruction on. */
+const checkFuncInfo = (call: ProgLoad, btf: Btf.Btf, info: InfoRecords): VerifierError | undefined => {
+  const { recordSize, records } = info
+  if (recordSize < 8) return verifierError(call, `function records of ${recordSize} bytes are too short`)
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
+  let last = -1
+  for (let at = 0; at < records.length; at += recordSize) {
+    const slot = view.getUint32(at, true)
+    if (last < 0 && slot !== 0) return verifierError(call, `nonzero insn_off ${slot} for the first func info record`)
+    if (slot <= last) return verifierError(call, `same or smaller insn offset (${slot}) than previous func info record (${last})`)
+    const type = view.getUint32(at + 4, true)
+    if (!Btf.exists(btf, type) || Btf.kindOf(btf, type) !== Btf.BTF_KIND_FUNC) {
+      return verifierError(call, `invalid type id ${type} in func info`)
+    }
+    last = slot
+  }
+  return undefined
+}
+
+/** Own properties only: names come from object files. */
+const own = <A>(record: Readonly<Record<string, A>>, name: string): A | undefined =>
+  Object.hasOwn(record, name) ? record[name] : undefined
+
+/** A program while its names are bound. */
+interface Binding {
+  readonly context: Context
+  readonly call: ProgLoad
+  readonly bound: Bound<Handle>
+  readonly insns: Uint8Array
+  /** The instructions as the kernel's digest takes them. */
+  readonly digested: Uint8Array
+  readonly maps: Set<MapObject>
+  /** Functions that nothing implements. */
+  readonly missing: Set<string>
+}
+
+const missing = (call: ProgLoad, symbol: KernelSymbol, hint: string): KernelError =>
+  fromErrno("ProgLoad", call.attr.name, Errno.numbers.ESRCH, {
+    hint: `the simulated kernel has no ${symbol.name}: ${hint}, or declare it __weak to do without it`
+  })
+
+const isWhole = (insns: Uint8Array, at: number): boolean =>
+  Number.isInteger(at) && at >= 0 && at + 1 < Insn.count(insns) && Insn.isLdImm64(insns, at)
+
+const setAddress = (insns: Uint8Array, at: number, address: bigint): void => {
+  Insn.setSrc(insns, at, 0)
+  Insn.setImm64(insns, at, address)
+}
+
+const bindMap = (
+  binding: Binding,
+  ref: Exclude<CodeRef, { readonly _tag: "SymbolRef" }>
+): CallError | undefined => {
+  const { bound, call, context, digested, insns, maps } = binding
+  const { at } = ref
+  const refuse = (why: string) => Refuse.invalid("ProgLoad", call.attr.name, `instruction ${at}: map ${ref.map.index} ${why}`)
+  if (!isWhole(insns, at)) return refuse("is referenced where the instruction takes no such reference")
+  const map = Refuse.optionalHandleOf(bound, ref.map)
+  if (map === undefined) {
+    for (const slot of [at, at + 1]) Insn.setSlot(insns, slot, Insn.CALL, 0, 0, 0, MAP_POISON + ref.map.index)
+    return undefined
+  }
+  const unusable = refusal(map.map, "ProgLoad")
+  if (unusable !== undefined) binding.missing.add(`map ${map.name} (${unusable.message})`)
+  maps.add(map)
+  const address = ref._tag === "MapRef"
+    ? Memory.address(map.bound.handle)
+    : BoundMap.valueAddress(context.environment, map.bound, ref.offset)
+  if (address === undefined) return refuse(`has no value with a byte ${ref._tag === "MapRef" ? 0 : ref.offset} at a fixed place`)
+  setAddress(insns, at, address)
+  Insn.setSrc(digested, at, ref._tag === "MapRef" ? C.BPF_PSEUDO_MAP_FD : C.BPF_PSEUDO_MAP_VALUE)
+  Insn.setImm64(digested, at, 0n)
+  return undefined
+}
+
+/** The type of a symbol among the kernel's, where those are known. */
+const typeOf = (context: Context, { kind, name }: KernelSymbol): number | undefined => {
+  const { types } = context.world
+  if (types === undefined || kind === "Address") return undefined
+  const kinds = { Func: Btf.BTF_KIND_FUNC, Var: Btf.BTF_KIND_VAR, Typedef: Btf.BTF_KIND_TYPEDEF }
+  return Btf.findOne(types, name, kinds[kind])
+}
+
+/** The memory of a kernel variable: what the options say, or zeros of its type's size. */
+const variable = (context: Context, symbol: KernelSymbol): Memory.Region | undefined => {
+  const known = context.variables.get(symbol.name)
+  if (known !== undefined) return known
+  const { types, variables } = context.world
+  let bytes = own(variables, symbol.name)?.slice()
+  const type = typeOf(context, symbol)
+  if (bytes === undefined && types !== undefined && type !== undefined) {
+    const size = Btf.resolveSize(types, type)
+    if (Result.isSuccess(size)) bytes = new Uint8Array(size.success)
+  }
+  if (bytes === undefined) return undefined
+  const region = Memory.add(context.memory, { name: `kernel variable ${symbol.name}`, bytes, writable: false })
+  if (region !== undefined) context.variables.set(symbol.name, region)
+  return region
+}
+
+/** The number that calls of a kernel function carry. */
+const kfuncNumber = (context: Context, name: string): number => {
+  for (const [number, known] of context.kfuncs) if (known === name) return number
+  const number = context.kfuncs.size + 1
+  context.kfuncs.set(number, name)
+  return number
+}
+
+/** The address that stands for a symbol of the kernel; undefined where there is none. */
+const symbolAddress = (context: Context, symbol: KernelSymbol): bigint | undefined => {
+  if (symbol.kind === "Address") {
+    return symbol.resolved !== undefined && "address" in symbol.resolved
+      ? symbol.resolved.address
+      : own(context.world.symbols, symbol.name)
+  }
+  if (symbol.kind === "Func") {
+    const isThere = Object.hasOwn(context.world.kfuncs, symbol.name) || typeOf(context, symbol) !== undefined
+    // Functions have addresses that compare as they must, and lead nowhere.
+    return isThere ? 0xffff_ffff_8000_0000n + BigInt(kfuncNumber(context, symbol.name) * 16) : undefined
+  }
+  const region = variable(context, symbol)
+  return region === undefined ? undefined : Memory.address(region)
+}
+
+const bindSymbol = (binding: Binding, ref: Extract<CodeRef, { readonly _tag: "SymbolRef" }>): CallError | undefined => {
+  const { call, context, insns } = binding
+  const { at, symbol } = ref
+  if (isWhole(insns, at)) {
+    const address = symbolAddress(context, symbol)
+    if (address === undefined && !symbol.weak) {
+      return missing(call, symbol, "give it in `symbols`, `variables` or `kfuncs` of its options, or give its `types`")
+    }
+    setAddress(insns, at, address ?? 0n)
+    return undefined
+  }
+  if (!Number.isInteger(at) || at < 0 || at >= Insn.count(insns) || !Insn.isCall(insns, at)) {
+    return Refuse.invalid(
+      "ProgLoad",
+      call.attr.name,
+      `instruction ${at}: ${symbol.name} is referenced where the instruction takes no such reference`
+    )
+  }
+  const isSupplied = Object.hasOwn(context.world.kfuncs, symbol.name)
+  if (!isSupplied && typeOf(context, symbol) === undefined) {
+    if (!symbol.weak) return missing(call, symbol, "supply it in `kfuncs` of its options")
+    Insn.setSlot(insns, at, Insn.CALL, 0, 0, 0, KFUNC_POISON)
+    return undefined
+  }
+  if (!isSupplied) binding.missing.add(symbol.name)
+  Insn.setSlot(insns, at, Insn.CALL, 0, C.BPF_PSEUDO_KFUNC_CALL, 0, kfuncNumber(context, symbol.name))
+  return undefined
+}
+
+/** The code with its CO-RE records applied, against the kernel's types or else the object's own. */
+const relocated = (
+  context: Context,
+  call: ProgLoad,
+  btf: BtfObject | undefined
+): Result.Result<Uint8Array, CallError> => {
+  const records = call.code.coreRelocations
+  // A copy, and not `slice`: of a Buffer it would be a view, and the plan's code would change.
+  if (records === undefined || records.records.length === 0 || btf === undefined) {
+    return Result.succeed(new Uint8Array(call.code.insns))
+  }
+  const applied = Core.relocate(call.code.insns, records, btf.btf, context.target ?? Core.target(btf.btf))
+  return Result.mapBoth(applied, {
+    onSuccess: ({ insns }) => insns,
+    onFailure: (error) => verifierError(call, error.message, "EINVAL", error.hint)
+  })
+}
+
+/** Names the helpers that nothing implements; those that no kernel has are refused. */
+const checkHelpers = (binding: Binding): VerifierError | undefined => {
+  const { call, context, insns } = binding
+  for (let slot = 0; slot < Insn.count(insns); slot = Insn.nextSlot(insns, slot)) {
+    if (!Insn.isHelperCall(insns, slot)) continue
+    const id = Insn.imm(insns, slot)
+    if (isPoison(id)) continue
+    if (id <= 0 || id >= helperCount) {
+      return verifierError(call, `instruction ${slot}: invalid func unknown#${id}`, "EINVAL", "no kernel has this helper")
+    }
+    const name = helperName(id) ?? `helper ${id}`
+    if (!context.helpers.has(name)) binding.missing.add(name)
+  }
+  return undefined
+}
+
+/** Everything of a program but its place in the kernel. */
+const prepare = (
+  context: Context,
+  call: ProgLoad,
+  bound: Bound<Handle>
+): Result.Result<{ readonly object: ProgObject; readonly log: string }, CallError> =>
+  Result.gen(function*() {
+    const { attr } = call
+    const complaint = complaintOf(call)
+    if (complaint !== undefined) return yield* Result.fail(complaint)
+    const btf = call.btf && Refuse.optionalHandleOf(bound, call.btf)
+    if (call.code.coreRelocations !== undefined && call.btf !== undefined && btf === undefined) {
+      const hint = "its CO-RE records need the object's BTF, which the kernel did not take"
+      return yield* Result.fail(Refuse.invalid("ProgLoad", attr.name, hint))
+    }
+    const { attachTo } = call
+    if (
+      attachTo !== undefined && !attachTo.weak && context.world.types !== undefined &&
+      attachTo.resolved === undefined && typeOf(context, attachTo) === undefined
+    ) {
+      const what = attachTo.kind === "Func" ? "function" : "type"
+      return yield* Result.fail(
+        fromErrno("ProgLoad", attr.name, Errno.numbers.ESRCH, {
+          hint: `the kernel has no ${what} ${attachTo.name} to attach to`
+        })
+      )
+    }
+    let lines: Lines.LineTable | undefined
+    if (btf !== undefined && call.lineInfo !== undefined) {
+      lines = yield* Result.mapError(Lines.lineTable(call.lineInfo, btf.btf), (error) => verifierError(call, error.message))
+    }
+    const badFunction = btf && call.funcInfo && checkFuncInfo(call, btf.btf, call.funcInfo)
+    if (badFunction !== undefined) return yield* Result.fail(badFunction)
+
+    const insns = yield* relocated(context, call, btf)
+    const digested = new Uint8Array(insns)
+    const binding: Binding = { context, call, bound, insns, digested, maps: new Set(), missing: new Set() }
+    for (const ref of call.code.refs) {
+      const failure = ref._tag === "SymbolRef" ? bindSymbol(binding, ref) : bindMap(binding, ref)
+      if (failure !== undefined) return yield* Result.fail(failure)
+    }
+    const table = lines
+    const program: Program = yield* Result.mapError(
+      decode(insns, {
+        name: attr.name,
+        ...(table === undefined ? {} : { lineAt: (slot: number) => Lines.showLine(Lines.sourceLine(table, slot)) })
+      }),
+      (error) => verifierError(call, error.message, "EINVAL", error.hint)
+    )
+    const badHelper = checkHelpers(binding)
+    if (badHelper !== undefined) return yield* Result.fail(badHelper)
+    const info: ProgObject["info"] = {
+      type: attr.type,
+      name: kernelName(attr.name),
+      tag: progTag(digested),
+      gplCompatible: gplCompatible.has(attr.license),
+      xlatedLength: insns.length,
+      jitedLength: 0,
+      funcInfo: btf === undefined || call.funcInfo === undefined ? noRecords(8) : copied(call.funcInfo, 8),
+      lineInfo: btf === undefined || call.lineInfo === undefined ? noRecords(16) : copied(call.lineInfo, 16),
+      verifiedInstructions: 0
+    }
+    const object: ProgObject = {
+      _tag: "Prog",
+      id: context.ids.Prog++,
+      name: attr.name,
+      attr,
+      program,
+      contextBytes: contextBytes(insns),
+      host: undefined,
+      lines,
+      btf,
+      maps: binding.maps,
+      info,
+      references: 1,
+      users: 1
+    }
+    const log = [...binding.missing].map((name) => `${name} is not simulated: a call of it ends the run\n`).join("")
+    return { object, log: call.log.level > 0 ? log : "" }
+  })
+
+const noRecords = (recordSize: number): InfoRecords => ({ recordSize, records: new Uint8Array(0) })
+
+/** Records as the kernel hands them out: of the length that it knows, whatever the object's had. */
+const copied = ({ recordSize, records }: InfoRecords, known: number): ProgInfo["funcInfo"] => {
+  if (recordSize === known) return { recordSize, records: records.slice() }
+  const count = records.length / recordSize
+  const short = new Uint8Array(count * known)
+  for (let index = 0; index < count; index++) {
+    short.set(records.subarray(index * recordSize, index * recordSize + Math.min(known, recordSize)), index * known)
+  }
+  return { recordSize: known, records: short }
+}
+
+/** The handler of `ProgLoad`. */
+export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> => ({
+  ProgLoad: (call, bound) =>
+    Refuse.once(bound, () =>
+      Result.map(prepare(context, call, bound), ({ log, object }) => {
+        for (const map of object.maps) hold(map, "kernel")
+        if (object.btf !== undefined) hold(object.btf, "kernel")
+        if (context.world.coverage) context.covered.push(object)
+        return { result: { log }, handle: object }
+      }))
+})
+
