@@ -133,7 +133,8 @@ export const open = (
     timestamp: view?.getBigUint64(Field.tstamp, true) ?? 0n,
     timestampType: 0,
     hardwareTimestamp: view?.getBigUint64(Field.hwtstamp, true) ?? 0n,
-    wireLength: read(Field.wire_len) || frame.length - (isL2 ? 0 : ETH_HLEN),
+    // Without a context nobody says how long the packet was on the wire.
+    wireLength: context === undefined ? 0 : read(Field.wire_len) || frame.length - (isL2 ? 0 : ETH_HLEN),
     gsoSegments: read(Field.gso_segs),
     gsoSize: read(Field.gso_size) & 0xffff,
     encapsulated: false,

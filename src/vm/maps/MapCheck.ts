@@ -323,7 +323,7 @@ const checkedLate: ReadonlySet<number> = new Set([
 const checkPlace = (attr: MapAttributes): number => {
   if ((attr.flags & BPF_F_TOKEN_FD) !== 0) return -numbers.EINVAL
   if (attr.ifindex === 0) return 0
-  return offloadable.has(attr.type) ? -numbers.ENOTSUP : -numbers.EINVAL
+  return offloadable.has(attr.type) ? -numbers.EOPNOTSUPP : -numbers.EINVAL
 }
 
 /** Whether a map of these attributes can be created: 0 or a negative error number. */

@@ -47,11 +47,11 @@ export const drain = (buffer: PerfBuffer): Drained => {
 }
 
 /**
- * Appends a record made of these parts to a CPU's buffer. Answers 0, `-ENOTSUP` (which is `EOPNOTSUPP`) if the buffer is another CPU's,
+ * Appends a record made of these parts to a CPU's buffer. Answers 0, `-EOPNOTSUPP` if the buffer is another CPU's,
  * `-E2BIG` for a record that is too long, `-ENOSPC` if it was lost.
  */
 export const append = (buffer: PerfBuffer, cpu: number, parts: ReadonlyArray<Uint8Array>): number => {
-  if (buffer.cpu !== cpu) return -numbers.ENOTSUP
+  if (buffer.cpu !== cpu) return -numbers.EOPNOTSUPP
   let length = 0
   for (const part of parts) length += part.length
   if (length > maximumPayload) return -numbers.E2BIG

@@ -62,12 +62,13 @@ const valuesOf = ({ store }: SimulatedMap): Slabs.Slabs | undefined =>
     ? store.values
     : undefined
 
-/** The value of an element: the same view at every call. */
+/** The value of an element: the same view at every call, an empty one for a number that is none. */
 export const elementBytes = (map: SimulatedMap, element: number): Uint8Array => {
   const values = valuesOf(map)
   if (values === undefined) return new Uint8Array(0)
   const { attr, cpus } = map.shape
   const place = cpus === 1 ? element : Math.floor(element / cpus)
+  if (!(place >= 0 && place < values.total)) return new Uint8Array(0)
   return Slabs.viewOf(values, place, element - place * cpus, cpus, attr.valueSize)
 }
 
@@ -89,11 +90,11 @@ export interface ElementSlab {
 /** How many elements a slab of this map has, the last one excepted: element `n` is in slab `floor(n / elementsPerSlab)`. */
 export const elementsPerSlab = (map: SimulatedMap): number => ((valuesOf(map)?.mask ?? 0) + 1) * map.shape.cpus
 
-/** The slab that an element is in; undefined for maps without elements. */
+/** The slab that an element is in; undefined for maps without elements, and for a number that is none. */
 export const elementSlab = (map: SimulatedMap, element: number): ElementSlab | undefined => {
   const values = valuesOf(map)
-  if (values === undefined) return undefined
   const { attr, cpus } = map.shape
+  if (values === undefined || !(element >= 0 && element < values.total * cpus)) return undefined
   const perSlab = elementsPerSlab(map)
   const number = Math.floor(element / perSlab)
   const bytes = Slabs.slabOf(values, number * (values.mask + 1))
@@ -155,7 +156,7 @@ export const helperDelete = (map: SimulatedMap, key: Uint8Array, at: number): nu
     case "Queue":
       return -numbers.EINVAL
     case "Bloom":
-      return -numbers.ENOTSUP
+      return -numbers.EOPNOTSUPP
     default:
       return -numbers.ENOTSUPP
   }
@@ -174,7 +175,7 @@ export const helperPop = (map: SimulatedMap, into: Uint8Array, at: number): numb
   if (isReadOnly(map)) return -numbers.EACCES
   const { store } = map
   if (store._tag === "Queue") return QueueStack.pop(store, into, at)
-  return store._tag === "Bloom" ? -numbers.ENOTSUP : -numbers.ENOTSUPP
+  return store._tag === "Bloom" ? -numbers.EOPNOTSUPP : -numbers.ENOTSUPP
 }
 
 /** `bpf_map_peek_elem`: like pop, but the value stays; a bloom filter is asked for the value at `at`. */
@@ -238,7 +239,7 @@ export const ringOf = (map: SimulatedMap): RingStore | undefined => map.store._t
 
 /**
  * `bpf_perf_event_output`: a record of these parts for the buffer at `index`, or at the CPU's own for
- * `BPF_F_CURRENT_CPU`. `-E2BIG` beyond the array, `-ENOENT` for an empty slot, `-ENOTSUP` for another CPU's buffer,
+ * `BPF_F_CURRENT_CPU`. `-E2BIG` beyond the array, `-ENOENT` for an empty slot, `-EOPNOTSUPP` for another CPU's buffer,
  * `-ENOSPC` for a record that was lost.
  */
 export const helperPerfOutput = (

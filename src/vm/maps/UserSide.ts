@@ -207,7 +207,7 @@ const remove = (map: SimulatedMap, key: Uint8Array): number => {
     case "Queue":
       return -numbers.EINVAL
     case "Bloom":
-      return -numbers.ENOTSUP
+      return -numbers.EOPNOTSUPP
     case "Ring":
     case "Refused":
       return -numbers.ENOTSUPP
@@ -240,7 +240,7 @@ const nextKey = (map: SimulatedMap, key: Uint8Array | undefined): Uint8Array | n
     case "Queue":
       return -numbers.EINVAL
     case "Bloom":
-      return -numbers.ENOTSUP
+      return -numbers.EOPNOTSUPP
     case "Ring":
     case "Refused":
       return -numbers.ENOTSUPP
