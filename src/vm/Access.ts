@@ -5,21 +5,13 @@
  * All take the address as a register's halves and the instruction's offset. They answer false when the access faulted,
  * which the machine then holds.
  */
-import {
-  BPF_ADD,
-  BPF_AND,
-  BPF_CMPXCHG,
-  BPF_FETCH,
-  BPF_OR,
-  BPF_XCHG,
-  BPF_XOR
-} from "../insn/InsnConstants.ts"
+import { BPF_ADD, BPF_AND, BPF_CMPXCHG, BPF_FETCH, BPF_OR, BPF_XCHG, BPF_XOR } from "../insn/InsnConstants.ts"
 import { fault, type Machine } from "./Machine.ts"
 import * as Memory from "./Memory.ts"
 
-/** Adds an offset of either sign to the low half; the carry goes to the high one. */
+/** The high half of an address plus an offset of either sign: with the carry of the low half. */
 const sumHigh = (low: number, high: number, offset: number): number =>
-  (high + Math.floor(((low >>> 0) + offset) / 0x1_0000_0000)) | 0
+  (low | (low + offset)) >= 0 ? high : (high + Math.floor(((low >>> 0) + offset) / 0x1_0000_0000)) | 0
 
 /** Loads `size` bytes into `machine.out`: a number zero-extended, or what the region's accessor gives. */
 export const load = (

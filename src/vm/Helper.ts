@@ -159,7 +159,9 @@ export const unwind = (machine: Machine, low: number, high: number): Handled => 
   const to = callbackOf(machine, low, high)
   if (to < 0) return FAULTED
   const outermost = machine.depth > 0 ? machine.callers[1] as Program : machine.program
-  if (outermost !== machine.program) return fault(machine, { reason: "Callback", value: "a function of another program" })
+  if (outermost !== machine.program) {
+    return fault(machine, { reason: "Callback", value: "a function of another program" })
+  }
   closeFrames(machine, 0)
   openFrame(machine, 0)
   machine.pc = to
@@ -167,9 +169,10 @@ export const unwind = (machine: Machine, low: number, high: number): Handled => 
 }
 
 /** A helper's fault: its arguments are such that no verifier would have let it be called so. */
-export const refuse = (machine: Machine, why: string): typeof FAULTED => fault(machine, { reason: "Helper", value: why })
+export const refuse = (machine: Machine, why: string): typeof FAULTED =>
+  fault(machine, { reason: "Helper", value: why })
 
 /** Takes the cost of a helper's work from the budget, in instructions. */
 export const charge = (machine: Machine, instructions: number): void => {
-  machine.fuse -= instructions
+  if (instructions > 0) machine.fuse -= Math.floor(instructions)
 }

@@ -9,7 +9,7 @@
  * up the arrays once and not at every access. Whatever needs more than a few lines (an access that does not go straight to a
  * region's bytes, a call, division, the end of the budget) leaves it for the outer one and `Perform.ts`.
  */
-import { ENTERED, FAULTED, FINISHED, type Machine, RETURNED, SUSPENDED } from "./Machine.ts"
+import { ENTERED, type FAULTED, type FINISHED, type Machine, RETURNED, type SUSPENDED } from "./Machine.ts"
 import type { Region } from "./Memory.ts"
 import { perform } from "./Perform.ts"
 
@@ -421,6 +421,32 @@ const loop = (m: Machine): Exit => {
           if (region.id === number && (base | o) >= 0 && o + 8 <= region.writeLength) {
             region.view.setInt32(o, lo[s], true)
             region.view.setInt32(o + 4, hi[s], true)
+            continue
+          }
+          break
+        }
+        case 0x1c3: { // atomic add w, without fetching
+          const base = lo[d]
+          const number = hi[d]
+          const o = (base + code[(at + 2) as Index]) | 0
+          const region = regions[number & mask] as Region
+          if (region.id === number && (base | o) >= 0 && o + 4 <= region.writeLength && region.readable) {
+            region.view.setInt32(o, region.view.getInt32(o, true) + lo[s], true)
+            continue
+          }
+          break
+        }
+        case 0x1db: { // atomic add dw, without fetching
+          const base = lo[d]
+          const number = hi[d]
+          const o = (base + code[(at + 2) as Index]) | 0
+          const region = regions[number & mask] as Region
+          if (region.id === number && (base | o) >= 0 && o + 8 <= region.writeLength && region.readable) {
+            const a = region.view.getInt32(o, true)
+            const sum = (a + lo[s]) | 0
+            const carry = sum >>> 0 < a >>> 0 ? 1 : 0
+            region.view.setInt32(o, sum, true)
+            region.view.setInt32(o + 4, region.view.getInt32(o + 4, true) + hi[s] + carry, true)
             continue
           }
           break

@@ -130,7 +130,7 @@ export interface Machine {
   readonly returns: Int32Array
   readonly callers: Array<Program>
   readonly continuations: Array<Continuation | undefined>
-  readonly files: Map<Program, RegisterFile>
+  readonly files: WeakMap<Program, RegisterFile>
   readonly coverage: Map<Program, Uint32Array> | undefined
 }
 
@@ -199,7 +199,7 @@ export const make = (options: MachineOptions = {}): Machine | undefined => {
     returns: new Int32Array(MAX_FRAMES),
     callers: Array.from({ length: MAX_FRAMES }, () => noProgram),
     continuations: Array.from({ length: MAX_FRAMES }, () => undefined),
-    files: new Map([[noProgram, file]]),
+    files: new WeakMap([[noProgram, file]]),
     coverage: options.coverage
   }
 }

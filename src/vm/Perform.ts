@@ -58,7 +58,9 @@ export const perform = (machine: Machine, at: number): Handled => {
     case Operation.CAST_KERNEL:
     case Operation.CAST_USER: {
       const { arena } = machine.host
-      if (arena === undefined) return fault(machine, { reason: "Unsupported", value: "a cast of an arena pointer without an arena" })
+      if (arena === undefined) {
+        return fault(machine, { reason: "Unsupported", value: "a cast of an arena pointer without an arena" })
+      }
       // NULL stays NULL on its way out, and only there.
       const toKernel = (word & 0xffff) === Operation.CAST_KERNEL
       high[dst] = toKernel ? arena.region.id : low[src] === 0 ? 0 : arena.userHigh
@@ -103,7 +105,9 @@ export const perform = (machine: Machine, at: number): Handled => {
 
 const loadPacket = (machine: Machine, offset: number, size: number): Handled => {
   const { packetLoad } = machine.host
-  if (packetLoad === undefined) return fault(machine, { reason: "Unsupported", value: "a packet load in this kind of program" })
+  if (packetLoad === undefined) {
+    return fault(machine, { reason: "Unsupported", value: "a packet load in this kind of program" })
+  }
   const value = packetLoad(machine, offset, size)
   machine.low[0] = value ?? 0
   machine.high[0] = 0

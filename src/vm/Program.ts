@@ -40,6 +40,9 @@ export const Operation = {
   /** Call of a subprogram and of a kernel function; 0x85 calls a helper. */
   CALL_LOCAL: 0x185,
   CALL_KFUNC: 0x186,
+  /** Atomic addition that fetches nothing, of 4 and of 8 bytes: what counters are made of. */
+  ATOMIC_ADD32: 0x1c3,
+  ATOMIC_ADD64: 0x1db,
   /** Load of the packet; the size in bytes stands in the destination, the offset is immediate plus source. */
   LD_PACKET: 0x140,
   /** Behind the last instruction, and in the second slot of a 64-bit immediate load, where no jump leads. */

@@ -42,7 +42,9 @@ export interface DecodeOptions {
    * The number under which the machine's host knows the kernel function that the call at `slot` names by BTF type id `id`
    * and index `fdIndex` of the `fd_array`, as int32; undefined refuses the program. Default: `id`.
    */
-  readonly resolveKfunc?: (call: { readonly slot: number; readonly id: number; readonly fdIndex: number }) => number | undefined
+  readonly resolveKfunc?: (
+    call: { readonly slot: number; readonly id: number; readonly fdIndex: number }
+  ) => number | undefined
   /** The source line of a slot, for errors: see `Lines.ts`. */
   readonly lineAt?: (slot: number) => string | undefined
 }
@@ -121,7 +123,7 @@ const refuse = (decoder: Decoder, slot: number, fields: VmErrorFields): never =>
 /** The index in the register file of a constant. */
 const constant = (decoder: Decoder, low: number, high: number): number => {
   let ofHigh = decoder.constants.get(high)
-  if (ofHigh === undefined) decoder.constants.set(high, ofHigh = new Map())
+  if (ofHigh === undefined) decoder.constants.set(high, ofHigh = new Map<number, number>())
   let index = ofHigh.get(low)
   if (index === undefined) {
     index = FIRST_CONSTANT + decoder.low.length
@@ -138,7 +140,15 @@ const immediate = (decoder: Decoder, slot: number): number => {
   return constant(decoder, imm, imm >> 31)
 }
 
-const put = (decoder: Decoder, slot: number, operation: number, dst: number, src: number, offset = 0, imm = 0): void => {
+const put = (
+  decoder: Decoder,
+  slot: number,
+  operation: number,
+  dst: number,
+  src: number,
+  offset = 0,
+  imm = 0
+): void => {
   const at = slot * WORDS
   decoder.code[at] = operation | (dst << 16)
   decoder.code[at + 1] = src
@@ -411,5 +421,7 @@ const decodeAtomic = (decoder: Decoder, slot: number): void => {
   }
   const fetches = imm !== C.BPF_CMPXCHG && (imm & C.BPF_FETCH) !== 0
   const src = (fetches ? writing : reading)(decoder, slot, Insn.src(insns, slot))
-  put(decoder, slot, C.BPF_STX | C.BPF_ATOMIC | size, dst, src, offset, imm)
+  const opcode = C.BPF_STX | C.BPF_ATOMIC | size
+  const code = imm === C.BPF_ADD ? (size === C.BPF_DW ? Operation.ATOMIC_ADD64 : Operation.ATOMIC_ADD32) : opcode
+  put(decoder, slot, code, dst, src, offset, imm)
 }

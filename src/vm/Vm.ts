@@ -74,17 +74,21 @@ export type Outcome =
   | { readonly _tag: "Fault"; readonly error: VmError }
 
 /**
- * Runs a started machine for at most `budget` instructions, an integer up to 2^53; helpers may charge more for their work.
+ * Runs a started machine for at most `budget` instructions (2^53 - 1 where it is more); helpers may charge more for their work.
  * `machine.executed` then counts the instructions since the start. A machine that is over, or that waits for a call's
  * result, answers as before and does nothing.
  */
 export const run = (machine: Machine, budget: number): Outcome => {
   if (machine.status !== "Ready") return outcomeOf(machine)
-  machine.remaining = budget
+  const granted = grant(machine, budget)
   const exit = execute(machine)
-  machine.executed += budget - machine.remaining
+  machine.executed += granted - machine.remaining
   return leave(machine, exit)
 }
+
+/** Sets the budget, which is no number that is not one and none beyond what can be counted. */
+const grant = (machine: Machine, budget: number): number =>
+  machine.remaining = budget > 0 ? Math.min(Math.floor(budget), Number.MAX_SAFE_INTEGER) : 0
 
 /** Gives the result (its low 64 bits) of the call that the machine waits for, and runs on. */
 export const resume = (machine: Machine, r0: bigint, budget: number): Outcome =>
@@ -98,13 +102,13 @@ export const resumeWith = (machine: Machine, helper: Helper, budget: number): Ou
   if (machine.status !== "Calls") return outcomeOf(machine)
   machine.status = "Ready"
   machine.call = undefined
-  machine.remaining = budget
+  const granted = grant(machine, budget)
   const handled = helper(machine)
   // What the helper charged.
   machine.remaining += machine.fuse
   machine.fuse = 0
   const exit = handled === RETURNED || handled === ENTERED ? execute(machine) : handled
-  machine.executed += budget - machine.remaining
+  machine.executed += granted - machine.remaining
   return leave(machine, exit)
 }
 
@@ -122,14 +126,10 @@ export const refuseCall = (machine: Machine): Outcome => {
 
 /** Runs a started machine to its end where nothing has to be waited for: r0, or what went wrong, calls and budget included. */
 export const complete = (machine: Machine, budget: number): Result.Result<bigint, VmError> => {
-  let outcome = run(machine, budget)
-  if (outcome._tag === "Calls") outcome = refuseCall(machine)
-  switch (outcome._tag) {
-    case "Done":
-      return Result.succeed(outcome.r0)
-    case "Fault":
-      return Result.fail(outcome.error)
-  }
+  const ran = run(machine, budget)
+  const outcome = ran._tag === "Calls" ? refuseCall(machine) : ran
+  if (outcome._tag === "Done") return Result.succeed(outcome.r0)
+  if (outcome._tag === "Fault") return Result.fail(outcome.error)
   const slot = machine.pc >> 2
   const line = machine.program.lineAt?.(slot)
   return Result.fail(

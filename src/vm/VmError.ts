@@ -87,7 +87,9 @@ const accessOf = (error: VmError): string => {
 }
 
 const placeOf = (error: VmError): string =>
-  error.region === undefined ? "" : ` of ${error.region}${error.offset === undefined ? "" : ` at offset ${error.offset}`}`
+  error.region === undefined
+    ? ""
+    : ` of ${error.region}${error.offset === undefined ? "" : ` at offset ${error.offset}`}`
 
 const describe = (error: VmError): string => {
   switch (error.reason) {

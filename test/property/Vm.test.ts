@@ -67,9 +67,16 @@ describe("the virtual machine", () => {
   })
 
   it("named fault: a region that is 8 bytes too long, and stores that go astray, are seen", () => {
-    const insns = Encode.program(Encode.ldMapValue(6, 0, 0), Encode.st(C.BPF_DW, 6, 61, -1), Encode.mov64Imm(0, 0), Encode.exit())
+    const insns = Encode.program(
+      Encode.ldMapValue(6, 0, 0),
+      Encode.st(C.BPF_DW, 6, 61, -1),
+      Encode.mov64Imm(0, 0),
+      Encode.exit()
+    )
     assert.deepStrictEqual(wrong(makeWorld(), insns), [])
-    assert.deepStrictEqual(wrong(makeWorld({ fault: 8 }), insns), ["bytes 128,129,130,131,132,133,134,135 were written"])
+    assert.deepStrictEqual(wrong(makeWorld({ fault: 8 }), insns), [
+      "bytes 128,129,130,131,132,133,134,135 were written"
+    ])
   })
 
   it("comes to the same however the budget is divided, and whoever watches", () => {
@@ -129,7 +136,12 @@ const functionOf = (body: Body, index: number, count: number) => {
     calls.push({ at: insns.length, to })
     insns.push(Encode.callSubprogram(-1), Encode.alu64Reg(C.BPF_XOR, 7, 0), Encode.alu64Imm(C.BPF_MUL, 7, 31))
   }
-  insns.push(Encode.ldx(C.BPF_DW, 0, 10, -8), Encode.alu64Reg(C.BPF_ADD, 0, 6), Encode.alu64Reg(C.BPF_XOR, 0, 7), Encode.exit())
+  insns.push(
+    Encode.ldx(C.BPF_DW, 0, 10, -8),
+    Encode.alu64Reg(C.BPF_ADD, 0, 6),
+    Encode.alu64Reg(C.BPF_XOR, 0, 7),
+    Encode.exit()
+  )
   return { insns: Encode.program(...insns), calls }
 }
 
@@ -147,9 +159,22 @@ const objectOf = (bodies: ReadonlyArray<Body>, order: ReadonlyArray<number>): Bp
   assert.isDefined(model)
   const programs = order.map((index): Program => {
     const { calls, insns } = functions[index] ?? { calls: [], insns: new Uint8Array() }
-    const relocations = calls.map(({ at, to }): Relocation => ({ _tag: "Call", at, section: 1, slot: starts.get(to) ?? 0 }))
+    const relocations = calls.map(({ at, to }): Relocation => ({
+      _tag: "Call",
+      at,
+      section: 1,
+      slot: starts.get(to) ?? 0
+    }))
     const sectionSlot = starts.get(index) ?? 0
-    return { ...model, name: `f${index}`, insns, relocations, sectionIndex: 1, sectionSlot, sectionSlots: Insn.count(insns) }
+    return {
+      ...model,
+      name: `f${index}`,
+      insns,
+      relocations,
+      sectionIndex: 1,
+      sectionSlot,
+      sectionSlots: Insn.count(insns)
+    }
   })
   return { ...object, programs }
 }

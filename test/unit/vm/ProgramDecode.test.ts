@@ -100,7 +100,9 @@ describe("ProgramDecode", () => {
       }
     }
     for (const jump of [Encode.gotol, Encode.callSubprogram]) {
-      for (const distance of [0x7fff_ffff, -0x8000_0000]) assert.strictEqual(refusal(around(jump(distance))).reason, "Target")
+      for (const distance of [0x7fff_ffff, -0x8000_0000]) {
+        assert.strictEqual(refusal(around(jump(distance))).reason, "Target")
+      }
     }
     assert.strictEqual(refusal([Encode.ldFunc(1, 0), Encode.exit()]).reason, "Target")
     assert.strictEqual(refusal([Encode.ldFunc(1, 2), Encode.exit()]).reason, "Target")
@@ -137,7 +139,10 @@ describe("ProgramDecode", () => {
       { kind: "BtfId", slot: 8, imm: 11, nextImm: 12 }
     ])
     const error = refusal([Encode.ldMapIdxValue(4, 10, 24), Encode.exit()], { name: "p", lineAt: () => "a.c:3" })
-    assert.strictEqual(error.message, "program p, instruction 0, a.c:3: nothing is known of byte 24 of map 10 of the descriptor array")
+    assert.strictEqual(
+      error.message,
+      "program p, instruction 0, a.c:3: nothing is known of byte 24 of map 10 of the descriptor array"
+    )
   })
 
   it("asks for kernel functions", () => {

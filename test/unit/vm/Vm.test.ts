@@ -62,13 +62,30 @@ describe("Vm", () => {
     assert.strictEqual(machine.executed, 32)
   })
 
+  it("takes budgets that are no numbers as none, and endless ones as very large", () => {
+    const machine = machineWith()
+    Vm.start(machine, decoded(sum), [10n])
+    for (const budget of [Number.NaN, -1, 0.5, -Infinity]) {
+      assert.deepStrictEqual(Vm.run(machine, budget), { _tag: "OutOfBudget" })
+      assert.strictEqual(machine.executed, 0)
+    }
+    assert.deepStrictEqual(Vm.run(machine, Infinity), { _tag: "Done", r0: 55n })
+    assert.strictEqual(machine.executed, 32)
+  })
+
   it("says of a budget that is spent where the program was", () => {
     const machine = machineWith()
-    Vm.start(machine, decoded([Encode.mov64Imm(0, 0), Encode.ja(-1)], { name: "forever", lineAt: (slot) => `f.c:${slot}` }))
+    Vm.start(
+      machine,
+      decoded([Encode.mov64Imm(0, 0), Encode.ja(-1)], { name: "forever", lineAt: (slot) => `f.c:${slot}` })
+    )
     const result = Vm.complete(machine, 1000)
     assert.isTrue(Result.isFailure(result))
     if (Result.isFailure(result)) {
-      assert.strictEqual(result.failure.message, "program forever, instruction 1, f.c:1: the instruction budget is spent")
+      assert.strictEqual(
+        result.failure.message,
+        "program forever, instruction 1, f.c:1: the instruction budget is spent"
+      )
     }
   })
 
@@ -89,7 +106,16 @@ describe("Vm", () => {
 
   it("counts may_goto per frame, and leaves when it is spent", () => {
     const machine = machineWith()
-    Vm.start(machine, decoded([Encode.mov64Imm(0, 0), Encode.mayGoto(2), Encode.alu64Imm(C.BPF_ADD, 0, 1), Encode.ja(-3), Encode.exit()]))
+    Vm.start(
+      machine,
+      decoded([
+        Encode.mov64Imm(0, 0),
+        Encode.mayGoto(2),
+        Encode.alu64Imm(C.BPF_ADD, 0, 1),
+        Encode.ja(-3),
+        Encode.exit()
+      ])
+    )
     assert.deepStrictEqual(Vm.complete(machine, 1e9), Result.succeed(BigInt(Vm.MAX_LOOPS)))
   })
 
@@ -107,7 +133,16 @@ describe("Vm", () => {
       const { access, line, offset, program: name, reason, region, size, slot } = outcome.error
       assert.deepStrictEqual(
         { access, line, name, offset, reason, region, size, slot },
-        { access: "read", line: "p.bpf.c:12", name: "p", offset: 516, reason: "OutOfBounds", region: "stack of frame 0", size: 4, slot: 1 }
+        {
+          access: "read",
+          line: "p.bpf.c:12",
+          name: "p",
+          offset: 516,
+          reason: "OutOfBounds",
+          region: "stack of frame 0",
+          size: 4,
+          slot: 1
+        }
       )
       assert.match(
         outcome.error.message,
@@ -141,12 +176,16 @@ describe("Vm", () => {
     })
 
     it("are the first of a run", () => {
-      const error = faultOf([Encode.callHelper(1), Encode.exit()], [], hostOf({
-        1: (machine) => {
-          Vm.refuse(machine, "first")
-          return Vm.refuse(machine, "second")
-        }
-      }))
+      const error = faultOf(
+        [Encode.callHelper(1), Encode.exit()],
+        [],
+        hostOf({
+          1: (machine) => {
+            Vm.refuse(machine, "first")
+            return Vm.refuse(machine, "second")
+          }
+        })
+      )
       assert.strictEqual(error.message, "program program, instruction 0: first")
     })
   })
@@ -195,7 +234,10 @@ describe("Vm", () => {
         kfuncs: new Map([[70, (machine) => Vm.returnNumber(machine, 8_589_934_593)]])
       }
       assert.deepStrictEqual(runs(code, [], host).result, Result.succeed(BigInt.asUintN(64, -5n)))
-      assert.deepStrictEqual(runs([Encode.callKfunc(70), Encode.exit()], [], host).result, Result.succeed(0x2_0000_0001n))
+      assert.deepStrictEqual(
+        runs([Encode.callKfunc(70), Encode.exit()], [], host).result,
+        Result.succeed(0x2_0000_0001n)
+      )
     })
 
     it("may charge for their work", () => {
@@ -269,9 +311,14 @@ describe("Vm", () => {
     })
 
     it("that enter what is no function fault", () => {
-      const host = hostOf({ 1: (machine) => Vm.enter(machine, machine.low[1] ?? 0, machine.high[1] ?? 0, () => Vm.RETURNED) })
+      const host = hostOf({
+        1: (machine) => Vm.enter(machine, machine.low[1] ?? 0, machine.high[1] ?? 0, () => Vm.RETURNED)
+      })
       for (const argument of [0n, 0x1_0000_0001n, 0x1_0000_0063n, 0x1_ffff_ffffn]) {
-        assert.strictEqual(faultOf([Encode.callHelper(1), Encode.mov64Imm(0, 0), Encode.exit()], [argument], host).reason, "Callback")
+        assert.strictEqual(
+          faultOf([Encode.callHelper(1), Encode.mov64Imm(0, 0), Encode.exit()], [argument], host).reason,
+          "Callback"
+        )
       }
     })
 
@@ -349,7 +396,9 @@ describe("Vm", () => {
         ]
       ) {
         const result = run(insn)
-        assert.isTrue(Result.isFailure(result) && result.failure.reason === "BadAccess" && result.failure.region === "xdp_md")
+        assert.isTrue(
+          Result.isFailure(result) && result.failure.reason === "BadAccess" && result.failure.region === "xdp_md"
+        )
       }
     })
 

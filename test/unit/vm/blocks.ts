@@ -121,17 +121,23 @@ const arithmetic: ReadonlyArray<Block> = operations.flatMap(([name, op]) => [
   onR1(`${name}32 reg`, Encode.alu32Reg(op, 1, 2)),
   onR1(`${name}64 self`, Encode.alu64Reg(op, 1, 1)),
   onR1(`${name}32 self`, Encode.alu32Reg(op, 1, 1)),
-  ...immediates.filter((imm) => allowed(op, imm, 64)).map((imm) => onR1(`${name}64 ${imm}`, Encode.alu64Imm(op, 1, imm))),
-  ...immediates.filter((imm) => allowed(op, imm, 32)).map((imm) => onR1(`${name}32 ${imm}`, Encode.alu32Imm(op, 1, imm))),
+  ...immediates.filter((imm) => allowed(op, imm, 64)).map((imm) =>
+    onR1(`${name}64 ${imm}`, Encode.alu64Imm(op, 1, imm))
+  ),
+  ...immediates.filter((imm) => allowed(op, imm, 32)).map((imm) =>
+    onR1(`${name}32 ${imm}`, Encode.alu32Imm(op, 1, imm))
+  ),
   ...(isDivision(op)
     ? [
       onR1(`s${name}64 reg`, Encode.signed64Reg(op, 1, 2)),
       onR1(`s${name}32 reg`, Encode.signed32Reg(op, 1, 2)),
       onR1(`s${name}64 self`, Encode.signed64Reg(op, 1, 1)),
-      ...immediates.filter((imm) => imm !== 0).flatMap((imm) => [
-        onR1(`s${name}64 ${imm}`, Encode.signed64Imm(op, 1, imm)),
-        onR1(`s${name}32 ${imm}`, Encode.signed32Imm(op, 1, imm))
-      ])
+      ...immediates.flatMap((imm) =>
+        imm === 0 ? [] : [
+          onR1(`s${name}64 ${imm}`, Encode.signed64Imm(op, 1, imm)),
+          onR1(`s${name}32 ${imm}`, Encode.signed32Imm(op, 1, imm))
+        ]
+      )
     ]
     : [])
 ])
@@ -218,7 +224,9 @@ const memory: ReadonlyArray<Block> = [
       },
       {
         name: `st ${name} at +${offset}`,
-        code: (at) => [Encode.stx(DW, 6, 2, at), Encode.stx(DW, 6, 2, at + 8), Encode.st(size, 6, at + offset, -0x1234_5678)]
+        code: (
+          at
+        ) => [Encode.stx(DW, 6, 2, at), Encode.stx(DW, 6, 2, at + 8), Encode.st(size, 6, at + offset, -0x1234_5678)]
       }
     ]),
     {
@@ -241,7 +249,12 @@ const memory: ReadonlyArray<Block> = [
     ...[32, 33, 37, 41, 50].map((offset) => onR1(`ldxs ${name} at ${offset}`, Encode.ldxSigned(size, 1, 6, offset))),
     onR1(`ldxs ${name} over its address`, Encode.mov64Reg(1, 6), Encode.ldxSigned(size, 1, 1, 40))
   ]),
-  onR1("pointer below and back", Encode.mov64Reg(4, 6), Encode.alu64Imm(C.BPF_SUB, 4, 4096), Encode.ldx(DW, 1, 4, 4096 + 40))
+  onR1(
+    "pointer below and back",
+    Encode.mov64Reg(4, 6),
+    Encode.alu64Imm(C.BPF_SUB, 4, 4096),
+    Encode.ldx(DW, 1, 4, 4096 + 40)
+  )
 ]
 
 type Atomic = (size: Encode.AtomicSize, dst: Encode.Register, src: Encode.Register, offset: number) => Uint8Array

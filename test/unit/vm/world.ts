@@ -3,7 +3,7 @@
  * made of random bytes.
  */
 import { assert } from "@effect/vitest"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Encode from "../../../src/insn/Encode.ts"
 import * as C from "../../../src/insn/InsnConstants.ts"
 import * as Vm from "../../../src/vm/Vm.ts"
@@ -88,10 +88,11 @@ export const makeWorld = (options: WorldOptions = {}): World => {
     ...(options.trace === undefined ? {} : { trace: options.trace })
   })
   assert.isDefined(machine)
-  const isOpen = (at: number): boolean => [packet, values].some((bytes) => {
-    const from = bytes.byteOffset - buffer.byteOffset
-    return at >= from && at < from + bytes.length
-  })
+  const isOpen = (at: number): boolean =>
+    [packet, values].some((bytes) => {
+      const from = bytes.byteOffset - buffer.byteOffset
+      return at >= from && at < from + bytes.length
+    })
   return {
     machine,
     regions,
@@ -108,12 +109,14 @@ export const makeWorld = (options: WorldOptions = {}): World => {
       let outcome = Vm.run(machine, Math.min(chunk, budget))
       for (;;) {
         const left = budget - machine.executed
-        if (outcome._tag === "Calls" && left > 0) outcome = Vm.resume(machine, BigInt(++calls % 5), Math.min(chunk, left))
-        else if (outcome._tag === "OutOfBudget" && left > 0) outcome = Vm.run(machine, Math.min(chunk, left))
+        if (outcome._tag === "Calls" && left > 0) {
+          outcome = Vm.resume(machine, BigInt(++calls % 5), Math.min(chunk, left))
+        } else if (outcome._tag === "OutOfBudget" && left > 0) outcome = Vm.run(machine, Math.min(chunk, left))
         else return outcome
       }
     },
-    state: () => `${buffer.join()} ${accesses} ${machine.low.subarray(0, 11).join()} ${machine.high.subarray(0, 11).join()}`,
+    state: () =>
+      `${buffer.join()} ${accesses} ${machine.low.subarray(0, 11).join()} ${machine.high.subarray(0, 11).join()}`,
     damage: () => [...buffer.keys()].filter((at) => !isOpen(at) && buffer[at] !== before[at])
   }
 }
@@ -157,7 +160,9 @@ const hostOf = (regions: ReadonlyArray<Vm.Memory.Region>): Vm.Host => {
 }
 
 const DW = C.BPF_DW
-const loads = [C.BPF_B, C.BPF_H, C.BPF_W, DW].flatMap((size) => [C.BPF_LDX | C.BPF_MEM | size, C.BPF_STX | C.BPF_MEM | size])
+const loads = [C.BPF_B, C.BPF_H, C.BPF_W, DW].flatMap((
+  size
+) => [C.BPF_LDX | C.BPF_MEM | size, C.BPF_STX | C.BPF_MEM | size])
 const signed = [C.BPF_B, C.BPF_H, C.BPF_W].map((size) => C.BPF_LDX | C.BPF_MEMSX | size)
 const alu = [0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x90, 0xa0, 0xb0, 0xc0]
 const comparisons = [0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xb0, 0xc0, 0xd0]
@@ -227,7 +232,7 @@ const insnOf = (bytes: Uint8Array): { readonly slots: number; readonly place: Pl
     case 10:
       return raw((loads[which % loads.length] ?? 0x63) & 0x18 | C.BPF_ST | C.BPF_MEM, near, imm, 0)
     case 11:
-      return raw((which & 1 ? 0xc3 : 0xdb), near, atomicOperations[a % atomicOperations.length] ?? 0, src % 10)
+      return raw(which & 1 ? 0xc3 : 0xdb, near, atomicOperations[a % atomicOperations.length] ?? 0, src % 10)
     case 12:
       return {
         slots: 2,
