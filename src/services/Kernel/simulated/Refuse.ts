@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { MapFailure } from "../../../vm/maps/SimulatedMap.ts"
+import { mapTypeName } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
 import { general, type Hint } from "../abi/Hints.ts"
 import type { CallTag } from "../KernelCall.ts"
@@ -39,7 +40,7 @@ export const answered = <A>(
   Result.mapError(result, (failure) =>
     typeof failure === "string"
       ? refused(call, subject, failure, hint)
-      : unsupported(call, `keeps no ${subject}: ${failure.message}`, failure.hint))
+      : unsupported(call, `keeps nothing in ${mapTypeName(failure.type)} maps such as ${subject}`, failure.hint))
 
 /** Performs a call in one attempt, in which the kernel is entered. */
 export const once = <A>(
