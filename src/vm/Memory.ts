@@ -181,7 +181,8 @@ export const addElements = (
   // Twice the size, so that a pointer past the end of one value is not the start of the next.
   const shift = Math.max(1, Math.ceil(Math.log2(Math.max(1, size))) + 1)
   if (
-    count * 2 ** shift > 2 ** 32 || size > stride || (count > 0 && (count - 1) * stride + size > options.bytes.length)
+    shift > 31 || count * 2 ** shift > 2 ** 32 || size > stride ||
+    (count > 0 && (count - 1) * stride + size > options.bytes.length)
   ) {
     return undefined
   }
