@@ -2,8 +2,7 @@
  * A socket buffer: the packet and its attributes that programs of the kinds with a `struct __sk_buff` see.
  *
  * All of a packet is linear, which is what a test run of Linux 6.18 makes. Headers are offsets from the start of `buffer`;
- * the packet is `buffer` from `data` to `tail`, and what lies around it is room that moves grow into. The room grows as it
- * needs to: how much of it there is cannot be seen.
+ * the packet is `buffer` from `data` to `tail`, and what lies around it is room that moves grow into.
  *
  * Layout of `struct __sk_buff`: `include/uapi/linux/bpf.h`; what its fields read and write: `bpf_convert_ctx_access` and the
  * `*_is_valid_access` functions of `net/core/filter.c`.
@@ -116,18 +115,32 @@ export const bytesOf = (skb: Skb): Uint8Array => skb.buffer.subarray(skb.data, s
 /** Lets the region of the packet show what the packet is now: after every move of `data` or `tail`. */
 export const refresh = (skb: Skb): void => Memory.rebind(skb.packet, bytesOf(skb))
 
-/** Makes room for `head` more bytes before the packet and `tail` more after it. */
-export const reserve = (skb: Skb, head: number, tail: number): void => {
-  if (skb.data >= head && skb.tail + tail <= skb.buffer.length) return
-  const more = Math.max(0, head - skb.data)
-  const bytes = new Uint8Array(more + Math.max(skb.buffer.length, skb.tail + tail))
-  bytes.set(skb.buffer.subarray(0, skb.tail), more)
+/** What room before the packet grows by a multiple of. */
+const PAD = 64
+
+/**
+ * Makes room for `size` more bytes before the packet, as much as the kernel makes. Moving the headers along it also moves the
+ * transport header that nothing has set: that counts as set from then on, somewhere.
+ */
+export const reserveHead = (skb: Skb, size: number): void => {
+  if (size <= skb.data) return
+  const more = Math.ceil((size - skb.data) / PAD) * PAD
+  const bytes = new Uint8Array(more + skb.buffer.length)
+  bytes.set(skb.buffer, more)
   skb.buffer = bytes
   skb.data += more
   skb.tail += more
   skb.mac += more
   skb.network += more
-  if (skb.transport >= 0) skb.transport += more
+  skb.transport += more
+}
+
+/** Makes room for `size` more bytes behind the packet. */
+export const reserveTail = (skb: Skb, size: number): void => {
+  if (skb.tail + size <= skb.buffer.length) return
+  const bytes = new Uint8Array(skb.tail + size)
+  bytes.set(skb.buffer)
+  skb.buffer = bytes
 }
 
 /** Halves of the pointer that a 4-byte field stands for. */

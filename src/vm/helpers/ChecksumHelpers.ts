@@ -64,28 +64,27 @@ const BPF_F_MARK_MANGLED_0 = 0x20
 const BPF_F_MARK_ENFORCE = 0x40
 const BPF_F_IPV6 = 0x80
 
-/** The checksum after a field of `size` bytes that it covers changed; of size 0 `to` is a difference. */
-const replaced = (checksum: number, size: number, from: number, to: number): number => {
-  switch (size) {
-    case 0:
-      return fold(add(to, ~checksum & 0xffff))
-    case 2: {
-      // 16 bits at a time: the two ways differ in which zero they give.
-      const old = from & 0xffff
-      const without = add16(~checksum & 0xffff, ~old & 0xffff)
-      return ~add16(without, to & 0xffff) & 0xffff
-    }
-    default:
-      return fold(add(subtract(~checksum & 0xffff, from), to))
-  }
-}
+/** The checksum after a field of 4 bytes that it covers changed. */
+const replaced4 = (checksum: number, from: number, to: number): number => fold(add(subtract(~checksum, from), to))
+
+/** The checksum after a field of 2 bytes that it covers changed: 16 bits at a time may give the other one of two zeros. */
+const replaced2 = (checksum: number, from: number, to: number): number =>
+  ~add16(add16(~checksum & 0xffff, ~from & 0xffff), to & 0xffff) & 0xffff
+
+/** The checksum after a difference. */
+const replacedBy = (checksum: number, difference: number): number => fold(add(difference, ~checksum))
 
 const add16 = (left: number, right: number): number => {
   const sum = left + right
   return (sum + (sum >>> 16)) & 0xffff
 }
 
-const replace = (environment: Environment, knownFlags: number): Helper => (machine) => {
+const replace = (
+  environment: Environment,
+  knownFlags: number,
+  of2: (checksum: number, from: number, to: number) => number
+): Helper =>
+(machine) => {
   const skb = skbOf(environment, machine)
   if (skb === undefined) return FAULTED
   const offset = u32(machine, 2)
@@ -104,7 +103,13 @@ const replace = (environment: Environment, knownFlags: number): Helper => (machi
   if ((size !== 0 && size !== 2 && size !== 4) || (size === 0 && u64(machine, 3) !== 0)) {
     return returnNumber(machine, -numbers.EINVAL)
   }
-  let after = replaced(checksum, size, u32(machine, 3), u32(machine, 4))
+  const from = u32(machine, 3)
+  const to = u32(machine, 4)
+  let after = size === 0
+    ? replacedBy(checksum, to)
+    : size === 2
+    ? of2(checksum, from & 0xffff, to & 0xffff)
+    : replaced4(checksum, from, to)
   if (mangled && after === 0) after = 0xffff
   skb.buffer[at] = after
   skb.buffer[at + 1] = after >>> 8
@@ -114,10 +119,11 @@ const replace = (environment: Environment, knownFlags: number): Helper => (machi
 /** The helpers by their name without prefix. */
 export const helpers = (environment: Environment): Readonly<Record<string, Helper>> => ({
   csum_diff: difference,
-  l3_csum_replace: replace(environment, BPF_F_HDR_FIELD_MASK),
+  l3_csum_replace: replace(environment, BPF_F_HDR_FIELD_MASK, replaced2),
   l4_csum_replace: replace(
     environment,
-    BPF_F_HDR_FIELD_MASK | BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE | BPF_F_IPV6
+    BPF_F_HDR_FIELD_MASK | BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE | BPF_F_IPV6,
+    replaced4
   ),
   // Both are about the device's checksum, and there is none.
   csum_update: (machine) =>

@@ -59,10 +59,10 @@ const cloneRedirect = (environment: Environment): Helper => (machine) => {
   if (skb === undefined) return FAULTED
   const target = u32(machine, 2)
   const flags = u64(machine, 3)
+  if (flags > BPF_F_INGRESS) return returnNumber(machine, -numbers.EINVAL)
   // Segments without a kind, which is what a test run makes, cannot be sent.
-  if (skb.gsoSize !== 0 || flags > BPF_F_INGRESS || !environment.devices.has(target)) {
-    return returnNumber(machine, -numbers.EINVAL)
-  }
+  if (skb.gsoSize !== 0) return returnNumber(machine, -numbers.EBADMSG)
+  if (!environment.devices.has(target)) return returnNumber(machine, -numbers.EINVAL)
   const packet = Skb.bytesOf(skb).slice()
   environment.redirects.push({ helper: "bpf_clone_redirect", target, flags: register(machine, 3), packet })
   return returnNumber(machine, 0)

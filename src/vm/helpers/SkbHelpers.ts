@@ -108,8 +108,8 @@ const setTimestamp = (environment: Environment): Helper => (machine) => {
   const type = u32(machine, 3)
   const time = BigInt.asUintN(64, (BigInt(machine.high[2] ?? 0) << 32n) | BigInt(u32(machine, 2)))
   if (type > BPF_SKB_CLOCK_TAI) return returnNumber(machine, -numbers.EINVAL)
-  // Only a clock that is not the real one needs a time, and the real one takes none.
-  if (type === BPF_SKB_CLOCK_REALTIME ? time !== 0n : time === 0n) return returnNumber(machine, -numbers.EINVAL)
+  // Only the real clock may have no time.
+  if (type !== BPF_SKB_CLOCK_REALTIME && time === 0n) return returnNumber(machine, -numbers.EINVAL)
   skb.timestamp = time
   skb.timestampType = type
   return returnNumber(machine, 0)

@@ -41,12 +41,12 @@ const changeTail = (skb: Skb.Skb, length: number, flags: number): number => {
   if (skb.encapsulated) return -numbers.ENOTSUPP
   const more = length - Skb.lengthOf(skb)
   if (more > 0) {
-    Skb.reserve(skb, 0, more)
+    Skb.reserveTail(skb, more)
     skb.buffer.fill(0, skb.tail, skb.tail + more)
   }
   skb.tail += more
-  // Of a packet in segments nothing of the plan is left.
-  if (more !== 0) skb.gsoSize = skb.gsoSegments = 0
+  // What a packet was to be cut into does not hold any more.
+  if (isSegmented(skb)) skb.gsoSize = skb.gsoSegments = 0
   return resized(skb, 0)
 }
 
@@ -54,7 +54,7 @@ const changeHead = (skb: Skb.Skb, room: number, flags: number): number => {
   const length = Skb.lengthOf(skb) + room
   if (flags !== 0 || room > 0x7fff_ffff || (!isSegmented(skb) && length > maximumLength)) return -numbers.EINVAL
   if (length > 0x7fff_ffff - maximumLength) return -numbers.ENOMEM
-  Skb.reserve(skb, room, 0)
+  Skb.reserveHead(skb, room)
   skb.data -= room
   skb.buffer.fill(0, skb.data, skb.data + room)
   skb.mac = skb.data
@@ -63,8 +63,8 @@ const changeHead = (skb: Skb.Skb, room: number, flags: number): number => {
 
 /** Puts `size` zeroed bytes into the packet at `offset`; headers before them move to the front. */
 const pushHeader = (skb: Skb.Skb, offset: number, size: number): void => {
+  Skb.reserveHead(skb, size)
   const same = skb.transport === skb.network
-  Skb.reserve(skb, size, 0)
   skb.data -= size
   skb.buffer.copyWithin(skb.data, skb.data + size, skb.data + size + offset)
   skb.buffer.fill(0, skb.data + offset, skb.data + offset + size)
@@ -191,7 +191,7 @@ const pushVlan = (skb: Skb.Skb, protocolIn: number, tag: number): number => {
   const protocol = isVlan(swapped) ? swapped : ETH_P_8021Q
   if (skb.vlanPresent) {
     if (Skb.lengthOf(skb) < ETH_HLEN) return -numbers.ENOMEM
-    Skb.reserve(skb, VLAN_HLEN, 0)
+    Skb.reserveHead(skb, VLAN_HLEN)
     skb.data -= VLAN_HLEN
     skb.buffer.copyWithin(skb.data, skb.data + VLAN_HLEN, skb.data + VLAN_HLEN + 12)
     const at = skb.data + 12
