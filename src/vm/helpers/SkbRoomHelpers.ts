@@ -150,8 +150,8 @@ const adjustRoom = (
 }
 
 const growRoom = (skb: Skb.Skb, offset: number, size: number, flags: number, flagsHigh: number): number => {
-  // Segments of a test run are of no protocol, and only those of TCP can be moved.
-  if (isSegmented(skb) && ((flags & ENCAP_L4_UDP) === 0 || (flags & FIXED_GSO) === 0)) return -numbers.ENOTSUPP
+  // Segments of a test run are of no protocol, and only those of TCP and UDP can be moved.
+  if (isSegmented(skb)) return -numbers.ENOTSUPP
   const encap = flags & encapL3
   const innerLink = flagsHigh >>> 24
   if (encap !== 0) {
@@ -176,7 +176,7 @@ const growRoom = (skb: Skb.Skb, offset: number, size: number, flags: number, fla
 
 const shrinkRoom = (skb: Skb.Skb, offset: number, size: number, flags: number): number => {
   if ((flags & ~(FIXED_GSO | decapL3 | NO_CSUM_RESET)) !== 0) return -numbers.EINVAL
-  if (isSegmented(skb) && (flags & FIXED_GSO) === 0) return -numbers.ENOTSUPP
+  if (isSegmented(skb)) return -numbers.ENOTSUPP
   if (!popHeader(skb, offset, size)) return -numbers.ENOMEM
   if ((flags & DECAP_L3_IPV6) !== 0) skb.protocol = ETH_P_IPV6
   if ((flags & DECAP_L3_IPV4) !== 0) skb.protocol = ETH_P_IP
