@@ -8,80 +8,25 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Encode from "../../src/insn/Encode.ts"
 import * as Insn from "../../src/insn/Insn.ts"
-import { BPF_B, BPF_DW, BPF_H, BPF_LSH, BPF_RSH, BPF_W } from "../../src/insn/InsnConstants.ts"
+import { BPF_W } from "../../src/insn/InsnConstants.ts"
 import * as Core from "../../src/stages/relocate/core/Core.ts"
 import { runs } from "../support/Require.ts"
 import * as Arbitraries from "../unit/btf/arbitraries.ts"
 import * as B from "../unit/btf/Blob.ts"
-import { recorded, type RecordSpec, show } from "../unit/stages/relocate/core/Records.ts"
+import {
+  type Access,
+  accesses,
+  bytesOf,
+  type Experiment,
+  extent,
+  isSigned,
+  order,
+  removed,
+  resized,
+  varied
+} from "../unit/stages/relocate/core/Accesses.ts"
+import { recorded, show } from "../unit/stages/relocate/core/Records.ts"
 import * as Structs from "../unit/stages/relocate/core/Structs.ts"
-
-const sizes = { 1: BPF_B, 2: BPF_H, 4: BPF_W, 8: BPF_DW } as const
-
-/** One access of a field: the records for it, by what they ask. */
-interface Access {
-  readonly path: string
-  readonly place: Structs.Place
-  readonly first: number
-  readonly asks: ReadonlyArray<"exists" | "offset" | "size" | "load" | "signed" | "left" | "right">
-}
-
-const bytesOf = (type: Structs.FieldType): 1 | 2 | 4 | 8 | undefined => {
-  switch (type._tag) {
-    case "Int":
-    case "Bits":
-      return type.bytes
-    case "Pointer":
-      return 8
-    case "Enum":
-      return type.wide ? 8 : 4
-    default:
-      return undefined
-  }
-}
-
-/** The bits of a field, and of the load that covers it. */
-const extent = ({ bit, type }: Structs.Place): { readonly bits: number; readonly bytes: number; readonly at: number } => {
-  const bytes = bytesOf(type) ?? 1
-  const bits = type._tag === "Bits" ? type.bits : bytes * 8
-  return { bits, bytes, at: Math.floor(bit / 8 / bytes) * bytes }
-}
-
-const isSigned = (type: Structs.FieldType): boolean => (type._tag === "Int" || type._tag === "Bits") && type.signed
-
-/** The records that access each field of a struct, with the values that its own layout gives them. */
-const accesses = (
-  laid: Structs.LaidOut,
-  type: number,
-  order: B.Order
-): { readonly specs: ReadonlyArray<RecordSpec>; readonly list: ReadonlyArray<Access> } => {
-  const specs: Array<RecordSpec> = []
-  const list: Array<Access> = []
-  for (const [path, place] of laid.places) {
-    const asks: Array<Access["asks"][number]> = []
-    const first = specs.length
-    const ask = (what: Access["asks"][number], kind: Core.CoreKind, insn: Uint8Array): void => {
-      asks.push(what)
-      specs.push({ insn, type, access: `0${place.access}`, kind })
-    }
-    const { at, bits, bytes } = extent(place)
-    const scalar = bytesOf(place.type)
-    ask("exists", "field_exists", Encode.mov64Imm(1, 1))
-    ask("offset", "byte_off", Encode.mov64Imm(1, scalar === undefined ? place.bit / 8 : at))
-    if (scalar !== undefined) {
-      ask("size", "byte_sz", Encode.mov64Imm(1, bytes))
-      if (place.type._tag !== "Bits") ask("load", "byte_off", Encode.ldx(sizes[scalar], 1, 2, at))
-      if (!path.endsWith("]")) {
-        const left = order === "little" ? 64 - (place.bit + bits - at * 8) : (8 - bytes) * 8 + place.bit - at * 8
-        ask("signed", "signed", Encode.mov64Imm(1, isSigned(place.type) ? 1 : 0))
-        ask("left", "lshift_u64", Encode.alu64Imm(BPF_LSH, 1, left))
-        ask("right", "rshift_u64", Encode.alu64Imm(BPF_RSH, 1, 64 - bits))
-      }
-    }
-    list.push({ path, place, first, asks })
-  }
-  return { specs, list }
-}
 
 /** The bits of memory as one number: from the lowest bit of each byte upwards, or from the highest downwards. */
 const readBits = (memory: Uint8Array, bit: number, bits: number, order: B.Order): bigint => {
@@ -103,13 +48,6 @@ interface Fault {
   readonly kernel?: (types: ReadonlyArray<B.Rec>) => ReadonlyArray<B.Rec>
   readonly order?: B.Order
   readonly after?: (relocated: Core.Relocated, before: Uint8Array) => Core.Relocated
-}
-
-interface Experiment {
-  readonly mine: ReadonlyArray<Structs.Item>
-  readonly theirs: ReadonlyArray<Structs.Item>
-  readonly order: B.Order
-  readonly names: readonly [mine: string, theirs: string]
 }
 
 const memory = Uint8Array.from({ length: 4096 }, (_, index) => (index * 167 + (index >> 5) * 91 + 13) & 0xff)
@@ -170,34 +108,6 @@ const breaks = ({ mine, names, order, theirs }: Experiment, fault: Fault = {}): 
   }
   return found
 }
-
-const order: fc.Arbitrary<B.Order> = fc.constantFrom("little", "big")
-const names = fc.constantFrom(["s", "s"], ["s___mine", "s"], ["s", "s___v2"], ["s___a", "s___b"] as const) as fc.Arbitrary<
-  readonly [string, string]
->
-
-/** A struct and a kernel's variant of it. */
-const varied: fc.Arbitrary<Experiment> = Structs.structs.chain((mine) =>
-  fc.record({ mine: fc.constant(mine), theirs: Structs.variantOf(mine), order, names })
-)
-
-/** One of the fields is gone. */
-const removed: fc.Arbitrary<Experiment> = varied.chain((experiment) =>
-  fc.constantFrom("f0", "f1", "f2", "n0", "n1").map((name) => ({
-    ...experiment,
-    theirs: Structs.without(experiment.theirs, name)
-  }))
-)
-
-/** Integers have another size. */
-const resized: fc.Arbitrary<Experiment> = varied.chain((experiment) =>
-  fc.array(fc.constantFrom(1 as const, 2 as const, 4 as const, 8 as const), { minLength: 8, maxLength: 8 }).map((widths) => ({
-    ...experiment,
-    theirs: Structs.retyped(experiment.theirs, (type, name) =>
-      type._tag === "Int" ? { ...type, bytes: widths[Number(name.slice(1)) % 8] ?? 4 } : type
-    )
-  }))
-)
 
 const law = (experiments: fc.Arbitrary<Experiment>, fault?: Fault): fc.IProperty<unknown> =>
   fc.property(experiments, (experiment) => {

@@ -5,6 +5,7 @@ import * as Encode from "../../../../../src/insn/Encode.ts"
 import type { InfoRecords } from "../../../../../src/services/Kernel/KernelCall.ts"
 import * as Core from "../../../../../src/stages/relocate/core/Core.ts"
 import * as B from "../../../btf/Blob.ts"
+import { build, program } from "../../ObjectBuilder.ts"
 
 /** A record, and the instruction that it stands at. */
 export interface RecordSpec {
@@ -36,10 +37,11 @@ const kindNumber = (kind: Core.CoreKind | number): number =>
 export const recorded = (
   types: ReadonlyArray<B.Rec>,
   specs: ReadonlyArray<RecordSpec>,
-  order: B.Order = "little"
+  order: B.Order = "little",
+  moreStrings: ReadonlyArray<string> = []
 ): Recorded => {
   // Each text is a string of its own between two NULs, so that `stringOffset` finds it.
-  const local = B.btfOf(types, { order, moreStrings: specs.map(({ access }) => access) })
+  const local = B.btfOf(types, { order, moreStrings: [...specs.map(({ access }) => access), ...moreStrings] })
   const records = new Uint8Array(specs.length * 16)
   const view = new DataView(records.buffer)
   let at = 0
@@ -49,6 +51,24 @@ export const recorded = (
     at += insn.length
   }
   return { insns: Encode.program(...specs.map(({ insn }) => insn)), records: { recordSize: 16, records }, local }
+}
+
+/** An object file of one program, a socket filter that also ends. */
+export const objectFile = (types: ReadonlyArray<B.Rec>, specs: ReadonlyArray<RecordSpec>): Uint8Array => {
+  const section = "socket"
+  const { insns, local, records } = recorded(types, specs, "little", [section])
+  const ext = new Uint8Array(32 + 12 + records.records.length)
+  const view = new DataView(ext.buffer)
+  view.setUint16(0, Btf.BTF_MAGIC, true)
+  view.setUint8(2, 1)
+  view.setUint32(4, 32, true)
+  view.setUint32(28, 12 + records.records.length, true)
+  view.setUint32(32, 16, true)
+  view.setUint32(36, stringOffset(local, section), true)
+  view.setUint32(40, specs.length, true)
+  ext.set(records.records, 44)
+  const made = program(section, Encode.program(insns, Encode.mov64Imm(0, 0), Encode.exit()))
+  return build({ sections: [made.section], symbols: [made.symbol], btf: local.bytes, btfExt: ext })
 }
 
 /** The bytes of instructions from hexadecimal digits; blanks and bars between them do not count. */
