@@ -52,6 +52,11 @@ export * as BpfConstants from "./services/Kernel/abi/BpfConstants.ts"
 /** Error numbers by their names. */
 export * as Errno from "./services/Kernel/abi/Errno.ts"
 
+// Tests.
+
+/** Tests of BPF programs: runs, maps by values, events, printed lines, coverage by line; on any kernel. */
+export * as Testing from "./testing/Testing.ts"
+
 // Events.
 
 /** Reads records out of a ring buffer map. */

@@ -6,10 +6,11 @@ import * as FileSystem from "effect/FileSystem"
 import type { PlatformError } from "effect/PlatformError"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import { ProgType } from "../services/Kernel/abi/BpfConstants.ts"
 import { FileReadError } from "../services/Elf/ElfService.ts"
 import { InFile } from "./Failure.ts"
 import * as Pcap from "./Pcap.ts"
+
+export { actionName, takesPackets } from "../services/Kernel/abi/Actions.ts"
 
 /** The most bytes of input that are read: far more than any kernel takes, or any capture needs. */
 const maximumInput = 256 * 1024 * 1024
@@ -64,48 +65,3 @@ export const readInput = Effect.fnUntraced(function*(path: string) {
   const capture = yield* Effect.mapError(Effect.fromResult(Pcap.parse(bytes)), (cause) => new InFile({ path, cause }))
   return { _tag: "Capture", capture } satisfies Input
 })
-
-/** Program types that are run on a packet. All others take a context, or nothing. */
-const packetTypes: ReadonlySet<number> = new Set([
-  ProgType.BPF_PROG_TYPE_SOCKET_FILTER,
-  ProgType.BPF_PROG_TYPE_SCHED_CLS,
-  ProgType.BPF_PROG_TYPE_SCHED_ACT,
-  ProgType.BPF_PROG_TYPE_XDP,
-  ProgType.BPF_PROG_TYPE_CGROUP_SKB,
-  ProgType.BPF_PROG_TYPE_LWT_IN,
-  ProgType.BPF_PROG_TYPE_LWT_OUT,
-  ProgType.BPF_PROG_TYPE_LWT_XMIT,
-  ProgType.BPF_PROG_TYPE_LWT_SEG6LOCAL,
-  ProgType.BPF_PROG_TYPE_FLOW_DISSECTOR,
-  ProgType.BPF_PROG_TYPE_NETFILTER
-])
-
-/** Whether programs of this type are run on a packet. */
-export const takesPackets = (type: number): boolean => packetTypes.has(type)
-
-const xdpActions: ReadonlyArray<string> = ["XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"]
-
-const tcActions: ReadonlyArray<string> = [
-  "TC_ACT_OK",
-  "TC_ACT_RECLASSIFY",
-  "TC_ACT_SHOT",
-  "TC_ACT_PIPE",
-  "TC_ACT_STOLEN",
-  "TC_ACT_QUEUED",
-  "TC_ACT_REPEAT",
-  "TC_ACT_REDIRECT",
-  "TC_ACT_TRAP"
-]
-
-/** What a return value means to the hook of a program's type; `undefined` where it has no name. */
-export const actionName = (type: number, retval: number): string | undefined => {
-  switch (type) {
-    case ProgType.BPF_PROG_TYPE_XDP:
-      return xdpActions[retval]
-    case ProgType.BPF_PROG_TYPE_SCHED_CLS:
-    case ProgType.BPF_PROG_TYPE_SCHED_ACT:
-      return retval === 0xffff_ffff ? "TC_ACT_UNSPEC" : tcActions[retval]
-    default:
-      return undefined
-  }
-}

@@ -58,14 +58,17 @@ const packets: fc.Arbitrary<Uint8Array> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(14, 64, 100, 3519, 3520, 3521, 4096, 65535, 70000).map(zeros) }
 )
 
-/** Contexts of packets: words of which most are 0, where a field that may be given is, and where one that may not. */
+/**
+ * Contexts of packets: words of which most are 0, where a field that may be given is, and where one that may not. None is 2,
+ * the number of the first interface that a machine has besides loopback: what it is like is the machine's own affair.
+ */
 const packetContexts: fc.Arbitrary<Uint8Array | undefined> = fc.option(
   fc.record({
     size: fc.constantFrom(0, 4, 20, 24, 60, 100, 188, 192, 196, 200),
     words: fc.array(
       fc.tuple(
         fc.constantFrom(0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 19, 20, 35, 38, 40, 41, 44, 46, 48),
-        fc.constantFrom(0, 1, 2, 14, 60, 64, 100, 0x1234, 0xffff_ffff)
+        fc.constantFrom(0, 1, 14, 60, 64, 100, 0x1234, 0xffff_ffff)
       ),
       { maxLength: 4 }
     )

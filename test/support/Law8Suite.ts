@@ -33,7 +33,7 @@ const only = (object: BpfObject, program: string): BpfObject => {
   return Result.getOrThrow(Edit.loadOnly(object, [program, ...held]))
 }
 
-const sequencesFor = (program: Program) => fc.array(inputsFor(program), { minLength: 1, maxLength: 20 })
+const sequencesFor = (program: Program) => fc.array(inputsFor(program), { minLength: 1, maxLength: 20, size: "max" })
 
 /** Loads an object on both kernels and runs a program of it: the first difference. */
 const compare = (object: BpfObject, program: Program, sequence: ReadonlyArray<Run>, mistake?: Mistake) => {

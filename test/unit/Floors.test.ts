@@ -42,6 +42,7 @@ const rooms: ReadonlyArray<Room> = [
   { name: "diagnostics", floor: 3, files: /^diagnostics\// },
   { name: "attach", floor: 4, files: /^attach\//, live: true },
   { name: "events", floor: 4, files: /^events\//, live: true },
+  { name: "testing", floor: 4.5, files: /^testing\// },
   { name: "index", floor: 5, files: /^index\.ts$/ },
   { name: "edge", floor: 5, files: /^(cli\/|bin\.ts$|node\.ts$)/, live: true }
 ]
