@@ -39,6 +39,8 @@ export * as KernelInfo from "./services/Kernel/KernelInfo.ts"
 export * as KernelError from "./services/Kernel/KernelError.ts"
 /** A kernel in this process: objects are loaded and run with no root and no Linux. */
 export * as KernelSimulated from "./services/Kernel/KernelSimulated.ts"
+/** A kernel that records a load as a loader program. */
+export * as KernelRecording from "./services/Kernel/KernelRecording.ts"
 /** A kernel that remembers what was asked of it: a decorator of any other. */
 export * as KernelTraced from "./services/Kernel/KernelTraced.ts"
 /** A kernel that fails on purpose: a decorator of any other, for tests. */
@@ -52,6 +54,18 @@ export * as BpfConstants from "./services/Kernel/abi/BpfConstants.ts"
 /** Error numbers by their names. */
 export * as Errno from "./services/Kernel/abi/Errno.ts"
 
+// Loader programs.
+
+/** A recorded load as data: one program and one blob that make the same calls inside the kernel. */
+export * as LoaderProgram from "./stages/gen/LoaderProgram.ts"
+/** Runs a loader in the virtual machine, with its kernel calls made on any session. */
+export * as Replay from "./stages/gen/Replay.ts"
+
+// The virtual machine.
+
+/** Runs BPF code: bounded, resumable, over memory of regions. */
+export * as Vm from "./vm/Vm.ts"
+
 // Tests.
 
 /** Tests of BPF programs: runs, maps by values, events, printed lines, coverage by line; on any kernel. */
@@ -61,6 +75,11 @@ export * as Testing from "./testing/Testing.ts"
 
 /** Reads records out of a ring buffer map. */
 export * as RingBuffer from "./events/RingBuffer.ts"
+
+// CO-RE.
+
+/** Applies CO-RE records to instructions: a pure function of the object's types and the kernel's. */
+export * as Core from "./stages/relocate/core/Core.ts"
 
 // Diagnostics.
 
