@@ -20,11 +20,16 @@ export interface Reader {
 /** Bytes that all arguments together may take, strings included. */
 const argumentRoom = 512
 
-const isSpace = (code: number): boolean => (code >= 9 && code <= 13) || code === 32
-const isPrint = (code: number): boolean => code >= 32 && code < 127
+// Bytes are told apart as the kernel does it, which takes those from 0x80 on for Latin-1.
+const isSpace = (code: number): boolean => (code >= 9 && code <= 13) || code === 32 || code === 0xa0
 const isDigit = (code: number): boolean => code >= 48 && code <= 57
-const isAlnum = (code: number): boolean => isDigit(code) || (code >= 65 && code <= 90) || (code >= 97 && code <= 122)
-const isPunct = (code: number): boolean => isPrint(code) && code !== 32 && !isAlnum(code)
+const isLetter = (code: number): boolean =>
+  (code >= 65 && code <= 90) || (code >= 97 && code <= 122) || (code >= 0xc0 && code !== 0xd7 && code !== 0xf7)
+const isAlnum = (code: number): boolean => isDigit(code) || isLetter(code)
+const isPunct = (code: number): boolean =>
+  (code > 32 && code < 127 && !isAlnum(code)) || (code > 0xa0 && code < 0xc0) || code === 0xd7 || code === 0xf7
+/** Whether a format may hold this byte: all but control characters of ASCII. */
+const isText = (code: number): boolean => code >= 128 || isSpace(code) || (code >= 32 && code < 127)
 const codeOf = (character: string): number => character.charCodeAt(0)
 
 /** Whether a directive may end before this byte. */
@@ -53,6 +58,8 @@ interface Directive {
 /** A piece of text that grows up to a limit, and remembers how long it would have become. */
 interface Text {
   readonly bytes: Uint8Array
+  /** What the buffer has with its NUL. */
+  readonly size: number
   length: number
 }
 
@@ -63,6 +70,11 @@ const put = (text: Text, code: number): void => {
 
 const putAll = (text: Text, bytes: Uint8Array): void => {
   for (const code of bytes) put(text, code)
+}
+
+/** Text that was made before the rest: what lies behind the buffer is not even counted. */
+const putMade = (text: Text, bytes: Uint8Array): void => {
+  if (text.length < text.size) putAll(text, bytes)
 }
 
 const pad = (text: Text, code: number, count: number): void => {
@@ -136,28 +148,28 @@ const pointerAt = (format: Uint8Array, at: number, common: Common): Directive | 
 
 /** What a format makes of its arguments. */
 export interface Formatted {
-  /** The text, cut to the limit; each byte is a character. */
+  /** The text, cut to what fits in before the NUL. */
   readonly bytes: Uint8Array
-  /** How long it would be without the limit. */
+  /** How long it would be without the cut; pieces that were made beforehand (addresses, `%pks`, `%pB`) do not count behind it. */
   readonly length: number
 }
 
 /**
- * Formats arguments, with at most `limit` bytes of text. Answers `-EINVAL` for a format that is not allowed, or that wants
+ * Formats arguments for a buffer of `size` bytes, the NUL included. Answers `-EINVAL` for a format that is not allowed, or that wants
  * more arguments than there are, `-ENOSPC` where the arguments take too much room. `format` ends before its NUL.
  */
 export const format = (
   format: Uint8Array,
   args: ReadonlyArray<bigint>,
-  limit: number,
+  size: number,
   reader: Reader
 ): Formatted | number => {
-  const text: Text = { bytes: new Uint8Array(limit), length: 0 }
+  const text: Text = { bytes: new Uint8Array(Math.max(0, size - 1)), size, length: 0 }
   let used = 0
   let argument = 0
   for (let at = 0; at < format.length;) {
     const code = format[at] ?? 0
-    if (!isPrint(code) && !isSpace(code)) return -numbers.EINVAL
+    if (!isText(code)) return -numbers.EINVAL
     at++
     if (code !== codeOf("%")) {
       put(text, code)
@@ -182,7 +194,7 @@ export const format = (
     if (used > argumentRoom) return -numbers.ENOSPC
     at = directive.next
   }
-  return { bytes: text.bytes.subarray(0, Math.min(limit, text.length)), length: text.length }
+  return { bytes: text.bytes.subarray(0, Math.min(text.bytes.length, text.length)), length: text.length }
 }
 
 /** Writes one argument and answers the room that it takes, -1 where there is none. */
@@ -201,16 +213,18 @@ const write = (text: Text, directive: Directive, value: bigint, room: number, re
       const own = bytes ?? new Uint8Array(0)
       if (directive.type === "s") padded(text, directive, own)
       // Strings of pointers were made before the width is looked at.
-      else putAll(text, own)
+      else putMade(text, own)
       return own.length + 1
     }
     case "pointer":
-      padded(text, directive, ascii(value.toString(16).padStart(16, "0")))
+      // Without a width all digits are shown.
+      if (directive.width === 0) writeNumber(text, { ...directive, ...wholePointer, zero: !directive.minus }, value)
+      else writeNumber(text, { ...directive, ...plainPointer }, value)
       return 8
     case "symbol": {
       const name = ascii(`0x${value.toString(16)}`)
       if (directive.type === "B") {
-        putAll(text, name)
+        putMade(text, name)
         return name.length + 1
       }
       padded(text, directive, name)
@@ -220,11 +234,14 @@ const write = (text: Text, directive: Directive, value: bigint, room: number, re
       const size = directive.type.endsWith("4") ? 4 : 16
       if (room < size) return -1
       const shown = ascii(addressText(directive.type, reader.bytes(value, size) ?? new Uint8Array(size)))
-      putAll(text, shown)
+      putMade(text, shown)
       return shown.length + 1
     }
   }
 }
+
+const plainPointer = { type: "x", size: 8 } as const
+const wholePointer = { ...plainPointer, width: 16 } as const
 
 const ascii = (text: string): Uint8Array => Uint8Array.from(text, codeOf)
 

@@ -140,7 +140,7 @@ const wordsOf = (machine: Machine, number: number, size: number): ReadonlyArray<
 const toText = (bytes: Uint8Array): string => {
   // As a C string: what follows a NUL of %c is not shown.
   const end = bytes.indexOf(0)
-  return String.fromCharCode(...(end < 0 ? bytes : bytes.subarray(0, end)))
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.slice(0, end))
 }
 
 const log = (
@@ -153,7 +153,7 @@ const log = (
   if (bytes === undefined) return FAULTED
   const end = bytes.indexOf(0)
   if (end < 0) return returnNumber(machine, -numbers.EINVAL)
-  const formatted = Format.format(bytes.subarray(0, end), args, logLine - 1, readerOf(machine))
+  const formatted = Format.format(bytes.subarray(0, end), args, logLine, readerOf(machine))
   if (typeof formatted === "number") return returnNumber(machine, formatted)
   environment.printk(toText(formatted.bytes))
   return returnNumber(machine, formatted.length)
@@ -178,7 +178,7 @@ const snprintf: Helper = (machine) => {
   const text = bytesFrom(machine, 3)
   const end = text?.indexOf(0) ?? -1
   if (text === undefined || end < 0) return refuse(machine, "r3 of the call is no string")
-  const formatted = Format.format(text.subarray(0, end), args, Math.max(0, size - 1), readerOf(machine))
+  const formatted = Format.format(text.subarray(0, end), args, size, readerOf(machine))
   if (typeof formatted === "number") return returnNumber(machine, formatted)
   if (size > 0) {
     into.set(formatted.bytes)
