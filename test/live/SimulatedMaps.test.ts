@@ -53,9 +53,7 @@ const said = <C extends KernelCall>(
 ): Effect.Effect<string> =>
   session.call(call).pipe(
     Effect.map(show),
-    Effect.catch((error: CallError) =>
-      error instanceof KernelError ? Effect.succeed(error.errno) : Effect.die(error)
-    )
+    Effect.catch((error: CallError) => error instanceof KernelError ? Effect.succeed(error.errno) : Effect.die(error))
   )
 
 /** The answer of a simulated map as text. */
@@ -69,6 +67,15 @@ const answered = <A>(result: Result.Result<A, SimulatedMap.MapFailure>, show: (v
 const ok = () => "ok"
 const shown = (bytes: Uint8Array | undefined) => bytes === undefined ? "ENOENT" : hex(bytes)
 
+/** What is done to the simulated side alone; a fault is one that changes something. */
+interface Ours {
+  readonly attr: (attr: MapAttributes) => MapAttributes
+  readonly operation: (operation: MapCases.Operation) => MapCases.Operation
+  readonly options: Partial<SimulatedMap.CreateOptions<string>>
+}
+
+const faultless: Ours = { attr: (attr) => attr, operation: (operation) => operation, options: {} }
+
 /** Both kernels, with two maps and a program in the live session that slots can hold. */
 interface Both {
   readonly session: Session
@@ -76,6 +83,7 @@ interface Both {
   readonly options: SimulatedMap.CreateOptions<string>
   readonly slots: ReadonlyArray<{ readonly ref: Ref.MapRef | Ref.ProgRef; readonly slot: SimulatedMap.Slot<string> }>
   readonly inner: { readonly ref: Ref.MapRef; readonly map: SimulatedMap.SimulatedMap<string> }
+  readonly ours: Ours
   /** The next free index for maps. */
   next: number
 }
@@ -86,7 +94,7 @@ const innerShapes: ReadonlyArray<Partial<MapAttributes>> = [
   { type: MapType.BPF_MAP_TYPE_ARRAY, maxEntries: 3 }
 ]
 
-const both = (session: Session) =>
+const both = (session: Session, ours: Ours = faultless) =>
   Effect.gen(function*() {
     const sys = Result.getOrThrow(Sys.make())
     const options = {
@@ -109,7 +117,7 @@ const both = (session: Session) =>
     slots.push({ ref: Ref.prog(0), slot: { id, handle: "prog" } })
     const [first] = maps
     assert.isDefined(first)
-    const both: Both = { session, sys, options, slots, inner: { ref: Ref.map(0), map: first }, next: maps.length }
+    const both: Both = { session, sys, options, slots, inner: { ref: Ref.map(0), map: first }, ours, next: maps.length }
     return both
   })
 
@@ -132,7 +140,8 @@ const create = (both: Both, attr: MapAttributes): Effect.Effect<Pair | undefined
     const isOfMaps = withInner(attr.type)
     const call = { ...mapCreate(live.index, attr), ...(isOfMaps ? { inner: both.inner.ref } : {}) }
     const theirs = yield* said(both.session, call, ok)
-    const ours = SimulatedMap.create(attr, { ...both.options, ...(isOfMaps ? { inner: both.inner.map } : {}) })
+    const options = { ...both.options, ...both.ours.options, ...(isOfMaps ? { inner: both.inner.map } : {}) }
+    const ours = SimulatedMap.create(both.ours.attr(attr), options)
     assert.strictEqual(answered(ours, ok), theirs, "creation")
     if (Result.isFailure(ours)) return undefined
     const info = yield* Effect.orDie(both.session.call({ _tag: "MapGetInfo", map: live }))
@@ -159,28 +168,36 @@ const raw = (both: Both, pair: Pair, command: number, key: Uint8Array, value: Ui
 }
 
 const isTarget = (type: number): boolean =>
-  type === MapType.BPF_MAP_TYPE_DEVMAP || type === MapType.BPF_MAP_TYPE_DEVMAP_HASH || type === MapType.BPF_MAP_TYPE_CPUMAP
+  type === MapType.BPF_MAP_TYPE_DEVMAP || type === MapType.BPF_MAP_TYPE_DEVMAP_HASH ||
+  type === MapType.BPF_MAP_TYPE_CPUMAP
 
 const oneCpuFlags = 0x18n
 
 /** The sizes of values that the live session asks for with these flags. */
 const liveValueSize = (pair: Pair, flags: bigint): number =>
-  pair.simulated.shape.cpus > 1 && (flags & oneCpuFlags) !== 0n ? pair.attr.valueSize : SimulatedMap.userValueSize(pair.simulated)
+  pair.simulated.shape.cpus > 1 && (flags & oneCpuFlags) !== 0n
+    ? pair.attr.valueSize
+    : SimulatedMap.userValueSize(pair.simulated)
 
 /** Does one thing to both maps and gives both answers. */
 const perform = (both: Both, pair: Pair, operation: MapCases.Operation): Effect.Effect<readonly [string, string]> => {
   const { attr, live, simulated } = pair
   const { session } = both
   const size = SimulatedMap.userValueSize(simulated)
+  const mine = both.ours.operation(operation)
+  const myFlags = "flags" in mine ? mine.flags : 0n
   switch (operation._tag) {
     case "Update": {
       const { flags } = operation
       const key = MapCases.keyOf(attr, operation.key)
       if (MapCases.hasSlots(attr.type)) {
         const chosen = both.slots[operation.value % (both.slots.length + 1)]
-        const value: Value = { bytes: new Uint8Array(4), refs: chosen === undefined ? [] : [{ at: 0, size: 4, to: chosen.ref }] }
+        const value: Value = {
+          bytes: new Uint8Array(4),
+          refs: chosen === undefined ? [] : [{ at: 0, size: 4, to: chosen.ref }]
+        }
         // Descriptor 0 is open, and neither a map nor a program.
-        const ours = SimulatedMap.userUpdateSlot(simulated, key, chosen?.slot ?? "EINVAL", flags)
+        const ours = SimulatedMap.userUpdateSlot(simulated, key, chosen?.slot ?? "EINVAL", myFlags)
         return Effect.map(
           said(session, { _tag: "MapUpdate", map: live, key, value, flags }, ok),
           (theirs) => [answered(ours, ok), theirs]
@@ -190,7 +207,7 @@ const perform = (both: Both, pair: Pair, operation: MapCases.Operation): Effect.
         ? MapCases.targetValue(size, operation.value)
         : MapCases.valueOf(size, operation.value)
       const value = { bytes: bytes.subarray(0, liveValueSize(pair, flags)), refs: [] }
-      const ours = SimulatedMap.userUpdate(simulated, key, bytes, flags)
+      const ours = SimulatedMap.userUpdate(simulated, key, bytes, myFlags)
       return Effect.map(
         said(session, { _tag: "MapUpdate", map: live, key, value, flags }, ok),
         (theirs) => [answered(ours, ok), theirs]
@@ -200,7 +217,7 @@ const perform = (both: Both, pair: Pair, operation: MapCases.Operation): Effect.
       const { flags } = operation
       const key = MapCases.keyOf(attr, operation.key)
       const asked = MapCases.valueOf(size, operation.value)
-      const ours = answered(SimulatedMap.userLookup(simulated, key, flags, asked), hex)
+      const ours = answered(SimulatedMap.userLookup(simulated, key, myFlags, asked), hex)
       if (attr.type === MapType.BPF_MAP_TYPE_BLOOM_FILTER) {
         return Effect.succeed([ours, raw(both, pair, Command.BPF_MAP_LOOKUP_ELEM, key, asked, flags)])
       }
@@ -215,7 +232,12 @@ const perform = (both: Both, pair: Pair, operation: MapCases.Operation): Effect.
     case "NextKey": {
       const key = operation.key === undefined ? undefined : MapCases.keyOf(attr, operation.key)
       const ours = answered(SimulatedMap.userNextKey(simulated, key), hex)
-      const call = { _tag: "MapNextKey", map: live, keySize: attr.keySize, ...(key === undefined ? {} : { key }) } as const
+      const call = {
+        _tag: "MapNextKey",
+        map: live,
+        keySize: attr.keySize,
+        ...(key === undefined ? {} : { key })
+      } as const
       return Effect.map(said(session, call, shown), (theirs) => {
         // Of an order that is not to be compared there remains: whether the map is empty.
         if (!MapCases.isUnordered(attr.type)) return [ours, theirs]
@@ -226,7 +248,7 @@ const perform = (both: Both, pair: Pair, operation: MapCases.Operation): Effect.
     }
     case "LookupAndDelete": {
       const key = MapCases.keyOf(attr, operation.key)
-      const ours = answered(SimulatedMap.userLookupAndDelete(simulated, key, operation.flags), hex)
+      const ours = answered(SimulatedMap.userLookupAndDelete(simulated, key, myFlags), hex)
       const room = new Uint8Array(size)
       return Effect.succeed([ours, raw(both, pair, Command.BPF_MAP_LOOKUP_AND_DELETE_ELEM, key, room, operation.flags)])
     }
@@ -244,7 +266,12 @@ const liveDump = (both: Both, pair: Pair): Effect.Effect<ReadonlyArray<string>> 
     const elements: Array<string> = []
     let key: Uint8Array | undefined
     for (;;) {
-      const call = { _tag: "MapNextKey", map: live, keySize: attr.keySize, ...(key === undefined ? {} : { key }) } as const
+      const call = {
+        _tag: "MapNextKey",
+        map: live,
+        keySize: attr.keySize,
+        ...(key === undefined ? {} : { key })
+      } as const
       key = yield* Effect.orElseSucceed(both.session.call(call), () => undefined)
       if (key === undefined) return elements
       const size = SimulatedMap.userValueSize(pair.simulated)
@@ -294,7 +321,9 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
         Effect.promise(() =>
           fc.assert(
             fc.asyncProperty(MapCases.oddAttributes, (attr) =>
-              Effect.runPromise(Effect.flatMap(create(both, attr), (pair) => pair === undefined ? Effect.void : close(both, pair)))),
+              Effect.runPromise(
+                Effect.flatMap(create(both, attr), (pair) => pair === undefined ? Effect.void : close(both, pair))
+              )),
             { numRuns: runs(3000) }
           )
         ))
@@ -307,7 +336,11 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
           const kernels = yield* both(session)
           const pinned = MapCases.isLru(type) && stayOnOneCpu()
           if (MapCases.isLru(type) && !pinned) return
-          const [keys, length] = MapCases.isLru(type) ? [120, 150] : type === MapType.BPF_MAP_TYPE_LPM_TRIE ? [84, 50] : [12, 40]
+          const [keys, length] = MapCases.isLru(type)
+            ? [120, 150]
+            : type === MapType.BPF_MAP_TYPE_LPM_TRIE
+            ? [84, 50]
+            : [12, 40]
           yield* Effect.ensuring(
             Effect.promise(() =>
               fc.assert(
@@ -316,7 +349,7 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
                   MapCases.operations(keys, length),
                   (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
                 ),
-                { numRuns: runs(200) }
+                { numRuns: runs(150) }
               )
             ),
             Effect.sync(leaveCpu)
@@ -337,7 +370,15 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
         }).map(MapCases.attributes)
         const wide = fc.array(
           fc.record({
-            _tag: fc.constantFrom("Update", "Update", "Update", "Update", "Delete", "LookupAndDelete", "Lookup" as const),
+            _tag: fc.constantFrom(
+              "Update",
+              "Update",
+              "Update",
+              "Update",
+              "Delete",
+              "LookupAndDelete",
+              "Lookup" as const
+            ),
             key: fc.integer({ min: 256, max: 1600 }),
             value: fc.integer({ min: 0, max: 255 }),
             flags: fc.constant(0n)
@@ -347,7 +388,11 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
         yield* Effect.ensuring(
           Effect.promise(() =>
             fc.assert(
-              fc.asyncProperty(large, wide, (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))),
+              fc.asyncProperty(
+                large,
+                wide,
+                (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+              ),
               { numRuns: runs(15) }
             )
           ),
@@ -380,8 +425,21 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
           { type: MapType.BPF_MAP_TYPE_LPM_TRIE, keySize: 8, maxEntries: most, flags: BPF_F_NO_PREALLOC },
           { type: MapType.BPF_MAP_TYPE_DEVMAP_HASH, maxEntries: most, valueSize: 4 },
           { type: MapType.BPF_MAP_TYPE_STACK_TRACE, maxEntries: most },
-          { type: MapType.BPF_MAP_TYPE_ARENA, keySize: 0, valueSize: 0, maxEntries: 2 ** 20 + 1, flags: MapFlag.BPF_F_MMAPABLE },
-          { type: MapType.BPF_MAP_TYPE_ARENA, keySize: 0, valueSize: 0, maxEntries: 2, flags: MapFlag.BPF_F_MMAPABLE, extra: 0xffff_f000n }
+          {
+            type: MapType.BPF_MAP_TYPE_ARENA,
+            keySize: 0,
+            valueSize: 0,
+            maxEntries: 2 ** 20 + 1,
+            flags: MapFlag.BPF_F_MMAPABLE
+          },
+          {
+            type: MapType.BPF_MAP_TYPE_ARENA,
+            keySize: 0,
+            valueSize: 0,
+            maxEntries: 2,
+            flags: MapFlag.BPF_F_MMAPABLE,
+            extra: 0xffff_f000n
+          }
         ]
         for (const attr of large) {
           const pair = yield* create(kernels, MapCases.attributes(attr))
@@ -397,15 +455,23 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
         const { pageSize } = kernels.sys
         const maps = fc.constantFrom<Partial<MapAttributes>>(
           { type: MapType.BPF_MAP_TYPE_ARRAY, maxEntries: 1000 },
+          { type: MapType.BPF_MAP_TYPE_ARRAY, maxEntries: 1000 },
+          { type: MapType.BPF_MAP_TYPE_ARRAY, maxEntries: 1000 },
           { type: MapType.BPF_MAP_TYPE_RINGBUF, keySize: 0, valueSize: 0, maxEntries: 2 * pageSize },
           { type: MapType.BPF_MAP_TYPE_USER_RINGBUF, keySize: 0, valueSize: 0, maxEntries: 2 * pageSize },
           { type: MapType.BPF_MAP_TYPE_HASH }
         )
         const { BPF_F_MMAPABLE, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY } = MapFlag
         const flags = fc.constantFrom(0, 0, BPF_F_RDONLY, BPF_F_WRONLY, BPF_F_RDONLY_PROG)
-        const pages = fc.integer({ min: 0, max: 7 })
-        const requests = fc.array(fc.record({ offset: pages, length: pages, writable: fc.boolean(), freeze: fc.nat(5) }), { maxLength: 8 })
-        const mapped = (attr: MapAttributes, windows: ReadonlyArray<{ offset: number; length: number; writable: boolean; freeze: number }>) =>
+        const pages = fc.oneof(fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 7 }))
+        const requests = fc.array(
+          fc.record({ offset: pages, length: pages, writable: fc.boolean(), freeze: fc.nat(5) }),
+          { maxLength: 8 }
+        )
+        const mapped = (
+          attr: MapAttributes,
+          windows: ReadonlyArray<{ offset: number; length: number; writable: boolean; freeze: number }>
+        ) =>
           Effect.gen(function*() {
             const pair = yield* create(kernels, attr)
             if (pair === undefined) return
@@ -415,10 +481,14 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
                 const request = { offset: offset * pageSize, length: length * pageSize, writable }
                 const ref = Ref.view(view++)
                 const call = { _tag: "MapMmap", map: pair.live, as: ref, ...request } as const
-                const theirs = yield* said(session, call, (view) => `${view.bytes.length} ${hex(view.bytes.subarray(0, 16))}`)
+                const theirs = yield* said(
+                  session,
+                  call,
+                  (view) => `${view.bytes.length} ${hex(view.bytes.subarray(0, 16))}`
+                )
                 const window = SimulatedMap.userMap(pair.simulated, request, pageSize)
                 const ours = answered(window, ({ view }) => `${view.bytes.length} ${hex(view.bytes.subarray(0, 16))}`)
-                assert.strictEqual(ours, theirs, `${JSON.stringify(request)}`)
+                assert.strictEqual(ours, theirs, JSON.stringify(request))
                 const isOpen = Result.isSuccess(window)
                 // Whether a window for writing is open decides whether the map can be frozen.
                 if (freeze === 0) {
@@ -441,9 +511,66 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
                 Effect.scoped(mapped(MapCases.attributes({ ...map, flags: access | more }), windows))
               )
             }),
-            { numRuns: runs(200) }
+            { numRuns: runs(150) }
           )
         )
       })
+    ))
+
+  const found = (
+    ours: Partial<Ours>,
+    property: (both: Both) => fc.IAsyncProperty<[MapAttributes, ReadonlyArray<MapCases.Operation>]>
+  ) =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        const kernels = yield* both(session, { ...faultless, ...ours })
+        const details = yield* Effect.promise(() =>
+          Promise.resolve(fc.check(property(kernels), { numRuns: 300, endOnFailure: true }))
+        )
+        assert.isTrue(details.failed, "the fault is found")
+      })
+    )
+
+  it.live("(fault: BPF_NOEXIST is ignored) are found unlike", () =>
+    found(
+      {
+        operation: (operation) =>
+          operation._tag === "Update" && operation.flags === 1n ? { ...operation, flags: 0n } : operation
+      },
+      (kernels) =>
+        fc.asyncProperty(
+          MapCases.validAttributes(MapType.BPF_MAP_TYPE_HASH),
+          MapCases.operations(12, 40),
+          (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+        )
+    ))
+
+  it.live("(fault: write-only for programs goes with read-only) are found unlike", () =>
+    found(
+      { attr: (attr) => ({ ...attr, flags: attr.flags & ~MapFlag.BPF_F_WRONLY_PROG }) },
+      (kernels) =>
+        fc.asyncProperty(
+          MapCases.oddAttributes,
+          fc.constant([]),
+          (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+        )
+    ))
+
+  it.live("(fault: LRU lists for one CPU more) are found unlike", () =>
+    Effect.suspend(() =>
+      stayOnOneCpu()
+        ? Effect.ensuring(
+          found(
+            { options: { possibleCpus: possibleCpus() + 1 } },
+            (kernels) =>
+              fc.asyncProperty(
+                fc.constant(MapCases.attributes({ type: MapType.BPF_MAP_TYPE_LRU_HASH, maxEntries: 30 })),
+                MapCases.operations(120, 150),
+                (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+              )
+          ),
+          Effect.sync(leaveCpu)
+        )
+        : Effect.void
     ))
 })

@@ -53,7 +53,12 @@ const tableKey = (keySize: number, key: number): Uint8Array => {
 }
 
 /** Does the steps to a table and to a `Map`, which also keeps the order of insertion, and compares what each says. */
-const checkTable = (keySize: number, seed: number, steps: ReadonlyArray<TableStep>, functions: TableFunctions): void => {
+const checkTable = (
+  keySize: number,
+  seed: number,
+  steps: ReadonlyArray<TableStep>,
+  functions: TableFunctions
+): void => {
   const table = HashTable.make(keySize, 64, seed)
   const model = new Map<string, Uint8Array>()
   for (const step of steps) {
@@ -117,15 +122,23 @@ describe("hash tables", () => {
   })
 
   it("(fault: gaps stay open) are found wrong", () => {
-    assert.isTrue(finds(() => fc.assert(tableProperty({ ...HashTable, remove: leavesGaps }), { numRuns: 300 })))
+    assert.isTrue(
+      finds(() => fc.assert(tableProperty({ ...HashTable, remove: leavesGaps }), { numRuns: 300, endOnFailure: true }))
+    )
   })
 
   it("(fault: replacing moves) are found wrong", () => {
-    assert.isTrue(finds(() => fc.assert(tableProperty({ ...HashTable, replace: movesToTheEnd }), { numRuns: 300 })))
+    assert.isTrue(
+      finds(() =>
+        fc.assert(tableProperty({ ...HashTable, replace: movesToTheEnd }), { numRuns: 300, endOnFailure: true })
+      )
+    )
   })
 
   it("are walked once through what was there at the start and still is, whatever is done on the way", () => {
-    const changes = fc.array(fc.array(fc.record({ key: fc.nat(30), how: fc.nat(2) }), { maxLength: 4 }), { maxLength: 20 })
+    const changes = fc.array(fc.array(fc.record({ key: fc.nat(30), how: fc.nat(2) }), { maxLength: 4 }), {
+      maxLength: 20
+    })
     fc.assert(
       fc.property(fc.uniqueArray(fc.nat(30)), changes, (keys, changes) => {
         const map = make({ maxEntries: 64, keySize: 4 })
@@ -273,18 +286,28 @@ const checkTrie = (
     const bits = bitsOf(prefix)
     const found = choose([...model.keys()].filter((candidate) => bits.startsWith(candidate)))
     const answer = SimulatedMap.userLookup(map, trieKey(prefix))
-    assert.deepStrictEqual(Result.isSuccess(answer) ? answer.success : undefined, found === undefined ? undefined : model.get(found))
+    assert.deepStrictEqual(
+      Result.isSuccess(answer) ? answer.success : undefined,
+      found === undefined ? undefined : model.get(found)
+    )
   }
   const listed = SimulatedMap.userKeys(map).map((key) => bitsOf({ length: key[0] ?? 0, data: [...key.subarray(4)] }))
   assert.deepStrictEqual(listed.toSorted(), [...model.keys()].toSorted())
   for (const [at, bits] of listed.entries()) {
-    assert.isFalse(listed.slice(at + 1).some((later) => later !== bits && later.startsWith(bits)), "longer prefixes come first")
+    assert.isFalse(
+      listed.slice(at + 1).some((later) => later !== bits && later.startsWith(bits)),
+      "longer prefixes come first"
+    )
   }
 }
 
 const trieProperty = (choose: Longest) =>
-  fc.property(fc.array(prefixes, { maxLength: 30 }), fc.array(prefixes, { maxLength: 10 }), fc.array(prefixes), (added, removed, asked) =>
-    checkTrie(added, removed, asked, choose))
+  fc.property(
+    fc.array(prefixes, { maxLength: 30 }),
+    fc.array(prefixes, { maxLength: 10 }),
+    fc.array(prefixes),
+    (added, removed, asked) => checkTrie(added, removed, asked, choose)
+  )
 
 describe("tries", () => {
   it("find the longest of all prefixes that match, and list each once, longer ones first", () => {
@@ -293,7 +316,7 @@ describe("tries", () => {
 
   it("(fault: the shortest prefix wins) are told apart", () => {
     const shortest: Longest = (candidates) => candidates.toSorted((a, b) => a.length - b.length)[0]
-    assert.isTrue(finds(() => fc.assert(trieProperty(shortest), { numRuns: 300 })))
+    assert.isTrue(finds(() => fc.assert(trieProperty(shortest), { numRuns: 300, endOnFailure: true })))
   })
 })
 
@@ -311,7 +334,12 @@ describe("queues and stacks", () => {
         for (const { how, value } of steps) {
           if (how === "push" || how === "force") {
             const isFull = model.length === maxEntries
-            const answer = SimulatedMap.helperPush(map, Uint8Array.of(0, value, value, value), 1, how === "force" ? 2 : 0)
+            const answer = SimulatedMap.helperPush(
+              map,
+              Uint8Array.of(0, value, value, value),
+              1,
+              how === "force" ? 2 : 0
+            )
             assert.strictEqual(answer, isFull && how === "push" ? -7 : 0)
             if (isFull && how === "force") model.shift()
             if (!isFull || how === "force") model.push(value)
@@ -322,7 +350,8 @@ describe("queues and stacks", () => {
             assert.strictEqual(answer, expected === undefined ? -2 : 0)
             const value = expected ?? 0
             assert.deepStrictEqual([...into], [0xee, value, value, value, 0xee])
-            if (how === "pop") isStack ? model.pop() : model.shift()
+            if (how === "pop" && isStack) model.pop()
+            if (how === "pop" && !isStack) model.shift()
           }
         }
       }),
@@ -344,8 +373,12 @@ describe("bloom filters", () => {
     fc.assert(
       fc.property(filters, fc.array(fc.nat(100_000)), (attr, pushed) => {
         const map = make({ ...attr, type: MapType.BPF_MAP_TYPE_BLOOM_FILTER, keySize: 0 })
-        for (const number of pushed) assert.strictEqual(SimulatedMap.helperPush(map, MapCases.valueOf(attr.valueSize, number), 0, 0), 0)
-        for (const number of pushed) assert.strictEqual(SimulatedMap.helperPeek(map, MapCases.valueOf(attr.valueSize, number), 0), 0)
+        for (const number of pushed) {
+          assert.strictEqual(SimulatedMap.helperPush(map, MapCases.valueOf(attr.valueSize, number), 0, 0), 0)
+        }
+        for (const number of pushed) {
+          assert.strictEqual(SimulatedMap.helperPeek(map, MapCases.valueOf(attr.valueSize, number), 0), 0)
+        }
       }),
       { numRuns: runs(200) }
     )
@@ -484,16 +517,19 @@ describe("ring buffers", () => {
       ring.memory.set(after, payload - 8)
       return wake
     }
-    assert.isTrue(finds(() => fc.assert(ringProperty(once), { numRuns: 300 })))
+    assert.isTrue(finds(() => fc.assert(ringProperty(once), { numRuns: 300, endOnFailure: true })))
   })
 
   it("(fault: discarded records are submitted) are found wrong", () => {
     const keeps: Commit = (ring, payload, _, flags) => RingBuffer.commit(ring, payload, false, flags)
-    assert.isTrue(finds(() => fc.assert(ringProperty(keeps), { numRuns: 300 })))
+    assert.isTrue(finds(() => fc.assert(ringProperty(keeps), { numRuns: 300, endOnFailure: true })))
   })
 
   it("of user space give programs every sample once, whole and in order", () => {
-    const samples = fc.array(fc.record({ size: fc.integer({ min: 0, max: 900 }), fill: fc.nat(255), drain: fc.nat(3) }), { maxLength: 60 })
+    const samples = fc.array(
+      fc.record({ size: fc.integer({ min: 0, max: 900 }), fill: fc.nat(255), drain: fc.nat(3) }),
+      { maxLength: 60 }
+    )
     fc.assert(
       fc.property(samples, (samples) => {
         const ring = SimulatedMap.ringOf(
@@ -514,7 +550,9 @@ describe("ring buffers", () => {
             }
             if (typeof sample !== "object") return assert.fail(`${sample}`)
             assert.strictEqual(sample.size, expected.size)
-            assert.isTrue(ring.memory.subarray(sample.at, sample.at + sample.size).every((byte) => byte === expected.fill))
+            assert.isTrue(
+              ring.memory.subarray(sample.at, sample.at + sample.size).every((byte) => byte === expected.fill)
+            )
             RingBuffer.release(ring, sample.size)
           }
         }
@@ -562,7 +600,16 @@ describe("any attributes", () => {
     const map = Result.getOrThrow(SimulatedMap.create(attr, { ...machine, memoryLimit: 2 ** 40 }))
     const last = Uint8Array.of(0xfe, 0xff, 0xff, 0xff)
     Result.getOrThrow(SimulatedMap.userUpdate(map, last, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)))
-    assert.deepStrictEqual([...SimulatedMap.elementBytes(map, SimulatedMap.helperLookup(map, last, 0, 0))], [1, 2, 3, 4, 5, 6, 7, 8])
+    assert.deepStrictEqual([...SimulatedMap.elementBytes(map, SimulatedMap.helperLookup(map, last, 0, 0))], [
+      1,
+      2,
+      3,
+      4,
+      5,
+      6,
+      7,
+      8
+    ])
     assert.deepStrictEqual(Result.getOrThrow(SimulatedMap.userLookup(map, new Uint8Array(4))), new Uint8Array(8))
     const refused = SimulatedMap.create(attr, machine)
     assert.isTrue(Result.isFailure(refused) && refused.failure === "ENOMEM")

@@ -49,7 +49,8 @@ export const operableTypes: ReadonlyArray<number> = [
   MapType.BPF_MAP_TYPE_USER_RINGBUF
 ]
 
-const { BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_ZERO_SEED } = MapFlag
+const { BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_ZERO_SEED } =
+  MapFlag
 
 const isHash = (type: number): boolean =>
   type === MapType.BPF_MAP_TYPE_HASH || type === MapType.BPF_MAP_TYPE_PERCPU_HASH || isLru(type) ||
@@ -110,15 +111,22 @@ export const validAttributes = (type: number): fc.Arbitrary<MapAttributes> =>
   fc.record({
     keySize: fc.constantFrom(...keySizes(type)),
     valueSize: fc.constantFrom(...valueSizes(type)),
-    maxEntries: isRing(type) ? fc.constant(4096) : isLru(type) ? fc.integer({ min: 1, max: 40 }) : fc.integer({ min: 1, max: 5 }),
+    maxEntries: isRing(type)
+      ? fc.constant(4096)
+      : isLru(type)
+      ? fc.integer({ min: 1, max: 40 })
+      : fc.integer({ min: 1, max: 5 }),
     flags: flagsOf(type),
     extra: type === MapType.BPF_MAP_TYPE_BLOOM_FILTER ? fc.bigInt({ min: 0n, max: 15n }) : fc.constant(0n)
   }).map((attr) => attributes({ type, ...attr }))
 
-const anyOf = (values: ReadonlyArray<number>): fc.Arbitrary<number> => fc.integer({ min: 0, max: 0xffff_ffff }).map((n) => values[n % values.length] ?? 0)
+const anyOf = (values: ReadonlyArray<number>): fc.Arbitrary<number> =>
+  fc.integer({ min: 0, max: 0xffff_ffff }).map((n) => values[n % values.length] ?? 0)
 
 /** Attributes that the kernel takes, one map of each type that it can create for us. */
-const plainMaps: ReadonlyArray<readonly [type: number, keySize: number, valueSize: number, maxEntries: number, flags: number]> = [
+const plainMaps: ReadonlyArray<
+  readonly [type: number, keySize: number, valueSize: number, maxEntries: number, flags: number]
+> = [
   [MapType.BPF_MAP_TYPE_HASH, 4, 8, 1, 0],
   [MapType.BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0],
   [MapType.BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 1, 0],
@@ -163,33 +171,76 @@ type Change = (attr: MapAttributes) => MapAttributes
 const changes: fc.Arbitrary<Change> = fc.oneof(
   {
     weight: 3,
-    arbitrary: anyOf([0, 1, 3, 4, 5, 8, 16, 260, 261, 512, 513, 4096]).map((keySize): Change => (attr) => ({ ...attr, keySize }))
+    arbitrary: anyOf([0, 1, 3, 4, 5, 8, 16, 260, 261, 512, 513, 4096]).map((keySize): Change => (attr) => ({
+      ...attr,
+      keySize
+    }))
   },
   {
     weight: 3,
-    arbitrary: anyOf([0, 1, 3, 4, 8, 16, 32, 1016, 1024, 4064, 4096, 32768, 32769, 65407, 65408, 4194024, 4194025, 4194304, 4194305, 2 ** 31, 2 ** 32 - 1])
+    arbitrary: anyOf([
+      0,
+      1,
+      3,
+      4,
+      8,
+      16,
+      32,
+      1016,
+      1024,
+      4064,
+      4096,
+      32768,
+      32769,
+      65407,
+      65408,
+      4194024,
+      4194025,
+      4194304,
+      4194305,
+      2 ** 31,
+      2 ** 32 - 1
+    ])
       .map((valueSize): Change => (attr) => ({ ...attr, valueSize }))
   },
   {
     weight: 3,
-    arbitrary: anyOf([0, 1, 2, 3, 5, 256, 257, 1000, 4096, 8192, 12288]).map((maxEntries): Change => (attr) => ({ ...attr, maxEntries }))
+    arbitrary: anyOf([0, 1, 2, 3, 5, 256, 257, 1000, 4096, 8192, 12288]).map((maxEntries): Change => (attr) => ({
+      ...attr,
+      maxEntries
+    }))
   },
   {
     weight: 6,
-    arbitrary: fc.uniqueArray(fc.integer({ min: 0, max: 19 }), { minLength: 1, maxLength: 3 }).map((bits): Change => (attr) => ({
+    arbitrary: fc.uniqueArray(fc.integer({ min: 0, max: 19 }), { minLength: 1, maxLength: 3 }).map(
+      (bits): Change => (attr) => ({
+        ...attr,
+        flags: bits.reduce((all, bit) => (all ^ (1 << bit)) >>> 0, attr.flags)
+      })
+    )
+  },
+  {
+    weight: 1,
+    arbitrary: fc.integer({ min: 0, max: 31 }).map((bit): Change => (attr) => ({
       ...attr,
-      flags: bits.reduce((all, bit) => (all ^ (1 << bit)) >>> 0, attr.flags)
+      flags: (attr.flags ^ (1 << bit)) >>> 0
     }))
   },
-  { weight: 1, arbitrary: fc.integer({ min: 0, max: 31 }).map((bit): Change => (attr) => ({ ...attr, flags: (attr.flags ^ (1 << bit)) >>> 0 })) },
   {
     weight: 2,
-    arbitrary: anyOf([0, 1, 0xffff_ffff]).map((numaNode): Change => (attr) => ({ ...attr, numaNode, flags: attr.flags | MapFlag.BPF_F_NUMA_NODE }))
+    arbitrary: anyOf([0, 1, 0xffff_ffff]).map((numaNode): Change => (attr) => ({
+      ...attr,
+      numaNode,
+      flags: attr.flags | MapFlag.BPF_F_NUMA_NODE
+    }))
   },
   { weight: 1, arbitrary: fc.constant<Change>((attr) => ({ ...attr, ifindex: 1 })) },
   {
     weight: 2,
-    arbitrary: fc.constantFrom(1n, 15n, 16n, 4096n, 0xffff_f000n, 1n << 40n).map((extra): Change => (attr) => ({ ...attr, extra }))
+    arbitrary: fc.constantFrom(1n, 15n, 16n, 4096n, 0xffff_f000n, 1n << 40n).map((extra): Change => (attr) => ({
+      ...attr,
+      extra
+    }))
   }
 )
 
@@ -201,7 +252,10 @@ export const oddAttributes: fc.Arbitrary<MapAttributes> = fc.record({
   plain: fc.constantFrom(...plainMaps),
   changes: fc.array(changes, { maxLength: 3 })
 }).map(({ changes, plain: [type, keySize, valueSize, maxEntries, flags] }) => {
-  const attr = changes.reduce((attr, change) => change(attr), attributes({ type, keySize, valueSize, maxEntries, flags }))
+  const attr = changes.reduce(
+    (attr, change) => change(attr),
+    attributes({ type, keySize, valueSize, maxEntries, flags })
+  )
   return (attr.valueSize + attr.keySize) * attr.maxEntries > 2 ** 26 ? { ...attr, maxEntries: 1 } : attr
 })
 
@@ -217,11 +271,19 @@ export const operations = (keys: number, maxLength: number): fc.Arbitrary<Readon
       { weight: 8, arbitrary: fc.record({ _tag: fc.constant("Update" as const), key, value, flags: elementFlags }) },
       { weight: 4, arbitrary: fc.record({ _tag: fc.constant("Lookup" as const), key, value, flags: readFlags }) },
       { weight: 3, arbitrary: fc.record({ _tag: fc.constant("Delete" as const), key }) },
-      { weight: 2, arbitrary: fc.record({ _tag: fc.constant("NextKey" as const), key: fc.option(key, { nil: undefined }) }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({ _tag: fc.constant("NextKey" as const), key: fc.option(key, { nil: undefined }) })
+      },
       { weight: 2, arbitrary: fc.record({ _tag: fc.constant("LookupAndDelete" as const), key, flags: readFlags }) },
-      { weight: 1, arbitrary: fc.integer({ min: 0, max: 9 }).map((n) => n === 0 ? { _tag: "Freeze" as const } : { _tag: "NextKey" as const, key: undefined }) }
+      {
+        weight: 1,
+        arbitrary: fc.integer({ min: 0, max: 9 }).map((n) =>
+          n === 0 ? { _tag: "Freeze" as const } : { _tag: "NextKey" as const, key: undefined }
+        )
+      }
     ),
-    { maxLength }
+    { maxLength, size: "max" }
   )
 }
 
@@ -236,7 +298,9 @@ export const keyOf = (attr: MapAttributes, number: number): Uint8Array => {
     const lengths = [0, 1, 2, 3, 4, 7, 8, 9, maximum - 1, maximum, maximum + 1, 0xffff_ffff]
     key.set(u32(lengths[number % lengths.length] ?? 0))
     const patterns = [0x00, 0xff, 0xa5, 0x80, 0x40, 0xb0, 0x0f]
-    for (let i = 4; i < key.length; i++) key[i] = patterns[(Math.floor(number / lengths.length) + i) % patterns.length] ?? 0
+    for (let i = 4; i < key.length; i++) {
+      key[i] = patterns[(Math.floor(number / lengths.length) + i) % patterns.length] ?? 0
+    }
     return key
   }
   if (isHash(attr.type)) {

@@ -74,8 +74,7 @@ const setChild = (trie: TrieStore, node: number, bit: number, child: number): vo
   else trie.one[node] = child
 }
 
-const dataOf = (trie: TrieStore, node: number): number =>
-  Slabs.offsetOf(trie.keys, node) + prefixBytes
+const dataOf = (trie: TrieStore, node: number): number => Slabs.offsetOf(trie.keys, node) + prefixBytes
 
 /** How many leading bits a node's prefix and the data at `at` share, at most the length of either prefix. */
 const sharedBits = (trie: TrieStore, node: number, key: Uint8Array, at: number, prefix: number): number => {

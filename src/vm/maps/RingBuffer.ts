@@ -95,7 +95,8 @@ export const reserve = (ring: RingStore, size: number, flags: number): number =>
   const producer = producerPosition(ring)
   const pending = firstPending(ring, producer)
   const end = producer + span
-  if (end - consumer > ring.mask || end - pending > ring.mask) return -1
+  // A consumer beyond the producer is one whose page was written over: to the kernel's unsigned numbers it is far behind.
+  if (end - consumer > ring.mask || end < consumer || end - pending > ring.mask) return -1
   const at = wrap(ring, producer)
   writeHeader(ring, at, (size | busyBit) >>> 0)
   const page = Math.floor(at / ring.pageSize) + pagesBeforeData
@@ -109,6 +110,7 @@ export const reserve = (ring: RingStore, size: number, flags: number): number =>
 const firstPending = (ring: RingStore, producer: number): number => {
   const at = ring.pageSize + 8
   let pending = readPosition(ring, at)
+  if (producer - pending > ring.mask + 1) return pending
   while (pending < producer) {
     const length = ring.view.getUint32(ring.data + wrap(ring, pending), true)
     if ((length & busyBit) !== 0) break
@@ -187,11 +189,16 @@ export interface RingRecord {
   readonly next: number
 }
 
-/** The committed records from the consumer's position on; it is not moved. Ends at a record that is being written. */
+/**
+ * The committed records from the consumer's position on; it is not moved. Ends at a record that is being written, and has
+ * none if the positions are further apart than the ring is long.
+ */
 export const records = (ring: RingStore): ReadonlyArray<RingRecord> => {
   const found: Array<RingRecord> = []
   const producer = producerPosition(ring)
-  for (let position = consumerPosition(ring); position + headerBytes <= producer;) {
+  const consumer = consumerPosition(ring)
+  if (producer - consumer > ring.mask + 1) return found
+  for (let position = consumer; position + headerBytes <= producer;) {
     const at = ring.data + wrap(ring, position)
     const header = ring.view.getUint32(at, true)
     if ((header & busyBit) !== 0) break

@@ -296,6 +296,8 @@ export const userMap = (
   if (!map.userReads || (writable && !map.userWrites)) return Result.fail("EACCES")
   const { store } = map
   if (store._tag !== "Array" && store._tag !== "Ring") return Result.fail(refusal(map, "MapMmap") ?? "ENOTSUPP")
+  // A descriptor that cannot write gives no shared mapping, and maps have no others.
+  if (!map.userWrites) return Result.fail("EINVAL")
   if (writable) {
     if (map.frozen) return Result.fail("EPERM")
     if ((map.shape.attr.flags & MapFlag.BPF_F_RDONLY_PROG) !== 0) return Result.fail("EACCES")
