@@ -1,5 +1,5 @@
-// A firewall on packets from a file: opens an object, changes its settings, loads it into the running kernel, runs it on
-// a capture, and reads what it counted and reported. Where bpf(2) may not be used it says so: node examples/firewall.ts
+// A firewall on packets from a file: opens an object, changes its settings, loads it, runs it on a capture, and reads what
+// it counted and reported: node examples/firewall.ts [--kernel live|simulated]
 //
 // In a project of your own, import from "effect-bpf" and "effect-bpf/node".
 import * as Effect from "effect/Effect"
@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { readFileSync } from "node:fs"
 import { Btf, BtfValue, Edit, Execute, Open, Plan, Relocate, RingBuffer, Stage } from "../src/index.ts"
-import { KernelLive } from "../src/node.ts"
+import { onKernel } from "./kernel.ts"
 
 const fixture = (name: string) => readFileSync(new URL(`../test/fixtures/${name}`, import.meta.url))
 
@@ -80,16 +80,4 @@ const firewall = Effect.gen(function*() {
   }
 })
 
-/** Says what is missing where bpf(2) may not be used, wholly or for what this program needs. */
-const refused = (reason: string) => Effect.sync(() => console.log(`The firewall is not loaded here: ${reason}`))
-
-const availability = await Effect.runPromise(KernelLive.availability)
-await Effect.runPromise(
-  availability.available
-    ? firewall.pipe(
-      Effect.scoped,
-      Effect.catchTag("KernelError", (error) => error.errno === "EPERM" ? refused(error.message) : Effect.fail(error)),
-      Effect.provide(KernelLive.layer)
-    )
-    : refused(`${availability.reason}.\nTo see it at work, ${availability.hint}.`)
-)
+await Effect.runPromise(onKernel(firewall))

@@ -3,6 +3,7 @@
  *
  * Pure: it answers data, which `text/` and `--json` print each in its way.
  */
+import { kindNames } from "../stages/relocate/core/Kind.ts"
 import * as BtfExt from "../btf/BtfExt.ts"
 import { disassemble } from "../insn/Disassemble.ts"
 import { type BpfObject, functionAt, type Program, type Relocation } from "../stages/open/BpfObject.ts"
@@ -165,23 +166,6 @@ export const list = (context: Context, program: Program): ReadonlyArray<ListedIn
   })
 }
 
-/** What kind of access a CO-RE relocation stands for, as LLVM and bpftool call it; by `enum bpf_core_relo_kind`. */
-const coreKinds: ReadonlyArray<string> = [
-  "byte_off",
-  "byte_sz",
-  "field_exists",
-  "signed",
-  "lshift_u64",
-  "rshift_u64",
-  "local_type_id",
-  "target_type_id",
-  "type_exists",
-  "type_size",
-  "enumval_exists",
-  "enumval_value",
-  "type_matches"
-]
-
 /** A CO-RE relocation of a section. */
 export interface CoreRecord {
   readonly section: string
@@ -202,7 +186,7 @@ export const coreRecords = (ext: BtfExt.BtfExt | undefined): ReadonlyArray<CoreR
         return {
           section: section.section.startsWith("?") ? section.section.slice(1) : section.section,
           slot: insnOffset / 8,
-          kind: coreKinds[kind] ?? `kind ${kind}`,
+          kind: kindNames[kind] ?? `kind ${kind}`,
           typeId,
           access: accessString
         }

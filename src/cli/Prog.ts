@@ -105,7 +105,7 @@ const common = {
     Flag.optional
   ),
   log: ObjectFile.log,
-  kernel: KernelChoice.flag,
+  kernel: KernelChoice.lastingFlag,
   ...ObjectFile.edits
 }
 

@@ -9,10 +9,11 @@ import * as Option from "effect/Option"
 import type { ProgTestRun, TestRunResult } from "../services/Kernel/KernelCall.ts"
 import type { BpfObject, Program } from "../stages/open/BpfObject.ts"
 import { loadOnly } from "../stages/open/Edit.ts"
+import { Simulation } from "../services/Kernel/KernelSimulated.ts"
 import { progTypeName } from "../services/Kernel/abi/BpfConstants.ts"
 import { requireProgram } from "./Edits.ts"
 import { reporting } from "./Failure.ts"
-import { type RunDocument, runsJson } from "./json/RunDocument.ts"
+import { nothingSeen, type RunDocument, runsJson, type Seen } from "./json/RunDocument.ts"
 import * as KernelChoice from "./KernelChoice.ts"
 import { load, logLevel } from "./Load.ts"
 import * as ObjectFile from "./ObjectFile.ts"
@@ -104,6 +105,15 @@ const call = (
   batchSize: 0
 })
 
+/** What a simulated kernel has seen of the runs; nothing on another one. */
+const seen: Effect.Effect<Seen> = Effect.flatMap(
+  Effect.serviceOption(Simulation),
+  Option.match({
+    onNone: () => Effect.succeed(nothingSeen),
+    onSome: ({ coverage, printk }) => Effect.all({ coverage, printk })
+  })
+)
+
 /** The command. */
 export const run = Command.make("run", {
   object: ObjectFile.argument,
@@ -134,14 +144,25 @@ export const run = Command.make("run", {
     Flag.filter((count) => count >= 1 && count <= 0x7fff_ffff, () => "Expected a number from 1 to 2147483647"),
     Flag.optional
   ),
+  coverage: Flag.Boolean("coverage").pipe(
+    Flag.withDescription("Show how often each line of C ran; only with --kernel simulated"),
+    Flag.withDefault(false)
+  ),
   log: ObjectFile.log,
   kernel: KernelChoice.flag,
   ...ObjectFile.edits
-}, ({ ctxIn, ctxOut, dataIn, dataOut, kernel, log, object: path, program: name, repeat, ...edits }) =>
+}, ({ coverage, ctxIn, ctxOut, dataIn, dataOut, kernel, log, object: path, program: name, repeat, ...edits }) =>
   reporting(
     Effect.gen(function*() {
       const object = yield* ObjectFile.openEdited(path, edits, { logLevel: logLevel(log) })
       const program = yield* Effect.fromResult(requireProgram(object, name, name))
+      if (coverage && kernel !== "simulated") {
+        return yield* new UsageError({
+          argument: "--coverage",
+          detail: `the ${kernel} kernel does not count the lines of programs`,
+          hint: "add --kernel simulated"
+        })
+      }
       yield* checkInput(program, Option.isSome(dataIn), Option.isSome(ctxIn))
       const input: Packets.Input = Option.isSome(dataIn) ? yield* Packets.readInput(dataIn.value) : { _tag: "Nothing" }
       const context = Option.isSome(ctxIn) ? yield* Packets.readBytes(ctxIn.value) : undefined
@@ -165,21 +186,22 @@ export const run = Command.make("run", {
       if (Option.isSome(ctxOut)) {
         yield* Packets.writeBytes(ctxOut.value, runs.at(-1)?.result.contextOut ?? new Uint8Array())
       }
+      const found = yield* seen
       yield* Output.result(
-        () => runsJson(runs),
+        () => runsJson(runs, found),
         () =>
           runsText(name, runs, {
             data: Option.isNone(dataOut),
             context: context !== undefined && Option.isNone(ctxOut)
-          })
+          }, found)
       )
-    }).pipe(Effect.provide(KernelChoice.layer(kernel))),
+    }).pipe(Effect.provide(KernelChoice.layer(kernel, { coverage }))),
     { showLog: log }
   )).pipe(
     Command.withDescription(
       "Load one program of an object, run it on data of yours with the kernel's PROG_TEST_RUN, and print what it returned.\n" +
         "  Nothing is attached, and everything is gone when the command ends. Needs root, or CAP_BPF and what the\n" +
-        "  program's type asks for. Keys of --json are bpftool's: `data_out`, `retval`, `duration` (nanoseconds); of a\n" +
+        "  program's type asks for; with --kernel simulated it needs nothing, and runs in this process. Keys of --json are bpftool's: `data_out`, `retval`, `duration` (nanoseconds); of a\n" +
         "  capture, an array `packets` of them."
     ),
     Command.withShortDescription("Run a program on a packet, a capture or a context"),
@@ -191,6 +213,10 @@ export const run = Command.make("run", {
       {
         command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packet.bin --repeat 100000",
         description: "How long it takes"
+      },
+      {
+        command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap --kernel simulated --coverage",
+        description: "Without root or Linux, and with the lines of C that ran"
       },
       {
         command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap --set 'blocked_ports=[443]'",

@@ -2,6 +2,8 @@
  * What `run` found out, as data. Keys and their order are those of `bpftool prog run`; bytes are arrays of numbers there.
  */
 import type { TestRunResult } from "../../services/Kernel/KernelCall.ts"
+import { byFile, percent } from "../../testing/Coverage.ts"
+import type { ProgramCoverage } from "../../services/Kernel/KernelSimulated.ts"
 import type { Json } from "./Json.ts"
 
 /** One run. */
@@ -24,10 +26,34 @@ const runJson = ({ action, frame, result }: RunDocument): { readonly [key: strin
   duration: result.duration
 })
 
+/** What a simulated kernel has seen beside the runs. */
+export interface Seen {
+  /** Lines that the programs printed. */
+  readonly printk: ReadonlyArray<string>
+  /** What ran; `undefined` where nobody asked. */
+  readonly coverage: ReadonlyArray<ProgramCoverage> | undefined
+}
+
+/** Nothing but the runs. */
+export const nothingSeen: Seen = { printk: [], coverage: undefined }
+
+const seenJson = ({ coverage, printk }: Seen): { readonly [key: string]: Json } => ({
+  ...(printk.length === 0 ? {} : { printk: [...printk] }),
+  ...(coverage === undefined ? {} : {
+    coverage: byFile(coverage).map(({ covered, file, lines }) => ({
+      file,
+      covered,
+      total: lines.length,
+      percent: percent(covered, lines.length),
+      lines: lines.map(({ count, line, text }) => ({ line, count, text }))
+    }))
+  })
+})
+
 /** The document: one run by itself, or those of a capture under `packets`. */
-export const runsJson = (runs: ReadonlyArray<RunDocument>): Json => {
+export const runsJson = (runs: ReadonlyArray<RunDocument>, seen: Seen = nothingSeen): Json => {
   const [only] = runs
   return runs.length === 1 && only !== undefined && only.frame === undefined
-    ? runJson(only)
-    : { packets: runs.map(runJson) }
+    ? { ...runJson(only), ...seenJson(seen) }
+    : { packets: runs.map(runJson), ...seenJson(seen) }
 }
