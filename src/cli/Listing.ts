@@ -3,12 +3,12 @@
  *
  * Pure: it answers data, which `text/` and `--json` print each in its way.
  */
-import { kindNames } from "../stages/relocate/core/Kind.ts"
 import * as BtfExt from "../btf/BtfExt.ts"
 import { disassemble } from "../insn/Disassemble.ts"
 import { type BpfObject, functionAt, type Program, type Relocation } from "../stages/open/BpfObject.ts"
 import type { Variable } from "../stages/open/Variables.ts"
 import { variables } from "../stages/open/Variables.ts"
+import { kindNames } from "../stages/relocate/core/Kind.ts"
 import { clip } from "./text/Clip.ts"
 
 /** Where in the C source an instruction came from. */

@@ -4,10 +4,10 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as BtfValue from "../btf/BtfValue.ts"
-import { MapType } from "../services/Kernel/abi/BpfConstants.ts"
 import type { Session } from "../services/Kernel/Kernel.ts"
 import type { CallError } from "../services/Kernel/KernelError.ts"
 import type { MapRef } from "../services/Kernel/Ref.ts"
+import { ofDescriptors, perCpu } from "../services/Kernel/abi/ElementSize.ts"
 import type { BpfObject, MapDefinition } from "../stages/open/BpfObject.ts"
 import { TestingError } from "./TestingError.ts"
 
@@ -35,21 +35,6 @@ export interface TestMap {
   /** All elements, in the kernel's order. */
   readonly entries: Effect.Effect<ReadonlyArray<Entry>, MapError>
 }
-
-const perCpu: ReadonlySet<number> = new Set([
-  MapType.BPF_MAP_TYPE_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
-  MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH
-])
-
-/** Map types whose values are ids when they are read. */
-const ofIds: ReadonlySet<number> = new Set([
-  MapType.BPF_MAP_TYPE_PROG_ARRAY,
-  MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-  MapType.BPF_MAP_TYPE_CGROUP_ARRAY,
-  MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS,
-  MapType.BPF_MAP_TYPE_HASH_OF_MAPS
-])
 
 /** What turns values to bytes and back. */
 export interface Codec {
@@ -96,7 +81,7 @@ export const codec = (object: BpfObject, type: number, size: number, subject: st
 const valueCodec = (object: BpfObject, map: MapDefinition, cpus: number): Codec & { readonly size: number } => {
   const subject = `value of ${map.name}`
   const { type, valueSize } = map.attr
-  if (ofIds.has(type)) {
+  if (ofDescriptors.has(type)) {
     return {
       size: 4,
       encode: () => refuse(subject, "programs and maps are put into slots by the object, not by tests"),

@@ -20,9 +20,10 @@
  * - No map has a spin lock, so `BPF_F_LOCK` is `EINVAL` everywhere, as for kernel maps without one.
  */
 import * as Result from "effect/Result"
-import { MapFlag, MapType } from "../../services/Kernel/abi/BpfConstants.ts"
-import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import type { MapAttributes } from "../../services/Kernel/KernelCall.ts"
+import { MapFlag, MapType } from "../../services/Kernel/abi/BpfConstants.ts"
+import { ofDescriptors, perCpu } from "../../services/Kernel/abi/ElementSize.ts"
+import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import * as ArrayMap from "./ArrayMap.ts"
 import * as BloomFilter from "./BloomFilter.ts"
 import * as DeviceMap from "./DeviceMap.ts"
@@ -90,21 +91,6 @@ const defaultMemoryLimit = 2 ** 30
 const defaultMaximumCpus = 8192
 /** What the tables of a hash or trie can count. */
 const maximumPlaces = 2 ** 29
-
-const perCpu: ReadonlySet<number> = new Set([
-  MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
-  MapType.BPF_MAP_TYPE_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
-])
-
-const ofDescriptors: ReadonlySet<number> = new Set([
-  MapType.BPF_MAP_TYPE_PROG_ARRAY,
-  MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-  MapType.BPF_MAP_TYPE_CGROUP_ARRAY,
-  MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS,
-  MapType.BPF_MAP_TYPE_HASH_OF_MAPS
-])
 
 const shapeOf = (attr: MapAttributes, possibleCpus: number): MapShape => {
   const cpus = perCpu.has(attr.type) ? possibleCpus : 1

@@ -1,8 +1,8 @@
 /**
  * What the refs of a live session stand for: descriptors, and mappings of memory.
  */
-import { MapType } from "../abi/BpfConstants.ts"
 import type { Ref } from "../Ref.ts"
+import { ofDescriptors, oneCpuFlags, perCpu } from "../abi/ElementSize.ts"
 import type { Mapping } from "../sys/Sys.ts"
 
 /** The sizes that decide how many bytes the kernel reads and writes in calls on a map's elements. */
@@ -52,26 +52,6 @@ export type Handle = MapHandle | ProgHandle | LinkHandle | BtfHandle | ViewHandl
 
 /** The handle that a ref of this tag stands for. */
 export type HandleOf<R extends Ref> = Extract<Handle, { readonly _tag: R["_tag"] }>
-
-/** Map types with one value per possible CPU, each padded to 8 bytes. */
-const perCpu: ReadonlySet<number> = new Set([
-  MapType.BPF_MAP_TYPE_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_PERCPU_ARRAY,
-  MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH,
-  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
-])
-
-/** Map types whose values are descriptors when written and ids when read, whatever the value size says. */
-const ofDescriptors: ReadonlySet<number> = new Set([
-  MapType.BPF_MAP_TYPE_PROG_ARRAY,
-  MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-  MapType.BPF_MAP_TYPE_CGROUP_ARRAY,
-  MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS,
-  MapType.BPF_MAP_TYPE_HASH_OF_MAPS
-])
-
-/** `BPF_F_CPU` and `BPF_F_ALL_CPUS`: a per-CPU value is then the value of one CPU. */
-const oneCpuFlags = 0x18n
 
 /** Whether a map has one value per CPU. */
 export const isPerCpu = (shape: MapShape): boolean => perCpu.has(shape.type)

@@ -5,11 +5,12 @@ import * as Result from "effect/Result"
 import * as Btf from "../../../btf/Btf.ts"
 import * as BoundMap from "../../../vm/helpers/BoundMap.ts"
 import * as Maps from "../../../vm/maps/SimulatedMap.ts"
-import * as Hints from "../abi/Hints.ts"
-import { kernelName } from "../abi/Name.ts"
 import type { CallTag, MapAttributes, MapCreate, MapUpdate } from "../KernelCall.ts"
 import type { CallError } from "../KernelError.ts"
 import type { Bound, Handlers, Performed } from "../Session.ts"
+import { oneCpuFlags } from "../abi/ElementSize.ts"
+import * as Hints from "../abi/Hints.ts"
+import { kernelName } from "../abi/Name.ts"
 import type { Context } from "./Context.ts"
 import { type BtfObject, drop, type Handle, hold, type KernelObject, type MapObject, slotOf } from "./Objects.ts"
 import * as Refuse from "./Refuse.ts"
@@ -25,9 +26,6 @@ type Tags =
   | "MapGetInfo"
 
 const done: Performed<Handle, void> = { result: undefined }
-
-/** `BPF_F_CPU` and `BPF_F_ALL_CPUS`: a per-CPU value is then the value of one CPU. */
-const oneCpuFlags = 0x18n
 
 /** How many bytes of value a caller must give with these flags. */
 const expectedValueLength = (map: Maps.SimulatedMap, flags: bigint): number =>
