@@ -17,7 +17,8 @@ import * as B from "../unit/btf/Blob.ts"
 const vmlinux = "/sys/kernel/btf/vmlinux"
 
 const sum = (name: string, comparisons: ReadonlyArray<CoreComparison>) => {
-  const total = (count: (one: CoreComparison) => number): number => comparisons.reduce((all, one) => all + count(one), 0)
+  const total = (count: (one: CoreComparison) => number): number =>
+    comparisons.reduce((all, one) => all + count(one), 0)
   const totals = {
     objects: comparisons.length,
     programs: total(({ programs }) => programs),

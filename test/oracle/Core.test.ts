@@ -86,7 +86,10 @@ describeWith({ kind: "live", tools: Peer.peerTools, files: [vmlinux] }, "CO-RE b
     const { loaded, programs } = both(local, [{ insn: Encode.mov64Imm(1, 4), type: 2, access: "0:1", kind: 0 }], kernel)
     const stale = programs.map((program) => ({
       ...program,
-      result: Result.map(program.result, (done) => ({ ...done, insns: Encode.program(Encode.mov64Imm(1, 4), done.insns.subarray(8)) }))
+      result: Result.map(
+        program.result,
+        (done) => ({ ...done, insns: Encode.program(Encode.mov64Imm(1, 4), done.insns.subarray(8)) })
+      )
     }))
     assert.deepStrictEqual(compareObject(programs, loaded).differences, [])
     assert.isAbove(compareObject(stale, loaded).differences.length, 0)
@@ -97,7 +100,9 @@ describeWith({ kind: "live", tools: Peer.peerTools, files: [vmlinux] }, "CO-RE b
     const { loaded, programs } = both(local, specs, kernel)
     const sent = loaded.calls?.find(({ command, name }) => command === "PROG_LOAD" && name === "prog")
     const [program] = programs
-    const insns = program === undefined || Result.isFailure(program.result) ? new Uint8Array() : program.result.success.insns
+    const insns = program === undefined || Result.isFailure(program.result)
+      ? new Uint8Array()
+      : program.result.success.insns
     return { ours: insns, libbpf: Peer.fromHex(sent?.insns), log: loaded.error?.log ?? "" }
   }
   const mov = Encode.mov64Imm(1, 1)

@@ -115,7 +115,10 @@ const law = (experiments: fc.Arbitrary<Experiment>, fault?: Fault): fc.IProperty
   })
 
 const refuted = (experiments: fc.Arbitrary<Experiment>, fault: Fault): void => {
-  assert.isTrue(fc.check(law(experiments, fault), { numRuns: 1000, endOnFailure: true }).failed, "the named fault went unnoticed")
+  assert.isTrue(
+    fc.check(law(experiments, fault), { numRuns: 1000, endOnFailure: true }).failed,
+    "the named fault went unnoticed"
+  )
 }
 
 /** Changes the members of all structs and unions. */
@@ -126,7 +129,12 @@ const members = (change: (member: B.MemberRec, index: number) => B.MemberRec) =>
     for (let at = 0; at < type.rest.length; at += 3) {
       const offset = Number(type.rest[at + 2])
       const bits = type.kflag === true ? offset >>> 24 : 0
-      list.push([String(type.rest[at]), Number(type.rest[at + 1]), type.kflag === true ? offset & 0xff_ffff : offset, bits])
+      list.push([
+        String(type.rest[at]),
+        Number(type.rest[at + 1]),
+        type.kflag === true ? offset & 0xff_ffff : offset,
+        bits
+      ])
     }
     const make = type.kind === 4 ? B.struct : B.union
     return make(type.name ?? "", type.word ?? 0, list.map(change))
@@ -232,7 +240,10 @@ describe("whatever the records and types are", () => {
           const before = show(insns)
           const answer = () => {
             const done = B.expectSuccess(Core.examine(insns, records, local, target))
-            return [show(done.insns), done.outcomes.map((each) => each._tag === "Failure" ? each.failure.message : each.success)]
+            return [
+              show(done.insns),
+              done.outcomes.map((each) => each._tag === "Failure" ? each.failure.message : each.success)
+            ]
           }
           const once = answer()
           assert.deepStrictEqual(answer(), once)

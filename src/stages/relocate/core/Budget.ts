@@ -18,6 +18,10 @@ export const budgetFor = (records: number): Budget => ({ left: 0x80_0000 + recor
 export const spend = (budget: Budget, steps: number): void => {
   budget.left -= steps
   if (budget.left < 0) {
-    fail("TooComplex", "the records ask for more work than those of any real object", "the object or the BTF is damaged")
+    fail(
+      "TooComplex",
+      "the records ask for more work than those of any real object",
+      "the object or the BTF is damaged"
+    )
   }
 }

@@ -59,6 +59,7 @@ const comparison = (local: Btf.Btf, other: Btf.Btf, cache: CoreCache, budget: Bu
 const remembered = (run: Comparison, key: string, compare: () => boolean): boolean => {
   const known = run.verdicts.get(key)
   if (known !== undefined) return known
+  spend(run.budget, 16)
   const verdict = compare()
   run.verdicts.set(key, verdict)
   return verdict
@@ -221,7 +222,7 @@ const enumsMatch = (run: Comparison, localId: number, otherId: number): boolean 
   const count = Btf.vlenOf(local, localId)
   if (Btf.sizeOrTypeOf(local, localId) !== Btf.sizeOrTypeOf(other, otherId)) return false
   if (count > Btf.vlenOf(other, otherId)) return false
-  const there = essentialsOf(cache, other, otherId)
+  const there = essentialsOf(cache, other, otherId, budget)
   for (let index = 0; index < count; index++) {
     if (!there.has(essentialElement(local, localId, index, budget))) return false
   }
@@ -232,7 +233,7 @@ const compositesMatch = (run: Comparison, localId: number, otherId: number, leve
   const { budget, cache, local, other } = run
   const count = Btf.vlenOf(local, localId)
   if (count > Btf.vlenOf(other, otherId)) return false
-  const there = essentialsOf(cache, other, otherId)
+  const there = essentialsOf(cache, other, otherId, budget)
   for (let index = 0; index < count; index++) {
     const sameNamed = there.get(essentialElement(local, localId, index, budget)) ?? []
     const { type } = memberAt(local, localId, index)

@@ -14,7 +14,17 @@ import * as Kind from "./Kind.ts"
 import { type Accessor, isFlexible, MAX_BITS, MAX_DEPTH, type Spec } from "./Spec.ts"
 import type { CoreCache } from "./Target.ts"
 import { essentialsOf, membersOf } from "./Target.ts"
-import { elementNameOffset, intOffset, isAnonymous, isComposite, isEnum, memberAt, sameKind, sizeOf, skip } from "./Types.ts"
+import {
+  elementNameOffset,
+  intOffset,
+  isAnonymous,
+  isComposite,
+  isEnum,
+  memberAt,
+  sameKind,
+  sizeOf,
+  skip
+} from "./Types.ts"
 
 /** Why a kernel type of the right name is not what a record accesses. */
 export type RefusalReason =
@@ -68,7 +78,7 @@ const matchEnumerator = (local: Spec, btf: Btf.Btf, id: number, { budget, cache 
   const root = skip(btf, id)
   if (!isEnum(Btf.kindOf(btf, root))) return refusal("NotEnum", wanted)
   spend(budget, 1 + (wanted.length >> 4))
-  const index = essentialsOf(cache, btf, root).get(essentialName(wanted))?.[0]
+  const index = essentialsOf(cache, btf, root, budget).get(essentialName(wanted))?.[0]
   if (index === undefined) return refusal("NoEnumerator", wanted)
   const name = Btf.stringAt(btf, elementNameOffset(btf, root, index)) ?? ""
   return { btf, rootId: id, raw: [index], accessors: [{ typeId: root, index, name }], bitOffset: 0 }
@@ -85,7 +95,9 @@ interface Growing {
 const matchField = (local: Spec, btf: Btf.Btf, id: number, tools: Tools): Spec | Refusal => {
   const path: Growing = { btf, raw: [], accessors: [], bitOffset: 0 }
   let current = id
-  for (const [position, accessor] of local.accessors.entries()) {
+  for (let position = 0; position < local.accessors.length; position++) {
+    const accessor = local.accessors[position]
+    if (accessor === undefined) break
     spend(tools.budget, 4)
     current = skip(btf, current)
     if (accessor.name === undefined) {
@@ -106,7 +118,7 @@ const matchField = (local: Spec, btf: Btf.Btf, id: number, tools: Tools): Spec |
       spend(tools.budget, name.length >> 4)
       if (!isComposite(Btf.kindOf(btf, current))) return refusal("NotComposite", name)
       const { type } = memberAt(local.btf, accessor.typeId, accessor.index)
-      const found = search(path, current, name, { local: local.btf, type, tools, seen: new Set() })
+      const found = search(path, current, name, { local: local.btf, type, tools, seen: undefined })
       if (found !== "Found") return refusal(found === "Incompatible" ? "IncompatibleMember" : "NoMember", name)
       const last = path.accessors.at(-1)
       current = last === undefined ? 0 : memberAt(btf, last.typeId, last.index).type
@@ -127,7 +139,7 @@ interface Wanted {
   readonly type: number
   readonly tools: Tools
   /** Anonymous types that do not have it: the answer would be the same again, and cycles end here. */
-  readonly seen: Set<number>
+  seen: Set<number> | undefined
 }
 
 /**
@@ -136,7 +148,7 @@ interface Wanted {
  */
 const search = (path: Growing, id: number, name: string, wanted: Wanted): "Found" | "Missing" | "Incompatible" => {
   const { btf } = path
-  const { anonymous, named } = membersOf(wanted.tools.cache, btf, id)
+  const { anonymous, named } = membersOf(wanted.tools.cache, btf, id, wanted.tools.budget)
   const own = named.get(name)
   let answer: "Missing" | "Incompatible" = "Missing"
   for (const index of anonymous) {
@@ -144,6 +156,7 @@ const search = (path: Growing, id: number, name: string, wanted: Wanted): "Found
     spend(wanted.tools.budget, 1)
     const member = memberAt(btf, id, index)
     const inner = skip(btf, member.type)
+    wanted.seen ??= new Set()
     if (!isComposite(Btf.kindOf(btf, inner)) || wanted.seen.has(inner)) continue
     wanted.seen.add(inner)
     push(path, index)

@@ -121,7 +121,10 @@ const applyToOffset = (insns: Uint8Array, slot: number, resolution: Resolution):
   }
   const accessed = Insn.sizeInBytes(insns, slot)
   if (accessed !== local.size) {
-    fail("Instruction", `the instruction accesses ${accessed} bytes of a field of ${local.size}, which has ${size} here`)
+    fail(
+      "Instruction",
+      `the instruction accesses ${accessed} bytes of a field of ${local.size}, which has ${size} here`
+    )
   }
   const bits = sizeBits(size)
   if (bits === undefined) {

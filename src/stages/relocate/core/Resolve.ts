@@ -15,7 +15,7 @@ import * as Kind from "./Kind.ts"
 import { match, type Refusal } from "./Match.ts"
 import * as Names from "./Names.ts"
 import { parse, pathOf, type Spec } from "./Spec.ts"
-import { type CoreTarget, eachOfName } from "./Target.ts"
+import { type CoreTarget, idsOfName } from "./Target.ts"
 import { intEncoding, sameKind } from "./Types.ts"
 import { type CoreValue, valueOf, valueOfMissing } from "./Value.ts"
 
@@ -77,18 +77,19 @@ const candidatesOf = (target: CoreTarget, local: Btf.Btf, typeId: number, budget
   spend(budget, 16 + (name.length >> 4))
   const kind = Btf.kindOf(local, typeId)
   const found: Array<Candidate> = []
-  const collect = (module: string | undefined, btf: Btf.Btf, blob: Btf.Btf): void =>
-    eachOfName(target.cache, blob, name, budget, (id) => {
-      if (!sameKind(kind, Btf.kindOf(blob, id))) return
+  const collect = (module: string | undefined, btf: Btf.Btf, blob: Btf.Btf): void => {
+    for (const id of idsOfName(target.cache, blob, name, budget)) {
+      if (!sameKind(kind, Btf.kindOf(blob, id))) continue
       if (found.length === MAX_CANDIDATES) {
         fail("TooManyCandidates", `there are more than ${MAX_CANDIDATES} kernel types of this name`)
       }
-      spend(budget, 16)
+      spend(budget, 64)
       found.push({ module, btf, id })
-    })
+    }
+  }
   const chain: Array<Btf.Btf> = []
-  for (let blob: Btf.Btf | undefined = target.base; blob !== undefined; blob = blob.base) chain.push(blob)
-  for (const blob of chain.reverse()) collect(undefined, target.base, blob)
+  for (let blob: Btf.Btf | undefined = target.base; blob !== undefined; blob = blob.base) chain.unshift(blob)
+  for (const blob of chain) collect(undefined, target.base, blob)
   if (found.length === 0) {
     for (const module of target.modules ?? []) collect(module.name, module.btf, module.btf)
   }
@@ -108,12 +109,13 @@ export const resolve = (
   if (kindName === undefined) return fail("UnknownKind", `there is no kind ${kind} of CO-RE relocation`)
   if (!Btf.exists(local, typeId)) fail("BadType", `the object's BTF has no type ${typeId}`)
   const spec = parse(local, typeId, accessOffset, kind, budget)
-  const path = pathOf(spec)
+  const typeName = Btf.typeName(local, typeId)
+  const path = pathOf(spec, typeName)
   const own = valueOf(spec, kind)
   const known = {
     kind: kindName,
     typeId,
-    typeName: spec.accessors.length === 0 ? path : Btf.typeName(local, typeId),
+    typeName,
     access: spec.raw.length === 0 ? "0" : spec.raw.join(":"),
     path,
     local: own
@@ -128,17 +130,19 @@ export const resolve = (
   }
   const candidates: Array<CoreCandidate> = []
   let first: { readonly spec: Spec; readonly value: CoreValue; readonly candidate: Candidate } | undefined
+  const tools = { cache: target.cache, budget }
   for (const candidate of candidatesOf(target, local, typeId, budget)) {
     const { btf, id, module } = candidate
-    const matched = match(spec, kind, btf, id, { cache: target.cache, budget })
-    const typeName = Btf.typeName(btf, id)
+    const matched = match(spec, kind, btf, id, tools)
+    const name = Btf.typeName(btf, id)
     if ("_tag" in matched) {
-      candidates.push({ module, typeId: id, typeName, verdict: matched })
+      candidates.push({ module, typeId: id, typeName: name, verdict: matched })
       continue
     }
     const value = valueOf(matched, kind)
-    const verdict = { _tag: "Match", path: pathOf(matched), bitOffset: matched.bitOffset, value: value.value } as const
-    candidates.push({ module, typeId: id, typeName, verdict })
+    const { bitOffset } = matched
+    const verdict = { _tag: "Match", path: pathOf(matched, name), bitOffset, value: value.value } as const
+    candidates.push({ module, typeId: id, typeName: name, verdict })
     if (first === undefined) first = { spec: matched, value, candidate }
     else agree(kindName, first, { spec: matched, value, candidate })
   }
@@ -170,7 +174,11 @@ const agree = (kind: Kind.CoreKind, one: Answer, other: Answer): void => {
     )
   }
   if (one.value.value !== other.value.value) {
-    fail("Ambiguous", `${kind} is ${one.value.value} for ${name(one)} and ${other.value.value} for ${name(other)}`, hint)
+    fail(
+      "Ambiguous",
+      `${kind} is ${one.value.value} for ${name(one)} and ${other.value.value} for ${name(other)}`,
+      hint
+    )
   }
 }
 

@@ -108,11 +108,12 @@ const walk = (
   indices: ReadonlyArray<number>,
   budget: Budget
 ): Spec => {
-  const [first = 0, ...rest] = indices
+  const first = indices[0] ?? 0
   const accessors: Array<Accessor> = [{ typeId: root, index: first, name: undefined }]
   let bitOffset = first * sizeOf(btf, root) * 8
   let current = root
-  for (const index of rest) {
+  for (let level = 1; level < indices.length; level++) {
+    const index = indices[level] ?? 0
     current = skip(btf, current)
     const kind = Btf.kindOf(btf, current)
     if (isComposite(kind)) {
@@ -150,10 +151,13 @@ export const isFlexible = (btf: Btf.Btf, before: Accessor | undefined, length: n
 /** Names longer than this are cut when a path is written down. */
 const SHOWN = 128
 
-/** A path as C writes it: `struct task_struct.comm[1]`, `enum pid_type::PIDTYPE_TGID`. */
-export const pathOf = (spec: Spec): string => {
-  let path = Btf.typeName(spec.btf, spec.rootId)
-  for (const [position, { index, name, typeId }] of spec.accessors.entries()) {
+/** A path as C writes it: `struct task_struct.comm[1]`, `enum pid_type::PIDTYPE_TGID`. `root` is its root's name. */
+export const pathOf = (spec: Spec, root: string = Btf.typeName(spec.btf, spec.rootId)): string => {
+  let path = root
+  for (let position = 0; position < spec.accessors.length; position++) {
+    const accessor = spec.accessors[position]
+    if (accessor === undefined) break
+    const { index, name, typeId } = accessor
     if (name === undefined) {
       if (position > 0 || index > 0) path += `[${index}]`
     } else {

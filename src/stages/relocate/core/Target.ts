@@ -117,29 +117,37 @@ const buildIndex = (blob: Btf.Btf): TypeIndex => {
   return { mask, heads, next, hashes }
 }
 
-/** The blob's own types, of any kind, with this essential name, in order of ids; calls `found` for each. */
-export const eachOfName = (
+/** The blob's own types, of any kind, with this essential name, in order of ids. */
+export const idsOfName = (
   cache: CoreCache,
   blob: Btf.Btf,
   name: EssentialName,
-  budget: Budget,
-  found: (id: number) => void
-): void => {
+  budget: Budget
+): ReadonlyArray<number> => {
   const facts = factsOf(cache, blob)
   facts.index ??= buildIndex(blob)
   const { hashes, heads, mask, next } = facts.index
+  const ids: Array<number> = []
   for (let entry = heads[name.hash & mask] ?? 0; entry !== 0; entry = next[entry - 1] ?? 0) {
     spend(budget, 1)
     if (hashes[entry - 1] !== name.hash) continue
     const id = blob.firstId + entry - 1
     const other = Names.essentialAt(blob, Btf.nameOffsetOf(blob, id))
     spend(budget, other.length >> 4)
-    if (Names.equals(name, other)) found(id)
+    if (Names.equals(name, other)) ids.push(id)
   }
+  return ids
+}
+
+/** The name of a member or enumerator that is remembered: long ones are paid for. */
+const nameAt = (btf: Btf.Btf, id: number, index: number, budget: Budget): string => {
+  const name = Btf.stringAt(btf, elementNameOffset(btf, id, index)) ?? ""
+  spend(budget, 1 + (name.length >> 4))
+  return name
 }
 
 /** The members of struct or union `id`. */
-export const membersOf = (cache: CoreCache, btf: Btf.Btf, id: number): MemberIndex => {
+export const membersOf = (cache: CoreCache, btf: Btf.Btf, id: number, budget: Budget): MemberIndex => {
   const facts = factsOf(cache, Btf.ownerOf(btf, id) ?? btf)
   const known = facts.members.get(id)
   if (known !== undefined) return known
@@ -147,7 +155,7 @@ export const membersOf = (cache: CoreCache, btf: Btf.Btf, id: number): MemberInd
   const anonymous: Array<number> = []
   const count = Btf.vlenOf(btf, id)
   for (let index = 0; index < count; index++) {
-    const name = Btf.stringAt(btf, elementNameOffset(btf, id, index)) ?? ""
+    const name = nameAt(btf, id, index, budget)
     if (name === "") anonymous.push(index)
     else if (!named.has(name)) named.set(name, index)
   }
@@ -157,14 +165,14 @@ export const membersOf = (cache: CoreCache, btf: Btf.Btf, id: number): MemberInd
 }
 
 /** The members of struct or union `id`, or the enumerators of enum `id`, by essential name. */
-export const essentialsOf = (cache: CoreCache, btf: Btf.Btf, id: number): EssentialIndex => {
+export const essentialsOf = (cache: CoreCache, btf: Btf.Btf, id: number, budget: Budget): EssentialIndex => {
   const facts = factsOf(cache, Btf.ownerOf(btf, id) ?? btf)
   const known = facts.essentials.get(id)
   if (known !== undefined) return known
   const essentials = new Map<string, Array<number>>()
   const count = Btf.vlenOf(btf, id)
   for (let index = 0; index < count; index++) {
-    const name = essentialName(Btf.stringAt(btf, elementNameOffset(btf, id, index)) ?? "")
+    const name = essentialName(nameAt(btf, id, index, budget))
     const same = essentials.get(name)
     if (same === undefined) essentials.set(name, [index])
     else same.push(index)

@@ -33,7 +33,9 @@ export const bytesOf = (type: FieldType): 1 | 2 | 4 | 8 | undefined => {
 }
 
 /** The bits of a field, and of the load that covers it. */
-export const extent = ({ bit, type }: Place): { readonly bits: number; readonly bytes: number; readonly at: number } => {
+export const extent = (
+  { bit, type }: Place
+): { readonly bits: number; readonly bytes: number; readonly at: number } => {
   const bytes = bytesOf(type) ?? 1
   const bits = type._tag === "Bits" ? type.bits : bytes * 8
   return { bits, bytes, at: Math.floor(bit / 8 / bytes) * bytes }
@@ -86,7 +88,12 @@ export interface Experiment {
 
 /** A byte order. */
 export const order: fc.Arbitrary<B.Order> = fc.constantFrom("little", "big")
-const names = fc.constantFrom(["s", "s"], ["s___mine", "s"], ["s", "s___v2"], ["s___a", "s___b"] as const) as fc.Arbitrary<
+const names = fc.constantFrom(
+  ["s", "s"],
+  ["s___mine", "s"],
+  ["s", "s___v2"],
+  ["s___a", "s___b"] as const
+) as fc.Arbitrary<
   readonly [string, string]
 >
 
@@ -105,10 +112,13 @@ export const removed: fc.Arbitrary<Experiment> = varied.chain((experiment) =>
 
 /** Integers have another size. */
 export const resized: fc.Arbitrary<Experiment> = varied.chain((experiment) =>
-  fc.array(fc.constantFrom(1 as const, 2 as const, 4 as const, 8 as const), { minLength: 8, maxLength: 8 }).map((widths) => ({
+  fc.array(fc.constantFrom(1 as const, 2 as const, 4 as const, 8 as const), { minLength: 8, maxLength: 8 }).map((
+    widths
+  ) => ({
     ...experiment,
-    theirs: retyped(experiment.theirs, (type, name) =>
-      type._tag === "Int" ? { ...type, bytes: widths[Number(name.slice(1)) % 8] ?? 4 } : type
+    theirs: retyped(
+      experiment.theirs,
+      (type, name) => type._tag === "Int" ? { ...type, bytes: widths[Number(name.slice(1)) % 8] ?? 4 } : type
     )
   }))
 )

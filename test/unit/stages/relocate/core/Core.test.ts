@@ -2,7 +2,16 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Encode from "../../../../../src/insn/Encode.ts"
 import * as Insn from "../../../../../src/insn/Insn.ts"
-import { BPF_B, BPF_DW, BPF_H, BPF_LSH, BPF_MEM, BPF_MEMSX, BPF_RSH, BPF_W } from "../../../../../src/insn/InsnConstants.ts"
+import {
+  BPF_B,
+  BPF_DW,
+  BPF_H,
+  BPF_LSH,
+  BPF_MEM,
+  BPF_MEMSX,
+  BPF_RSH,
+  BPF_W
+} from "../../../../../src/insn/InsnConstants.ts"
 import * as Core from "../../../../../src/stages/relocate/core/Core.ts"
 import * as Info from "../../../../../src/stages/relocate/Info.ts"
 import * as B from "../../../btf/Blob.ts"
@@ -10,7 +19,6 @@ import { opened } from "../../Pipeline.ts"
 import { hex, outcome, recorded, type RecordSpec, refused, relocate, show } from "./Records.ts"
 
 const POISON = "850000001023ad0b"
-
 
 /** `rN = value`, the form in which compilers ask for sizes, signs and existence. */
 const mov = (value: number): Uint8Array => Encode.mov64Imm(1, value)
@@ -44,8 +52,20 @@ describe("what the reference works out", () => {
     ["the size of a type", "type_size", "0", "b702000018000000", "b702000038000000"],
     ["whether a type matches", "type_matches", "0", "b702000001000000", "b702000000000000"],
     ["whether a type exists", "type_exists", "0", "b702000001000000", "b702000001000000"],
-    ["the kernel's type", "target_type_id", "0", "1802000063000000 0000000000000000", "1802000007000000 0000000000000000"],
-    ["the object's type", "local_type_id", "0", "1802000063000000 0000000000000000", "1802000005000000 0000000000000000"]
+    [
+      "the kernel's type",
+      "target_type_id",
+      "0",
+      "1802000063000000 0000000000000000",
+      "1802000007000000 0000000000000000"
+    ],
+    [
+      "the object's type",
+      "local_type_id",
+      "0",
+      "1802000063000000 0000000000000000",
+      "1802000005000000 0000000000000000"
+    ]
   ]
   for (const [name, kind, access, before, after] of rows) {
     it(name, () => {
@@ -56,7 +76,11 @@ describe("what the reference works out", () => {
   }
 
   it("an instruction that does not have the object's value", () => {
-    const error = refused(localTypes, { insn: hex("6112140000000000"), type: 5, access: "0:1:1:2", kind: 0 }, kernelTypes)
+    const error = refused(
+      localTypes,
+      { insn: hex("6112140000000000"), type: 5, access: "0:1:1:2", kind: 0 },
+      kernelTypes
+    )
     assert.strictEqual(error.reason, "Mismatch")
     assert.strictEqual(error.slot, 0)
     assert.strictEqual(error.relocation, "byte_off struct s___loc.arr[2]")
@@ -103,7 +127,8 @@ describe("what the reference works out", () => {
 describe("essential names", () => {
   const finds = (local: string, kernel: string): boolean => {
     const types = (name: string) => [B.int("int", 4, 1), B.struct(name, 4, [["x", 1, 0]])]
-    return outcome(types(local), { insn: mov(1), type: 2, access: "0", kind: "type_exists" }, types(kernel)).outcome.found
+    return outcome(types(local), { insn: mov(1), type: 2, access: "0", kind: "type_exists" }, types(kernel)).outcome
+      .found
   }
   it("end at the last three underscores between other characters", () => {
     assert.isTrue(finds("a___b", "a"))
@@ -136,10 +161,13 @@ describe("candidates", () => {
     }
     const same = outcome([int, one("s", 0)], ask("byte_off", mov(0)), [int, one("s", 64), one("s___2", 64)])
     assert.strictEqual(same.insns, show(mov(8)))
-    assert.deepStrictEqual(same.outcome.candidates.map(({ typeId, typeName, verdict }) => [typeId, typeName, verdict]), [
-      [2, "struct s", { _tag: "Match", path: "struct s.x", bitOffset: 64, value: 8n }],
-      [3, "struct s___2", { _tag: "Match", path: "struct s___2.x", bitOffset: 64, value: 8n }]
-    ])
+    assert.deepStrictEqual(
+      same.outcome.candidates.map(({ typeId, typeName, verdict }) => [typeId, typeName, verdict]),
+      [
+        [2, "struct s", { _tag: "Match", path: "struct s.x", bitOffset: 64, value: 8n }],
+        [3, "struct s___2", { _tag: "Match", path: "struct s___2.x", bitOffset: 64, value: 8n }]
+      ]
+    )
   })
 
   it("that do not have the field do not count, whatever came before", () => {
@@ -241,7 +269,10 @@ describe("what is not found", () => {
       assert.strictEqual(done.insns, show(mov(0)))
       assert.isFalse(done.outcome.found)
     }
-    assert.strictEqual(outcome(types, { insn: mov(4), type: 2, access: "0", kind: "type_size" }, []).insns, show(mov(0)))
+    assert.strictEqual(
+      outcome(types, { insn: mov(4), type: 2, access: "0", kind: "type_size" }, []).insns,
+      show(mov(0))
+    )
     const id: RecordSpec = { insn: Encode.ldImm64(1, 99n), type: 2, access: "0", kind: "target_type_id" }
     assert.strictEqual(outcome(types, id, []).insns, show(Encode.ldImm64(1, 0n)))
   })
@@ -277,7 +308,12 @@ describe("enumerators", () => {
 })
 
 describe("instructions", () => {
-  const local = [B.int("u32", 4), B.int("char", 1, 3), B.ptr(0), B.struct("s", 16, [["x", 1, 0], ["c", 2, 32], ["p", 3, 64]])]
+  const local = [
+    B.int("u32", 4),
+    B.int("char", 1, 3),
+    B.ptr(0),
+    B.struct("s", 16, [["x", 1, 0], ["c", 2, 32], ["p", 3, 64]])
+  ]
   const kernel = (more: number) => [
     B.int("u64", 8),
     B.int("short", 2, 3),
@@ -289,10 +325,22 @@ describe("instructions", () => {
   const at = (insn: Uint8Array, access = "0:0"): RecordSpec => ({ insn, type: 4, access, kind: "byte_off" })
 
   it("of every size become those of the field's size", () => {
-    assert.strictEqual(outcome(local, at(Encode.ldx(BPF_W, 1, 2, 0)), kernel(64)).insns, show(Encode.ldx(BPF_DW, 1, 2, 8)))
-    assert.strictEqual(outcome(local, at(Encode.stx(BPF_W, 1, 2, 0)), kernel(64)).insns, show(Encode.stx(BPF_DW, 1, 2, 8)))
-    assert.strictEqual(outcome(local, at(Encode.st(BPF_W, 1, 0, 9)), kernel(64)).insns, show(Encode.st(BPF_DW, 1, 8, 9)))
-    assert.strictEqual(outcome(local, at(Encode.ldx(BPF_B, 1, 2, 4), "0:1"), kernel(0)).insns, show(Encode.ldx(BPF_H, 1, 2, 8)))
+    assert.strictEqual(
+      outcome(local, at(Encode.ldx(BPF_W, 1, 2, 0)), kernel(64)).insns,
+      show(Encode.ldx(BPF_DW, 1, 2, 8))
+    )
+    assert.strictEqual(
+      outcome(local, at(Encode.stx(BPF_W, 1, 2, 0)), kernel(64)).insns,
+      show(Encode.stx(BPF_DW, 1, 2, 8))
+    )
+    assert.strictEqual(
+      outcome(local, at(Encode.st(BPF_W, 1, 0, 9)), kernel(64)).insns,
+      show(Encode.st(BPF_DW, 1, 8, 9))
+    )
+    assert.strictEqual(
+      outcome(local, at(Encode.ldx(BPF_B, 1, 2, 4), "0:1"), kernel(0)).insns,
+      show(Encode.ldx(BPF_H, 1, 2, 8))
+    )
   })
   it("of a kernel with smaller pointers load those", () => {
     const small = [B.int("unsigned long", 4), B.ptr(0), B.struct("s", 8, [["p", 2, 0]])]
@@ -313,7 +361,10 @@ describe("instructions", () => {
   })
   it("that access another size than the field's are not resized", () => {
     assert.strictEqual(refused(local, at(Encode.ldx(BPF_H, 1, 2, 0)), kernel(64)).reason, "Instruction")
-    assert.strictEqual(outcome(local, at(Encode.ldx(BPF_H, 1, 2, 8), "0:2"), kernel(64)).insns, show(Encode.ldx(BPF_H, 1, 2, 24)))
+    assert.strictEqual(
+      outcome(local, at(Encode.ldx(BPF_H, 1, 2, 8), "0:2"), kernel(64)).insns,
+      show(Encode.ldx(BPF_H, 1, 2, 24))
+    )
   })
   it("have room for offsets of 15 bits", () => {
     const largest = kernel(0x7ff8 * 8)
@@ -346,7 +397,9 @@ describe("instructions", () => {
 
 describe("fields of types", () => {
   const fields = (local: B.Rec, kernel: B.Rec, more: ReadonlyArray<B.Rec> = []): string => {
-    const types = (type: B.Rec) => [B.int("int", 4, 1), B.ptr(1), ...more, type, B.struct("s", 8, [["x", 3 + more.length, 0]])]
+    const types = (
+      type: B.Rec
+    ) => [B.int("int", 4, 1), B.ptr(1), ...more, type, B.struct("s", 8, [["x", 3 + more.length, 0]])]
     const spec: RecordSpec = { insn: mov(1), type: 4 + more.length, access: "0:0", kind: "field_exists" }
     const { candidates, found } = outcome(types(local), spec, types(kernel)).outcome
     const [verdict] = candidates.map((candidate) => candidate.verdict)
@@ -377,7 +430,10 @@ describe("fields of types", () => {
       B.struct("s", 24, [["", 3, 0], ["x", 1, 128]])
     ]
     const spec: RecordSpec = { insn: mov(0), type: 2, access: "0:0", kind: "byte_off" }
-    assert.strictEqual(outcome([B.int("int", 4, 1), B.struct("s", 4, [["x", 1, 0]])], spec, kernel).insns, show(mov(16)))
+    assert.strictEqual(
+      outcome([B.int("int", 4, 1), B.struct("s", 4, [["x", 1, 0]])], spec, kernel).insns,
+      show(mov(16))
+    )
   })
   it("elements of arrays are there up to the array's length, or without one at the end", () => {
     const struct = (length: number, last = true): ReadonlyArray<B.Rec> => [
@@ -386,7 +442,8 @@ describe("fields of types", () => {
       B.struct("s", 64, last ? [["a", 2, 0]] : [["a", 2, 0], ["z", 1, 256]])
     ]
     const spec: RecordSpec = { insn: mov(1), type: 3, access: "0:0:5", kind: "field_exists" }
-    const found = (mine: ReadonlyArray<B.Rec>, theirs: ReadonlyArray<B.Rec>) => outcome(mine, spec, theirs).outcome.found
+    const found = (mine: ReadonlyArray<B.Rec>, theirs: ReadonlyArray<B.Rec>) =>
+      outcome(mine, spec, theirs).outcome.found
     assert.isTrue(found(struct(6), struct(6)))
     assert.isFalse(found(struct(6), struct(5)))
     assert.isTrue(found(struct(6), struct(0)))
@@ -436,7 +493,9 @@ describe("comparing whole types", () => {
     assert.isFalse(matches([inner("z"), s(["", 2, 0])], [inner("x"), inner("y"), s(["", 2, 0], ["", 3, 32])]))
   })
   it("strictly stops at pointers to structs, of which names and kinds count", () => {
-    const via = (...types: ReadonlyArray<B.Rec>) => [...types, B.ptr(types.length + 1), B.struct("s", 8, [["p", types.length + 2, 0]])]
+    const via = (
+      ...types: ReadonlyArray<B.Rec>
+    ) => [...types, B.ptr(types.length + 1), B.struct("s", 8, [["p", types.length + 2, 0]])]
     assert.isTrue(matches(via(B.struct("a", 4, [["x", 1, 0]])), via(B.struct("a", 4, []))))
     assert.isFalse(matches(via(B.struct("a", 4, [])), via(B.struct("b", 4, []))))
     assert.isTrue(matches(via(B.struct("a", 4, [])), via(B.fwd("a", false))))

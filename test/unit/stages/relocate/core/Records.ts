@@ -22,12 +22,22 @@ export interface Recorded {
   readonly local: Btf.Btf
 }
 
-/** The string offset of a text that the blob has. */
-export const stringOffset = (btf: Btf.Btf, text: string): number => {
+/** The string offsets of all texts of a blob. */
+const stringOffsets = (btf: Btf.Btf): ReadonlyMap<string, number> => {
   const area = btf.bytes.subarray(btf.stringsOffset, btf.stringsOffset + btf.stringsLength)
-  const at = Buffer.from(area).indexOf(Buffer.from(`\0${text}\0`))
-  if (at < 0) throw new Error(`no string ${text}`)
-  return btf.stringsStart + at + 1
+  const offsets = new Map<string, number>()
+  for (let at = 0; at < area.length;) {
+    const end = area.indexOf(0, at)
+    offsets.set(new TextDecoder().decode(area.subarray(at, end)), btf.stringsStart + at)
+    at = end + 1
+  }
+  return offsets
+}
+
+const offsetOf = (offsets: ReadonlyMap<string, number>, text: string): number => {
+  const offset = offsets.get(text)
+  if (offset === undefined) throw new Error(`no string ${text}`)
+  return offset
 }
 
 const kindNumber = (kind: Core.CoreKind | number): number =>
@@ -40,13 +50,13 @@ export const recorded = (
   order: B.Order = "little",
   moreStrings: ReadonlyArray<string> = []
 ): Recorded => {
-  // Each text is a string of its own between two NULs, so that `stringOffset` finds it.
   const local = B.btfOf(types, { order, moreStrings: [...specs.map(({ access }) => access), ...moreStrings] })
   const records = new Uint8Array(specs.length * 16)
   const view = new DataView(records.buffer)
+  const offsets = stringOffsets(local)
   let at = 0
   for (const [index, { access, insn, kind, type }] of specs.entries()) {
-    const words = [at, type, access === "" ? 0 : stringOffset(local, access), kindNumber(kind)]
+    const words = [at, type, offsetOf(offsets, access), kindNumber(kind)]
     words.forEach((word, field) => view.setUint32(index * 16 + field * 4, word, order === "little"))
     at += insn.length
   }
@@ -64,7 +74,7 @@ export const objectFile = (types: ReadonlyArray<B.Rec>, specs: ReadonlyArray<Rec
   view.setUint32(4, 32, true)
   view.setUint32(28, 12 + records.records.length, true)
   view.setUint32(32, 16, true)
-  view.setUint32(36, stringOffset(local, section), true)
+  view.setUint32(36, offsetOf(stringOffsets(local), section), true)
   view.setUint32(40, specs.length, true)
   ext.set(records.records, 44)
   const made = program(section, Encode.program(insns, Encode.mov64Imm(0, 0), Encode.exit()))
@@ -75,8 +85,7 @@ export const objectFile = (types: ReadonlyArray<B.Rec>, specs: ReadonlyArray<Rec
 export const hex = (digits: string): Uint8Array => new Uint8Array(Buffer.from(digits.replaceAll(/[ |]/g, ""), "hex"))
 
 /** Instructions as hexadecimal digits, eight bytes a group. */
-export const show = (insns: Uint8Array): string =>
-  (Buffer.from(insns).toString("hex").match(/.{16}/g) ?? []).join(" ")
+export const show = (insns: Uint8Array): string => (Buffer.from(insns).toString("hex").match(/.{16}/g) ?? []).join(" ")
 
 /** Relocates against these types of a kernel. */
 export const relocate = (

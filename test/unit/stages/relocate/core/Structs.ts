@@ -144,7 +144,10 @@ const anonymous = (types: Types, item: Extract<Item, { _tag: "Anonymous" }>): Si
 }
 
 /** A named struct with all types in it; its id is the last. */
-export const struct = (name: string, items: ReadonlyArray<Item>): LaidOut & { readonly types: ReadonlyArray<B.Rec> } => {
+export const struct = (
+  name: string,
+  items: ReadonlyArray<Item>
+): LaidOut & { readonly types: ReadonlyArray<B.Rec> } => {
   const types: Types = { list: [] }
   const laid = layOut(types, items, false)
   add(types, B.struct(name, laid.bytes, laid.members))
@@ -235,7 +238,10 @@ export const without = (items: ReadonlyArray<Item>, name: string): ReadonlyArray
   })
 
 /** The same members with this function applied to the type of each named one of the outer struct. */
-export const retyped = (items: ReadonlyArray<Item>, retype: (type: FieldType, name: string) => FieldType): ReadonlyArray<Item> =>
+export const retyped = (
+  items: ReadonlyArray<Item>,
+  retype: (type: FieldType, name: string) => FieldType
+): ReadonlyArray<Item> =>
   items.map((item): Item =>
     item._tag === "Anonymous"
       ? { ...item, items: retyped(item.items, retype) }
