@@ -134,22 +134,23 @@ const simulationOf = (context: Kernels.Context): SimulationShape => ({
   )
 })
 
+/** A simulated kernel on this state; tests look into it. */
+export const fromContext = (context: Kernels.Context): Simulated => {
+  const { architecture, release } = context.world
+  return {
+    kernel: {
+      name: Refuse.kernelName,
+      info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: "little" })),
+      ask: (requirements) => ask(context.world, requirements),
+      session: (options) => Session.make(backendOf(context), options)
+    },
+    simulation: simulationOf(context)
+  }
+}
+
 /** A simulated kernel in which nothing is loaded. Options that make no machine are `EINVAL`, with a hint that says why. */
 export const make = (options: SimulatedOptions = {}): Effect.Effect<Simulated, KernelError> =>
-  Effect.suspend(() =>
-    Effect.map(Effect.fromResult(Kernels.make(options)), (context): Simulated => {
-      const { architecture, release } = context.world
-      return {
-        kernel: {
-          name: "simulated",
-          info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: "little" })),
-          ask: (requirements) => ask(context.world, requirements),
-          session: (options) => Session.make(backendOf(context), options)
-        },
-        simulation: simulationOf(context)
-      }
-    })
-  )
+  Effect.suspend(() => Effect.map(Effect.fromResult(Kernels.make(options)), fromContext))
 
 /** A simulated kernel as a service, with the service that looks into it. */
 export const layer = (options: SimulatedOptions = {}): Layer.Layer<Kernel | Simulation, KernelError> =>

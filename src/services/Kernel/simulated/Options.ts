@@ -26,7 +26,10 @@ export interface SimulatedOptions {
   readonly features?: Readonly<Partial<Record<Feature, boolean>>>
   /** The addresses of kallsyms. Default: there are none. */
   readonly symbols?: Readonly<Record<string, bigint>>
-  /** The types of the kernel, as of a profile: CO-RE relocations are applied against them, kfuncs and variables looked up. */
+  /**
+   * The types of the kernel, as of a profile: CO-RE relocations are applied against them, kernel functions and variables are
+   * looked up in them. Default: none; then programs run as they were compiled, as though for this kernel.
+   */
   readonly types?: Btf
   /** Contents of kernel variables that programs read (`extern const struct rq runqueues __ksym`); default: zeros. */
   readonly variables?: Readonly<Record<string, Uint8Array>>

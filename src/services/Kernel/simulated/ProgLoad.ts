@@ -27,6 +27,7 @@ import type { Bound, Handlers } from "../Session.ts"
 import type { Context } from "./Context.ts"
 import { contextBytes } from "./ContextAccess.ts"
 import { type BtfObject, type Handle, hold, type MapObject, type ProgObject } from "./Objects.ts"
+import { isPoison, KFUNC_POISON, MAP_POISON } from "./Poison.ts"
 import * as Refuse from "./Refuse.ts"
 import { progTag } from "./Tag.ts"
 
@@ -48,13 +49,6 @@ const gplCompatible: ReadonlySet<string> = new Set([
   "Dual MPL/GPL"
 ])
 
-/** Poisoned calls: what a map, kernel function or CO-RE relocation that is missing leaves behind. */
-const isPoison = (helper: number): boolean =>
-  helper === 0x0bad_2310 || (helper >= 2_001_000_000 && helper < 2_003_000_000)
-
-const MAP_POISON = 2_001_000_000
-const KFUNC_POISON = 2_002_000_000
-
 /** What the structural checks refuse, as the verifier would say it. */
 const verifierError = (
   call: ProgLoad,
@@ -70,6 +64,9 @@ const verifierError = (
     summary,
     ...(hint === undefined ? {} : { hint })
   })
+
+/** An error's message without its hint, which stands by itself here. */
+const sentence = (error: { readonly message: string }): string => error.message.split("\nhint: ")[0] ?? error.message
 
 /** What is wrong with a call that the kernel would misread or refuse before it looks at instructions. */
 const complaintOf = (call: ProgLoad): KernelError | undefined => {
@@ -256,7 +253,10 @@ const bindSymbol = (binding: Binding, ref: Extract<CodeRef, { readonly _tag: "Sy
   return undefined
 }
 
-/** The code with its CO-RE records applied, against the kernel's types or else the object's own. */
+/**
+ * The code with its CO-RE records applied, where the kernel's types are known. Where they are not, the kernel is taken to be
+ * the one that the object was compiled for: the compiler has put the values of its own types into the instructions.
+ */
 const relocated = (
   context: Context,
   call: ProgLoad,
@@ -264,13 +264,13 @@ const relocated = (
 ): Result.Result<Uint8Array, CallError> => {
   const records = call.code.coreRelocations
   // A copy, and not `slice`: of a Buffer it would be a view, and the plan's code would change.
-  if (records === undefined || records.records.length === 0 || btf === undefined) {
+  if (records === undefined || records.records.length === 0 || btf === undefined || context.target === undefined) {
     return Result.succeed(new Uint8Array(call.code.insns))
   }
-  const applied = Core.relocate(call.code.insns, records, btf.btf, context.target ?? Core.target(btf.btf))
+  const applied = Core.relocate(call.code.insns, records, btf.btf, context.target)
   return Result.mapBoth(applied, {
     onSuccess: ({ insns }) => insns,
-    onFailure: (error) => verifierError(call, error.message, "EINVAL", error.hint)
+    onFailure: (error) => verifierError(call, sentence(error), "EINVAL", error.hint)
   })
 }
 

@@ -16,6 +16,7 @@ import type { ProgTestRun, TestRunResult } from "../KernelCall.ts"
 import { type CallError, fromErrno, ProgramFault } from "../KernelError.ts"
 import type { Context } from "./Context.ts"
 import type { ProgObject } from "./Objects.ts"
+import { CORE_POISON, KFUNC_POISON, MAP_POISON, POISON_END } from "./Poison.ts"
 import * as Refuse from "./Refuse.ts"
 
 /** Instructions after which others get a turn: some tens of milliseconds. */
@@ -39,21 +40,41 @@ const refusal = (
   return fromErrno("ProgTestRun", prog.name, error.errnoNumber, hint === undefined ? {} : { hint })
 }
 
+/** What is missing where a poisoned instruction is reached: what stands for something that the kernel does not have. */
+const missingAt = (error: Vm.VmError): string | undefined => {
+  if (error.reason !== "UnknownHelper") return undefined
+  const helper = Number(/^helper (\d+)$/.exec(error.value ?? "")?.[1])
+  return helper === CORE_POISON
+    ? "reads a field, type or enumerator that this kernel does not have (CO-RE)"
+    : helper >= MAP_POISON && helper < KFUNC_POISON
+    ? `uses map ${helper - MAP_POISON} of the object, which was not created`
+    : helper >= KFUNC_POISON && helper < POISON_END
+    ? "calls a weak kernel function that this kernel does not have"
+    : undefined
+}
+
 /** A fault of the machine as the call's error: with the line that was being executed. */
 const faultOf = (prog: ProgObject, machine: Vm.Machine, error: Vm.VmError): ProgramFault => {
   const lines = machine.program === prog.program ? prog.lines : undefined
+  const missing = missingAt(error)
   const source = lines === undefined || error.slot === undefined ? undefined : Lines.sourceLine(lines, error.slot)
   return new ProgramFault({
     call: "ProgTestRun",
     program: prog.name,
-    reason: error.reason,
-    detail: error.message,
+    reason: missing === undefined ? error.reason : "Missing",
+    detail: missing === undefined
+      ? sentenceOf(error)
+      : `instruction ${error.slot ?? 0}${error.line === undefined ? "" : `, ${error.line}`}: the program ${missing}`,
     ...(error.slot === undefined ? {} : { instruction: error.slot }),
     ...(error.line === undefined ? {} : { line: error.line }),
     ...(source === undefined ? {} : { source: source.text }),
     ...(error.hint === undefined ? {} : { hint: error.hint })
   })
 }
+
+/** The error's message without its hint, which stands by itself. */
+const sentenceOf = (error: Vm.VmError): string =>
+  error.hint === undefined ? error.message : error.message.replace(` (${error.hint})`, "")
 
 const budgetFault = (prog: ProgObject, machine: Vm.Machine, budget: number): ProgramFault => {
   const slot = machine.pc >> 2
