@@ -11,6 +11,7 @@ import type { ProgTestRun } from "../../src/services/Kernel/KernelCall.ts"
 import type { SimulatedOptions } from "../../src/services/Kernel/KernelSimulated.ts"
 import type * as Execute from "../../src/stages/load/Execute.ts"
 import type { BpfObject } from "../../src/stages/open/BpfObject.ts"
+import * as Ref from "../../src/services/Kernel/Ref.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Beside from "./KernelsBeside.ts"
 import { repository, run, temporaryFolder } from "./Require.ts"
@@ -66,7 +67,8 @@ const encoded = (step: Step): Uint8Array => {
 /** The step that does nothing. */
 const idle: Step = { op: 1000 }
 
-const setElement = (loaded: Execute.LoadedObject, name: string, index: number, bytes: Uint8Array) => {
+/** Sets an element of an array. */
+export const setElement = (loaded: Execute.LoadedObject, name: string, index: number, bytes: Uint8Array) => {
   const map = loaded.map(name)
   if (map === undefined) return Effect.die(new Error(`there is no map ${name}`))
   const key = new Uint8Array(Uint32Array.of(index).buffer)
@@ -100,6 +102,28 @@ const performOn = Effect.fnUntraced(function*(
     yield* setElement(loaded, "answers", index, new Uint8Array(answerSize))
   }
   return yield* Beside.runOf(loaded, program, full(input))
+})
+
+/** Writes samples of these lengths, filled with a byte each, into a user ring buffer, as user space does. */
+export const produce = Effect.fnUntraced(function*(
+  loaded: Execute.LoadedObject,
+  name: string,
+  samples: ReadonlyArray<readonly [length: number, fill: number]>
+) {
+  const map = loaded.map(name)
+  if (map === undefined) return yield* Effect.die(new Error(`there is no map ${name}`))
+  const page = 4096
+  const as = Ref.view(0)
+  // The consumer's page is the kernel's; the producer's and the data are user space's.
+  const view = yield* loaded.session.call({ _tag: "MapMmap", map, as, offset: page, length: 2 * page, writable: true })
+  let position = 0
+  for (const [length, fill] of samples) {
+    view.bytes.fill(fill, page + position + 8, page + position + 8 + length)
+    new DataView(view.bytes.buffer, view.bytes.byteOffset).setUint32(page + position, length, true)
+    position += Math.ceil((8 + length) / 8) * 8
+  }
+  view.storeRelease64(0, BigInt(position))
+  yield* loaded.session.call({ _tag: "Close", ref: as })
 })
 
 /** Runs a script on both: what each answered, contents of all maps included. */

@@ -130,6 +130,8 @@ export interface Environment {
   readonly maps: Map<number, BoundMap>
   /** Records of ring buffers that are reserved, by the number of their region. */
   readonly records: Map<number, ReservedRecord>
+  /** What ends the drains of user ring buffers that are under way. */
+  readonly drains: Set<() => void>
   /** The same maps by what they are. */
   readonly bound: Map<SimulatedMap, BoundMap>
 }
@@ -163,6 +165,7 @@ export const make = (memory: Memory.Memory, options: EnvironmentOptions = {}): E
     contexts: new Map(),
     maps: new Map(),
     records: new Map(),
+    drains: new Set(),
     bound: new Map()
   }
 }

@@ -248,10 +248,15 @@ const drain = (environment: Environment): Helper => (machine) => {
     writable: false
   })
   const sampleRegion = Memory.add(machine.memory, { name: `sample of map ${bound.name}`, bytes: new Uint8Array(0) })
-  const end = (again: Machine, answer: number): Handled => {
+  const stop = (): void => {
     RingBuffer.endDrain(ring)
-    if (pointer !== undefined) Memory.remove(again.memory, pointer)
-    if (sampleRegion !== undefined) Memory.remove(again.memory, sampleRegion)
+    if (pointer !== undefined) Memory.remove(environment.memory, pointer)
+    if (sampleRegion !== undefined) Memory.remove(environment.memory, sampleRegion)
+    environment.drains.delete(stop)
+  }
+  environment.drains.add(stop)
+  const end = (again: Machine, answer: number): Handled => {
+    stop()
     const quiet = (flags & RingBuffer.BPF_RB_NO_WAKEUP) !== 0
     if ((flags & RingBuffer.BPF_RB_FORCE_WAKEUP) !== 0 || (!quiet && samples > 0)) environment.wake(bound)
     return returnNumber(again, answer)
@@ -317,6 +322,17 @@ const perfOutput = (environment: Environment): Helper => (machine) => {
   const answer = Maps.helperPerfOutput(bound.map, u32(machine, 3), environment.cpu, [data, part])
   if (answer === 0) environment.wake(bound)
   return returnNumber(machine, answer)
+}
+
+/**
+ * Gives back what a program that ended with a fault still holds: its records are discarded, its drains are over. One that
+ * returned holds nothing, as long as a verifier would have let it load.
+ */
+export const abandon = (environment: Environment): void => {
+  for (const high of [...environment.records.keys()]) {
+    commitRecord(environment, high, true, RingBuffer.BPF_RB_NO_WAKEUP)
+  }
+  for (const stop of [...environment.drains]) stop()
 }
 
 /** The helpers by their name without prefix. */

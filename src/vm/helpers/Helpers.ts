@@ -41,6 +41,8 @@ export type {
   Task
 } from "./Environment.ts"
 
+export { abandon } from "./EventHelpers.ts"
+
 /** Helpers that whoever runs the machine answers. */
 const answeredOutside: ReadonlySet<string> = new Set([
   "bpf_unspec",

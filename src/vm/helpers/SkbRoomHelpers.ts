@@ -14,6 +14,9 @@ import { s32, u32, u64 } from "./Registers.ts"
 /** The longest packet that a program can make. */
 const maximumLength = 4 * 4096 - 320
 
+/** The largest piece of memory that the kernel gives. */
+const maximumBuffer = 4 * 1024 * 1024
+
 const ETH_P_IP = 0x0800
 const ETH_P_IPV6 = 0x86dd
 const ETH_P_8021Q = 0x8100
@@ -53,7 +56,7 @@ const changeTail = (skb: Skb.Skb, length: number, flags: number): number => {
 const changeHead = (skb: Skb.Skb, room: number, flags: number): number => {
   const length = Skb.lengthOf(skb) + room
   if (flags !== 0 || room > 0x7fff_ffff || (!isSegmented(skb) && length > maximumLength)) return -numbers.EINVAL
-  if (length > 0x7fff_ffff - maximumLength) return -numbers.ENOMEM
+  if (skb.buffer.length + room > maximumBuffer) return -numbers.ENOMEM
   Skb.reserveHead(skb, room)
   skb.data -= room
   skb.buffer.fill(0, skb.data, skb.data + room)

@@ -52,7 +52,7 @@ const adjustMeta = (xdp: Xdp.XdpBuff, offset: number): number => {
 }
 
 const adjustTail = (xdp: Xdp.XdpBuff, offset: number): number => {
-  if (xdp.fragments.length > 0) return offset < 0 ? shrinkFragments(xdp, -offset) : growFragment(xdp, offset)
+  if (xdp.fragments.length > 0) return offset < 0 ? shrinkFragments(xdp, -offset | 0) : growFragment(xdp, offset)
   const end = xdp.end + offset
   if (end > LAST || end < xdp.data + ETH_HLEN) return -numbers.EINVAL
   if (offset > 0) xdp.page.fill(0, xdp.end, end)
@@ -68,6 +68,7 @@ const growFragment = (xdp: Xdp.XdpBuff, more: number): number => {
   return 0
 }
 
+/** Takes `less` bytes from the end; -2^31, which is what comes of negating itself, takes none. */
 const shrinkFragments = (xdp: Xdp.XdpBuff, less: number): number => {
   if (less > Xdp.lengthOf(xdp) - ETH_HLEN) return -numbers.EINVAL
   let left = less
