@@ -166,9 +166,11 @@ const resolutionsOf = (target: CoreTarget, local: Btf.Btf): Map<number, Map<numb
   const { resolutions } = target.cache
   let objects = resolutions.get(target)
   if (objects === undefined) resolutions.set(target, objects = new WeakMap())
-  let known = objects.get(local)
-  if (known === undefined) objects.set(local, known = new Map())
-  return known
+  const known = objects.get(local)
+  if (known !== undefined) return known
+  const empty = new Map<number, Map<number, Resolution>>()
+  objects.set(local, empty)
+  return empty
 }
 
 /** Applies one record. */

@@ -67,12 +67,13 @@ export type CoreErrorReason = CoreError["reason"]
  * A failure on its way to the place that knows which record it is about and makes a `CoreError` of it. It is thrown
  * inside this folder only.
  */
-export class CoreFailure {
+export class CoreFailure extends Error {
   readonly reason: CoreErrorReason
   readonly detail: string
   readonly hint: string | undefined
 
   constructor(reason: CoreErrorReason, detail: string, hint?: string) {
+    super(detail)
     this.reason = reason
     this.detail = detail
     this.hint = hint

@@ -1,5 +1,5 @@
 /** Programs with CO-RE records, made for one test each: types by hand, one instruction or two slots per record. */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Btf from "../../../../../src/btf/Btf.ts"
 import * as Encode from "../../../../../src/insn/Encode.ts"
 import type { InfoRecords } from "../../../../../src/services/Kernel/KernelCall.ts"
