@@ -1,0 +1,25 @@
+/**
+ * Runs the firewall fixture on a packet on the running kernel, `PACKETS` times per call, and prints the median call: the peer
+ * of the simulated kernel. `node liveTestRun.ts REPETITIONS PACKETS`
+ */
+import * as Effect from "effect/Effect"
+import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
+import * as Testing from "../../src/testing/Testing.ts"
+import { firewall, packet } from "../cases/simulated.ts"
+
+const [repetitions = 100, packets = 1] = process.argv.slice(2).map(Number)
+
+const measured = Effect.gen(function*() {
+  const object = yield* Testing.load(firewall)
+  const times: Array<bigint> = []
+  for (let count = 0; count < repetitions; count++) {
+    const begun = process.hrtime.bigint()
+    yield* object.run("xdp_firewall", { packet, repeat: packets })
+    times.push(process.hrtime.bigint() - begun)
+  }
+  times.sort((one, other) => Number(one - other))
+  return { median_ns: Number(times[times.length >> 1] ?? 0n), n: repetitions }
+})
+
+const result = await Effect.runPromise(measured.pipe(Effect.scoped, Effect.provide(KernelLive.layer)))
+process.stdout.write(`${JSON.stringify(result)}\n`)
