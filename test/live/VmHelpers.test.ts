@@ -157,6 +157,18 @@ const tcSteps = [
   step(12, { a: one(0, 2, 14, 24), d: one(0, 2, 4, 0x12, 0x24, 0x64) })
 ]
 
+/**
+ * Room made twice in a short packet can begin behind its end (the second time for a header that is not there), and what the
+ * kernel has there is anything: such packets are made longer.
+ */
+const lengthened = ({ input, steps }: Case): Case => {
+  const dataIn = input.dataIn ?? new Uint8Array(0)
+  if (dataIn.length < 14 || dataIn.length > 120 || steps.filter(({ op }) => op === 8).length < 2) return { input, steps }
+  const longer = new Uint8Array(120)
+  longer.set(dataIn)
+  return { input: { ...input, dataIn: longer }, steps }
+}
+
 /** Calls on packets under XDP. */
 const xdpSteps = [
   ...Array.from({ length: 9 }, (_, op) => step(op)),
@@ -275,7 +287,7 @@ const frame64: Steps.Input = { dataIn: new Uint8Array(64) }
 
 describeWith({ kind: "live", tools: ["clang-19"] }, "helpers and contexts beside the kernel's", () => {
   it.live("on socket buffers, as traffic control calls them", () => {
-    const cases = fc.record({ steps: scripts(tcSteps), input: skbInputs })
+    const cases = fc.record({ steps: scripts(tcSteps), input: skbInputs }).map(lengthened)
     return agree("tc_steps", "tc_steps", cases, 600)
   })
 

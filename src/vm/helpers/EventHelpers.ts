@@ -329,10 +329,10 @@ const perfOutput = (environment: Environment): Helper => (machine) => {
  * returned holds nothing, as long as a verifier would have let it load.
  */
 export const abandon = (environment: Environment): void => {
-  for (const high of [...environment.records.keys()]) {
+  for (const high of environment.records.keys()) {
     commitRecord(environment, high, true, RingBuffer.BPF_RB_NO_WAKEUP)
   }
-  for (const stop of [...environment.drains]) stop()
+  for (const stop of environment.drains) stop()
 }
 
 /** The helpers by their name without prefix. */

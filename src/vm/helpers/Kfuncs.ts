@@ -36,7 +36,7 @@ const nextNumber: Helper = (machine) => {
     return returnNumber(machine, 0)
   }
   region.view.setInt32(at, next, true)
-  return returnAddress(machine, region, machine.low[1] as number)
+  return returnAddress(machine, region, s32(machine, 1))
 }
 
 const endNumbers: Helper = (machine) => {

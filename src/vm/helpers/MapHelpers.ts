@@ -7,7 +7,6 @@ import { numbers } from "../../services/Kernel/abi/Errno.ts"
 import {
   enter,
   ENTERED,
-  fault,
   FAULTED,
   type Handled,
   type Helper,
@@ -189,10 +188,6 @@ const lock: Helper = (machine) => {
   return returnNumber(machine, 0)
 }
 
-/** The global per-CPU variables of the kernel are not there to be pointed to. */
-const noVariable = (name: string): Helper => (machine) =>
-  fault(machine, { reason: "UnknownHelper", value: name, hint: "kernel variables are not simulated: give an override" })
-
 /** The helpers by their name without prefix. */
 export const helpers = (environment: Environment): Readonly<Record<string, Helper>> => ({
   map_lookup_elem: lookup(environment),
@@ -206,7 +201,5 @@ export const helpers = (environment: Environment): Readonly<Record<string, Helpe
   loop,
   tail_call: callTail(environment),
   spin_lock: lock,
-  spin_unlock: lock,
-  per_cpu_ptr: noVariable("bpf_per_cpu_ptr"),
-  this_cpu_ptr: noVariable("bpf_this_cpu_ptr")
+  spin_unlock: lock
 })

@@ -3,10 +3,9 @@
  *
  * Semantics: `kernel/bpf/helpers.c`, `kernel/trace/bpf_trace.c`.
  */
-import { type Helper, returnBigint, returnNumber } from "../Vm.ts"
-import { type Clock, type Environment } from "./Environment.ts"
+import { FAULTED, type Helper, returnBigint, returnNumber, writable } from "../Vm.ts"
+import type { Clock, Environment } from "./Environment.ts"
 import { u32 } from "./Registers.ts"
-import { FAULTED, writable } from "../Vm.ts"
 
 const clock = (environment: Environment, which: Clock): Helper => (machine) =>
   returnBigint(machine, environment.time(which))
