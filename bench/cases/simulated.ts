@@ -49,8 +49,22 @@ export default async (): Promise<ReadonlyArray<Case>> => {
       }
       : {}
   return [
-    { name: `simulated: firewall on ${PACKETS} packets`, inputBytes: packet.length, ours: run(plain, PACKETS), ...peer(PACKETS) },
-    { name: "simulated: firewall on one packet, a call each", inputBytes: packet.length, ours: run(plain, 1), ...peer(1) },
-    { name: `simulated: firewall on ${PACKETS} packets, coverage`, inputBytes: packet.length, ours: run(counted, PACKETS) }
+    {
+      name: `simulated: firewall on ${PACKETS} packets`,
+      inputBytes: packet.length,
+      ours: run(plain, PACKETS),
+      ...peer(PACKETS)
+    },
+    {
+      name: "simulated: firewall on one packet, a call each",
+      inputBytes: packet.length,
+      ours: run(plain, 1),
+      ...peer(1)
+    },
+    {
+      name: `simulated: firewall on ${PACKETS} packets, coverage`,
+      inputBytes: packet.length,
+      ours: run(counted, PACKETS)
+    }
   ]
 }

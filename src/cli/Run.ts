@@ -115,112 +115,118 @@ const seen: Effect.Effect<Seen> = Effect.flatMap(
 )
 
 /** The command. */
-export const run = Command.make("run", {
-  object: ObjectFile.argument,
-  program: Argument.String("program").pipe(Argument.withDescription("The program to run")),
-  dataIn: Flag.String("data-in").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("Packet to run on, or a pcap capture to run on each of its packets; - is standard input"),
-    Flag.optional
-  ),
-  ctxIn: Flag.String("ctx-in").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("Context to run on, as the kernel's struct for the program's type"),
-    Flag.optional
-  ),
-  dataOut: Flag.String("data-out").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("Write the packet that came back there; of a capture, a capture"),
-    Flag.optional
-  ),
-  ctxOut: Flag.String("ctx-out").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("Write the context that came back there"),
-    Flag.optional
-  ),
-  repeat: Flag.Int("repeat").pipe(
-    Flag.withMetavar("N"),
-    Flag.withDescription("Run N times on each input; the duration is the mean"),
-    Flag.filter((count) => count >= 1 && count <= 0x7fff_ffff, () => "Expected a number from 1 to 2147483647"),
-    Flag.optional
-  ),
-  coverage: Flag.Boolean("coverage").pipe(
-    Flag.withDescription("Show how often each line of C ran; only with --kernel simulated"),
-    Flag.withDefault(false)
-  ),
-  log: ObjectFile.log,
-  kernel: KernelChoice.flag,
-  ...ObjectFile.edits
-}, ({ coverage, ctxIn, ctxOut, dataIn, dataOut, kernel, log, object: path, program: name, repeat, ...edits }) =>
-  reporting(
-    Effect.gen(function*() {
-      const object = yield* ObjectFile.openEdited(path, edits, { logLevel: logLevel(log) })
-      const program = yield* Effect.fromResult(requireProgram(object, name, name))
-      if (coverage && kernel !== "simulated") {
-        return yield* new UsageError({
-          argument: "--coverage",
-          detail: `the ${kernel} kernel does not count the lines of programs`,
-          hint: "add --kernel simulated"
-        })
-      }
-      yield* checkInput(program, Option.isSome(dataIn), Option.isSome(ctxIn))
-      const input: Packets.Input = Option.isSome(dataIn) ? yield* Packets.readInput(dataIn.value) : { _tag: "Nothing" }
-      const context = Option.isSome(ctxIn) ? yield* Packets.readBytes(ctxIn.value) : undefined
-      const runs = yield* Effect.scoped(Effect.gen(function*() {
-        const loaded = yield* load(yield* Effect.fromResult(narrowed(object, program)), { kernel, log })
-        const prog = loaded.program(name)
-        if (prog === undefined) return []
-        const takes = Packets.takesPackets(program.type)
-        return yield* Effect.forEach(inputsOf(input), ({ bytes, frame }) =>
-          Effect.map(
-            loaded.session.call(call(prog, bytes, context, takes, Option.getOrElse(repeat, () => 0))),
-            (result: TestRunResult): RunDocument => ({
-              frame,
-              length: bytes?.length,
-              result,
-              action: Packets.actionName(program.type, result.retval)
-            })
-          ))
-      }))
-      if (Option.isSome(dataOut)) yield* Packets.writeBytes(dataOut.value, outputOf(input, runs))
-      if (Option.isSome(ctxOut)) {
-        yield* Packets.writeBytes(ctxOut.value, runs.at(-1)?.result.contextOut ?? new Uint8Array())
-      }
-      const found = yield* seen
-      yield* Output.result(
-        () => runsJson(runs, found),
-        () =>
-          runsText(name, runs, {
-            data: Option.isNone(dataOut),
-            context: context !== undefined && Option.isNone(ctxOut)
-          }, found)
-      )
-    }).pipe(Effect.provide(KernelChoice.layer(kernel, { coverage }))),
-    { showLog: log }
-  )).pipe(
-    Command.withDescription(
-      "Load one program of an object, run it on data of yours with the kernel's PROG_TEST_RUN, and print what it returned.\n" +
-        "  Nothing is attached, and everything is gone when the command ends. Needs root, or CAP_BPF and what the\n" +
-        "  program's type asks for; with --kernel simulated it needs nothing, and runs in this process. Keys of --json are bpftool's: `data_out`, `retval`, `duration` (nanoseconds); of a\n" +
-        "  capture, an array `packets` of them."
+export const run = Command.make(
+  "run",
+  {
+    object: ObjectFile.argument,
+    program: Argument.String("program").pipe(Argument.withDescription("The program to run")),
+    dataIn: Flag.String("data-in").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("Packet to run on, or a pcap capture to run on each of its packets; - is standard input"),
+      Flag.optional
     ),
-    Command.withShortDescription("Run a program on a packet, a capture or a context"),
-    Command.withExamples([
-      {
-        command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap",
-        description: "One verdict for each packet of a capture"
-      },
-      {
-        command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packet.bin --repeat 100000",
-        description: "How long it takes"
-      },
-      {
-        command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap --kernel simulated --coverage",
-        description: "Without root or Linux, and with the lines of C that ran"
-      },
-      {
-        command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap --set 'blocked_ports=[443]'",
-        description: "With another setting"
-      }
-    ])
-  )
+    ctxIn: Flag.String("ctx-in").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("Context to run on, as the kernel's struct for the program's type"),
+      Flag.optional
+    ),
+    dataOut: Flag.String("data-out").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("Write the packet that came back there; of a capture, a capture"),
+      Flag.optional
+    ),
+    ctxOut: Flag.String("ctx-out").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("Write the context that came back there"),
+      Flag.optional
+    ),
+    repeat: Flag.Int("repeat").pipe(
+      Flag.withMetavar("N"),
+      Flag.withDescription("Run N times on each input; the duration is the mean"),
+      Flag.filter((count) => count >= 1 && count <= 0x7fff_ffff, () => "Expected a number from 1 to 2147483647"),
+      Flag.optional
+    ),
+    coverage: Flag.Boolean("coverage").pipe(
+      Flag.withDescription("Show how often each line of C ran; only with --kernel simulated"),
+      Flag.withDefault(false)
+    ),
+    log: ObjectFile.log,
+    kernel: KernelChoice.flag,
+    ...ObjectFile.edits
+  },
+  ({ coverage, ctxIn, ctxOut, dataIn, dataOut, kernel, log, object: path, program: name, repeat, ...edits }) =>
+    reporting(
+      Effect.gen(function*() {
+        const object = yield* ObjectFile.openEdited(path, edits, { logLevel: logLevel(log) })
+        const program = yield* Effect.fromResult(requireProgram(object, name, name))
+        if (coverage && kernel !== "simulated") {
+          return yield* new UsageError({
+            argument: "--coverage",
+            detail: `the ${kernel} kernel does not count the lines of programs`,
+            hint: "add --kernel simulated"
+          })
+        }
+        yield* checkInput(program, Option.isSome(dataIn), Option.isSome(ctxIn))
+        const input: Packets.Input = Option.isSome(dataIn)
+          ? yield* Packets.readInput(dataIn.value)
+          : { _tag: "Nothing" }
+        const context = Option.isSome(ctxIn) ? yield* Packets.readBytes(ctxIn.value) : undefined
+        const runs = yield* Effect.scoped(Effect.gen(function*() {
+          const loaded = yield* load(yield* Effect.fromResult(narrowed(object, program)), { kernel, log })
+          const prog = loaded.program(name)
+          if (prog === undefined) return []
+          const takes = Packets.takesPackets(program.type)
+          return yield* Effect.forEach(inputsOf(input), ({ bytes, frame }) =>
+            Effect.map(
+              loaded.session.call(call(prog, bytes, context, takes, Option.getOrElse(repeat, () => 0))),
+              (result: TestRunResult): RunDocument => ({
+                frame,
+                length: bytes?.length,
+                result,
+                action: Packets.actionName(program.type, result.retval)
+              })
+            ))
+        }))
+        if (Option.isSome(dataOut)) yield* Packets.writeBytes(dataOut.value, outputOf(input, runs))
+        if (Option.isSome(ctxOut)) {
+          yield* Packets.writeBytes(ctxOut.value, runs.at(-1)?.result.contextOut ?? new Uint8Array())
+        }
+        const found = yield* seen
+        yield* Output.result(
+          () => runsJson(runs, found),
+          () =>
+            runsText(name, runs, {
+              data: Option.isNone(dataOut),
+              context: context !== undefined && Option.isNone(ctxOut)
+            }, found)
+        )
+      }).pipe(Effect.provide(KernelChoice.layer(kernel, { coverage }))),
+      { showLog: log }
+    )
+).pipe(
+  Command.withDescription(
+    "Load one program of an object, run it on data of yours with the kernel's PROG_TEST_RUN, and print what it returned.\n" +
+      "  Nothing is attached, and everything is gone when the command ends. Needs root, or CAP_BPF and what the\n" +
+      "  program's type asks for; with --kernel simulated it needs nothing, and runs in this process. Keys of --json are bpftool's: `data_out`, `retval`, `duration` (nanoseconds); of a\n" +
+      "  capture, an array `packets` of them."
+  ),
+  Command.withShortDescription("Run a program on a packet, a capture or a context"),
+  Command.withExamples([
+    {
+      command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap",
+      description: "One verdict for each packet of a capture"
+    },
+    {
+      command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packet.bin --repeat 100000",
+      description: "How long it takes"
+    },
+    {
+      command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap --kernel simulated --coverage",
+      description: "Without root or Linux, and with the lines of C that ran"
+    },
+    {
+      command: "effect-bpf run firewall.bpf.o xdp_firewall --data-in packets.pcap --set 'blocked_ports=[443]'",
+      description: "With another setting"
+    }
+  ])
+)

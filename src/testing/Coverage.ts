@@ -18,7 +18,7 @@ export const byFile = (programs: ReadonlyArray<ProgramCoverage>): ReadonlyArray<
   for (const { lines } of programs) {
     for (const line of lines) {
       let known = files.get(line.file)
-      if (known === undefined) files.set(line.file, known = new Map())
+      if (known === undefined) files.set(line.file, known = new Map<number, LineCount>())
       known.set(line.line, { ...line, count: line.count + (known.get(line.line)?.count ?? 0) })
     }
   }

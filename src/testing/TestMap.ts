@@ -56,7 +56,9 @@ const word = (object: BpfObject, value: number): Uint8Array => {
 export const codec = (object: BpfObject, type: number, size: number, subject: string): Codec => {
   const { btf } = object
   const sized = (bytes: Uint8Array): Result.Result<Uint8Array, TestingError> =>
-    bytes.length === size ? Result.succeed(bytes) : refuse(subject, `it has ${size} bytes, and ${bytes.length} were given`)
+    bytes.length === size
+      ? Result.succeed(bytes)
+      : refuse(subject, `it has ${size} bytes, and ${bytes.length} were given`)
   const failed = (error: BtfValue.BtfValueError) =>
     new TestingError({ reason: "Value", subject, detail: error.message })
   return {
@@ -130,9 +132,9 @@ export const make = (
   const { keySize } = definition.attr
   const keys = codec(object, definition.keyType, keySize, `key of ${definition.name}`)
   const values = valueCodec(object, definition, cpus)
-  const keyOf = (key: unknown) => key === undefined && keySize === 0 ? Result.succeed(new Uint8Array(0)) : keys.encode(key)
-  const lookup = (key: Uint8Array) =>
-    session.call({ _tag: "MapLookup", map, key, valueSize: values.size, flags: 0n })
+  const keyOf = (key: unknown) =>
+    key === undefined && keySize === 0 ? Result.succeed(new Uint8Array(0)) : keys.encode(key)
+  const lookup = (key: Uint8Array) => session.call({ _tag: "MapLookup", map, key, valueSize: values.size, flags: 0n })
   return {
     name: definition.name,
     get: (key) =>

@@ -108,7 +108,10 @@ export interface TestObject {
   /** Sets a global variable of the loaded object; constants are fixed when an object is loaded, and answer `EPERM`. */
   readonly setGlobal: (name: string, value: unknown) => Effect.Effect<void, CallError | TestingError>
   /** Takes the records out of a ring buffer: decoded as the type of this name, bytes without one. */
-  readonly events: (map: string, type?: string) => Effect.Effect<ReadonlyArray<BtfValue.BtfValue>, CallError | TestingError>
+  readonly events: (
+    map: string,
+    type?: string
+  ) => Effect.Effect<ReadonlyArray<BtfValue.BtfValue>, CallError | TestingError>
   /** Takes the lines that programs have printed since the last look. Only simulated kernels can tell. */
   readonly printk: Effect.Effect<ReadonlyArray<string>, TestingError>
   /** What ran of each program so far; `undefined` where the kernel does not count it. */
@@ -118,13 +121,18 @@ export interface TestObject {
 /** A simulated kernel that counts which lines run. */
 export const simulated = (
   options: KernelSimulated.SimulatedOptions = {}
-): Layer.Layer<Kernel | KernelSimulated.Simulation, KernelError> => KernelSimulated.layer({ coverage: true, ...options })
+): Layer.Layer<Kernel | KernelSimulated.Simulation, KernelError> =>
+  KernelSimulated.layer({ coverage: true, ...options })
 
 const edited = (object: BpfObject, options: LoadOptions): Result.Result<BpfObject, Edit.EditError> =>
   Result.gen(function*() {
     let changed = object
-    for (const [name, changes] of Object.entries(options.maps ?? {})) changed = yield* Edit.setMap(changed, name, changes)
-    for (const [name, value] of Object.entries(options.globals ?? {})) changed = yield* Edit.setVariable(changed, name, value)
+    for (const [name, changes] of Object.entries(options.maps ?? {})) {
+      changed = yield* Edit.setMap(changed, name, changes)
+    }
+    for (const [name, value] of Object.entries(options.globals ?? {})) {
+      changed = yield* Edit.setVariable(changed, name, value)
+    }
     return options.programs === undefined ? changed : yield* Edit.loadOnly(changed, options.programs)
   })
 
@@ -148,7 +156,11 @@ const roomFor = (packet: Uint8Array): number => Math.max(32 * 1024, packet.lengt
 /** Room for a context that comes back: more than any type has. */
 const contextRoom = 4096
 
-const words = (object: BpfObject, values: ReadonlyArray<unknown>, program: string): Result.Result<Uint8Array, TestingError> => {
+const words = (
+  object: BpfObject,
+  values: ReadonlyArray<unknown>,
+  program: string
+): Result.Result<Uint8Array, TestingError> => {
   const bytes = new Uint8Array(values.length * 8)
   const view = new DataView(bytes.buffer)
   for (const [at, value] of values.entries()) {
@@ -162,7 +174,11 @@ const words = (object: BpfObject, values: ReadonlyArray<unknown>, program: strin
   return Result.succeed(bytes)
 }
 
-const contextBytes = (object: BpfObject, program: string, context: unknown): Result.Result<Uint8Array, TestingError> => {
+const contextBytes = (
+  object: BpfObject,
+  program: string,
+  context: unknown
+): Result.Result<Uint8Array, TestingError> => {
   if (context instanceof Uint8Array) return Result.succeed(context)
   if (Array.isArray(context)) return words(object, context, program)
   const type = argumentType(object, program)
@@ -252,9 +268,15 @@ const records = (loaded: LoadedObject, scope: Scope.Scope, kernel: Kernel["Servi
     const ref = loaded.map(map)
     if (ref === undefined) return yield* noMap(loaded, map)
     const { btf, byteOrder } = loaded.object
-    const id = type === undefined || btf === undefined ? undefined : Btf.findOne(btf, type.replace(/^(struct|union) /, ""))
+    const id = type === undefined || btf === undefined
+      ? undefined
+      : Btf.findOne(btf, type.replace(/^(struct|union) /, ""))
     if (type !== undefined && (btf === undefined || id === undefined)) {
-      return yield* new TestingError({ reason: "NoType", subject: type, detail: "the object's BTF has no one type of this name" })
+      return yield* new TestingError({
+        reason: "NoType",
+        subject: type,
+        detail: "the object's BTF has no one type of this name"
+      })
     }
     const ring = open.get(map) ?? (yield* RingBuffer.open(loaded.session, ref).pipe(
       Scope.provide(scope),
@@ -313,8 +335,11 @@ export const load = Effect.fnUntraced(function*(
         : Effect.succeed(TestMap.make(loaded.session, object, definition, ref, cpus))
     },
     global: (name) =>
-      Effect.flatMap(section(loaded, name), ({ codec, image, variable }) =>
-        Effect.fromResult(codec.decode(image.subarray(variable.offset, variable.offset + variable.size)))),
+      Effect.flatMap(
+        section(loaded, name),
+        ({ codec, image, variable }) =>
+          Effect.fromResult(codec.decode(image.subarray(variable.offset, variable.offset + variable.size)))
+      ),
     setGlobal: (name, value) =>
       Effect.gen(function*() {
         const { codec, image, ref, variable } = yield* section(loaded, name)

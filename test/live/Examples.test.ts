@@ -95,7 +95,10 @@ describeWith({ kind: "live", tools: ["setpriv"] }, "the main job without privile
     assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
     assert.match(stdout, /^== 1\. What is in a BPF object/m)
     assert.match(stdout, /^== 2\. [^]*11 calls:$/m)
-    assert.match(stdout, /^== 3\. [^]*^Loaded on a simulated kernel, for the one of this machine cannot be used: .*CAP_BPF/m)
+    assert.match(
+      stdout,
+      /^== 3\. [^]*^Loaded on a simulated kernel, for the one of this machine cannot be used: .*CAP_BPF/m
+    )
     assertFirewall(stdout)
   })
 })

@@ -22,7 +22,24 @@ import { fixture, runs } from "../support/Require.ts"
 /** Instructions of which most exist, some with registers and targets that do not. */
 const instruction: fc.Arbitrary<Uint8Array> = fc.oneof(
   fc.record({
-    opcode: fc.constantFrom(0x07, 0x0f, 0xbf, 0xb7, 0x85, 0x05, 0x15, 0x1d, 0x61, 0x79, 0x7b, 0x63, 0x72, 0xdb, 0x95, 0x37),
+    opcode: fc.constantFrom(
+      0x07,
+      0x0f,
+      0xbf,
+      0xb7,
+      0x85,
+      0x05,
+      0x15,
+      0x1d,
+      0x61,
+      0x79,
+      0x7b,
+      0x63,
+      0x72,
+      0xdb,
+      0x95,
+      0x37
+    ),
     registers: fc.nat(0xaa),
     offset: fc.integer({ min: -16, max: 16 }),
     imm: fc.oneof(fc.integer({ min: -4, max: 220 }), fc.integer())
@@ -30,7 +47,9 @@ const instruction: fc.Arbitrary<Uint8Array> = fc.oneof(
   fc.uint8Array({ minLength: 8, maxLength: 8 })
 )
 
-const programs = fc.array(instruction, { minLength: 0, maxLength: 24 }).map((insns) => Encode.program(...insns, Encode.exit()))
+const programs = fc.array(instruction, { minLength: 0, maxLength: 24 }).map((insns) =>
+  Encode.program(...insns, Encode.exit())
+)
 
 const types = fc.constantFrom(
   ProgType.BPF_PROG_TYPE_XDP,
@@ -85,7 +104,9 @@ describe("the simulated kernel", () => {
           return yield* attempts
         }))
       )
-      const faults = [{ _tag: "Answer", errno: "EIO" }, { _tag: "InterruptBefore" }, { _tag: "InterruptAfter" }] as const
+      const faults = [{ _tag: "Answer", errno: "EIO" }, { _tag: "InterruptBefore" }, {
+        _tag: "InterruptAfter"
+      }] as const
       for (const position of traced.keys()) {
         for (const fault of faults) {
           const context = fresh()
@@ -115,4 +136,3 @@ describe("the simulated kernel", () => {
     assert.notStrictEqual(await value(), await value())
   })
 })
-

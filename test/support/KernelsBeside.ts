@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import { MapFlag, MapType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import { Kernel, type KernelShape } from "../../src/services/Kernel/Kernel.ts"
 import type { KernelSymbol, MapInfo, ProgTestRun } from "../../src/services/Kernel/KernelCall.ts"
+import type { Fact } from "../../src/services/Kernel/KernelInfo.ts"
 import type { CallError } from "../../src/services/Kernel/KernelError.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as KernelSimulated from "../../src/services/Kernel/KernelSimulated.ts"
@@ -20,9 +21,9 @@ import type { BpfObject } from "../../src/stages/open/BpfObject.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
 
 /** What of a known answer a test cannot do without. */
-const value = <A>(fact: { readonly _tag: string } | undefined): A => {
-  if (fact?._tag !== "Known" || !("value" in fact)) throw new Error("the running kernel did not say")
-  return fact.value as A
+const value = <A>(fact: Fact<A> | undefined): A => {
+  if (fact?._tag !== "Known") throw new Error("the running kernel did not say")
+  return fact.value
 }
 
 /** The symbols that a plan names. */
@@ -58,8 +59,8 @@ export const alike = Effect.fnUntraced(function*(
   })
   return yield* KernelSimulated.make({
     release,
-    pageSize: value<number>(facts.pageSize),
-    possibleCpus: value<number>(facts.possibleCpus),
+    pageSize: value(facts.pageSize),
+    possibleCpus: value(facts.possibleCpus),
     types: value(facts.vmlinuxTypes),
     symbols: Object.fromEntries(symbols),
     ...more
@@ -102,7 +103,11 @@ export const runOf = (
     if (prog === undefined) throw new Error(`${name} is not loaded`)
     return loaded.session.call({ _tag: "ProgTestRun", prog, ...run })
   }).pipe(
-    Effect.map(({ contextOut, dataOut, retval }): unknown => ({ retval, dataOut: hex(dataOut), contextOut: hex(contextOut) })),
+    Effect.map(({ contextOut, dataOut, retval }): unknown => ({
+      retval,
+      dataOut: hex(dataOut),
+      contextOut: hex(contextOut)
+    })),
     Effect.catchTag("KernelError", ({ errno }) => Effect.succeed({ errno }))
   )
 
@@ -167,7 +172,7 @@ const dumpMap = Effect.fnUntraced(function*(
 
 /** Everything in the maps of an object that can be read, by name. Ring buffers are emptied by it. */
 export const dump = Effect.fnUntraced(function*(kernel: KernelShape, loaded: Execute.LoadedObject) {
-  const cpus = value<number>((yield* kernel.ask([{ _tag: "PossibleCpus" }])).possibleCpus)
+  const cpus = value((yield* kernel.ask([{ _tag: "PossibleCpus" }])).possibleCpus)
   const maps: Record<string, ReadonlyArray<string> | undefined> = {}
   for (const [position, { name }] of loaded.object.maps.entries()) {
     const map = Ref.map(position)

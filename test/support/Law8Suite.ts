@@ -93,20 +93,26 @@ export const law8 = (sequences: number): void => {
     beforeAll(() => assert.strictEqual(pin("0").status, 0))
     afterAll(() => assert.strictEqual(pin(allowed).status, 0))
 
-    it.live.each(objects)("the simulated kernel accepts the plans of %s that the running one accepts", (name) =>
-      Effect.gen(function*() {
-        for (const [part, object] of wholesAndParts(opened(name))) {
-          const planned = yield* Effect.exit(Beside.planFor(Beside.running, object))
-          if (Exit.isFailure(planned)) continue
-          unpin()
-          const execute = Effect.scoped(Execute.toLoaded(planned.value))
-          const accepted = yield* Effect.exit(Effect.provideService(execute, Kernel, Beside.running))
-          if (Exit.isFailure(accepted)) continue
-          const { kernel } = yield* Beside.alike(Beside.running, planned.value)
-          const simulated = yield* Effect.result(Effect.provideService(execute, Kernel, kernel))
-          assert.isTrue(Result.isSuccess(simulated), `${part}: ${Result.isFailure(simulated) ? simulated.failure : ""}`)
-        }
-      }))
+    it.live.each(objects)(
+      "the simulated kernel accepts the plans of %s that the running one accepts",
+      (name) =>
+        Effect.gen(function*() {
+          for (const [part, object] of wholesAndParts(opened(name))) {
+            const planned = yield* Effect.exit(Beside.planFor(Beside.running, object))
+            if (Exit.isFailure(planned)) continue
+            unpin()
+            const execute = Effect.scoped(Execute.toLoaded(planned.value))
+            const accepted = yield* Effect.exit(Effect.provideService(execute, Kernel, Beside.running))
+            if (Exit.isFailure(accepted)) continue
+            const { kernel } = yield* Beside.alike(Beside.running, planned.value)
+            const simulated = yield* Effect.result(Effect.provideService(execute, Kernel, kernel))
+            assert.isTrue(
+              Result.isSuccess(simulated),
+              `${part}: ${Result.isFailure(simulated) ? simulated.failure.message : ""}`
+            )
+          }
+        })
+    )
 
     for (const name of objects) {
       for (const program of comparedOf(name)) {

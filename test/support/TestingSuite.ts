@@ -45,31 +45,34 @@ export const testing = (layer: Layer.Layer<Kernel, KernelError>): void => {
       assert.strictEqual(yield* object.global("runs"), 1)
     }))
 
-  live("reads and writes maps by values, per-CPU ones for each CPU, and whatever else as bytes", () =>
-    Effect.gen(function*() {
-      const firewall = yield* Testing.load(firewallBytes, { maps: { blocklist: { maxEntries: 2 } } })
-      const blocklist = yield* firewall.map("blocklist")
-      const [one, two, three] = [1, 2, 3].map((last) => ({ prefix_length: 32, address: [10, 0, 0, last] }))
-      yield* blocklist.set(one, 1n)
-      yield* blocklist.set(two, 2n)
-      assert.strictEqual((yield* Effect.flip(blocklist.set(three, 3n)))._tag, "KernelError")
-      const found = yield* blocklist.entries
-      assert.sameDeepMembers(found.map(({ value }) => value), [1n, 2n])
-      yield* blocklist.delete(one)
-      assert.isUndefined(yield* blocklist.get(one))
-      assert.strictEqual(yield* blocklist.get(Uint8Array.of(32, 0, 0, 0, 10, 0, 0, 2)), 2n)
+  live(
+    "reads and writes maps by values, per-CPU ones for each CPU, and whatever else as bytes",
+    () =>
+      Effect.gen(function*() {
+        const firewall = yield* Testing.load(firewallBytes, { maps: { blocklist: { maxEntries: 2 } } })
+        const blocklist = yield* firewall.map("blocklist")
+        const [one, two, three] = [1, 2, 3].map((last) => ({ prefix_length: 32, address: [10, 0, 0, last] }))
+        yield* blocklist.set(one, 1n)
+        yield* blocklist.set(two, 2n)
+        assert.strictEqual((yield* Effect.flip(blocklist.set(three, 3n)))._tag, "KernelError")
+        const found = yield* blocklist.entries
+        assert.sameDeepMembers(found.map(({ value }) => value), [1n, 2n])
+        yield* blocklist.delete(one)
+        assert.isUndefined(yield* blocklist.get(one))
+        assert.strictEqual(yield* blocklist.get(Uint8Array.of(32, 0, 0, 0, 10, 0, 0, 2)), 2n)
 
-      const kinds = yield* Testing.load(fixture("map_kinds.bpf.o"))
-      const counters = yield* kinds.map("percpu_array")
-      const values = yield* counters.get(0)
-      if (!Array.isArray(values)) return assert.fail("the values of a per-CPU map are an array")
-      yield* counters.set(0, values.map((_, cpu) => ({ count: BigInt(cpu + 1) })))
-      const again = yield* counters.get(0)
-      assert.deepStrictEqual(
-        Array.isArray(again) ? again.map((value) => value.count) : again,
-        values.map((_, cpu) => BigInt(cpu + 1))
-      )
-    }))
+        const kinds = yield* Testing.load(fixture("map_kinds.bpf.o"))
+        const counters = yield* kinds.map("percpu_array")
+        const values = yield* counters.get(0)
+        if (!Array.isArray(values)) return assert.fail("the values of a per-CPU map are an array")
+        yield* counters.set(0, values.map((_, cpu) => ({ count: BigInt(cpu + 1) })))
+        const again = yield* counters.get(0)
+        assert.deepStrictEqual(
+          Array.isArray(again) ? again.map((value) => value.count) : again,
+          values.map((_, cpu) => BigInt(cpu + 1))
+        )
+      })
+  )
 
   live("reads and writes globals of a loaded object; constants stay", () =>
     Effect.gen(function*() {

@@ -75,7 +75,9 @@ export class UnsupportedCall extends Schema.TaggedError<UnsupportedCall>()("Unsu
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
-    return `${this.call}: the ${this.kernel} kernel ${this.detail}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
+    return `${this.call}: the ${this.kernel} kernel ${this.detail}${
+      this.hint === undefined ? "" : `\nhint: ${this.hint}`
+    }`
   }
 }
 

@@ -155,6 +155,8 @@ export const make = (options: SimulatedOptions = {}): Effect.Effect<Simulated, K
 /** A simulated kernel as a service, with the service that looks into it. */
 export const layer = (options: SimulatedOptions = {}): Layer.Layer<Kernel | Simulation, KernelError> =>
   Layer.effectContext(
-    Effect.map(make(options), ({ kernel, simulation }) =>
-      Context.make(Kernel, kernel).pipe(Context.add(Simulation, simulation)))
+    Effect.map(
+      make(options),
+      ({ kernel, simulation }) => Context.make(Kernel, kernel).pipe(Context.add(Simulation, simulation))
+    )
   )

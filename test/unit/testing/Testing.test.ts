@@ -19,19 +19,25 @@ describe("tests on the simulated kernel", () => {
       const count = (text: string) => file?.lines.find((line) => line.text.includes(text))?.count
       assert.strictEqual(count("bpf_xdp_adjust_tail"), 3)
       assert.strictEqual(count("skb->mark += 5"), 0)
-      assert.match(Testing.Coverage.text(coverage), /test_run\.bpf\.c: \d+ of \d+ lines, [\d.]+ %\n[^]*\n {2}3 +\d+ {2}if \(bpf_xdp_adjust_tail/)
+      assert.match(
+        Testing.Coverage.text(coverage),
+        /test_run\.bpf\.c: \d+ of \d+ lines, [\d.]+ %\n[^]*\n {2}3 +\d+ {2}if \(bpf_xdp_adjust_tail/
+      )
       const uncounted = yield* Effect.provide(load, Testing.simulated({ coverage: false }))
       assert.isUndefined(yield* uncounted.coverage)
     }).pipe(Effect.provide(Testing.simulated())))
 
   it("round shares down, so that only what ran wholly is whole", () => {
-    assert.deepStrictEqual([[0, 0], [0, 3], [1, 3], [2999, 3000], [3, 3]].map(([a = 0, b = 0]) => Testing.Coverage.percent(a, b)), [
-      100,
-      0,
-      33.3,
-      99.9,
-      100
-    ])
+    assert.deepStrictEqual(
+      [[0, 0], [0, 3], [1, 3], [2999, 3000], [3, 3]].map(([a = 0, b = 0]) => Testing.Coverage.percent(a, b)),
+      [
+        100,
+        0,
+        33.3,
+        99.9,
+        100
+      ]
+    )
   })
 
   it.effect("on another kernel, printed lines are a tagged error and coverage is absent", () =>
@@ -43,4 +49,3 @@ describe("tests on the simulated kernel", () => {
       assert.isUndefined(yield* object.coverage)
     }))
 })
-

@@ -17,7 +17,8 @@ import type { World } from "./Options.ts"
 
 const noTypes = (): KernelError =>
   fromErrno("VmlinuxTypes", "the simulated kernel", Errno.numbers.ENOENT, {
-    hint: "give the simulated kernel the types of one, as `types` of its options: those of a profile, or of this machine"
+    hint:
+      "give the simulated kernel the types of one, as `types` of its options: those of a profile, or of this machine"
   })
 
 /** Own properties only: a name may come from an object file. */

@@ -54,7 +54,11 @@ const checkValue = (
  * Whether the types fit the sizes of key and value, as `map_check_btf` in `kernel/bpf/syscall.c` asks: `EINVAL` if not. The
  * kernel then knows no special fields (locks, timers, kernel pointers); nor do simulated maps.
  */
-const typesFit = (btf: Btf.Btf, { key, value }: { readonly key: number; readonly value: number }, attr: MapAttributes) => {
+const typesFit = (
+  btf: Btf.Btf,
+  { key, value }: { readonly key: number; readonly value: number },
+  attr: MapAttributes
+) => {
   const hasSize = (type: number, size: number): boolean => {
     const resolved = Btf.resolveSize(btf, type)
     return Result.isSuccess(resolved) && resolved.success === size
@@ -83,7 +87,9 @@ const create = (context: Context, call: MapCreate, bound: Bound<Handle>): Result
   })
   if (Result.isFailure(created)) return Result.fail(Refuse.refused("MapCreate", attr.name, created.failure, hint))
   if (types !== undefined && !typesFit(types.btf.btf, types, attr)) {
-    return Result.fail(Refuse.invalid("MapCreate", attr.name, "the types of key or value have other sizes than the map"))
+    return Result.fail(
+      Refuse.invalid("MapCreate", attr.name, "the types of key or value have other sizes than the map")
+    )
   }
   const region = BoundMap.bind(context.environment, created.success, attr.name)
   if (region === undefined) return Result.fail(Refuse.refused("MapCreate", attr.name, "ENOMEM"))
@@ -248,4 +254,3 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => ({
         }
       })))
 })
-

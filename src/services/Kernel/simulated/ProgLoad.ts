@@ -91,13 +91,19 @@ const complaintOf = (call: ProgLoad): KernelError | undefined => {
     }
   }
   if (Insn.count(code.insns) > maximumInstructions) {
-    return Refuse.refused("ProgLoad", attr.name, "E2BIG", () => `a program has ${maximumInstructions} instructions at most`)
+    return Refuse.refused(
+      "ProgLoad",
+      attr.name,
+      "E2BIG",
+      () => `a program has ${maximumInstructions} instructions at most`
+    )
   }
   if (attr.type <= ProgType.BPF_PROG_TYPE_UNSPEC || attr.type > maximumType) {
     return invalid("the program has no type that is known: its section name says none")
   }
-  return attr.ifindex === 0 ? undefined : Refuse.refused("ProgLoad", attr.name, "EINVAL", () =>
-    "the simulated devices run no programs themselves")
+  return attr.ifindex === 0 ?
+    undefined :
+    Refuse.refused("ProgLoad", attr.name, "EINVAL", () => "the simulated devices run no programs themselves")
 }
 
 /** Checks that function records name functions, in order, from the first instruction on. */
@@ -109,7 +115,9 @@ const checkFuncInfo = (call: ProgLoad, btf: Btf.Btf, info: InfoRecords): Verifie
   for (let at = 0; at < records.length; at += recordSize) {
     const slot = view.getUint32(at, true)
     if (last < 0 && slot !== 0) return verifierError(call, `nonzero insn_off ${slot} for the first func info record`)
-    if (slot <= last) return verifierError(call, `same or smaller insn offset (${slot}) than previous func info record (${last})`)
+    if (slot <= last) {
+      return verifierError(call, `same or smaller insn offset (${slot}) than previous func info record (${last})`)
+    }
     const type = view.getUint32(at + 4, true)
     if (!Btf.exists(btf, type) || Btf.kindOf(btf, type) !== Btf.BTF_KIND_FUNC) {
       return verifierError(call, `invalid type id ${type} in func info`)
@@ -155,7 +163,8 @@ const bindMap = (
 ): CallError | undefined => {
   const { bound, call, context, digested, insns, maps } = binding
   const { at } = ref
-  const refuse = (why: string) => Refuse.invalid("ProgLoad", call.attr.name, `instruction ${at}: map ${ref.map.index} ${why}`)
+  const refuse = (why: string) =>
+    Refuse.invalid("ProgLoad", call.attr.name, `instruction ${at}: map ${ref.map.index} ${why}`)
   if (!isWhole(insns, at)) return refuse("is referenced where the instruction takes no such reference")
   const map = Refuse.optionalHandleOf(bound, ref.map)
   if (map === undefined) {
@@ -168,7 +177,9 @@ const bindMap = (
   const address = ref._tag === "MapRef"
     ? Memory.address(map.bound.handle)
     : BoundMap.valueAddress(context.environment, map.bound, ref.offset)
-  if (address === undefined) return refuse(`has no value with a byte ${ref._tag === "MapRef" ? 0 : ref.offset} at a fixed place`)
+  if (address === undefined) {
+    return refuse(`has no value with a byte ${ref._tag === "MapRef" ? 0 : ref.offset} at a fixed place`)
+  }
   setAddress(insns, at, address)
   Insn.setSrc(digested, at, ref._tag === "MapRef" ? C.BPF_PSEUDO_MAP_FD : C.BPF_PSEUDO_MAP_VALUE)
   Insn.setImm64(digested, at, 0n)
@@ -282,7 +293,12 @@ const checkHelpers = (binding: Binding): VerifierError | undefined => {
     const id = Insn.imm(insns, slot)
     if (isPoison(id)) continue
     if (id <= 0 || id >= helperCount) {
-      return verifierError(call, `instruction ${slot}: invalid func unknown#${id}`, "EINVAL", "no kernel has this helper")
+      return verifierError(
+        call,
+        `instruction ${slot}: invalid func unknown#${id}`,
+        "EINVAL",
+        "no kernel has this helper"
+      )
     }
     const name = helperName(id) ?? `helper ${id}`
     if (!context.helpers.has(name)) binding.missing.add(name)
@@ -319,23 +335,31 @@ const prepare = (
     }
     let lines: Lines.LineTable | undefined
     if (btf !== undefined && call.lineInfo !== undefined) {
-      lines = yield* Result.mapError(Lines.lineTable(call.lineInfo, btf.btf), (error) => verifierError(call, error.message))
+      lines = yield* Result.mapError(Lines.lineTable(call.lineInfo, btf.btf), (error) =>
+        verifierError(call, error.message))
     }
     const badFunction = btf && call.funcInfo && checkFuncInfo(call, btf.btf, call.funcInfo)
-    if (badFunction !== undefined) return yield* Result.fail(badFunction)
+    if (badFunction !== undefined) {
+      return yield* Result.fail(badFunction)
+    }
 
     const insns = yield* relocated(context, call, btf)
     const digested = new Uint8Array(insns)
     const binding: Binding = { context, call, bound, insns, digested, maps: new Set(), missing: new Set() }
     for (const ref of call.code.refs) {
       const failure = ref._tag === "SymbolRef" ? bindSymbol(binding, ref) : bindMap(binding, ref)
-      if (failure !== undefined) return yield* Result.fail(failure)
+      if (failure !== undefined) {
+        return yield* Result.fail(failure)
+      }
     }
     const table = lines
     const program: Program = yield* Result.mapError(
       decode(insns, {
         name: attr.name,
-        ...(table === undefined ? {} : { lineAt: (slot: number) => Lines.showLine(Lines.sourceLine(table, slot)) })
+        ...(table === undefined ? {} : {
+          lineAt: (slot: number) =>
+            Lines.showLine(Lines.sourceLine(table, slot))
+        })
       }),
       (error) => verifierError(call, error.message, "EINVAL", error.hint)
     )
@@ -395,4 +419,3 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> =
         return { result: { log }, handle: object }
       }))
 })
-

@@ -46,8 +46,7 @@ export const answered = <A>(
 export const once = <A>(
   bound: Bound<Handle>,
   enter: () => Result.Result<A, CallError>
-): Effect.Effect<A, CallError> =>
-  bound.attempt(0, undefined, Effect.suspend(() => Effect.fromResult(enter())))
+): Effect.Effect<A, CallError> => bound.attempt(0, undefined, Effect.suspend(() => Effect.fromResult(enter())))
 
 type HandleOf<R extends Ref.Ref> = Extract<Handle, { readonly _tag: R["_tag"] }>
 

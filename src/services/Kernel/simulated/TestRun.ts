@@ -87,7 +87,8 @@ const budgetFault = (prog: ProgObject, machine: Vm.Machine, budget: number): Pro
       program: machine.program.name,
       slot,
       ...(line === undefined ? {} : { line }),
-      hint: `a run may take ${budget} instructions: raise \`budget\` of the simulated kernel's options if this one must take more`
+      hint:
+        `a run may take ${budget} instructions: raise \`budget\` of the simulated kernel's options if this one must take more`
     })
   )
 }

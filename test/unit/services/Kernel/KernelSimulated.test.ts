@@ -22,17 +22,28 @@ const inSession = <A, E>(
   body: (session: Session, simulated: KernelSimulated.Simulated) => Effect.Effect<A, E, Scope.Scope>,
   options?: KernelSimulated.SimulatedOptions
 ): Effect.Effect<A, E | KernelError> =>
-  Effect.scoped(Effect.flatMap(KernelSimulated.make(options), (simulated) =>
-    Effect.flatMap(simulated.kernel.session(), (session) => body(session, simulated))))
+  Effect.scoped(
+    Effect.flatMap(KernelSimulated.make(options), (simulated) =>
+      Effect.flatMap(simulated.kernel.session(), (session) => body(session, simulated)))
+  )
 
 /** What a call fails with: the errno of the kernel's answers, the tag of all others. */
 const failure = <A>(effect: Effect.Effect<A, CallError>): Effect.Effect<string, A> =>
   Effect.map(Effect.flip(effect), (error) => error._tag === "KernelError" ? error.errno : error._tag)
 
-const kfunc = (name: string, more: Partial<KernelSymbol> = {}): KernelSymbol => ({ name, kind: "Func", weak: false, ...more })
+const kfunc = (name: string, more: Partial<KernelSymbol> = {}): KernelSymbol => ({
+  name,
+  kind: "Func",
+  weak: false,
+  ...more
+})
 
-const update = (map: number, key: Uint8Array, bytes: Uint8Array, flags = 0n) =>
-  ({ _tag: "MapUpdate", map: Ref.map(map), key, value: { bytes, refs: [] }, flags } as const)
+const update = (
+  map: number,
+  key: Uint8Array,
+  bytes: Uint8Array,
+  flags = 0n
+) => ({ _tag: "MapUpdate", map: Ref.map(map), key, value: { bytes, refs: [] }, flags } as const)
 
 const W = 0x00
 const DW = 0x18
@@ -154,7 +165,9 @@ describe("programs of the simulated kernel", () => {
     return inSession(
       Effect.fnUntraced(function*(session) {
         const ktime = 5
-        yield* session.call(progLoad(0, code(Encode.mov64Imm(1, -1), Encode.mov64Imm(2, -1), Encode.callHelper(ktime), Encode.exit())))
+        yield* session.call(
+          progLoad(0, code(Encode.mov64Imm(1, -1), Encode.mov64Imm(2, -1), Encode.callHelper(ktime), Encode.exit()))
+        )
         assert.strictEqual((yield* session.call(testRun(0))).retval, 77)
         assert.deepStrictEqual(seen, [[0xffn, -1n]])
       }),
@@ -176,7 +189,11 @@ describe("programs of the simulated kernel", () => {
     inSession(
       Effect.fnUntraced(function*(session) {
         const reading = (kind: "Var" | "Address", name: string) => ({
-          insns: Encode.program(Encode.ldImm64(1, 0n), ...(kind === "Var" ? [Encode.ldx(W, 0, 1, 0)] : [Encode.mov64Reg(0, 1)]), Encode.exit()),
+          insns: Encode.program(
+            Encode.ldImm64(1, 0n),
+            ...(kind === "Var" ? [Encode.ldx(W, 0, 1, 0)] : [Encode.mov64Reg(0, 1)]),
+            Encode.exit()
+          ),
           refs: [{ _tag: "SymbolRef", at: 0, symbol: { name, kind, weak: false } } as const]
         })
         yield* session.call(progLoad(0, reading("Var", "nr_things")))
@@ -285,14 +302,21 @@ describe("the simulated kernel", () => {
         yield* later.call({ _tag: "MapLookup", map: Ref.map(3), key: u32(1), valueSize: 8, flags: 0n }),
         u64(1n)
       )
-      assert.strictEqual(yield* failure(later.call({ _tag: "ObjGet", as: Ref.map(4), path: "/sys/fs/bpf/uncommitted" })), "ENOENT")
+      assert.strictEqual(
+        yield* failure(later.call({ _tag: "ObjGet", as: Ref.map(4), path: "/sys/fs/bpf/uncommitted" })),
+        "ENOENT"
+      )
       assert.strictEqual(yield* failure(later.call({ _tag: "ObjGet", as: Ref.prog(4), path })), "RefError")
       assert.strictEqual(yield* failure(later.adopt({ _tag: "Descriptor", kind: "Map", fd: 3 })), "UnsupportedCall")
     }))
 
   it.effect("knows all that can be asked, but types that it was not given", () =>
     Effect.gen(function*() {
-      const { kernel } = yield* KernelSimulated.make({ kconfig: { CONFIG_HZ: "250" }, release: "6.6.30", possibleCpus: 4 })
+      const { kernel } = yield* KernelSimulated.make({
+        kconfig: { CONFIG_HZ: "250" },
+        release: "6.6.30",
+        possibleCpus: 4
+      })
       const answers = yield* kernel.ask([
         { _tag: "Kconfig", key: "CONFIG_HZ" },
         { _tag: "Kconfig", key: "constructor" },
@@ -305,7 +329,11 @@ describe("the simulated kernel", () => {
       assert.deepStrictEqual(answers.kernelVersion, { _tag: "Known", value: (6 << 16) + (6 << 8) + 30 })
       assert.deepStrictEqual(answers.possibleCpus, { _tag: "Known", value: 4 })
       assert.match((yield* Effect.flip(kernel.ask([{ _tag: "VmlinuxTypes" }]))).message, /`types`/)
-      for (const options of [{ possibleCpus: 0 }, { pageSize: 5000 }, { cpu: 1 }, { budget: 0 }, { helpers: { nothing: () => 0 } }]) {
+      for (
+        const options of [{ possibleCpus: 0 }, { pageSize: 5000 }, { cpu: 1 }, { budget: 0 }, {
+          helpers: { nothing: () => 0 }
+        }]
+      ) {
         const refused = yield* Effect.flip(KernelSimulated.make(options))
         assert.strictEqual(refused.errno, "EINVAL")
       }
@@ -342,15 +370,25 @@ describe("the simulated kernel", () => {
     const { kernel } = KernelSimulated.fromContext(context)
     const inUse = () => context.memory.next - context.memory.free.length
     const before = inUse()
-    for (const name of ["prog_array.bpf.o", "map_in_map.bpf.o", "map_in_map_late.bpf.o", "events.bpf.o", "global_data.bpf.o"]) {
+    for (
+      const name of [
+        "prog_array.bpf.o",
+        "map_in_map.bpf.o",
+        "map_in_map_late.bpf.o",
+        "events.bpf.o",
+        "global_data.bpf.o"
+      ]
+    ) {
       await Effect.runPromise(Testing.load(fixture(name)).pipe(Effect.scoped, Effect.provideService(Kernel, kernel)))
       assert.strictEqual(inUse(), before, name)
     }
-    const pinned = await Effect.runPromise(Testing.load(fixture("pinned_map.bpf.o")).pipe(
-      Effect.map(() => inUse()),
-      Effect.scoped,
-      Effect.provideService(Kernel, kernel)
-    ))
+    const pinned = await Effect.runPromise(
+      Testing.load(fixture("pinned_map.bpf.o")).pipe(
+        Effect.map(() => inUse()),
+        Effect.scoped,
+        Effect.provideService(Kernel, kernel)
+      )
+    )
     // What is pinned stays: the map itself.
     assert.isAbove(pinned, inUse())
     assert.strictEqual(inUse(), before + context.pins.size)
