@@ -166,7 +166,9 @@ const tcSteps = [
  */
 const lengthened = ({ input, steps }: Case): Case => {
   const dataIn = input.dataIn ?? new Uint8Array(0)
-  if (dataIn.length < 14 || dataIn.length > 120 || steps.filter(({ op }) => op === 8).length < 2) return { input, steps }
+  if (dataIn.length < 14 || dataIn.length > 120 || steps.filter(({ op }) => op === 8).length < 2) {
+    return { input, steps }
+  }
   const longer = new Uint8Array(120)
   longer.set(dataIn)
   return { input: { ...input, dataIn: longer }, steps }
