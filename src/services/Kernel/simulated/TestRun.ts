@@ -169,7 +169,8 @@ export const testRun = Effect.fnUntraced(function*(
     )
   })
   return yield* Effect.ensuring(
-    run,
+    // A program that did not return may hold records of ring buffers, which would block all records behind them.
+    Effect.onError(run, () => Effect.sync(() => Helpers.abandon(environment))),
     Effect.sync(() => {
       environment.cpu = usual
       Contexts.close(opened)

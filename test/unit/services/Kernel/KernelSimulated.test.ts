@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Btf from "../../../../src/btf/Btf.ts"
+import * as RingBuffer from "../../../../src/events/RingBuffer.ts"
 import * as Encode from "../../../../src/insn/Encode.ts"
 import { MapFlag, MapType, ProgType } from "../../../../src/services/Kernel/abi/BpfConstants.ts"
 import { Kernel, type Session } from "../../../../src/services/Kernel/Kernel.ts"
@@ -121,6 +122,38 @@ describe("programs of the simulated kernel", () => {
       const fault = yield* Effect.flip(session.call(testRun(40)))
       assert.deepInclude(fault, { _tag: "ProgramFault", program: "p40", reason: "NotMapped", instruction: 1 })
     }).pipe(Effect.provide(Testing.simulated())))
+
+  it.effect("that end with a fault leave no record behind that blocks a ring buffer", () =>
+    inSession(Effect.fnUntraced(function*(session, { kernel }) {
+      const type = MapType.BPF_MAP_TYPE_RINGBUF
+      yield* session.call(mapCreate(0, { type, keySize: 0, valueSize: 0, maxEntries: 4096 }))
+      const refs = [{ _tag: "MapRef", at: 0, map: Ref.map(0) }] as const
+      const faulty = Encode.program(
+        Encode.ldMapFd(1, 0),
+        Encode.mov64Imm(2, 8),
+        Encode.mov64Imm(3, 0),
+        Encode.callHelper(131), // bpf_ringbuf_reserve
+        Encode.mov64Imm(1, 64),
+        Encode.ldx(DW, 0, 1, 0),
+        Encode.exit()
+      )
+      const sound = Encode.program(
+        Encode.ldMapFd(1, 0),
+        Encode.st(DW, 10, -8, 7),
+        Encode.mov64Reg(2, 10),
+        Encode.alu64Imm(0, 2, -8),
+        Encode.mov64Imm(3, 8),
+        Encode.mov64Imm(4, 0),
+        Encode.callHelper(130), // bpf_ringbuf_output
+        Encode.exit()
+      )
+      yield* session.call(progLoad(0, { insns: faulty, refs }))
+      yield* session.call(progLoad(1, { insns: sound, refs }))
+      assert.strictEqual((yield* Effect.flip(session.call(testRun(0))))._tag, "ProgramFault")
+      yield* session.call(testRun(1))
+      const ring = yield* Effect.provideService(RingBuffer.open(session, Ref.map(0)), Kernel, kernel)
+      assert.deepStrictEqual(Result.getOrThrow(RingBuffer.drain(ring)), [u64(7n)])
+    })))
 
   it.effect("that do not end, end with the budget", () =>
     inSession(
