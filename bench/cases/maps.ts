@@ -39,10 +39,10 @@ const code = Encode.program(
 )
 const mapSlot = 4
 
-/** Loads the loop with a map of this type on the kernel that is provided; the effect that it gives is one run. */
+/** Loads the loop with a map of this type on the kernel that is provided; `once` is one run. */
 export const mapLoop = (
   type: number
-): Effect.Effect<Effect.Effect<void, CallError>, CallError | KernelError, Kernel | Scope.Scope> =>
+): Effect.Effect<{ readonly once: Effect.Effect<void, CallError> }, CallError | KernelError, Kernel | Scope.Scope> =>
   Effect.gen(function*() {
     const session = yield* (yield* Kernel).session()
     const map = Ref.map(0)
@@ -93,7 +93,7 @@ export const mapLoop = (
     if (retval !== 0 || counted !== BigInt(Math.ceil(LOOKUPS / KEYS))) {
       return yield* Effect.die(new Error(`the loop ended with ${retval} and counted ${counted}`))
     }
-    return Effect.asVoid(once)
+    return { once: Effect.asVoid(once) }
   })
 
 /** The maps of the cases, by the names of their types. */
@@ -109,7 +109,7 @@ export default async (): Promise<ReadonlyArray<Case>> => {
   process.on("exit", () => Effect.runSync(Scope.close(scope, Exit.void)))
   const cases: Array<Case> = []
   for (const [name, type] of Object.entries(mapTypes)) {
-    const once = await Effect.runPromise(
+    const { once } = await Effect.runPromise(
       mapLoop(type).pipe(Scope.provide(scope), Effect.provide(KernelSimulated.layer()))
     )
     cases.push({

@@ -10,7 +10,7 @@ const repetitions = Number(process.argv[2] ?? 30)
 const type = mapTypes[process.argv[3] ?? "array"] ?? 0
 
 const measured = Effect.gen(function*() {
-  const once = yield* mapLoop(type)
+  const { once } = yield* mapLoop(type)
   const times: Array<bigint> = []
   for (let count = 0; count < repetitions; count++) {
     const begun = process.hrtime.bigint()

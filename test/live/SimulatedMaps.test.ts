@@ -24,6 +24,9 @@ import { inSession, mapCreate, progLoad, returning } from "../support/LiveKernel
 import * as MapCases from "../support/MapCases.ts"
 import { describeWith, run, runs, toolPath } from "../support/Require.ts"
 
+/** One case of a property: fast-check takes promises, and nothing of the test's own services is needed. */
+const outcomeOf = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
+
 /** An answer as text: bytes, `ok`, or the name of an error. */
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 
@@ -321,7 +324,7 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
         Effect.promise(() =>
           fc.assert(
             fc.asyncProperty(MapCases.oddAttributes, (attr) =>
-              Effect.runPromise(
+              outcomeOf(
                 Effect.flatMap(create(both, attr), (pair) => pair === undefined ? Effect.void : close(both, pair))
               )),
             { numRuns: runs(3000) }
@@ -347,7 +350,7 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
                 fc.asyncProperty(
                   MapCases.validAttributes(type),
                   MapCases.operations(keys, length),
-                  (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+                  (attr, operations) => outcomeOf(compare(kernels, attr, operations))
                 ),
                 { numRuns: runs(150) }
               )
@@ -391,7 +394,7 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
               fc.asyncProperty(
                 large,
                 wide,
-                (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+                (attr, operations) => outcomeOf(compare(kernels, attr, operations))
               ),
               { numRuns: runs(15) }
             )
@@ -507,7 +510,7 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
           fc.assert(
             fc.asyncProperty(maps, flags, fc.boolean(), requests, (map, access, mmapable, windows) => {
               const more = mmapable && map.type === MapType.BPF_MAP_TYPE_ARRAY ? BPF_F_MMAPABLE : 0
-              return Effect.runPromise(
+              return outcomeOf(
                 Effect.scoped(mapped(MapCases.attributes({ ...map, flags: access | more }), windows))
               )
             }),
@@ -541,7 +544,7 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
         fc.asyncProperty(
           MapCases.validAttributes(MapType.BPF_MAP_TYPE_HASH),
           MapCases.operations(12, 40),
-          (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+          (attr, operations) => outcomeOf(compare(kernels, attr, operations))
         )
     ))
 
@@ -552,7 +555,7 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
         fc.asyncProperty(
           MapCases.oddAttributes,
           fc.constant([]),
-          (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+          (attr, operations) => outcomeOf(compare(kernels, attr, operations))
         )
     ))
 
@@ -566,7 +569,7 @@ describeWith({ kind: "live" }, "simulated maps beside the live kernel's", () => 
               fc.asyncProperty(
                 fc.constant(MapCases.attributes({ type: MapType.BPF_MAP_TYPE_LRU_HASH, maxEntries: 30 })),
                 MapCases.operations(120, 150),
-                (attr, operations) => Effect.runPromise(compare(kernels, attr, operations))
+                (attr, operations) => outcomeOf(compare(kernels, attr, operations))
               )
           ),
           Effect.sync(leaveCpu)

@@ -43,8 +43,7 @@ export interface SessionOptions {
 }
 
 /** An object that the user owns and lends to a session: a map or program by its descriptor, or by its pin. */
-export type Handle =
-  | { readonly _tag: "Descriptor"; readonly kind: "Map" | "Prog" | "Link"; readonly fd: number }
+export type Handle = { readonly _tag: "Descriptor"; readonly kind: "Map" | "Prog" | "Link"; readonly fd: number }
 
 /** A conversation with a kernel: a table from refs to what they became, and what must be released at its end. */
 export interface Session {

@@ -39,7 +39,8 @@ export const make = (kernel: KernelShape, at: number, fault: Fault): Effect.Effe
             })
           )
         }),
-      after: () => Effect.suspend(() => ended++ === at && fault._tag === "InterruptAfter" ? Effect.interrupt : Effect.void)
+      after: () =>
+        Effect.suspend(() => ended++ === at && fault._tag === "InterruptAfter" ? Effect.interrupt : Effect.void)
     }
     return observe(kernel, observer, { listedOrder: true })
   })

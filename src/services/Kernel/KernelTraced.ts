@@ -29,8 +29,7 @@ export const observe = (
   more: { readonly listedOrder?: boolean } = {}
 ): KernelShape => ({
   ...kernel,
-  session: (options) =>
-    kernel.session({ ...options, ...more, observer: bothObservers(options?.observer, observer) })
+  session: (options) => kernel.session({ ...options, ...more, observer: bothObservers(options?.observer, observer) })
 })
 
 /** Decorates a kernel. */

@@ -149,4 +149,3 @@ const byNumber: ReadonlyMap<number, Errno> = new Map(names.map((name) => [number
 
 /** The name of a number; numbers that Linux does not define read as `EIO`, and the error's number tells. */
 export const fromNumber = (number: number): Errno => byNumber.get(number) ?? "EIO"
-

@@ -15,7 +15,7 @@ import * as Btf from "../../../btf/Btf.ts"
 import * as Insn from "../../../insn/Insn.ts"
 import type { InfoRecords } from "../../../services/Kernel/KernelCall.ts"
 import { type Budget, budgetFor } from "./Budget.ts"
-import { CoreError, CoreFailure } from "./CoreError.ts"
+import { CoreError, CoreFailure, fail } from "./CoreError.ts"
 import { type CoreKind, kindNames } from "./Kind.ts"
 import { apply, type CoreResult } from "./Patch.ts"
 import { type CoreCandidate, type Resolution, resolve } from "./Resolve.ts"
@@ -184,7 +184,7 @@ const relocateOne = (run: Run, record: number): CoreOutcome | CoreError => {
   const slot = offset / 8
   try {
     if (!Number.isInteger(slot) || slot >= Insn.count(insns)) {
-      throw new CoreFailure("BadOffset", `there is no instruction at byte ${offset} of the program`)
+      fail("BadOffset", `there is no instruction at byte ${offset} of the program`)
     }
     const resolution = resolutionOf(run, typeId, access, kind)
     const result = apply(insns, slot, resolution)

@@ -1,6 +1,7 @@
 /**
  * Why a program's CO-RE records cannot be applied.
  */
+import * as Data from "effect/Data"
 import * as Schema from "effect/Schema"
 
 /** A CO-RE record that is malformed, ambiguous, or does not fit the instruction that it stands at. */
@@ -67,20 +68,13 @@ export type CoreErrorReason = CoreError["reason"]
  * A failure on its way to the place that knows which record it is about and makes a `CoreError` of it. It is thrown
  * inside this folder only.
  */
-export class CoreFailure extends Error {
+export class CoreFailure extends Data.TaggedError("CoreFailure")<{
   readonly reason: CoreErrorReason
   readonly detail: string
   readonly hint: string | undefined
-
-  constructor(reason: CoreErrorReason, detail: string, hint?: string) {
-    super(detail)
-    this.reason = reason
-    this.detail = detail
-    this.hint = hint
-  }
-}
+}> {}
 
 /** Throws a `CoreFailure`. */
 export const fail = (reason: CoreErrorReason, detail: string, hint?: string): never => {
-  throw new CoreFailure(reason, detail, hint)
+  throw new CoreFailure({ reason, detail, hint })
 }
