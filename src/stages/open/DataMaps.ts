@@ -90,8 +90,11 @@ const dataMap = (
   }
 }
 
-/** Bytes of zeroes that an object may ask for in all its `.bss` sections together: 512 MiB, more than a map can have. */
-const maxZeroes = 0x2000_0000
+/**
+ * Bytes of zeroes that an object may ask for in all its `.bss` sections together: 64 MiB. The file has none of them, so a
+ * few bytes could ask for any amount, and whoever prints or records the images handles them whole.
+ */
+const maxZeroes = 0x400_0000
 
 /** The maps of `.data*`, `.rodata*` and `.bss*`, in file order. Throws `OpenError`. */
 export const collect = (
@@ -108,7 +111,7 @@ export const collect = (
       throw new OpenError({
         reason: "Section",
         section: section.name,
-        detail: `${section.size} bytes of zeroes are more than a map can hold`
+        detail: `${section.size} bytes of zeroes are more than the 64 MiB that an object may have`
       })
     }
     return new Uint8Array(section.size)
