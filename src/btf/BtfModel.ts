@@ -4,6 +4,7 @@
  * There is no object per type. A type is its id; what is asked about it is read out of the blob's bytes, in the blob's
  * own byte order, at the moment it is asked.
  */
+import type { StringIndex } from "./BtfStrings.ts"
 import type { ValuePlan } from "./BtfValuePlan.ts"
 
 /** Byte order of a blob. */
@@ -67,6 +68,8 @@ export interface BtfCache {
   pointerSize: 4 | 8 | undefined
   alignments: Uint8Array | undefined
   plans: Map<number, ValuePlan> | undefined
+  /** The whole strings of this blob's own area. */
+  strings?: StringIndex
 }
 
 /** Hash chains over the names of one blob's own types: entries are indices plus one, 0 ends a chain. */

@@ -33,7 +33,7 @@ export const HEADER_SIZE = 24
 export const HEADER_SIZE_WITH_LAYOUT = 32
 
 /** Blobs of this many bytes or more are refused: offsets and ids stay within 31 bits. */
-const SIZE_LIMIT = 0x8000_0000
+export const SIZE_LIMIT = 0x8000_0000
 
 /** Options of `parse`. */
 export interface ParseOptions {
