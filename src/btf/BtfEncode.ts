@@ -64,7 +64,7 @@ export const writeHeader = (bytes: Uint8Array, order: ByteOrder, fields: HeaderF
  * Swaps each 32-bit word of `length` bytes. Every field of every type record is one, the halves of a 64-bit value
  * included, which stay in their order.
  */
-const swapWords = (bytes: Uint8Array, start: number, length: number): void => {
+export const swapWords = (bytes: Uint8Array, start: number, length: number): void => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   for (let at = start; at < start + length; at += 4) view.setUint32(at, view.getUint32(at, true), false)
 }

@@ -1,18 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Btf from "../../../src/btf/Btf.ts"
 import type { BtfErrorReason } from "../../../src/btf/Btf.ts"
 import * as BtfExt from "../../../src/btf/BtfExt.ts"
-import { btfOf, expectFailure, expectSuccess, func, funcProto, int } from "./Blob.ts"
+import { allFixtures, fixture } from "../../support/Require.ts"
+import { btfOf, elfSection, expectFailure, expectSuccess, func, funcProto, int } from "./Blob.ts"
 import type { Order } from "./Blob.ts"
 
 const btf = btfOf([int("int", 4), funcProto(0, []), func("main", 2, 1)], {
   moreStrings: ["xdp", "kprobe/f", "a.c", "return 0;", "0:1"]
 })
 
+const strings = (of: Btf.Btf): string =>
+  new TextDecoder().decode(of.bytes.subarray(of.stringsOffset, of.stringsOffset + of.stringsLength))
+
 /** String offset of a text of the blob. */
-const at = (text: string): number => {
-  const strings = new TextDecoder().decode(btf.bytes.subarray(btf.stringsOffset, btf.stringsOffset + btf.stringsLength))
-  return strings.indexOf(`\0${text}\0`) + 1
-}
+const at = (text: string): number => strings(btf).indexOf(`\0${text}\0`) + 1
 
 /** A segment: record size, then blocks. */
 const segment = (
@@ -153,5 +155,156 @@ describe("parse", () => {
       segment(16, [0, count, ...Array.from({ length: count * 4 }, (_, word) => word % 4 === 2 ? 10 : 0)])
     assert.strictEqual(expectFailure(BtfExt.parse(section([[], many(100)]), other)).reason, "NamesTooLong")
     assert.isDefined(expectSuccess(BtfExt.parse(section([[], many(1)]), other)).lineInfo)
+  })
+})
+
+/** What is visited: values by offset in the encoded section. */
+const visited = (
+  visit: (ext: BtfExt.BtfExt, each: (offset: number, value: number) => void) => void,
+  ext: BtfExt.BtfExt
+): ReadonlyArray<readonly [offset: number, value: number]> => {
+  const words: Array<readonly [number, number]> = []
+  visit(ext, (offset, value) => words.push([offset, value]))
+  return words
+}
+
+describe("the visitors", () => {
+  const ext = expectSuccess(BtfExt.parse(section([functions, lines, relocations]), btf))
+
+  it("visit each reference once, by its offset in the encoded section", () => {
+    // Header 32; functions: size, [name, count, 2 * 2 words], [name, count, 2 words].
+    assert.deepEqual(visited(BtfExt.forEachTypeId, ext), [[48, 3], [56, 3], [72, 3], [120, 1], [140, 1]])
+    assert.deepEqual(visited(BtfExt.forEachString, ext), [
+      [36, at("xdp")],
+      [60, at("kprobe/f")],
+      [80, at("xdp")],
+      [92, at("a.c")],
+      [96, at("return 0;")],
+      [108, at("xdp")],
+      [124, at("0:1")],
+      [144, at("0:1")]
+    ])
+  })
+
+  for (const order of ["little", "big"] as const) {
+    it(`read what encode writes, ${order}`, () => {
+      const bytes = BtfExt.encode(ext, order)
+      const view = new DataView(bytes.buffer)
+      for (const [offset, value] of [...visited(BtfExt.forEachTypeId, ext), ...visited(BtfExt.forEachString, ext)]) {
+        assert.strictEqual(view.getUint32(offset, order === "little"), value)
+      }
+    })
+  }
+})
+
+describe("encode", () => {
+  for (const order of ["little", "big"] as const) {
+    for (const segments of [[functions, lines, relocations], [functions, [], relocations], [[], lines, []]]) {
+      it(`gives canonical sections back and swaps them, ${order}, ${segments.map((words) => words.length)}`, () => {
+        const bytes = section(segments, { order })
+        const other = order === "little" ? "big" : "little"
+        const ext = expectSuccess(BtfExt.parse(bytes, btf))
+        assert.deepEqual(BtfExt.encode(ext), bytes)
+        const swapped = BtfExt.encode(ext, other)
+        assert.deepEqual(swapped, section(segments, { order: other }))
+        assert.deepEqual(BtfExt.encode(expectSuccess(BtfExt.parse(swapped, btf)), order), bytes)
+      })
+    }
+  }
+
+  it("keeps the header's length", () => {
+    for (const header of [24, 32, 40]) {
+      const bytes = section([functions, lines, []].slice(0, header === 24 ? 2 : 3), { header })
+      assert.deepEqual(BtfExt.encode(expectSuccess(BtfExt.parse(bytes, btf))), bytes)
+    }
+  })
+
+  it("closes gaps and puts segments in order", () => {
+    const words = [lines, [0xdead], functions].flat()
+    const bytes = new Uint8Array(24 + words.length * 4)
+    const view = new DataView(bytes.buffer)
+    bytes.set(section([functions, lines], { header: 24 }).subarray(0, 8))
+    view.setUint32(8, (lines.length + 1) * 4, true)
+    view.setUint32(12, functions.length * 4, true)
+    view.setUint32(16, 0, true)
+    view.setUint32(20, lines.length * 4, true)
+    for (const [index, word] of words.entries()) view.setUint32(24 + index * 4, word, true)
+    const ext = expectSuccess(BtfExt.parse(bytes, btf))
+    assert.deepEqual(BtfExt.encode(ext), section([functions, lines], { header: 24 }))
+  })
+
+  it("makes room for relocations in a header that had none", () => {
+    const short = expectSuccess(BtfExt.parse(section([functions, lines], { header: 24 }), btf))
+    const { coreRelocations } = expectSuccess(BtfExt.parse(section([functions, lines, relocations]), btf))
+    assert.deepEqual(BtfExt.encode({ ...short, coreRelocations }), section([functions, lines, relocations]))
+  })
+
+  it("gives what clang wrote back", () => {
+    let count = 0
+    for (const name of allFixtures()) {
+      const elf = fixture(name)
+      const bytes = elfSection(elf, ".BTF.ext")
+      assert.deepEqual(BtfExt.encode(expectSuccess(BtfExt.parse(bytes, expectSuccess(Btf.parse(elfSection(elf, ".BTF")))))), bytes, name)
+      count++
+    }
+    assert.isAbove(count, 20)
+  })
+})
+
+describe("remap", () => {
+  // The same types two ids later, the same strings in another order.
+  const moved = btfOf([int("long", 8), int("char", 1), int("int", 4), funcProto(0, []), func("main", 4, 1)], {
+    moreStrings: ["0:1", "return 0;", "a.c", "kprobe/f", "xdp"]
+  })
+  const movedAt = (old: number): number => {
+    const text = strings(btf).slice(old).split("\0", 1)[0] ?? ""
+    return strings(moved).indexOf(`\0${text}\0`) + 1
+  }
+
+  for (const order of ["little", "big"] as const) {
+    it(`renames every reference and nothing else, ${order}`, () => {
+      const ext = expectSuccess(BtfExt.parse(section([functions, lines, relocations], { order }), btf))
+      const result = expectSuccess(BtfExt.remap(ext, moved, (id) => id + 2, movedAt))
+      const to = (text: string) => movedAt(at(text))
+      assert.deepEqual(
+        BtfExt.encode(result),
+        section([
+          segment(8, [to("xdp"), 2, 0, 5, 16, 5], [to("kprobe/f"), 1, 8, 5]),
+          segment(16, [to("xdp"), 1, 8, to("a.c"), to("return 0;"), (17 << 10) | 5]),
+          segment(20, [to("xdp"), 2, 0, 3, to("0:1"), 0, 7, 24, 3, to("0:1"), 5, 7])
+        ], { order })
+      )
+      assert.strictEqual(result.btf, moved)
+      assert.deepEqual(result.lineInfo?.sections.map(({ section: name }) => name), ["xdp"])
+    })
+  }
+
+  it("leaves void and the empty string where they are", () => {
+    const bytes = section([[], segment(16, [0, 1, 8, 0, 0, 0]), segment(16, [0, 1, 0, 0, 0, 0])])
+    const ext = expectSuccess(BtfExt.parse(bytes, btf))
+    const asked = (old: number): number => assert.fail(`${old} was asked for`)
+    assert.deepEqual(BtfExt.encode(expectSuccess(BtfExt.remap(ext, moved, asked, asked))), bytes)
+  })
+
+  it("refuses references to nothing, old or new, and headers that it cannot keep", () => {
+    const one = (record: ReadonlyArray<number>, bytes: Uint8Array = section([[], [], segment(16, [0, 1, ...record])])) =>
+      expectSuccess(BtfExt.parse(bytes, btf))
+    const fails = (
+      ext: BtfExt.BtfExt,
+      reason: BtfErrorReason,
+      typeId = (id: number) => id,
+      string = (old: number) => old
+    ) => {
+      const error = expectFailure(BtfExt.remap(ext, btf, typeId, string))
+      assert.strictEqual(error.reason, reason, error.message)
+    }
+    const text = at("0:1")
+    fails(one([0, 4, text, 0]), "BadTypeId")
+    fails(one([0, 1, 9999, 0]), "BadString")
+    for (const bad of [4, -1, 0.5, Number.NaN]) fails(one([0, 1, text, 0]), "BadTypeId", () => bad)
+    for (const bad of [9999, -1, 0.5, Number.NaN]) fails(one([0, 1, text, 0]), "BadString", undefined, () => bad)
+    const unknown = section([functions, lines], { header: 40 })
+    unknown[36] = 1
+    fails(one([], unknown), "ReadOnly")
   })
 })

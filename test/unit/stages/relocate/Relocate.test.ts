@@ -209,7 +209,7 @@ describe("function and line information", () => {
     const ext = opened("subprograms.bpf.o").btfExt ?? assert.fail()
     const huge: BpfObject = {
       ...object,
-      btfExt: { ...ext, funcInfo: { recordSize, sections: [{ section: "socket", count: 1, records }] } }
+      btfExt: { ...ext, funcInfo: { recordSize, sections: [{ section: "socket", nameOffset: 0, count: 1, records }] } }
     }
     assert.deepInclude(failure(huge), { reason: "TooLarge", name: "f0" })
     const some = new Uint8Array(0x300_0000)
@@ -222,7 +222,7 @@ describe("function and line information", () => {
       ),
       btfExt: {
         ...ext,
-        funcInfo: { recordSize: some.length, sections: [{ section: "socket", count: 1, records: some }] }
+        funcInfo: { recordSize: some.length, sections: [{ section: "socket", nameOffset: 0, count: 1, records: some }] }
       }
     }
     assert.deepInclude(failure(many), { reason: "TooLarge", name: "made" })
