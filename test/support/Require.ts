@@ -41,7 +41,33 @@ export const repository: string = Path.resolve(import.meta.dirname, "../..")
  */
 export const corpusFolder: string = Path.resolve(repository, process.env["EFFECT_BPF_CORPUS"] ?? ".cache/corpus")
 
-const makeCorpus = "sh test/support/corpus.sh .cache/corpus makes it"
+/**
+ * The folder of libbpf 1.5 and bpftool 7.5, absolute: `EFFECT_BPF_JUDGES`, or .cache/judges in the repository. Tests that
+ * use the newer judges name `newBpftool` or `newLibbpf` in `files`.
+ */
+export const judgesFolder: string = Path.resolve(repository, process.env["EFFECT_BPF_JUDGES"] ?? ".cache/judges")
+
+/** The executable of bpftool 7.5, absolute. */
+export const newBpftool: string = Path.join(judgesFolder, "bpftool")
+
+/** The folder with include/ and lib64/ of libbpf 1.5, absolute: `LIBBPF` of bench/peers/build.sh. */
+export const newLibbpf: string = Path.join(judgesFolder, "libbpf")
+
+/**
+ * The folder of Debian's kernels with their BTF and modules, absolute: `EFFECT_BPF_KERNELS`, or .cache/kernels in the
+ * repository. A test that uses it names it in `files`, and then asks `kernel`.
+ */
+export const kernelsFolder: string = Path.resolve(repository, process.env["EFFECT_BPF_KERNELS"] ?? ".cache/kernels")
+
+/** What makes a file or folder that tests need and that is not committed. */
+const makerOf = (file: string): string => {
+  for (const [folder, script] of [[corpusFolder, "corpus"], [judgesFolder, "judges"], [kernelsFolder, "kernels"]]) {
+    if (folder !== undefined && (file === folder || file.startsWith(`${folder}/`))) {
+      return `; sh test/support/${script}.sh .cache/${script} makes it`
+    }
+  }
+  return ""
+}
 
 let probed: Live | undefined
 const probe = (): Live => (probed ??= probeBpf())
@@ -113,7 +139,7 @@ export const missing = (
     if (!facts.hasTool(tool)) absent.push(`${tool} is not on PATH; apt-get install ${debianPackage(tool)}`)
   }
   for (const file of requirements.files ?? []) {
-    if (!facts.hasFile(file)) absent.push(`${file} is absent${file === corpusFolder ? `; ${makeCorpus}` : ""}`)
+    if (!facts.hasFile(file)) absent.push(`${file} is absent${makerOf(file)}`)
   }
   return absent
 }
@@ -288,6 +314,38 @@ export const corpus = (): ReadonlyArray<string> =>
     (folder) =>
       Fs.readdirSync(folder).filter((name) => /\.(o|elf)$/.test(name)).sort().map((name) => Path.join(folder, name))
   )
+
+/** One of Debian's kernels: its release, its BTF (a raw blob), its uncompressed image, and its modules in one folder. */
+export interface Kernel {
+  readonly release: string
+  readonly btf: string
+  readonly vmlinux: string
+  readonly modules: string
+}
+
+/**
+ * A kernel of `kernelsFolder`: the newest of a series ("6.1", "6.12"), or the oldest, which for 6.1 is another build with
+ * slightly different layouts. Throws where there is none.
+ */
+export const kernel = (series: "6.1" | "6.12", which: "newest" | "oldest" = "newest"): Kernel => {
+  const releases = Fs.readdirSync(kernelsFolder).filter((name) =>
+    name.startsWith(`${series}.`) && name.endsWith(".btf")
+  )
+    .map((name) => name.slice(0, -4)).sort((a, b) => a.localeCompare(b, "en", { numeric: true }))
+  const release = releases.at(which === "newest" ? -1 : 0)
+  if (release === undefined) throw new Error(`no kernel ${series} in ${kernelsFolder}${makerOf(kernelsFolder)}`)
+  const folder = Path.join(kernelsFolder, release)
+  return {
+    release,
+    btf: `${folder}.btf`,
+    vmlinux: Path.join(folder, "vmlinux"),
+    modules: Path.join(folder, "modules")
+  }
+}
+
+/** The paths of a kernel's modules, sorted. */
+export const modulesOf = ({ modules }: Kernel): ReadonlyArray<string> =>
+  Fs.readdirSync(modules).filter((name) => name.endsWith(".ko")).sort().map((name) => Path.join(modules, name))
 
 /**
  * How many runs a property gets: `count` times the multiplier of the environment variable `FC_RUNS` (default 1), at

@@ -6,6 +6,8 @@ import {
   allFixtures,
   corpus,
   corpusFolder,
+  kernelsFolder,
+  newBpftool,
   decide,
   fixture,
   missing,
@@ -42,6 +44,11 @@ describe("missing", () => {
   it("says how the corpus is made", () => {
     assert.match(missing({ kind: "oracle", files: [corpusFolder] }, nothing).join(), /corpus\.sh .* makes it$/)
     for (const path of corpus()) assert.isTrue(Fs.existsSync(path), path)
+  })
+
+  it("says how the judges and the kernels are made", () => {
+    assert.match(missing({ kind: "oracle", files: [newBpftool] }, nothing).join(), /judges\.sh .* makes it$/)
+    assert.match(missing({ kind: "oracle", files: [kernelsFolder] }, nothing).join(), /kernels\.sh .* makes it$/)
   })
 
   it("does not ask an oracle group for bpf(2)", () => {
