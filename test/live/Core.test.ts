@@ -5,14 +5,15 @@
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Fs from "node:fs"
-import * as Btf from "../../src/btf/Btf.ts"
+import type { Kernel } from "../../src/services/Kernel/Kernel.ts"
+import * as KernelInfo from "../../src/services/Kernel/KernelInfo.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
 import * as Execute from "../../src/stages/load/Execute.ts"
+import * as Asked from "../../src/stages/Asked.ts"
 import * as Plan from "../../src/stages/load/Plan.ts"
+import type { BpfObject } from "../../src/stages/open/BpfObject.ts"
 import * as Open from "../../src/stages/open/Open.ts"
-import * as Core from "../../src/stages/relocate/core/Core.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
 import type { RelocatedObject } from "../../src/stages/relocate/RelocatedObject.ts"
 import { allFixtures, describeWith, fixture } from "../support/Require.ts"
@@ -20,25 +21,25 @@ import { allFixtures, describeWith, fixture } from "../support/Require.ts"
 const vmlinux = "/sys/kernel/btf/vmlinux"
 
 describeWith({ kind: "live", files: [vmlinux] }, "CO-RE beside the kernel's own relocator", () => {
-  const target = Core.target(Result.getOrThrow(Btf.parse(new Uint8Array(Fs.readFileSync(vmlinux)))))
+  /** Relocates as for a kernel that nobody knows yet: the records go along. */
+  const byKernel = (object: BpfObject) =>
+    Effect.map(
+      Asked.drive((info) =>
+        Relocate.toObject(object, KernelInfo.add(info, { vmlinuxTypes: KernelInfo.deferred }))
+      ),
+      ({ value }) => value
+    )
 
-  /** Applies all records, so that the kernel has none to apply. */
-  const applied = (relocated: RelocatedObject): RelocatedObject => ({
-    ...relocated,
-    programs: relocated.programs.map((program) => {
-      const { coreRelocations, insns, refs } = program.code
-      const { btf } = relocated.object
-      if (coreRelocations === undefined || btf === undefined) return program
-      const done = Result.getOrThrow(Core.relocate(insns, coreRelocations, btf, target))
-      return { ...program, code: { insns: done.insns, refs } }
-    })
-  })
+  const byUs = Relocate.relocate.run
 
   /** The tags of the programs of a fixture, or why it does not load. */
-  const tags = (name: string, change: (relocated: RelocatedObject) => RelocatedObject) =>
+  const tags = (
+    name: string,
+    relocate: (object: BpfObject) => Effect.Effect<RelocatedObject, Effect.Error<ReturnType<typeof byUs>>, Kernel>
+  ) =>
     Effect.scoped(Effect.gen(function*() {
       const object = yield* Effect.fromResult(Open.fromBytes(fixture(name), { path: name }))
-      const planned = yield* Plan.plan.run(change(yield* Relocate.relocate.run(object)))
+      const planned = yield* Plan.plan.run(yield* relocate(object))
       const loaded = yield* Execute.toLoaded(planned)
       const tags: Array<string> = []
       for (const [position] of loaded.object.programs.entries()) {
@@ -61,8 +62,8 @@ describeWith({ kind: "live", files: [vmlinux] }, "CO-RE beside the kernel's own 
   for (const name of withRecords.filter((name) => name !== "core_matches.bpf.o")) {
     it.live(name, () =>
       Effect.gen(function*() {
-        const theirs = yield* tags(name, (relocated) => relocated)
-        const ours = yield* tags(name, applied)
+        const theirs = yield* tags(name, byKernel)
+        const ours = yield* tags(name, byUs)
         assert.notMatch(theirs, /^fails/)
         assert.strictEqual(ours, theirs)
       }))
@@ -70,21 +71,22 @@ describeWith({ kind: "live", files: [vmlinux] }, "CO-RE beside the kernel's own 
 
   it.live("named fault: records that are dropped give another tag", () =>
     Effect.gen(function*() {
-      const dropped = (relocated: RelocatedObject): RelocatedObject => ({
-        ...relocated,
-        programs: relocated.programs.map((program) => {
-          const { insns, refs } = program.code
-          return { ...program, code: { insns, refs } }
-        })
-      })
+      const dropped = (object: BpfObject) =>
+        Effect.map(byKernel(object), (relocated) => ({
+          ...relocated,
+          programs: relocated.programs.map((program) => {
+            const { insns, refs } = program.code
+            return { ...program, code: { insns, refs } }
+          })
+        }))
       const name = "core_reads.bpf.o"
-      assert.notStrictEqual(yield* tags(name, dropped), yield* tags(name, (relocated) => relocated))
+      assert.notStrictEqual(yield* tags(name, dropped), yield* tags(name, byUs))
     }))
 
   it.live("types that are nested deeper than the kernel compares load when we compare them", () =>
     Effect.gen(function*() {
       const name = "core_matches.bpf.o"
-      assert.match(yield* tags(name, (relocated) => relocated), /^fails/)
-      assert.match(yield* tags(name, applied), /^[0-9a-f]{16}$/)
+      assert.match(yield* tags(name, byKernel), /^fails/)
+      assert.match(yield* tags(name, byUs), /^[0-9a-f]{16}$/)
     }))
 })

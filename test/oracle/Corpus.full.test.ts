@@ -27,7 +27,6 @@ const limitMilliseconds = 120_000
 const expectedOfObjects: ReadonlyArray<DeliberateName> = [
   "beforeAnyCall",
   "byteOrder",
-  "core",
   "externLookup",
   "innerPerfEventArray",
   "kernelVersion",
@@ -41,7 +40,6 @@ const expectedOfObjects: ReadonlyArray<DeliberateName> = [
 /** Those that single programs show, of objects that nobody loads. */
 const expectedOfPrograms: ReadonlyArray<DeliberateName> = [
   "beforeAnyCall",
-  "core",
   "externLookup",
   "kernelVersion",
   "unsupported"

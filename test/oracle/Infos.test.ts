@@ -14,7 +14,6 @@ import { allFixtures, bpffs, describeWith, fixture, repository } from "../suppor
 /** Fixtures that one of the two does not load. Why is told in LibbpfCalls. */
 const notCompared: ReadonlySet<string> = new Set([
   "arena.bpf.o",
-  "core_matches.bpf.o",
   "exceptions.bpf.o",
   "legacy_maps.bpf.o",
   "legacy_maps_extended.bpf.o",

@@ -16,8 +16,6 @@ import { allFixtures, bpffs, describeWith, fixture, repository, run, temporaryFo
 /** Fixtures that differ, and how. Not listed is `kernelVersion`, which every program shows. */
 const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
   "arena.bpf.o": ["unsupported"],
-  "core_matches.bpf.o": ["core", "typeMatchDepth"],
-  "core_reads.bpf.o": ["core"],
   "exceptions.bpf.o": ["exceptionCallback"],
   "externs.bpf.o": ["syscallWrapper"],
   "ksyms.bpf.o": ["flavouredFunction", "missingFunction"],

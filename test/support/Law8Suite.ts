@@ -54,7 +54,6 @@ const wholesAndParts = (object: BpfObject): ReadonlyArray<readonly [string, BpfO
 /** Programs that can be test-run and are not compared, and why. */
 const leftOut: Readonly<Record<string, string>> = {
   "arena.bpf.o use_arena": "plans cannot write an arena's variables yet, so it does not load",
-  "core_matches.bpf.o match_types": "the running kernel does not know the relocation, so it does not load",
   "core_reads.bpf.o read_task": "reads the kernel's own memory, by bpf_get_current_task",
   "exceptions.bpf.o throw_to_default": "bpf_throw is not simulated",
   "exceptions.bpf.o throw_when_short": "bpf_throw is not simulated",

@@ -423,7 +423,10 @@ export const make = (options: LedgerOptions = {}): Ledger => {
           symbols.set(requirement.name, KernelInfo.known(options.symbols?.get(requirement.name)))
           break
         case "VmlinuxTypes":
-          vmlinuxTypes = { vmlinuxTypes: KernelInfo.deferred }
+          vmlinuxTypes = { ...vmlinuxTypes, vmlinuxTypes: KernelInfo.deferred }
+          break
+        case "ModuleTypes":
+          vmlinuxTypes = { ...vmlinuxTypes, moduleTypes: KernelInfo.deferred }
           break
       }
     }

@@ -67,14 +67,6 @@ const table = {
     reason: "kern_version is sent for kprobe programs and for objects with a version; no kernel looks at it otherwise",
     explains: ({ field, ours }) => field === "kern_version" && ours === "0"
   },
-  core: {
-    reason: "CO-RE records go to the kernel, which resolves them; libbpf resolves them and sends the result",
-    explains: ({ field }) => field === "insn with CO-RE record"
-  },
-  typeMatchDepth: {
-    reason: "Linux compares types for bpf_core_type_matches two levels deep and refuses deeper ones",
-    explains: (difference) => fails(difference, "ours", /error matching candidate #\d+ <type_matches>/)
-  },
   syscallWrapper: {
     reason: "LINUX_HAS_SYSCALL_WRAPPER is looked up in kallsyms; libbpf places a kprobe, which this kernel has not",
     explains: ({ at, field, libbpf, ours }) =>

@@ -27,6 +27,8 @@ export type Requirement =
   | { readonly _tag: "Symbol"; readonly name: string }
   /** The BTF of vmlinux. */
   | { readonly _tag: "VmlinuxTypes" }
+  /** The BTF of every module that is loaded. */
+  | { readonly _tag: "ModuleTypes" }
 
 /** The kernel features that an object can ask for by a `LINUX_HAS_*` extern. */
 export type Feature = "BpfCookie" | "SyscallWrapper"
@@ -36,6 +38,15 @@ export type KconfigValue = string | undefined
 
 /** Where a symbol is: its address (0 where the kernel hides addresses), `undefined` where kallsyms has none of the name. */
 export type SymbolAddress = bigint | "ambiguous" | undefined
+
+/** The types of one kernel module. */
+export interface ModuleTypes {
+  readonly name: string
+  /** Split over the types of vmlinux; `undefined` where they cannot be read, which concerns only who needs them. */
+  readonly btf: Btf | undefined
+  /** Why they cannot be read, as a phrase. */
+  readonly problem?: string
+}
 
 /** What is known of one kernel. */
 export interface KernelInfo {
@@ -52,6 +63,7 @@ export interface KernelInfo {
   readonly features: ReadonlyMap<Feature, Fact<boolean>>
   readonly symbols: ReadonlyMap<string, Fact<SymbolAddress>>
   readonly vmlinuxTypes: Fact<Btf>
+  readonly moduleTypes: Fact<ReadonlyArray<ModuleTypes>>
 }
 
 /** Answers to requirements; only the fields that were asked for. */
@@ -77,7 +89,8 @@ export const make = (
   kconfig: new Map(),
   features: new Map(),
   symbols: new Map(),
-  vmlinuxTypes: unasked
+  vmlinuxTypes: unasked,
+  moduleTypes: unasked
 })
 
 /** The info with these answers added; what it knew before stays. */
@@ -106,6 +119,8 @@ export const factOf = (info: KernelInfo, requirement: Requirement): Fact<unknown
       return info.symbols.get(requirement.name) ?? unasked
     case "VmlinuxTypes":
       return info.vmlinuxTypes
+    case "ModuleTypes":
+      return info.moduleTypes
   }
 }
 
@@ -126,5 +141,7 @@ export const describe = (requirement: Requirement): string => {
       return `kernel symbol ${requirement.name}`
     case "VmlinuxTypes":
       return "the BTF of vmlinux"
+    case "ModuleTypes":
+      return "the BTF of the modules"
   }
 }

@@ -51,6 +51,7 @@ const answers = (requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInf
     ...(asked("PossibleCpus") ? { possibleCpus: deferred } : {}),
     ...(asked("KernelVersion") ? { kernelVersion: deferred } : {}),
     ...(asked("VmlinuxTypes") ? { vmlinuxTypes: deferred } : {}),
+    ...(asked("ModuleTypes") ? { moduleTypes: deferred } : {}),
     kconfig: new Map(requirements.flatMap((each) => each._tag === "Kconfig" ? [[each.key, deferred]] : [])),
     features: new Map(requirements.flatMap((each) => each._tag === "Feature" ? [[each.feature, deferred]] : [])),
     symbols: new Map(requirements.flatMap((each) => each._tag === "Symbol" ? [[each.name, deferred]] : []))

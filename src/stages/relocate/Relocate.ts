@@ -2,11 +2,12 @@
  * Makes the programs of an opened object whole: subprograms laid out, references named, values looked up.
  *
  * Instructions leave this stage with *symbolic* references beside them (maps, map values, kernel symbols), which a
- * session binds when it loads the program. CO-RE records travel with the program for the kernel to apply, which Linux
- * does since 5.17. A pure function of the object and what is known of the kernel.
+ * session binds when it loads the program. CO-RE relocations are applied where the kernel's types are known; else their
+ * records travel with the program. A pure function of the object and what is known of the kernel.
  */
 import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
+import type { Btf } from "../../btf/Btf.ts"
 import * as Insn from "../../insn/Insn.ts"
 import { BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from "../../insn/InsnConstants.ts"
 import { attempt } from "../../internal/attempt.ts"
@@ -18,6 +19,7 @@ import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Asked from "../Asked.ts"
 import type { BpfObject, KsymExtern, Relocation } from "../open/BpfObject.ts"
 import * as Stage from "../Stage.ts"
+import * as CoreRelocations from "./CoreRelocations.ts"
 import * as ExceptionCallback from "./ExceptionCallback.ts"
 import * as Info from "./Info.ts"
 import * as Kconfig from "./Kconfig.ts"
@@ -28,11 +30,23 @@ import type { RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
 export { RelocateError } from "./RelocateError.ts"
 export type { Placement, RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
 
+/** How an object is relocated. */
+export interface RelocateOptions {
+  /**
+   * Types to apply CO-RE relocations against in place of the kernel's own: of a kernel that does not show them, or of another
+   * one. Modules are then not looked at.
+   */
+  readonly coreTypes?: Btf
+}
+
 /** Instructions that all programs of an object together may have; more is an attack on memory, not an object. */
 const maxTotalSlots = 4_000_000
 
 /** Bytes that the records of all programs together may have. */
 const maxTotalRecordBytes = 0x1000_0000
+
+/** CO-RE relocations of all programs together; what became of each is remembered. */
+const maxCoreRelocations = 1_000_000
 
 /** Base of the helper number that stands for a map which a load does not create: no kernel has such a helper. */
 export const poisonedMap = 2_001_000_000
@@ -135,54 +149,79 @@ const allOrNothing = (
   return undefined
 }
 
+/** What is the same for all programs of an object. */
+interface Run {
+  readonly object: BpfObject
+  readonly segments: Segments
+  readonly kconfigMap: number
+  readonly means: CoreRelocations.Means
+}
+
+/** One program; `undefined` where the types of the kernel's modules must be known first. */
 const relocateProgram = (
-  object: BpfObject,
+  { kconfigMap, means, object, segments }: Run,
   entry: number,
-  segments: Segments,
-  kconfigMap: number,
   exceptionCallback: number | undefined
-): RelocatedProgram => {
-  const { insns, layout } = Layout.layOut(object, entry, exceptionCallback)
+): RelocatedProgram | undefined => {
+  const { insns: compiled, layout } = Layout.layOut(object, entry, exceptionCallback)
+  const core = Info.pick(object, segments.core, layout, "bytes").records
+  const applied = core === undefined || object.btf === undefined || means._tag !== "Types"
+    ? { insns: compiled, outcomes: undefined, notes: [] }
+    : CoreRelocations.apply(object.programs[entry]?.name ?? "", compiled, core, object.btf, means)
+  if (applied === undefined) return undefined
+  const { insns, outcomes } = applied
   const refs: Array<CodeRef> = []
-  const notes: Array<string> = []
+  const notes = [...applied.notes]
   for (const { program, slot } of layout) {
     const placed = object.programs[program]
     for (const relocation of placed?.relocations ?? []) {
       refer(object, relocation, insns, slot, refs, placed?.name ?? "", kconfigMap)
     }
   }
-  const core = Info.pick(object, segments.core, layout, "bytes").records
-  if (core !== undefined) {
-    notes.push(`${core.records.length / core.recordSize} CO-RE relocations are left to the kernel`)
+  const left = outcomes === undefined ? core : undefined
+  if (left !== undefined) {
+    notes.push(`${left.records.length / left.recordSize} CO-RE relocations are left to the kernel`)
   }
   const funcInfo = allOrNothing(object, Info.pick(object, segments.funcs, layout, "slots"), "function info", notes)
   const lineInfo = allOrNothing(object, Info.pick(object, segments.lines, layout, "slots"), "line info", notes)
   return {
     program: entry,
-    code: { insns, refs, ...(core === undefined ? {} : { coreRelocations: core }) },
+    code: { insns, refs, ...(left === undefined ? {} : { coreRelocations: left }) },
     layout,
     funcInfo,
     lineInfo,
+    core: left === undefined ? outcomes ?? [] : undefined,
     notes
   }
 }
 
-const relocateObject = (object: BpfObject, info: KernelInfo): Asked.Asked<RelocatedObject> => {
+const relocateObject = (
+  object: BpfObject,
+  info: KernelInfo,
+  options: RelocateOptions
+): Asked.Asked<RelocatedObject> => {
   const kconfig = Kconfig.values(object, info)
-  if (kconfig.needs.length > 0) return Asked.needs(kconfig.needs)
   const segments: Segments = {
     funcs: Info.index(object.btfExt?.funcInfo, object.byteOrder),
     lines: Info.index(object.btfExt?.lineInfo, object.byteOrder),
     core: Info.index(object.btfExt?.coreRelocations, object.byteOrder)
   }
+  const means: CoreRelocations.Means = segments.core === undefined
+    ? { _tag: "Kernel" }
+    : CoreRelocations.means(info, options.coreTypes)
+  const needs = [...kconfig.needs, ...(means._tag === "Needs" ? means.requirements : [])]
+  if (needs.length > 0) return Asked.needs(needs)
   const callbacks = ExceptionCallback.find(object)
   const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
+  const run: Run = { object, segments, kconfigMap, means }
   const programs: Array<RelocatedProgram> = []
   let total = 0
   let recordBytes = 0
-  object.programs.forEach((program, position) => {
-    if (!program.entry || !program.autoload) return
-    const relocated = relocateProgram(object, position, segments, kconfigMap, callbacks.get(program.name))
+  let coreRelocations = 0
+  for (const [position, program] of object.programs.entries()) {
+    if (!program.entry || !program.autoload) continue
+    const relocated = relocateProgram(run, position, callbacks.get(program.name))
+    if (relocated === undefined) return Asked.needs([{ _tag: "ModuleTypes" }])
     total += relocated.code.insns.length / 8
     if (total > maxTotalSlots) {
       throw new RelocateError({
@@ -191,8 +230,16 @@ const relocateObject = (object: BpfObject, info: KernelInfo): Asked.Asked<Reloca
         detail: `its programs have more than ${maxTotalSlots} instructions together`
       })
     }
-    for (const info of [relocated.code.coreRelocations, relocated.funcInfo, relocated.lineInfo]) {
-      recordBytes += info?.records.length ?? 0
+    for (const records of [relocated.code.coreRelocations, relocated.funcInfo, relocated.lineInfo]) {
+      recordBytes += records?.records.length ?? 0
+    }
+    coreRelocations += relocated.core?.length ?? 0
+    if (coreRelocations > maxCoreRelocations) {
+      throw new RelocateError({
+        reason: "TooLarge",
+        name: object.name,
+        detail: `its programs have more than ${maxCoreRelocations} CO-RE relocations together`
+      })
     }
     if (recordBytes > maxTotalRecordBytes) {
       throw new RelocateError({
@@ -202,21 +249,31 @@ const relocateObject = (object: BpfObject, info: KernelInfo): Asked.Asked<Reloca
       })
     }
     programs.push(relocated)
-  })
+  }
   return Asked.done({ object, programs, kconfig: kconfig.bytes })
 }
 
 /** Relocates an object for a kernel, or says what must be known of the kernel first. */
 export const toObject = (
   object: BpfObject,
-  info: KernelInfo
+  info: KernelInfo,
+  options: RelocateOptions = {}
 ): Result.Result<Asked.Asked<RelocatedObject>, RelocateError> =>
-  attempt(isRelocateError, () => relocateObject(object, info))
+  attempt(isRelocateError, () => relocateObject(object, info, options))
 
 /** The stage: relocates an opened object for the kernel that is provided. */
+export const relocateWith = (
+  options: RelocateOptions
+): Stage.Stage<BpfObject, RelocatedObject, RelocateError | KernelError | Asked.UnansweredError, Kernel> =>
+  Stage.make(
+    "relocate",
+    (object) => Effect.map(Asked.drive((info) => toObject(object, info, options)), ({ value }) => value)
+  )
+
+/** The stage without options. */
 export const relocate: Stage.Stage<
   BpfObject,
   RelocatedObject,
   RelocateError | KernelError | Asked.UnansweredError,
   Kernel
-> = Stage.make("relocate", (object) => Effect.map(Asked.drive((info) => toObject(object, info)), ({ value }) => value))
+> = relocateWith({})

@@ -15,7 +15,9 @@ export class RelocateError extends Schema.TaggedError<RelocateError>()("Relocate
     /** An exception callback that does not exist, or that cannot be one. */
     "ExceptionCallback",
     /** A configuration value that the kernel does not have, or that does not fit the variable. */
-    "Kconfig"
+    "Kconfig",
+    /** A CO-RE relocation that is malformed, ambiguous in the kernel's types, or does not fit its instruction. */
+    "Core"
   ]),
   /** The program, or the extern. */
   name: Schema.String,

@@ -3,6 +3,7 @@
  */
 import type { Code, InfoRecords } from "../../services/Kernel/KernelCall.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
+import type { CoreOutcome } from "./core/Core.ts"
 
 /** Where a function of the object ended up in a program. */
 export interface Placement {
@@ -22,6 +23,11 @@ export interface RelocatedProgram {
   readonly layout: ReadonlyArray<Placement>
   readonly funcInfo: InfoRecords | undefined
   readonly lineInfo: InfoRecords | undefined
+  /**
+   * What became of each CO-RE relocation, in order; their slots are those of `code`. `undefined` where the kernel decides
+   * when the program is loaded: the records are then part of `code`.
+   */
+  readonly core: ReadonlyArray<CoreOutcome> | undefined
   readonly notes: ReadonlyArray<string>
 }
 

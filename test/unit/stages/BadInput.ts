@@ -32,6 +32,7 @@ const answered = (
     possibleCpus: KernelInfo.known(2),
     kernelVersion: KernelInfo.known(0x06_12_05),
     vmlinuxTypes: KernelInfo.deferred,
+    moduleTypes: KernelInfo.deferred,
     kconfig,
     features,
     symbols

@@ -125,6 +125,9 @@ export const ask = (
           case "VmlinuxTypes":
             single.vmlinuxTypes = known(yield* facts.vmlinux())
             break
+          case "ModuleTypes":
+            single.moduleTypes = known(facts.allModules())
+            break
           case "Kconfig":
             kconfig.set(requirement.key, known((yield* facts.kconfig()).get(requirement.key)))
             break

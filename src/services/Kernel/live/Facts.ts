@@ -9,7 +9,7 @@ import * as Zlib from "node:zlib"
 import type { Btf } from "../../../btf/Btf.ts"
 import * as Errno from "../abi/Errno.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
-import type { SymbolAddress } from "../KernelInfo.ts"
+import type { ModuleTypes, SymbolAddress } from "../KernelInfo.ts"
 import { errnoOf } from "../sys/Sys.ts"
 import { countCpus } from "./CpuList.ts"
 import * as Kallsyms from "./Kallsyms.ts"
@@ -30,6 +30,8 @@ export interface Facts {
   readonly modules: () => ReadonlyArray<string>
   /** The BTF of a module, split over that of vmlinux. */
   readonly module: (name: string) => Result.Result<Btf, KernelError>
+  /** All of them. One that cannot be read says why; one that went away meanwhile is left out. */
+  readonly allModules: () => ReadonlyArray<ModuleTypes>
 }
 
 /** Addresses of symbols by name. */
@@ -125,9 +127,43 @@ export const make = (): Facts => {
     )
   )
 
+  const modules = (): ReadonlyArray<string> => {
+    try {
+      return Fs.readdirSync(KernelTypes.sysfsFolder).filter(isModuleName)
+    } catch {
+      return []
+    }
+  }
+
+  const module = (name: string): Result.Result<Btf, KernelError> => {
+    revalidate()
+    const kept = moduleTypes.get(name)
+    if (kept !== undefined) return Result.succeed(kept)
+    if (!isModuleName(name)) return Result.fail(fromErrno("ModuleTypes", name, Errno.numbers.EINVAL))
+    const path = `${KernelTypes.sysfsFolder}/${name}`
+    return Result.flatMap(vmlinux(), (base) =>
+      Result.flatMap(read("ModuleTypes", path), (bytes) => {
+        const parsed = KernelTypes.parseFile(bytes, base)
+        if (Result.isFailure(parsed)) {
+          return Result.fail(fromErrno("ModuleTypes", path, Errno.numbers.EBADMSG, { hint: parsed.failure }))
+        }
+        moduleTypes.set(name, parsed.success)
+        return Result.succeed(parsed.success)
+      }))
+  }
+
   return {
     release,
     vmlinux,
+    modules,
+    module,
+    allModules: () =>
+      modules().flatMap((name): ReadonlyArray<ModuleTypes> => {
+        const btf = module(name)
+        if (Result.isSuccess(btf)) return [{ name, btf: btf.success }]
+        if (btf.failure.errno === "ENOENT") return []
+        return [{ name, btf: undefined, problem: btf.failure.message }]
+      }),
     possibleCpus: once(() => {
       const path = "/sys/devices/system/cpu/possible"
       return Result.flatMap(read("PossibleCpus", path), (bytes) => {
@@ -176,29 +212,6 @@ export const make = (): Facts => {
         of: new Map(names.map((name) => [name, addresses.get(name)])),
         hidden: addresses.get(known) === 0n
       })
-    },
-    modules: () => {
-      try {
-        return Fs.readdirSync(KernelTypes.sysfsFolder).filter(isModuleName)
-      } catch {
-        return []
-      }
-    },
-    module: (name) => {
-      revalidate()
-      const kept = moduleTypes.get(name)
-      if (kept !== undefined) return Result.succeed(kept)
-      if (!isModuleName(name)) return Result.fail(fromErrno("ModuleTypes", name, Errno.numbers.EINVAL))
-      const path = `${KernelTypes.sysfsFolder}/${name}`
-      return Result.flatMap(vmlinux(), (base) =>
-        Result.flatMap(read("ModuleTypes", path), (bytes) => {
-          const parsed = KernelTypes.parseFile(bytes, base)
-          if (Result.isFailure(parsed)) {
-            return Result.fail(fromErrno("ModuleTypes", path, Errno.numbers.EBADMSG, { hint: parsed.failure }))
-          }
-          moduleTypes.set(name, parsed.success)
-          return Result.succeed(parsed.success)
-        }))
     }
   }
 }

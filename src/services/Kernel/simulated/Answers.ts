@@ -1,11 +1,11 @@
 /**
- * What a simulated kernel says of itself: all of it is known, from the options.
+ * What a simulated kernel says of itself, from the options.
  */
 import * as Effect from "effect/Effect"
-import * as Errno from "../abi/Errno.ts"
-import { fromErrno, type KernelError } from "../KernelError.ts"
+import type { KernelError } from "../KernelError.ts"
 import {
   type Answers,
+  deferred,
   type Fact,
   type Feature,
   type KconfigValue,
@@ -15,17 +15,14 @@ import {
 } from "../KernelInfo.ts"
 import type { World } from "./Options.ts"
 
-const noTypes = (): KernelError =>
-  fromErrno("VmlinuxTypes", "the simulated kernel", Errno.numbers.ENOENT, {
-    hint:
-      "give the simulated kernel the types of one, as `types` of its options: those of a profile, or of this machine"
-  })
-
 /** Own properties only: a name may come from an object file. */
 const own = <A>(record: Readonly<Record<string, A>>, name: string): A | undefined =>
   Object.hasOwn(record, name) ? record[name] : undefined
 
-/** Answers each requirement as a known fact; types that were not given cannot be known, which is the one failure. */
+/**
+ * Answers each requirement as a known fact, types that were not given excepted: what depends on them is left for the time
+ * when a program is loaded, and comes out there as the compiler has it.
+ */
 export const ask = (world: World, requirements: ReadonlyArray<Requirement>): Effect.Effect<Answers, KernelError> =>
   Effect.suspend(() => {
     const kconfig = new Map<string, Fact<KconfigValue>>()
@@ -53,8 +50,10 @@ export const ask = (world: World, requirements: ReadonlyArray<Requirement>): Eff
           symbols.set(requirement.name, known(own(world.symbols, requirement.name)))
           break
         case "VmlinuxTypes":
-          if (world.types === undefined) return Effect.fail(noTypes())
-          single.vmlinuxTypes = known(world.types)
+          single.vmlinuxTypes = world.types === undefined ? deferred : known(world.types)
+          break
+        case "ModuleTypes":
+          single.moduleTypes = world.types === undefined ? deferred : known(world.modules)
           break
       }
     }

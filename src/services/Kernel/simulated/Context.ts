@@ -62,7 +62,7 @@ export const make = (options: SimulatedOptions): Result.Result<Context, KernelEr
       world,
       memory,
       environment,
-      target: world.types === undefined ? undefined : Core.target(world.types),
+      target: world.types === undefined ? undefined : Core.target(world.types, world.modules),
       helpers: new Set([...Helpers.names(environment), ...Object.keys(options.helpers ?? {})]),
       pins: new Map(),
       folders: new Set(world.bpffs),

@@ -31,6 +31,8 @@ export interface SimulatedOptions {
    * looked up in them. Default: none; then programs run as they were compiled, as though for this kernel.
    */
   readonly types?: Btf
+  /** The types of its modules, each split over `types`; default: there are none. */
+  readonly modules?: ReadonlyArray<{ readonly name: string; readonly btf: Btf }>
   /** Contents of kernel variables that programs read (`extern const struct rq runqueues __ksym`); default: zeros. */
   readonly variables?: Readonly<Record<string, Uint8Array>>
   /** Nanoseconds of a clock. Default: one second after boot, and a microsecond later at each reading. */
@@ -73,6 +75,7 @@ export interface World {
   readonly features: Readonly<Partial<Record<Feature, boolean>>>
   readonly symbols: Readonly<Record<string, bigint>>
   readonly types: Btf | undefined
+  readonly modules: ReadonlyArray<{ readonly name: string; readonly btf: Btf }>
   readonly variables: Readonly<Record<string, Uint8Array>>
   readonly kfuncs: Readonly<Record<string, Override>>
   readonly budget: number
@@ -154,6 +157,7 @@ export const worldOf = (
     features: { BpfCookie: true, SyscallWrapper: true, ...options.features },
     symbols: options.symbols ?? {},
     types: options.types,
+    modules: options.modules ?? [],
     variables: options.variables ?? {},
     kfuncs: options.kfuncs ?? {},
     budget: options.budget ?? defaultBudget,
