@@ -1,25 +1,49 @@
 /**
- * Edits of an object's BTF before the kernel sees it.
+ * BTF built anew, extended and edited.
  *
- * An editor is a mutable copy that lives inside one function: changes keep all ids, new types and strings are appended,
- * and `finish` hands out a new, validated `Btf` with a canonical blob. The `Btf` that was edited stays as it was.
+ * An editor is a mutable copy that lives inside one function: `make` begins an empty one, `edit` one of a given blob.
+ * Changes keep all ids, new types and strings are appended, and `finish` hands out a new, validated `Btf` with a
+ * canonical blob. The `Btf` that was edited stays as it was.
+ *
+ * ```ts
+ * const editor = BtfEdit.make()
+ * const int = editor.addInt("int", 4, Btf.BTF_INT_SIGNED)
+ * // A type may refer to one that comes later, or to itself.
+ * const node = editor.nextId
+ * editor.addStruct("node", 16, [
+ *   { name: "value", type: int, bitOffset: 0, bitfieldSize: 0 },
+ *   { name: "next", type: node + 1, bitOffset: 64, bitfieldSize: 0 }
+ * ])
+ * editor.addPtr(node)
+ * const btf = editor.finish()
+ * ```
+ *
+ * A count has 24 bits. Kernels up to 6.18 at least, and libbpf before 1.7, take no more than 65535 elements.
  *
  * Source: reference pages `btf-format`, section 11, and `open`, sections 3 and 4.
  */
 import * as Result from "effect/Result"
-import type { BtfError } from "./BtfError.ts"
-import { btfError } from "./BtfError.ts"
-import { writeHeader } from "./BtfEncode.ts"
+import { attempt } from "../internal/attempt.ts"
+import { type BtfError, isBtfError } from "./BtfError.ts"
+import { assemble, type Image, imageOf, requireWritable } from "./BtfImage.ts"
 import * as Kind from "./BtfKind.ts"
-import type { Btf } from "./BtfModel.ts"
-import { parse } from "./BtfParse.ts"
-import type { DatasecEntry, Member, Param } from "./BtfType.ts"
+import type { Btf, ByteOrder } from "./BtfModel.ts"
+import { HEADER_SIZE, HEADER_SIZE_WITH_LAYOUT } from "./BtfParse.ts"
+import type { DatasecEntry, Enum64Value, EnumValue, Member, Param } from "./BtfType.ts"
+import * as Changes from "./edit/Changes.ts"
+import * as Copy from "./edit/Copy.ts"
+import * as Draft from "./edit/Draft.ts"
+import * as Elements from "./edit/Elements.ts"
+import * as Records from "./edit/Records.ts"
 
 /**
- * An edit in progress. A change that does not fit, of a type that does not exist, is of another kind or belongs to the
- * base, is not made; `finish` then answers with the first such error.
+ * An edit in progress. A change that does not fit is not made; `finish` then answers with the first such error. A
+ * reference may be to a type that is added later: `finish` checks that each type exists.
  */
 export interface BtfEditor {
+  /** The id that the next type gets. */
+  readonly nextId: number
+
   /** Sets the size of a DATASEC, in bytes. */
   readonly setDatasecSize: (id: number, size: number) => void
   /** Changes the given fields of an entry of a DATASEC. */
@@ -34,17 +58,49 @@ export interface BtfEditor {
   readonly setFuncLinkage: (id: number, linkage: number) => void
   /** Sets the string offset of the name of a parameter of a FUNC_PROTO. */
   readonly setParamNameOffset: (id: number, index: number, nameOffset: number) => void
-  /** The string offset of a string that holds `text`: one that this blob has, or a new one. */
+
+  /**
+   * The string offset of `text`: the base's where it has the string, else this blob's, to which it is appended where
+   * it is new. Each string is held once.
+   */
   readonly addString: (text: string) => number
   /** Adds an integer of `size` bytes, a power of two up to 16; `encoding` is a sum of `BTF_INT_*`. Answers its id. */
   readonly addInt: (name: string, size: number, encoding: number) => number
+  /** Adds a floating-point number of 2, 4, 8, 12 or 16 bytes. */
+  readonly addFloat: (name: string, size: number) => number
   /** Adds a pointer. */
   readonly addPtr: (type: number) => number
+  /** Adds a `const` type. */
+  readonly addConst: (type: number) => number
+  /** Adds a `volatile` type. */
+  readonly addVolatile: (type: number) => number
+  /** Adds a `restrict` type. */
+  readonly addRestrict: (type: number) => number
+  /** Adds a typedef. */
+  readonly addTypedef: (name: string, type: number) => number
+  /** Adds a tag on a type; `attribute` says that the text is a whole `__attribute__`, not that of `btf_type_tag`. */
+  readonly addTypeTag: (text: string, type: number, attribute?: boolean) => number
+  /**
+   * Adds a tag on a declaration or, by its index, on one of its members or parameters; -1 stands for the declaration.
+   * `attribute` says that the text is a whole `__attribute__`, not that of `btf_decl_tag`.
+   */
+  readonly addDeclTag: (text: string, type: number, componentIndex: number, attribute?: boolean) => number
   /** Adds an array of `length` elements of type `type`. */
   readonly addArray: (indexType: number, type: number, length: number) => number
-  /** Adds a struct of `size` bytes. */
+  /** Adds a struct of `size` bytes; the empty name makes an anonymous one. */
   readonly addStruct: (name: string, size: number, members: ReadonlyArray<Member>) => number
-  /** Adds a prototype. */
+  /** Adds a union of `size` bytes; the empty name makes an anonymous one. Its members begin at bit 0. */
+  readonly addUnion: (name: string, size: number, members: ReadonlyArray<Member>) => number
+  /**
+   * Adds an enum of 1, 2, 4 or 8 bytes; the empty name makes an anonymous one. Its values have 32 bits. It is signed
+   * where `signed` says so or a value is negative; a signed one has no values above 2^31 - 1. `ValueRange` otherwise.
+   */
+  readonly addEnum: (name: string, size: number, values: ReadonlyArray<EnumValue>, signed?: boolean) => number
+  /** Adds an enum whose values have 64 bits; the rest is as in `addEnum`. */
+  readonly addEnum64: (name: string, size: number, values: ReadonlyArray<Enum64Value>, signed?: boolean) => number
+  /** Adds a forward declaration; that of an enum is an ENUM of 4 bytes without values. */
+  readonly addFwd: (name: string, what: "struct" | "union" | "enum") => number
+  /** Adds a prototype. A last parameter of no name and type 0 stands for `...`. */
   readonly addFuncProto: (returnType: number, params: ReadonlyArray<Param>) => number
   /** Adds a function with its FUNC_PROTO and linkage, `BTF_FUNC_*`. */
   readonly addFunc: (name: string, type: number, linkage: number) => number
@@ -52,264 +108,148 @@ export interface BtfEditor {
   readonly addVar: (name: string, type: number, linkage: number) => number
   /** Adds a section of `size` bytes. */
   readonly addDatasec: (name: string, size: number, entries: ReadonlyArray<DatasecEntry>) => number
-  /** The edited BTF, canonical and validated like any other, with the same base and byte order. */
+
+  /**
+   * Adds a member to the struct or union that is the last type. One that does not begin at a byte is a bit field, of 1
+   * to 255 bits; beside bit fields no member begins after bit 2^24 - 1.
+   */
+  readonly addMember: (member: Member) => void
+  /** Adds a value to the enum that is the last type. */
+  readonly addEnumValue: (value: EnumValue) => void
+  /** Adds a value to the 64-bit enum that is the last type. */
+  readonly addEnum64Value: (value: Enum64Value) => void
+  /** Adds a parameter to the prototype that is the last type. */
+  readonly addParam: (param: Param) => void
+  /** Adds an entry to the section that is the last type. */
+  readonly addDatasecEntry: (entry: DatasecEntry) => void
+
+  /**
+   * Adds a copy of type `id` of another BTF, in either byte order. Its strings are taken over; its references are what
+   * `mapType` makes of them, or stay as they are. A type of an unknown kind is refused.
+   */
+  readonly addType: (source: Btf, id: number, mapType?: (id: number) => number) => number
+  /**
+   * Adds all types that `other` holds itself, in their order, and the strings that they use; answers the id of the
+   * first. Split BTF can be appended where the edited one has the same base. Where it fails, for another base or a type
+   * of an unknown kind, nothing was added and the edit can go on: its error is not kept for `finish`.
+   */
+  readonly append: (other: Btf) => Result.Result<number, BtfError>
+
+  /**
+   * The edited BTF, canonical and validated like any other, with the same base and byte order. The editor can be used
+   * further, and finished again.
+   */
   readonly finish: () => Result.Result<Btf, BtfError>
+}
+
+/** Options of `make`. */
+export interface MakeOptions {
+  /** The BTF over which the new one is split: its ids and strings continue those of the base. */
+  readonly base?: Btf | undefined
+  /** By default the base's, or little. */
+  readonly byteOrder?: ByteOrder | undefined
+  /**
+   * Whether the blob describes the sizes of its records in a layout area, for readers that do not know all its kinds.
+   * Kernels up to 6.18 at least refuse such a blob. By default it does not.
+   */
+  readonly layout?: boolean | undefined
+  /** Bytes of a pointer, as in `parse`. */
+  readonly pointerSize?: 4 | 8 | undefined
+}
+
+const noBytes = new Uint8Array(0)
+
+/** Begins a new blob. Without a layout area it has the classic header of 24 bytes, which every reader takes. */
+export const make = (options: MakeOptions = {}): BtfEditor => {
+  const { base, layout, pointerSize } = options
+  const byteOrder = options.byteOrder ?? base?.byteOrder ?? "little"
+  const draft = Draft.make({ base, byteOrder, types: noBytes, starts: new Uint32Array(0), strings: undefined })
+  return editorOf(draft, {
+    byteOrder,
+    headerLength: layout === true ? HEADER_SIZE_WITH_LAYOUT : HEADER_SIZE,
+    base,
+    pointerSize,
+    layout: layout === true ? canonicalLayout() : noBytes
+  })
 }
 
 /** Begins an edit of `btf`. */
 export const edit = (btf: Btf): BtfEditor => {
-  const { littleEndian } = btf.internal
-  const types = growable(btf.bytes.subarray(btf.typesOffset, btf.typesOffset + btf.typesLength))
-  const strings = growable(btf.bytes.subarray(btf.stringsOffset, btf.stringsOffset + btf.stringsLength))
-  const appended: Array<number> = []
-  let known: Map<string, number> | undefined
-  let error: BtfError | undefined
+  const image = imageOf(btf)
+  const { base, byteOrder, strings, types } = image
+  const starts = btf.offsets.map((offset) => offset - btf.typesOffset)
+  return editorOf(Draft.make({ base, byteOrder, types, starts, strings }), image, btf)
+}
 
-  const refuse = (reason: BtfError["reason"], detail: string, place: { typeId?: number; hint?: string } = {}): void => {
-    error ??= btfError(reason, detail, place)
+/** The layout area of the kinds that this library knows. Its flags, the upper half of an entry, are 0. */
+const canonicalLayout = (): Uint8Array => {
+  const bytes = new Uint8Array(Kind.NR_BTF_KINDS * 4)
+  for (let kind = 0; kind < Kind.NR_BTF_KINDS; kind++) {
+    bytes[kind * 4] = Kind.INFO_SIZE[kind] ?? 0
+    bytes[kind * 4 + 1] = Kind.ELEMENT_SIZE[kind] ?? 0
   }
+  return bytes
+}
 
-  /** Offset in `types` of the record of own type `id`, which must be of kind `kind`; -1 where it is not. */
-  const record = (id: number, kind: number): number => {
-    const index = id - btf.firstId
-    const at = index < btf.offsets.length ? btf.offsets[index] : undefined
-    const own = at === undefined ? appended[index - btf.offsets.length] : at - btf.typesOffset
-    if (own === undefined) {
-      const hint = id < btf.firstId && id > 0 ? "it belongs to the base BTF, which an edit does not change" : undefined
-      refuse("BadTypeId", "there is no such type to edit", { typeId: id, ...(hint === undefined ? {} : { hint }) })
-      return -1
-    }
-    const found = (types.view.getUint32(own + 4, littleEndian) >>> 24) & 0x7f
-    if (found === kind) return own
-    refuse("WrongKind", `it is a ${Kind.kindName(found)}, not a ${Kind.kindName(kind)}`, { typeId: id })
-    return -1
-  }
-
-  const isWord = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff
-
-  const setWord = (id: number, at: number, value: number): void => {
-    if (isWord(value)) types.view.setUint32(at, value, littleEndian)
-    else refuse("BadArgument", `${value} does not fit 32 bits`, { typeId: id })
-  }
-
-  /** Offset of element `index` of a record with `size` bytes an element; -1 where the record has fewer. */
-  const element = (id: number, kind: number, index: number, size: number): number => {
-    const at = record(id, kind)
-    if (at < 0) return -1
-    const count = types.view.getUint32(at + 4, littleEndian) & 0xff_ffff
-    if (Number.isInteger(index) && index >= 0 && index < count) return at + Kind.BTF_TYPE_SIZE + index * size
-    refuse("BadArgument", `it has ${count} elements and none of index ${index}`, { typeId: id })
-    return -1
-  }
-
-  const addString = (text: string): number => {
-    if (text === "") return 0
-    if (text.includes("\0")) {
-      refuse("BadArgument", "a string of BTF cannot hold a NUL")
-      return 0
-    }
-    known ??= indexStrings(strings)
-    const offset = known.get(text)
-    if (offset !== undefined) return btf.stringsStart + offset
-    const at = strings.length
-    const encoded = utf8Encoder.encode(text)
-    strings.bytes(encoded.length + 1).set(encoded, at)
-    known.set(text, at)
-    return btf.stringsStart + at
-  }
-
-  /** Appends a record; answers its id. `words` are what follows the information word. */
-  const append = (kind: number, name: string, vlen: number, kflag: boolean, words: ReadonlyArray<number>): number => {
-    const id = btf.endId + appended.length
-    const bad = words.find((word) => !isWord(word))
-    if (bad !== undefined) refuse("BadArgument", `${bad} does not fit 32 bits`, { typeId: id })
-    if (vlen > Kind.BTF_MAX_VLEN) refuse("BadArgument", `${vlen} elements are too many`, { typeId: id })
-    const nameOffset = addString(name)
-    const at = types.length
-    types.bytes(8 + words.length * 4)
-    types.view.setUint32(at, nameOffset, littleEndian)
-    types.view.setUint32(
-      at + 4,
-      ((kflag ? 0x8000_0000 : 0) + kind * 0x100_0000 + (vlen & 0xff_ffff)) >>> 0,
-      littleEndian
-    )
-    for (const [index, word] of words.entries()) types.view.setUint32(at + 8 + index * 4, word, littleEndian)
-    appended.push(at)
-    return id
-  }
-
-  const named = (name: string, what: string): void => {
-    if (name === "") refuse("BadArgument", `a ${what} needs a name`)
-  }
-
-  const checkLinkage = (id: number, linkage: number): boolean => {
-    const fits = linkage === 0 || linkage === 1 || linkage === 2
-    if (!fits) refuse("BadArgument", `${linkage} is no linkage`, { typeId: id })
-    return fits
-  }
-
+const editorOf = (draft: Draft.Draft, parts: Omit<Image, "types" | "strings">, original?: Btf): BtfEditor => {
+  const change = (body: () => void): void => Draft.guarded(draft, undefined, body)
+  /** Runs what adds a type. One that fails answers the id that it would have had. */
+  const add = (body: () => number): number => Draft.guarded(draft, Draft.nextId(draft), body)
+  const reference = (kind: number) => (type: number): number => add(() => Records.addReference(draft, kind, type))
+  const composite = (kind: number) => (name: string, size: number, members: ReadonlyArray<Member>): number =>
+    add(() => Records.addComposite(draft, kind, name, size, members))
   return {
-    setDatasecSize: (id, size) => {
-      const at = record(id, Kind.BTF_KIND_DATASEC)
-      if (at >= 0) setWord(id, at + 8, size)
+    get nextId() {
+      return Draft.nextId(draft)
     },
-    setDatasecEntry: (id, index, entry) => {
-      const at = element(id, Kind.BTF_KIND_DATASEC, index, 12)
-      if (at < 0) return
-      if (entry.type !== undefined) setWord(id, at, entry.type)
-      if (entry.offset !== undefined) setWord(id, at + 4, entry.offset)
-      if (entry.size !== undefined) setWord(id, at + 8, entry.size)
-    },
-    sortDatasec: (id) => {
-      const at = record(id, Kind.BTF_KIND_DATASEC)
-      if (at >= 0) sortEntries(types.view, littleEndian, at)
-    },
-    setVarLinkage: (id, linkage) => {
-      const at = record(id, Kind.BTF_KIND_VAR)
-      if (at >= 0 && checkLinkage(id, linkage)) setWord(id, at + 12, linkage)
-    },
-    setVarType: (id, type) => {
-      const at = record(id, Kind.BTF_KIND_VAR)
-      if (at >= 0) setWord(id, at + 8, type)
-    },
-    setFuncLinkage: (id, linkage) => {
-      const at = record(id, Kind.BTF_KIND_FUNC)
-      if (at < 0 || !checkLinkage(id, linkage)) return
-      const info = types.view.getUint32(at + 4, littleEndian)
-      setWord(id, at + 4, (info - (info & 0xff_ffff)) + linkage)
-    },
-    setParamNameOffset: (id, index, nameOffset) => {
-      const at = element(id, Kind.BTF_KIND_FUNC_PROTO, index, 8)
-      if (at >= 0) setWord(id, at, nameOffset)
-    },
-    addString,
-    addInt: (name, size, encoding) => {
-      named(name, "INT")
-      if (![1, 2, 4, 8, 16].includes(size)) refuse("BadArgument", `an INT cannot have ${size} bytes`)
-      if ((encoding & 7) !== encoding) refuse("BadArgument", `${encoding} is no encoding of an INT`)
-      return append(Kind.BTF_KIND_INT, name, 0, false, [size, (encoding & 7) * 0x100_0000 + ((size * 8) & 0xff)])
-    },
-    addPtr: (type) => append(Kind.BTF_KIND_PTR, "", 0, false, [type]),
-    addArray: (indexType, type, length) => append(Kind.BTF_KIND_ARRAY, "", 0, false, [0, type, indexType, length]),
-    addStruct: (name, size, members) => {
-      const kflag = members.some((member) => member.bitfieldSize !== 0)
-      const words = [size]
-      for (const member of members) {
-        words.push(addString(member.name), member.type, memberOffset(member, kflag) ?? -1)
-      }
-      return append(Kind.BTF_KIND_STRUCT, name, members.length, kflag, words)
-    },
-    addFuncProto: (returnType, params) => {
-      const words = [returnType]
-      for (const param of params) words.push(addString(param.name), param.type)
-      return append(Kind.BTF_KIND_FUNC_PROTO, "", params.length, false, words)
-    },
-    addFunc: (name, type, linkage) => {
-      named(name, "FUNC")
-      checkLinkage(btf.endId + appended.length, linkage)
-      return append(Kind.BTF_KIND_FUNC, name, linkage, false, [type])
-    },
-    addVar: (name, type, linkage) => {
-      named(name, "VAR")
-      checkLinkage(btf.endId + appended.length, linkage)
-      return append(Kind.BTF_KIND_VAR, name, 0, false, [type, linkage])
-    },
-    addDatasec: (name, size, entries) => {
-      named(name, "DATASEC")
-      const words = [size]
-      for (const entry of entries) words.push(entry.type, entry.offset, entry.size)
-      return append(Kind.BTF_KIND_DATASEC, name, entries.length, false, words)
-    },
+    setDatasecSize: (id, size) => change(() => Changes.setDatasecSize(draft, id, size)),
+    setDatasecEntry: (id, index, entry) => change(() => Changes.setDatasecEntry(draft, id, index, entry)),
+    sortDatasec: (id) => change(() => Changes.sortDatasec(draft, id)),
+    setVarLinkage: (id, linkage) => change(() => Changes.setVarLinkage(draft, id, linkage)),
+    setVarType: (id, type) => change(() => Changes.setVarType(draft, id, type)),
+    setFuncLinkage: (id, linkage) => change(() => Changes.setFuncLinkage(draft, id, linkage)),
+    setParamNameOffset: (id, index, nameOffset) =>
+      change(() => Changes.setParamNameOffset(draft, id, index, nameOffset)),
+    addString: (text) => Draft.guarded(draft, 0, () => Draft.textOffset(draft, text)),
+    addInt: (name, size, encoding) => add(() => Records.addInt(draft, name, size, encoding)),
+    addFloat: (name, size) => add(() => Records.addFloat(draft, name, size)),
+    addPtr: reference(Kind.BTF_KIND_PTR),
+    addConst: reference(Kind.BTF_KIND_CONST),
+    addVolatile: reference(Kind.BTF_KIND_VOLATILE),
+    addRestrict: reference(Kind.BTF_KIND_RESTRICT),
+    addTypedef: (name, type) => add(() => Records.addNamedReference(draft, Kind.BTF_KIND_TYPEDEF, name, type, false)),
+    addTypeTag: (text, type, attribute = false) =>
+      add(() => Records.addNamedReference(draft, Kind.BTF_KIND_TYPE_TAG, text, type, attribute)),
+    addDeclTag: (text, type, componentIndex, attribute = false) =>
+      add(() => Records.addDeclTag(draft, text, type, componentIndex, attribute)),
+    addArray: (indexType, type, length) => add(() => Records.addArray(draft, indexType, type, length)),
+    addStruct: composite(Kind.BTF_KIND_STRUCT),
+    addUnion: composite(Kind.BTF_KIND_UNION),
+    addEnum: (name, size, values, signed) => add(() => Records.addEnum(draft, name, size, values, signed)),
+    addEnum64: (name, size, values, signed) => add(() => Records.addEnum64(draft, name, size, values, signed)),
+    addFwd: (name, what) => add(() => Records.addFwd(draft, name, what)),
+    addFuncProto: (returnType, params) => add(() => Records.addFuncProto(draft, returnType, params)),
+    addFunc: (name, type, linkage) => add(() => Records.addFunc(draft, name, type, linkage)),
+    addVar: (name, type, linkage) => add(() => Records.addVar(draft, name, type, linkage)),
+    addDatasec: (name, size, entries) => add(() => Records.addDatasec(draft, name, size, entries)),
+    addMember: (member) => change(() => Elements.addMember(draft, member)),
+    addEnumValue: (value) => change(() => Elements.addEnumValue(draft, value)),
+    addEnum64Value: (value) => change(() => Elements.addEnum64Value(draft, value)),
+    addParam: (param) => change(() => Elements.addParam(draft, param)),
+    addDatasecEntry: (entry) => change(() => Elements.addDatasecEntry(draft, entry)),
+    addType: (source, id, mapType = (type) => type) => add(() => Copy.addType(draft, source, id, mapType)),
+    append: (other) => attempt(isBtfError, () => Copy.append(draft, other)),
     finish: () => {
-      if (btf.internal.unknownHeader) {
-        refuse("ReadOnly", "the header has fields that are not known, and an edit could not keep what they describe")
+      if (original !== undefined) {
+        const writable = attempt(isBtfError, () => requireWritable(original))
+        if (Result.isFailure(writable)) return Result.fail(writable.failure)
       }
-      if (error !== undefined) return Result.fail(error)
-      const fields = {
-        headerLength: btf.headerLength,
-        typesLength: types.length,
-        layoutLength: btf.layoutLength,
-        stringsLength: strings.length
-      }
-      const layoutOffset = fields.headerLength + fields.typesLength
-      const bytes = new Uint8Array(layoutOffset + fields.layoutLength + fields.stringsLength)
-      writeHeader(bytes, btf.byteOrder, fields)
-      bytes.set(types.content(), fields.headerLength)
-      bytes.set(btf.bytes.subarray(btf.layoutOffset, btf.layoutOffset + btf.layoutLength), layoutOffset)
-      bytes.set(strings.content(), layoutOffset + fields.layoutLength)
-      return parse(bytes, { base: btf.base, pointerSize: btf.internal.pointerSize })
-    }
-  }
-}
-
-const utf8Encoder = new TextEncoder()
-
-/** The offset word of a member; `undefined` where it does not fit beside the size of a bit field. */
-const memberOffset = ({ bitfieldSize, bitOffset }: Member, kflag: boolean): number | undefined => {
-  if (!kflag) return bitOffset
-  return bitfieldSize <= 0xff && bitOffset <= 0xff_ffff ? bitfieldSize * 0x100_0000 + bitOffset : undefined
-}
-
-/** Bytes that can be appended to. */
-interface Growable {
-  readonly length: number
-  readonly view: DataView
-  /** Makes room for `more` bytes, zeros, at the end, and answers all that there is room for. */
-  readonly bytes: (more: number) => Uint8Array
-  readonly content: () => Uint8Array
-}
-
-const growable = (initial: Uint8Array): Growable => {
-  let length = initial.length
-  let buffer = initial.slice()
-  let view = new DataView(buffer.buffer)
-  return {
-    get length() {
-      return length
-    },
-    get view() {
-      return view
-    },
-    bytes: (more) => {
-      if (length + more > buffer.length) {
-        const larger = new Uint8Array(Math.max(length + more, buffer.length * 2))
-        larger.set(buffer.subarray(0, length))
-        buffer = larger
-        view = new DataView(buffer.buffer)
-      }
-      length += more
-      return buffer
-    },
-    content: () => buffer.subarray(0, length)
-  }
-}
-
-/** The starts of all strings by their text. One that is not UTF-8 is left out, since other bytes read the same. */
-const indexStrings = (strings: Growable): Map<string, number> => {
-  const bytes = strings.content()
-  const known = new Map<string, number>()
-  for (let at = 0; at < bytes.length;) {
-    const end = bytes.indexOf(0, at)
-    const text = utf8Decoder.decode(bytes.subarray(at, end))
-    if (text !== "" && !text.includes("\ufffd") && !known.has(text)) known.set(text, at)
-    at = end + 1
-  }
-  return known
-}
-
-const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true })
-
-const sortEntries = (view: DataView, littleEndian: boolean, at: number): void => {
-  const count = view.getUint32(at + 4, littleEndian) & 0xff_ffff
-  const entries: Array<readonly [type: number, offset: number, size: number]> = []
-  for (let index = 0, entry = at + Kind.BTF_TYPE_SIZE; index < count; index++, entry += 12) {
-    const offset = view.getUint32(entry + 4, littleEndian)
-    entries.push([view.getUint32(entry, littleEndian), offset, view.getUint32(entry + 8, littleEndian)])
-  }
-  entries.sort((one, other) => one[1] - other[1])
-  for (const [index, entry] of entries.entries()) {
-    for (const [word, value] of entry.entries()) {
-      view.setUint32(at + Kind.BTF_TYPE_SIZE + index * 12 + word * 4, value, littleEndian)
+      if (draft.error !== undefined) return Result.fail(draft.error)
+      return assemble({
+        ...parts,
+        types: draft.bytes.subarray(0, draft.length),
+        strings: draft.strings.content()
+      })
     }
   }
 }

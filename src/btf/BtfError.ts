@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
  * - `WrongKind`: a type is of another kind than its use requires
  * - `BadRecords`: the records of an information segment have an impossible size or number
  * - `NoSize`, `TooDeep`, `SizeOverflow`: a type has no size, is nested too deep, or is larger than 32 bits can say
+ * - `ValueRange`: an enum value does not fit 32 bits, or the signed and unsigned values of an enum do not go together
  * - `BadArgument`, `ReadOnly`: an edit that does not fit the type, or of a blob that holds what this library cannot keep
  */
 export class BtfError extends Schema.TaggedError<BtfError>()("BtfError", {
@@ -37,6 +38,7 @@ export class BtfError extends Schema.TaggedError<BtfError>()("BtfError", {
     "NoSize",
     "TooDeep",
     "SizeOverflow",
+    "ValueRange",
     "BadArgument",
     "ReadOnly"
   ]),
