@@ -3,36 +3,101 @@
  *
  * Source: reference page `btf-format`, sections 1 to 5.
  */
+import type * as Result from "effect/Result"
+import { attempt } from "../internal/attempt.ts"
+import { type BtfError, fail, isBtfError } from "./BtfError.ts"
+import { BTF_TYPE_SIZE, isKnownKind, kindName } from "./BtfKind.ts"
 import type { Btf, ByteOrder } from "./BtfModel.ts"
-import { BTF_MAGIC, BTF_VERSION, HEADER_SIZE_WITH_LAYOUT } from "./BtfParse.ts"
+import { BTF_MAGIC, BTF_VERSION, HEADER_SIZE_WITH_LAYOUT, SIZE_LIMIT } from "./BtfParse.ts"
 
 /**
- * The canonical blob of `btf` in byte order `order`: the same ids and string offsets, the areas one after another
- * without gaps, nothing after the strings. That is the only arrangement that the kernel takes. A canonical blob comes
- * back byte for byte, and swapping one twice is the identity.
+ * The canonical blob of `btf`: the same ids and string offsets, the areas one after another without gaps, nothing after
+ * the strings. That is the only arrangement that the kernel takes. A canonical blob comes back byte for byte.
  *
- * The header keeps its length; what it has past the fields that this library knows is written as zeros, since the
- * areas that it may describe are not kept. Types of unknown kinds are swapped as 32-bit words, which is what all kinds
- * so far consist of. A split blob is written alone, to be parsed again with the same base.
+ * The header keeps its length; what it has past the fields that this library knows is written as zeros, since the areas
+ * that it may describe are not kept. A split blob is written alone, to be parsed again with the same base.
  */
-export const toByteOrder = (btf: Btf, order: ByteOrder): Uint8Array => {
-  const header = btf.headerLength
-  const stringsStart = btf.typesLength + btf.layoutLength
-  const bytes = new Uint8Array(header + stringsStart + btf.stringsLength)
-  writeHeader(bytes, order, {
-    headerLength: header,
-    typesLength: btf.typesLength,
-    layoutLength: btf.layoutLength,
-    stringsLength: btf.stringsLength
+export const encode = (btf: Btf): Uint8Array =>
+  writeBlob({
+    byteOrder: btf.byteOrder,
+    headerLength: btf.headerLength,
+    types: btf.bytes.subarray(btf.typesOffset, btf.typesOffset + btf.typesLength),
+    layout: btf.bytes.subarray(btf.layoutOffset, btf.layoutOffset + btf.layoutLength),
+    strings: btf.bytes.subarray(btf.stringsOffset, btf.stringsOffset + btf.stringsLength)
   })
-  bytes.set(btf.bytes.subarray(btf.typesOffset, btf.typesOffset + btf.typesLength), header)
-  bytes.set(btf.bytes.subarray(btf.layoutOffset, btf.layoutOffset + btf.layoutLength), header + btf.typesLength)
-  bytes.set(btf.bytes.subarray(btf.stringsOffset, btf.stringsOffset + btf.stringsLength), header + stringsStart)
-  if (order !== btf.byteOrder) {
+
+/**
+ * The canonical blob of `btf` in byte order `order`. Swapping one twice is the identity.
+ *
+ * `UnknownKind` where the order is another one and a type has more than the common part and is of a kind that only the
+ * layout area describes: that area gives the sizes of its fields' sum and not of each, and what holds bytes or 16-bit
+ * words must not be swapped as 32-bit words.
+ */
+export const toByteOrder = (btf: Btf, order: ByteOrder): Result.Result<Uint8Array, BtfError> =>
+  attempt(isBtfError, () => {
+    const bytes = encode(btf)
+    if (order === btf.byteOrder) return bytes
+    requireSwappable(btf)
+    writeHeader(bytes, order, {
+      headerLength: btf.headerLength,
+      typesLength: btf.typesLength,
+      layoutLength: btf.layoutLength,
+      stringsLength: btf.stringsLength
+    })
+    swapWords(bytes, btf.headerLength, btf.typesLength)
     // A layout entry is two bytes and a 16-bit word of flags.
-    swapWords(bytes, header, btf.typesLength)
-    for (let at = header + btf.typesLength; at < header + stringsStart; at += 4) swapPair(bytes, at + 2)
+    const layout = btf.headerLength + btf.typesLength
+    for (let at = layout; at < layout + btf.layoutLength; at += 4) swapPair(bytes, at + 2)
+    return bytes
+  })
+
+const requireSwappable = (btf: Btf): void => {
+  const { littleEndian, view } = btf.internal
+  const { offsets } = btf
+  for (let index = 0; index < offsets.length; index++) {
+    const at = offsets[index] ?? 0
+    const kind = (view.getUint32(at + 4, littleEndian) >>> 24) & 0x7f
+    if (isKnownKind(kind)) continue
+    const end = offsets[index + 1] ?? btf.typesOffset + btf.typesLength
+    if (end - at > BTF_TYPE_SIZE) {
+      fail("UnknownKind", `${kindName(kind)} is not known, and its fields cannot be swapped`, {
+        typeId: btf.firstId + index,
+        offset: at,
+        hint: "write the blob in the byte order that it has"
+      })
+    }
   }
+}
+
+/** The parts of a blob: a header of `headerLength` bytes, and areas in byte order `byteOrder`. */
+export interface BlobParts {
+  readonly byteOrder: ByteOrder
+  readonly headerLength: number
+  readonly types: Uint8Array
+  readonly layout: Uint8Array
+  readonly strings: Uint8Array
+}
+
+/** The canonical blob of these parts. The header has the 32 bytes at least that a layout area needs. */
+export const writeBlob = (parts: BlobParts): Uint8Array => {
+  const { layout, strings, types } = parts
+  const headerLength = layout.length > 0
+    ? Math.max(parts.headerLength, HEADER_SIZE_WITH_LAYOUT)
+    : parts.headerLength
+  const layoutOffset = headerLength + types.length
+  const stringsOffset = layoutOffset + layout.length
+  const size = stringsOffset + strings.length
+  if (size >= SIZE_LIMIT) fail("TooLarge", `${size} bytes are more than a BTF blob can have`)
+  const bytes = new Uint8Array(size)
+  writeHeader(bytes, parts.byteOrder, {
+    headerLength,
+    typesLength: types.length,
+    layoutLength: layout.length,
+    stringsLength: strings.length
+  })
+  bytes.set(types, headerLength)
+  bytes.set(layout, layoutOffset)
+  bytes.set(strings, stringsOffset)
   return bytes
 }
 
@@ -44,7 +109,7 @@ export interface HeaderFields {
   readonly stringsLength: number
 }
 
-/** Writes the header of a canonical blob to the start of `bytes`, which are zeros there. */
+/** Writes the header of a canonical blob to the start of `bytes`; what it leaves out are zeros there. */
 export const writeHeader = (bytes: Uint8Array, order: ByteOrder, fields: HeaderFields): void => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const little = order === "little"
@@ -61,8 +126,8 @@ export const writeHeader = (bytes: Uint8Array, order: ByteOrder, fields: HeaderF
 }
 
 /**
- * Swaps each 32-bit word of `length` bytes. Every field of every type record is one, the halves of a 64-bit value
- * included, which stay in their order.
+ * Swaps each 32-bit word of `length` bytes. Every field of every type record of a known kind is one, the halves of a
+ * 64-bit value included, which stay in their order.
  */
 export const swapWords = (bytes: Uint8Array, start: number, length: number): void => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -5,12 +5,12 @@
  */
 import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
-import { writeHeader } from "./BtfEncode.ts"
+import { writeBlob } from "./BtfEncode.ts"
 import type { BtfError } from "./BtfError.ts"
 import { fail, isBtfError } from "./BtfError.ts"
 import { isKnownKind, kindName } from "./BtfKind.ts"
 import type { Btf, ByteOrder } from "./BtfModel.ts"
-import { HEADER_SIZE_WITH_LAYOUT, parse, SIZE_LIMIT } from "./BtfParse.ts"
+import { parse } from "./BtfParse.ts"
 
 /** The parts of a blob. The areas are in byte order `byteOrder`. */
 export interface Image {
@@ -36,36 +36,12 @@ export const imageOf = (btf: Btf): Image => ({
   strings: btf.bytes.subarray(btf.stringsOffset, btf.stringsOffset + btf.stringsLength)
 })
 
-/**
- * The canonical blob of these parts: header, types, layout and strings one after another. What the header has past the
- * fields that this library knows are zeros. Throws `TooLarge`.
- */
-export const encodeImage = (image: Image): Uint8Array => {
-  const hasLayout = image.layout.length > 0
-  const headerLength = hasLayout ? Math.max(image.headerLength, HEADER_SIZE_WITH_LAYOUT) : image.headerLength
-  const layoutOffset = headerLength + image.types.length
-  const stringsOffset = layoutOffset + image.layout.length
-  const size = stringsOffset + image.strings.length
-  if (size >= SIZE_LIMIT) fail("TooLarge", `${size} bytes are more than a BTF blob can have`)
-  const bytes = new Uint8Array(size)
-  writeHeader(bytes, image.byteOrder, {
-    headerLength,
-    typesLength: image.types.length,
-    layoutLength: image.layout.length,
-    stringsLength: image.strings.length
-  })
-  bytes.set(image.types, headerLength)
-  bytes.set(image.layout, layoutOffset)
-  bytes.set(image.strings, stringsOffset)
-  return bytes
-}
-
 /** The BTF of these parts: their canonical blob, validated like any other. */
 export const assemble = (image: Image): Result.Result<Btf, BtfError> => attempt(isBtfError, () => assembled(image))
 
 /** `assemble` inside a module: throws what is wrong. */
 export const assembled = (image: Image): Btf => {
-  const result = parse(encodeImage(image), { base: image.base, pointerSize: image.pointerSize })
+  const result = parse(writeBlob(image), { base: image.base, pointerSize: image.pointerSize })
   if (result._tag === "Failure") throw result.failure
   return result.success
 }

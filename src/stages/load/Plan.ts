@@ -5,7 +5,8 @@
  * values, its programs, then what stands in program arrays. A pure function of the object and what is known of the kernel.
  */
 import * as Effect from "effect/Effect"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
+import type { Btf } from "../../btf/Btf.ts"
 import { toByteOrder } from "../../btf/BtfEncode.ts"
 import { attempt } from "../../internal/attempt.ts"
 import { MapType, ProgType } from "../../services/Kernel/abi/BpfConstants.ts"
@@ -207,6 +208,13 @@ const programSlotSteps = (object: BpfObject): LoadPlan =>
       : []
   )
 
+/** The types of an object as the kernel takes them. Objects have types of the kinds that this library knows. */
+const blobOf = (name: string, btf: Btf, order: KernelInfo.KernelInfo["byteOrder"]): Uint8Array => {
+  const bytes = toByteOrder(btf, order)
+  if (Result.isSuccess(bytes)) return bytes.success
+  throw new PlanError({ reason: "ByteOrder", name, detail: bytes.failure.message })
+}
+
 const planObject = (relocated: RelocatedObject, info: KernelInfo.KernelInfo): Asked.Asked<PlannedObject> => {
   const { object } = relocated
   if (object.byteOrder !== info.byteOrder) {
@@ -228,7 +236,7 @@ const planObject = (relocated: RelocatedObject, info: KernelInfo.KernelInfo): As
     ? []
     : [
       optional(
-        { _tag: "BtfLoad", as: btfRef, bytes: toByteOrder(object.btf, info.byteOrder) },
+        { _tag: "BtfLoad", as: btfRef, bytes: blobOf(object.name, object.btf, info.byteOrder) },
         "types of the object",
         { notes: ["a kernel that refuses the types gets maps and programs without them"] }
       )
