@@ -47,6 +47,25 @@ export const libbpfPeer = (what: "open" | "load", path: string, repetitions: num
   }
 }
 
+/** What libbpf can be measured doing with BTF, as `btf_peer bench` names it; `find` also needs a name and a kind. */
+export type BtfWork = "parse" | "dedup" | "append" | "dump" | readonly ["find", name: string, kind: number]
+
+/** libbpf working on the BTF at `path`, from memory, `repetitions` times in its process. */
+export const btfPeer = (work: BtfWork, path: string, repetitions: number): { readonly peer?: Peer } => {
+  const there = libbpf()
+  if (typeof there === "string") return {}
+  const args = typeof work === "string" ? [work, path] : ["find", path, work[1], String(work[2])]
+  return {
+    peer: {
+      name: `libbpf ${there.version}`,
+      boundary: "in process",
+      command: Path.join(folder, "build/btf_peer"),
+      args: ["bench", ...args, String(repetitions)],
+      repetitions
+    }
+  }
+}
+
 /** bpftool as a whole process; nothing where it is not installed. */
 export const bpftoolPeer = (args: ReadonlyArray<string>, repetitions: number): { readonly peer?: Peer } => {
   const command = ["/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/usr/bin/bpftool"].find((path) =>

@@ -15,5 +15,14 @@ else
 	flags="$(pkg-config --cflags --libs libbpf)"
 fi
 
+# build NAME SOURCES...: under another name first, since tests that run at the same time may use the old one.
+build() {
+	name=$1
+	shift
+	"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra "$@" -o "$out/$name.$$" $flags
+	mv "$out/$name.$$" "$out/$name"
+}
+
 # libbpf has to be the shared one: only there does it call the peer's own syscall().
-"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra libbpf_peer.c record.c json.c -o "$out/libbpf_peer" $flags
+build libbpf_peer libbpf_peer.c record.c json.c
+build btf_peer btf_peer.c json.c

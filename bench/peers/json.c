@@ -102,3 +102,10 @@ void put_string(const char *name, const char *value)
 	key(name);
 	put_element(value);
 }
+
+void end_document(void)
+{
+	putchar('\n');
+	fflush(stdout);
+	needs_comma = false;
+}

@@ -18,4 +18,6 @@ void put_hex(const char *name, const void *bytes, size_t size); // null for a nu
 
 void put_element(const char *value); // of an array of strings
 
+void end_document(void); // a line's end, after which another document may begin
+
 #endif

@@ -328,11 +328,9 @@ export interface Kernel {
  * slightly different layouts. Throws where there is none.
  */
 export const kernel = (series: "6.1" | "6.12", which: "newest" | "oldest" = "newest"): Kernel => {
-  const releases = Fs.readdirSync(kernelsFolder).filter((name) =>
-    name.startsWith(`${series}.`) && name.endsWith(".btf")
-  )
-    .map((name) => name.slice(0, -4)).sort((a, b) => a.localeCompare(b, "en", { numeric: true }))
-  const release = releases.at(which === "newest" ? -1 : 0)
+  const names = Fs.readdirSync(kernelsFolder).filter((name) => name.startsWith(`${series}.`) && name.endsWith(".btf"))
+  const releases = names.map((name) => name.slice(0, -4)).sort((a, b) => a.localeCompare(b, "en", { numeric: true }))
+  const release = releases[which === "newest" ? releases.length - 1 : 0]
   if (release === undefined) throw new Error(`no kernel ${series} in ${kernelsFolder}${makerOf(kernelsFolder)}`)
   const folder = Path.join(kernelsFolder, release)
   return {
