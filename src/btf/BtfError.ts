@@ -17,6 +17,8 @@ import * as Schema from "effect/Schema"
  * - `BadRecords`: the records of an information segment have an impossible size or number
  * - `NoSize`, `TooDeep`, `SizeOverflow`: a type has no size, is nested too deep, or is larger than 32 bits can say
  * - `ValueRange`: an enum value does not fit 32 bits, or the signed and unsigned values of an enum do not go together
+ * - `Cycle`: a type contains itself, or what contains itself, with no named struct or union behind a pointer between
+ * - `TooComplex`: the answer would be out of proportion to the blob
  * - `BadArgument`, `ReadOnly`: an edit that does not fit the type, or of a blob that holds what this library cannot keep
  */
 export class BtfError extends Schema.TaggedError<BtfError>()("BtfError", {
@@ -38,6 +40,8 @@ export class BtfError extends Schema.TaggedError<BtfError>()("BtfError", {
     "NoSize",
     "TooDeep",
     "SizeOverflow",
+    "Cycle",
+    "TooComplex",
     "ValueRange",
     "BadArgument",
     "ReadOnly"
