@@ -96,8 +96,12 @@ export * as ElfService from "./services/Elf/ElfService.ts"
 export * as Btf from "./btf/Btf.ts"
 /** `.BTF.ext`: functions, source lines and CO-RE relocations of the instructions. */
 export * as BtfExt from "./btf/BtfExt.ts"
-/** Changes to BTF. */
+/** BTF built anew, extended and edited. */
 export * as BtfEdit from "./btf/BtfEdit.ts"
+/** BTF as bytes, in either byte order. */
+export * as BtfEncode from "./btf/BtfEncode.ts"
+/** The types of BTF in another order. */
+export * as BtfPermute from "./btf/BtfPermute.ts"
 /** JavaScript values to and from the bytes of a BTF type. */
 export * as BtfValue from "./btf/BtfValue.ts"
 /** BPF instructions: reading, writing and changing slots of code. */
