@@ -102,6 +102,10 @@ export * as BtfEdit from "./btf/BtfEdit.ts"
 export * as BtfEncode from "./btf/BtfEncode.ts"
 /** The types of BTF in another order. */
 export * as BtfPermute from "./btf/BtfPermute.ts"
+/** Split BTF made independent of the exact base that it was built on. */
+export * as BtfDistill from "./btf/BtfDistill.ts"
+/** Split BTF moved from its distilled base onto a real one. */
+export * as BtfRelocate from "./btf/BtfRelocate.ts"
 /** JavaScript values to and from the bytes of a BTF type. */
 export * as BtfValue from "./btf/BtfValue.ts"
 /** BPF instructions: reading, writing and changing slots of code. */

@@ -138,33 +138,41 @@ export const remap = (
   typeId: (old: number) => number,
   string: (old: number) => number
 ): Result.Result<BtfExt, BtfError> =>
-  attempt(isBtfError, () => {
-    if (ext.unknownHeader) {
-      const hint = "a newer producer made this section"
-      fail("ReadOnly", "the header of .BTF.ext has fields that are not known, and what they describe would be lost", {
-        hint
-      })
-    }
-    const bytes = encode(ext)
-    const view = new DataView(bytes.buffer)
-    const littleEndian = ext.byteOrder === "little"
-    forEachTypeId(ext, (offset, old) => {
-      if (old === 0) return
-      if (!exists(ext.btf, old)) fail("BadTypeId", `a record refers to type ${old}, which does not exist`, { offset })
-      const id = typeId(old)
-      if (!exists(btf, id)) fail("BadTypeId", `type ${old} would become type ${id}, which does not exist`, { offset })
-      view.setUint32(offset, id, littleEndian)
+  attempt(isBtfError, () => remapped(ext, btf, typeId, string))
+
+/** `remap` inside a module: throws what is wrong. */
+export const remapped = (
+  ext: BtfExt,
+  btf: Btf,
+  typeId: (old: number) => number,
+  string: (old: number) => number
+): BtfExt => {
+  if (ext.unknownHeader) {
+    const hint = "a newer producer made this section"
+    fail("ReadOnly", "the header of .BTF.ext has fields that are not known, and what they describe would be lost", {
+      hint
     })
-    forEachString(ext, (offset, old) => {
-      if (old === 0) return
-      if (stringOwnerOf(ext.btf, old) === undefined) {
-        fail("BadString", `a record refers to string offset ${old}, past the strings`, { offset })
-      }
-      const moved = string(old)
-      if (!Number.isInteger(moved) || stringOwnerOf(btf, moved) === undefined) {
-        fail("BadString", `string offset ${old} would become ${moved}, past the strings`, { offset })
-      }
-      view.setUint32(offset, moved, littleEndian)
-    })
-    return parseSection(bytes, btf)
+  }
+  const bytes = encode(ext)
+  const view = new DataView(bytes.buffer)
+  const littleEndian = ext.byteOrder === "little"
+  forEachTypeId(ext, (offset, old) => {
+    if (old === 0) return
+    if (!exists(ext.btf, old)) fail("BadTypeId", `a record refers to type ${old}, which does not exist`, { offset })
+    const id = typeId(old)
+    if (!exists(btf, id)) fail("BadTypeId", `type ${old} would become type ${id}, which does not exist`, { offset })
+    view.setUint32(offset, id, littleEndian)
   })
+  forEachString(ext, (offset, old) => {
+    if (old === 0) return
+    if (stringOwnerOf(ext.btf, old) === undefined) {
+      fail("BadString", `a record refers to string offset ${old}, past the strings`, { offset })
+    }
+    const moved = string(old)
+    if (!Number.isInteger(moved) || stringOwnerOf(btf, moved) === undefined) {
+      fail("BadString", `string offset ${old} would become ${moved}, past the strings`, { offset })
+    }
+    view.setUint32(offset, moved, littleEndian)
+  })
+  return parseSection(bytes, btf)
+}
