@@ -12,7 +12,7 @@ import { disassemble } from "../../src/insn/Disassemble.ts"
 import * as Encode from "../../src/insn/Encode.ts"
 import * as Insn from "../../src/insn/Insn.ts"
 import { bpffs, describeWith, run, runs, temporaryFolder } from "../support/Require.ts"
-import { computing } from "../unit/insn/arbitraries.ts"
+import { computing } from "../support/arbitrary/Insn.ts"
 
 // The verifier prints all instructions, with the registers alive before each, since 6.16. Before, it printed only those
 // that it came by, and knew fewer instructions.

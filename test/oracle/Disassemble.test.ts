@@ -11,8 +11,8 @@ import * as Encode from "../../src/insn/Encode.ts"
 import { helperCount, helperId, helperName } from "../../src/insn/Helpers.ts"
 import * as Insn from "../../src/insn/Insn.ts"
 import { describeWith, run, runs, temporaryFolder } from "../support/Require.ts"
-import { insn } from "../unit/insn/arbitraries.ts"
-import type { Sample } from "../unit/insn/arbitraries.ts"
+import { insn } from "../support/arbitrary/Insn.ts"
+import type { Sample } from "../support/arbitrary/Insn.ts"
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 

@@ -6,8 +6,8 @@ import { disassemble } from "../../src/insn/Disassemble.ts"
 import * as Encode from "../../src/insn/Encode.ts"
 import * as Insn from "../../src/insn/Insn.ts"
 import { runs } from "../support/Require.ts"
-import { anyCode, insn } from "../unit/insn/arbitraries.ts"
-import type { Fields, Sample } from "../unit/insn/arbitraries.ts"
+import { anyCode, insn } from "../support/arbitrary/Insn.ts"
+import type { Fields, Sample } from "../support/arbitrary/Insn.ts"
 
 /** A law must fail on its named fault: `fc.check` must find a counterexample. */
 const refuted = <T>(property: fc.IProperty<T>): void => {

@@ -1,0 +1,40 @@
+/** The running kernel judges the generator: what it makes as well-formed is loaded, and damage is refused. */
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as fc from "fast-check"
+import * as Os from "node:os"
+import * as Ref from "../../src/services/Kernel/Ref.ts"
+import * as Arbitrary from "../support/arbitrary/Btf.ts"
+import type { CProgram } from "../support/arbitrary/BtfC.ts"
+import { inSession } from "../support/LiveKernel.ts"
+import { describeWith, runs } from "../support/Require.ts"
+
+const load = (bytes: Uint8Array): Promise<Exit.Exit<unknown, unknown>> =>
+  Effect.runPromiseExit(inSession((session) => session.call({ _tag: "BtfLoad", as: Ref.btf(0), bytes })))
+
+const written = (program: CProgram): Uint8Array =>
+  Arbitrary.writeProgram(program, { order: Os.endianness() === "LE" ? "little" : "big" }).bytes
+
+const programs = Arbitrary.programs({ loadable: true })
+
+describeWith({ kind: "live" }, "arbitrary BTF on the running kernel", () => {
+  it("is accepted where it is well-formed", async () => {
+    await fc.assert(
+      fc.asyncProperty(programs, async (program) => {
+        const exit = await load(written(program))
+        if (Exit.isFailure(exit)) assert.fail(String(exit.cause))
+      }),
+      { numRuns: runs(150) }
+    )
+  })
+
+  it("would be refused for a struct that is too small", async () => {
+    const shrunk = fc.asyncProperty(programs, async (program) => {
+      const { types } = Arbitrary.writeProgram(program)
+      const cut = types.map((type) => type.kind === 4 && (type.word ?? 0) > 1 ? { ...type, word: 1 } : type)
+      assert.isTrue(Exit.isSuccess(await load(Arbitrary.write(cut, {}).bytes)))
+    })
+    assert.isTrue((await fc.check(shrunk, { numRuns: 100 })).failed)
+  })
+})
