@@ -399,7 +399,7 @@ export const make = (options: LedgerOptions = {}): Ledger => {
     const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
     const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
     const plain: { -readonly [Name in "pageSize" | "possibleCpus" | "kernelVersion"]?: KernelInfo.Fact<number> } = {}
-    let vmlinuxTypes: KernelInfo.Answers = {}
+    let types: KernelInfo.Answers = {}
     for (const requirement of requirements) {
       asked.push(requirement)
       if (options.silentOn?.includes(requirement._tag)) continue
@@ -420,17 +420,17 @@ export const make = (options: LedgerOptions = {}): Ledger => {
           features.set(requirement.feature, KernelInfo.known(options.features?.get(requirement.feature) ?? true))
           break
         case "Symbol":
-          symbols.set(requirement.name, KernelInfo.known(options.symbols?.get(requirement.name)))
+          symbols.set(requirement.name, KernelInfo.known((options.symbols ?? defaultSymbols).get(requirement.name)))
           break
         case "VmlinuxTypes":
-          vmlinuxTypes = { ...vmlinuxTypes, vmlinuxTypes: KernelInfo.deferred }
+          types = { ...types, vmlinuxTypes: KernelInfo.deferred }
           break
         case "ModuleTypes":
-          vmlinuxTypes = { ...vmlinuxTypes, moduleTypes: KernelInfo.deferred }
+          types = { ...types, moduleTypes: KernelInfo.deferred }
           break
       }
     }
-    return { ...plain, ...vmlinuxTypes, kconfig, features, symbols }
+    return { ...plain, ...types, kconfig, features, symbols }
   }
 
   return {
@@ -457,6 +457,9 @@ export const make = (options: LedgerOptions = {}): Ledger => {
     }
   }
 }
+
+/** The symbols of the kernel, as far as fixtures refer to them. */
+const defaultSymbols: ReadonlyMap<string, bigint> = new Map([["schedule", 0xffff_ffff_8100_0000n]])
 
 /** The options that the fixtures ask for. */
 export const defaultKconfig: ReadonlyMap<string, string> = new Map([

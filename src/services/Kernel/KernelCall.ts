@@ -20,7 +20,12 @@ export interface KernelSymbol {
   /** The type as the object declares it, checked against the kernel's when that is known. */
   readonly expected?: { readonly btf: Btf; readonly typeId: number }
   /** The decision, when a stage has already taken it; a session never decides it again. */
-  readonly resolved?: { readonly owner: string; readonly id: number } | { readonly address: bigint }
+  readonly resolved?:
+    /** A BTF id of vmlinux, or of the module of this name. */
+    | { readonly owner: string; readonly id: number }
+    | { readonly address: bigint }
+    /** A weak symbol that the kernel does not have. */
+    | { readonly absent: true }
 }
 
 /** A place in the instructions that a session fills in; `at` counts 8-byte instruction slots. */

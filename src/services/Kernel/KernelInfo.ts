@@ -64,10 +64,12 @@ export interface KernelInfo {
   readonly symbols: ReadonlyMap<string, Fact<SymbolAddress>>
   readonly vmlinuxTypes: Fact<Btf>
   readonly moduleTypes: Fact<ReadonlyArray<ModuleTypes>>
+  /** Functions and variables that the kernel offers beside those of its types: what a simulated one was given. */
+  readonly supplied?: ReadonlySet<string>
 }
 
 /** Answers to requirements; only the fields that were asked for. */
-export type Answers = Partial<Omit<KernelInfo, "release" | "architecture" | "byteOrder">>
+export type Answers = Partial<Omit<KernelInfo, "release" | "architecture" | "byteOrder" | "supplied">>
 
 /** A fact that nobody has asked for. */
 export const unasked: Fact<never> = { _tag: "Unasked" }
@@ -80,7 +82,12 @@ export const known = <A>(value: A): Fact<A> => ({ _tag: "Known", value })
 
 /** A kernel of which only the given identity is known. */
 export const make = (
-  identity: { readonly release: string; readonly architecture: string; readonly byteOrder: ByteOrder }
+  identity: {
+    readonly release: string
+    readonly architecture: string
+    readonly byteOrder: ByteOrder
+    readonly supplied?: ReadonlySet<string>
+  }
 ): KernelInfo => ({
   ...identity,
   pageSize: unasked,

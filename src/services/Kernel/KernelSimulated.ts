@@ -136,11 +136,12 @@ const simulationOf = (context: Kernels.Context): SimulationShape => ({
 
 /** A simulated kernel on this state; tests look into it. */
 export const fromContext = (context: Kernels.Context): Simulated => {
-  const { architecture, release } = context.world
+  const { architecture, kfuncs, release, variables } = context.world
+  const supplied = new Set([...Object.keys(kfuncs), ...Object.keys(variables)])
   return {
     kernel: {
       name: Refuse.kernelName,
-      info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: "little" })),
+      info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: "little", supplied })),
       ask: (requirements) => ask(context.world, requirements),
       session: (options) => Session.make(backendOf(context), options)
     },

@@ -2,6 +2,7 @@
  * The values of kernel configuration externs: the bytes of the `.kconfig` map.
  */
 import type { ByteOrder } from "../../services/Elf/Elf.ts"
+import * as KernelConfig from "../../services/Kernel/KernelConfig.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import type { BpfObject, KconfigExtern } from "../open/BpfObject.ts"
 import { kconfigSize } from "../open/Externs.ts"
@@ -88,6 +89,22 @@ const storeText = (extern: KconfigExtern, text: string, into: DataView, littleEn
   storeNumber(extern, value, into, littleEndian)
 }
 
+/** The options of a text of the user's, which must be well formed: what it says takes the place of the kernel's own. */
+const optionsOf = (text: string): ReadonlyMap<string, string> => {
+  const options = KernelConfig.parse(text)
+  for (const [index, line] of text.split("\n").entries()) {
+    const option = /^CONFIG_[^=]*/.exec(line)?.[0]
+    if (option === undefined || line.slice(option.length).trimEnd().length > 1) continue
+    const problem = line.length === option.length ? "has no =" : "has no value after its ="
+    throw new RelocateError({
+      reason: "Kconfig",
+      name: option.trimEnd(),
+      detail: `line ${index + 1} of the given configuration ${problem}`
+    })
+  }
+  return options
+}
+
 /** What the kernel has for an extern, stored where the extern is; a missing weak one stays zero. */
 const store = (
   extern: KconfigExtern,
@@ -121,19 +138,28 @@ const store = (
   }
 }
 
-/** The values, or what must be asked of the kernel first. Throws `RelocateError`. */
+/**
+ * The values, or what must be asked of the kernel first. `text` is configuration of the user's, in the format of `.config`:
+ * an option that it sets is not asked of the kernel. Throws `RelocateError`.
+ */
 export const values = (
   object: BpfObject,
-  info: KernelInfo.KernelInfo
+  info: KernelInfo.KernelInfo,
+  text?: string
 ): { readonly needs: ReadonlyArray<KernelInfo.Requirement>; readonly bytes: Uint8Array | undefined } => {
   const externs = object.externs.filter((extern) => extern._tag === "Kconfig")
   if (externs.length === 0) return { needs: [], bytes: undefined }
-  const requirements = externs.map(requirementOf)
+  const given: ReadonlyMap<string, string> = text === undefined ? new Map() : optionsOf(text)
+  const requirements = externs.map((extern) => given.has(extern.name) ? undefined : requirementOf(extern))
   const needs = requirements.filter((each) => each !== undefined)
     .filter((each) => KernelInfo.factOf(info, each)._tag === "Unasked")
   if (needs.length > 0) return { needs, bytes: undefined }
   const view = new DataView(new ArrayBuffer(kconfigSize(object.externs)))
   const littleEndian: boolean = object.byteOrder === ("little" satisfies ByteOrder)
-  externs.forEach((extern, position) => store(extern, info, requirements[position], view, littleEndian))
+  externs.forEach((extern, position) => {
+    const own = given.get(extern.name)
+    if (own === undefined) store(extern, info, requirements[position], view, littleEndian)
+    else storeText(extern, own, view, littleEndian)
+  })
   return { needs: [], bytes: new Uint8Array(view.buffer) }
 }

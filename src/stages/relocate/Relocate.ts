@@ -12,17 +12,18 @@ import * as Insn from "../../insn/Insn.ts"
 import { BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from "../../insn/InsnConstants.ts"
 import { attempt } from "../../internal/attempt.ts"
 import type { Kernel } from "../../services/Kernel/Kernel.ts"
-import type { CodeRef, KernelSymbol } from "../../services/Kernel/KernelCall.ts"
+import type { CodeRef } from "../../services/Kernel/KernelCall.ts"
 import type { KernelError } from "../../services/Kernel/KernelError.ts"
 import type { KernelInfo } from "../../services/Kernel/KernelInfo.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Asked from "../Asked.ts"
-import type { BpfObject, KsymExtern, Relocation } from "../open/BpfObject.ts"
+import type { BpfObject, Relocation } from "../open/BpfObject.ts"
 import * as Stage from "../Stage.ts"
 import * as CoreRelocations from "./CoreRelocations.ts"
 import * as ExceptionCallback from "./ExceptionCallback.ts"
 import * as Info from "./Info.ts"
 import * as Kconfig from "./Kconfig.ts"
+import * as Ksyms from "./Ksyms.ts"
 import * as Layout from "./Layout.ts"
 import { isRelocateError, RelocateError } from "./RelocateError.ts"
 import type { RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
@@ -37,6 +38,11 @@ export interface RelocateOptions {
    * one. Modules are then not looked at.
    */
   readonly coreTypes?: Btf
+  /**
+   * Text in the format of the kernel's `.config`. Options that it sets are taken from it rather than from the kernel, which
+   * is not asked for them; a kernel that does not show its configuration can be loaded into this way.
+   */
+  readonly kconfig?: string
 }
 
 /** Instructions that all programs of an object together may have; more is an attack on memory, not an object. */
@@ -60,22 +66,23 @@ const poison = (insns: Uint8Array, at: number, what: number): void => {
   }
 }
 
-const symbolOf = (object: BpfObject, extern: KsymExtern): KernelSymbol => ({
-  name: extern.kernelName,
-  kind: extern.isFunction ? "Func" : extern.typeId === 0 ? "Address" : "Var",
-  weak: extern.weak,
-  ...(object.btf === undefined || extern.typeId === 0 ? {} : { expected: { btf: object.btf, typeId: extern.typeId } })
-})
+/** What is the same for all programs of an object. */
+interface Run {
+  readonly object: BpfObject
+  readonly segments: Segments
+  readonly kconfigMap: number
+  readonly means: CoreRelocations.Means
+  readonly symbols: Ksyms.Symbols
+}
 
 /** Names what one relocation refers to, and clears in the instruction what the session will fill in. */
 const refer = (
-  object: BpfObject,
+  { kconfigMap, object, symbols }: Run,
   relocation: Relocation,
   insns: Uint8Array,
   slot: number,
   refs: Array<CodeRef>,
-  name: string,
-  kconfigMap: number
+  name: string
 ): void => {
   const at = slot + relocation.at
   const wrong = (detail: string): RelocateError =>
@@ -124,7 +131,7 @@ const refer = (
         Insn.setImm(insns, at, 0)
         Insn.setImm(insns, at + 1, 0)
       } else throw wrong("a kernel symbol needs a call or a 64-bit immediate load")
-      refs.push({ _tag: "SymbolRef", at, symbol: symbolOf(object, extern) })
+      refs.push({ _tag: "SymbolRef", at, symbol: symbols.of(extern) })
     }
   }
 }
@@ -149,20 +156,13 @@ const allOrNothing = (
   return undefined
 }
 
-/** What is the same for all programs of an object. */
-interface Run {
-  readonly object: BpfObject
-  readonly segments: Segments
-  readonly kconfigMap: number
-  readonly means: CoreRelocations.Means
-}
-
 /** One program; `undefined` where the types of the kernel's modules must be known first. */
 const relocateProgram = (
-  { kconfigMap, means, object, segments }: Run,
+  run: Run,
   entry: number,
   exceptionCallback: number | undefined
 ): RelocatedProgram | undefined => {
+  const { means, object, segments } = run
   const { insns: compiled, layout } = Layout.layOut(object, entry, exceptionCallback)
   const core = Info.pick(object, segments.core, layout, "bytes").records
   const applied = core === undefined || object.btf === undefined || means._tag !== "Types"
@@ -175,7 +175,7 @@ const relocateProgram = (
   for (const { program, slot } of layout) {
     const placed = object.programs[program]
     for (const relocation of placed?.relocations ?? []) {
-      refer(object, relocation, insns, slot, refs, placed?.name ?? "", kconfigMap)
+      refer(run, relocation, insns, slot, refs, placed?.name ?? "")
     }
   }
   const left = outcomes === undefined ? core : undefined
@@ -200,7 +200,7 @@ const relocateObject = (
   info: KernelInfo,
   options: RelocateOptions
 ): Asked.Asked<RelocatedObject> => {
-  const kconfig = Kconfig.values(object, info)
+  const kconfig = Kconfig.values(object, info, options.kconfig)
   const segments: Segments = {
     funcs: Info.index(object.btfExt?.funcInfo, object.byteOrder),
     lines: Info.index(object.btfExt?.lineInfo, object.byteOrder),
@@ -213,7 +213,8 @@ const relocateObject = (
   if (needs.length > 0) return Asked.needs(needs)
   const callbacks = ExceptionCallback.find(object)
   const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
-  const run: Run = { object, segments, kconfigMap, means }
+  const symbols = Ksyms.make(object, info)
+  const run: Run = { object, segments, kconfigMap, means, symbols }
   const programs: Array<RelocatedProgram> = []
   let total = 0
   let recordBytes = 0
@@ -250,6 +251,8 @@ const relocateObject = (
     }
     programs.push(relocated)
   }
+  const missing = symbols.needs()
+  if (missing.length > 0) return Asked.needs(missing)
   return Asked.done({ object, programs, kconfig: kconfig.bytes })
 }
 

@@ -16,6 +16,8 @@ export class RelocateError extends Schema.TaggedError<RelocateError>()("Relocate
     "ExceptionCallback",
     /** A configuration value that the kernel does not have, or that does not fit the variable. */
     "Kconfig",
+    /** A function, variable or address that the kernel does not have, or has with another type. */
+    "Ksym",
     /** A CO-RE relocation that is malformed, ambiguous in the kernel's types, or does not fit its instruction. */
     "Core"
   ]),

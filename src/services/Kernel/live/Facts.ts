@@ -13,7 +13,7 @@ import type { ModuleTypes, SymbolAddress } from "../KernelInfo.ts"
 import { errnoOf } from "../sys/Sys.ts"
 import { countCpus } from "./CpuList.ts"
 import * as Kallsyms from "./Kallsyms.ts"
-import * as Kconfig from "./Kconfig.ts"
+import * as KernelConfig from "../KernelConfig.ts"
 import * as KernelTypes from "./KernelTypes.ts"
 import { versionCode } from "./KernelVersion.ts"
 
@@ -195,7 +195,7 @@ export const make = (): Facts => {
           [`/boot/config-${release}`, "/proc/config.gz"],
           "the kernel shows its configuration when it is built with CONFIG_IKCONFIG_PROC; or give the options in a file"
         ),
-        ({ bytes, path }) => Result.map(unpack(path, bytes), Kconfig.parse)
+        ({ bytes, path }) => Result.map(unpack(path, bytes), KernelConfig.parse)
       )
     ),
     addresses: (names) => {

@@ -164,7 +164,9 @@ export const make = (sys: Sys, facts: Facts): Context["targets"] =>
       if (targets.has(symbol)) continue
       const { kind, resolved } = symbol
       if (resolved !== undefined) {
-        targets.set(symbol, "address" in resolved ? { _tag: "Address", ...resolved } : yield* targetOf(resolved))
+        if ("absent" in resolved) targets.set(symbol, undefined)
+        else if ("address" in resolved) targets.set(symbol, { _tag: "Address", ...resolved })
+        else targets.set(symbol, yield* targetOf(resolved))
       } else if (kind === "Address") {
         targets.set(symbol, yield* Effect.fromResult(addressOf(program, symbol, addresses)))
       } else {

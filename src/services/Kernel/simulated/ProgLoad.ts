@@ -187,22 +187,35 @@ const bindMap = (
 }
 
 /** The type of a symbol among the kernel's, where those are known. */
-const typeOf = (context: Context, { kind, name }: KernelSymbol): number | undefined => {
-  const { types } = context.world
+const typeOf = (
+  context: Context,
+  { kind, module, name, resolved }: KernelSymbol
+): { readonly btf: Btf.Btf; readonly id: number } | undefined => {
+  const { modules, types } = context.world
   if (types === undefined || kind === "Address") return undefined
   const kinds = { Func: Btf.BTF_KIND_FUNC, Var: Btf.BTF_KIND_VAR, Typedef: Btf.BTF_KIND_TYPEDEF }
-  return Btf.findOne(types, name, kinds[kind])
+  const owners = [{ name: "vmlinux", btf: types }, ...modules]
+  if (resolved !== undefined) {
+    const owner = "owner" in resolved ? owners.find((each) => each.name === resolved.owner) : undefined
+    return owner === undefined || !("id" in resolved) ? undefined : { btf: owner.btf, id: resolved.id }
+  }
+  for (const owner of owners) {
+    if (module !== undefined && module !== owner.name) continue
+    const id = Btf.findOne(owner.btf, name, kinds[kind])
+    if (id !== undefined) return { btf: owner.btf, id }
+  }
+  return undefined
 }
 
 /** The memory of a kernel variable: what the options say, or zeros of its type's size. */
 const variable = (context: Context, symbol: KernelSymbol): Memory.Region | undefined => {
   const known = context.variables.get(symbol.name)
   if (known !== undefined) return known
-  const { types, variables } = context.world
+  const { variables } = context.world
   let bytes = own(variables, symbol.name)?.slice()
   const type = typeOf(context, symbol)
-  if (bytes === undefined && types !== undefined && type !== undefined) {
-    const size = Btf.resolveSize(types, type)
+  if (bytes === undefined && type !== undefined) {
+    const size = Btf.resolveSize(type.btf, type.id)
     if (Result.isSuccess(size)) bytes = new Uint8Array(size.success)
   }
   if (bytes === undefined) return undefined

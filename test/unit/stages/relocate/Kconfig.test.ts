@@ -50,6 +50,37 @@ const value = (
   return [...answer.success.value.kconfig ?? []]
 }
 
+describe("text of the user's", () => {
+  const object: BpfObject = {
+    ...base,
+    externs: [extern("CONFIG_A", "int", 4), extern("CONFIG_B", "int", 4, { dataOffset: 4 })],
+    programs: []
+  }
+  const nothing = KernelInfo.make({ release: "6.18", architecture: "x64", byteOrder: "little" })
+  const answer = (kconfig: string, info = nothing): ReadonlyArray<number | string> => {
+    const result = Relocate.toObject(object, info, { kconfig })
+    if (Result.isFailure(result)) return [result.failure.message]
+    return result.success._tag === "Needs"
+      ? result.success.requirements.map(KernelInfo.describe)
+      : [...result.success.value.kconfig ?? []]
+  }
+
+  it("comes first; the kernel is asked for the rest", () => {
+    assert.deepStrictEqual(answer("# CONFIG_B is not set\nCONFIG_A=7\n"), ["kernel option CONFIG_B"])
+    const info = KernelInfo.add(nothing, {
+      kconfig: new Map([["CONFIG_A", KernelInfo.known("1")], ["CONFIG_B", KernelInfo.known("2")]])
+    })
+    assert.deepStrictEqual(answer("CONFIG_A=7\nCONFIG_A=8\n", info), [7, 0, 0, 0, 2, 0, 0, 0])
+    assert.deepStrictEqual(answer("CONFIG_A=7\r\nCONFIG_B=0x10"), [7, 0, 0, 0, 16, 0, 0, 0])
+  })
+
+  it("must be well formed", () => {
+    assert.deepStrictEqual(answer("\nCONFIG_A"), ["CONFIG_A: line 2 of the given configuration has no ="])
+    assert.deepStrictEqual(answer("CONFIG_A=\n"), ["CONFIG_A: line 1 of the given configuration has no value after its ="])
+    assert.match(String(answer("CONFIG_A=x\nCONFIG_B=1")[0]), /the value x is no int/)
+  })
+})
+
 const ascii = (text: string): ReadonlyArray<number> => [...new TextEncoder().encode(text)]
 
 describe("y, n and m", () => {

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { countCpus } from "../../../../../src/services/Kernel/live/CpuList.ts"
 import * as Kallsyms from "../../../../../src/services/Kernel/live/Kallsyms.ts"
-import * as Kconfig from "../../../../../src/services/Kernel/live/Kconfig.ts"
+import * as KernelConfig from "../../../../../src/services/Kernel/KernelConfig.ts"
 import { versionCode } from "../../../../../src/services/Kernel/live/KernelVersion.ts"
 import { kernelName } from "../../../../../src/services/Kernel/live/Name.ts"
 import { runs } from "../../../../support/Require.ts"
@@ -41,9 +41,9 @@ describe("countCpus", () => {
   })
 })
 
-describe("Kconfig.parse", () => {
+describe("KernelConfig.parse", () => {
   it("keeps the text of set options and leaves out the rest", () => {
-    const options = Kconfig.parse(
+    const options = KernelConfig.parse(
       "#\n# Linux\n#\nCONFIG_BPF=y\nCONFIG_HZ=1000\r\n# CONFIG_OFF is not set\nCONFIG_NAME=\"a=b \\\"c\"\nCONFIG_M=m\nCONFIG_BAD\n" +
         " CONFIG_INDENTED=y\nCONFIG_BPF=n\nCONFIG_EMPTY="
     )

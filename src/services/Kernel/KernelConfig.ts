@@ -1,5 +1,5 @@
 /**
- * The options that a kernel was configured with, as `.config` lists them.
+ * Kernel configuration text: the options that a kernel was configured with, as `.config` lists them.
  *
  * Source: reference page `load`, section 4.
  */

@@ -1,0 +1,164 @@
+/**
+ * Symbols of the kernel that an object refers to: its functions, variables and addresses, found before anything is loaded.
+ *
+ * A typed symbol is looked for in the types of vmlinux and then among each module's own, and what is found must be of a type
+ * that the object's declaration goes with. A symbol without a type is an address of kallsyms. What the plan names is then
+ * settled; a kernel that nobody knows yet (a loader's) leaves all of it open, and the loader looks.
+ *
+ * Only symbols that a loaded program refers to are looked for: libbpf wants all of an object's.
+ *
+ * Source: reference page `load`, section 4.
+ */
+import * as Btf from "../../btf/Btf.ts"
+import type { KernelSymbol } from "../../services/Kernel/KernelCall.ts"
+import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
+import type { BpfObject, KsymExtern } from "../open/BpfObject.ts"
+import { budgetFor } from "./core/Budget.ts"
+import { compatible } from "./core/Compare.ts"
+import { CoreFailure } from "./core/CoreError.ts"
+import { makeCache } from "./core/Target.ts"
+import { RelocateError } from "./RelocateError.ts"
+
+/** Finds the symbols of one object, each once. */
+export interface Symbols {
+  /** The symbol of an extern; not settled while something must be asked. Throws a `RelocateError`, reason `Ksym`. */
+  readonly of: (extern: KsymExtern) => KernelSymbol
+  /** What must be known of the kernel before all symbols that were asked for are settled. */
+  readonly needs: () => ReadonlyArray<KernelInfo.Requirement>
+}
+
+/** What a symbol turns out to be: a decision, something to ask first, or nothing that can be said before the load. */
+type Finding =
+  | { readonly _tag: "Settled"; readonly resolved: NonNullable<KernelSymbol["resolved"]> }
+  | { readonly _tag: "Ask"; readonly requirement: KernelInfo.Requirement }
+  | { readonly _tag: "Open" }
+
+const open: Finding = { _tag: "Open" }
+const absent: Finding = { _tag: "Settled", resolved: { absent: true } }
+
+/** Vmlinux as the owner of a symbol. */
+const vmlinux = "vmlinux"
+
+/** The extern as C declares it, which is what a person looks for. */
+const declaration = ({ btf }: BpfObject, { isFunction, name, typeId }: KsymExtern): string => {
+  if (btf === undefined) return name
+  // Variables of the section lose their types when the object is opened, for the kernel's sake; the extern has kept its own.
+  if (!isFunction) return `${Btf.typeName(btf, typeId)} ${name}`
+  const id = Btf.findOne(btf, name, Btf.BTF_KIND_FUNC)
+  return id === undefined ? name : Btf.typeName(btf, id)
+}
+
+const refuse = (extern: KsymExtern, detail: string, hint?: string): RelocateError =>
+  new RelocateError({ reason: "Ksym", name: extern.name, detail, ...(hint === undefined ? {} : { hint }) })
+
+const addressOf = (object: BpfObject, info: KernelInfo.KernelInfo, extern: KsymExtern): Finding => {
+  const requirement: KernelInfo.Requirement = { _tag: "Symbol", name: extern.kernelName }
+  const fact = info.symbols.get(extern.kernelName) ?? KernelInfo.unasked
+  if (fact._tag === "Unasked") return { _tag: "Ask", requirement }
+  if (fact._tag === "Deferred") return open
+  if (fact.value === "ambiguous") {
+    throw refuse(extern, "the kernel has several symbols of this name: a program cannot name one of them")
+  }
+  if (fact.value === undefined) {
+    if (extern.weak) return absent
+    throw refuse(
+      extern,
+      `the kernel has no symbol of this name, declared as \`${declaration(object, extern)}\``,
+      "declare it __weak if it may be missing"
+    )
+  }
+  // The kernel hides addresses from those who may not see them; whether that matters shows when the program is loaded.
+  return fact.value === 0n ? open : { _tag: "Settled", resolved: { address: fact.value } }
+}
+
+/** The blob's own types of this name and kind, in order of ids. */
+const ownOf = (btf: Btf.Btf, name: string, kind: number): ReadonlyArray<number> => {
+  const found = Btf.find(btf, name, kind)
+  const ids = found._tag === "None" ? [] : found._tag === "One" ? [found.id] : found.ids
+  return ids.filter((id) => id >= btf.firstId)
+}
+
+/** Whether the kernel's symbol is of a type that the declaration goes with. */
+const agrees = (object: BpfObject, extern: KsymExtern, kernel: Btf.Btf, id: number): boolean => {
+  if (object.btf === undefined) return true
+  // The prototype of a function; what is behind a variable's qualifiers, which the extern's type is without, too.
+  const type = Btf.skipModifiersAndTypedefs(kernel, Btf.sizeOrTypeOf(kernel, id))
+  try {
+    return compatible(object.btf, extern.typeId, kernel, type, makeCache(), budgetFor(1))
+  } catch (thrown) {
+    if (!(thrown instanceof CoreFailure)) throw thrown
+    throw refuse(extern, `its type cannot be compared with the kernel's: ${thrown.detail}`, thrown.hint)
+  }
+}
+
+const typedOf = (object: BpfObject, info: KernelInfo.KernelInfo, extern: KsymExtern): Finding => {
+  const { moduleTypes, vmlinuxTypes } = info
+  if (vmlinuxTypes._tag === "Unasked") return { _tag: "Ask", requirement: { _tag: "VmlinuxTypes" } }
+  if (vmlinuxTypes._tag === "Deferred" || info.supplied?.has(extern.kernelName) === true) return open
+  const kind = extern.isFunction ? Btf.BTF_KIND_FUNC : Btf.BTF_KIND_VAR
+  /** What of this name there is, but of another type. */
+  const others: Array<string> = []
+  const look = (owner: string, btf: Btf.Btf): Finding | undefined => {
+    for (const id of ownOf(btf, extern.kernelName, kind)) {
+      if (agrees(object, extern, btf, id)) return { _tag: "Settled", resolved: { owner, id } }
+      others.push(`\`${Btf.typeName(btf, id)}\`${owner === vmlinux ? "" : ` in module ${owner}`}`)
+    }
+    return undefined
+  }
+  const found = look(vmlinux, vmlinuxTypes.value)
+  if (found !== undefined) return found
+  const broken: Array<string> = []
+  // A symbol of vmlinux hides those of modules, whatever its type is.
+  if (others.length === 0) {
+    if (moduleTypes._tag === "Unasked") return { _tag: "Ask", requirement: { _tag: "ModuleTypes" } }
+    for (const { btf, name, problem } of moduleTypes._tag === "Known" ? moduleTypes.value : []) {
+      const found = btf === undefined ? undefined : look(name, btf)
+      if (found !== undefined) return found
+      if (btf === undefined) broken.push(`${name} (${problem ?? "unreadable"})`)
+    }
+  }
+  const what = extern.isFunction ? "function" : "variable"
+  if (others.length > 0) {
+    if (extern.weak && extern.isFunction) return absent
+    throw refuse(
+      extern,
+      `it is declared as \`${declaration(object, extern)}\`, and the kernel has ${others.slice(0, 8).join(" and ")}`,
+      "declare it as the kernel does, or give it a ___flavor for each declaration that kernels have"
+    )
+  }
+  if (extern.weak) return absent
+  throw refuse(
+    extern,
+    `the kernel has no ${what} of this name, declared as \`${declaration(object, extern)}\``,
+    broken.length === 0
+      ? "declare it __weak if it may be missing"
+      : `types of these modules could not be looked at: ${broken.join(", ")}`
+  )
+}
+
+/** Finds the kernel symbols of an object with what is known of the kernel. */
+export const make = (object: BpfObject, info: KernelInfo.KernelInfo): Symbols => {
+  const known = new Map<KsymExtern, KernelSymbol>()
+  const needs = new Map<string, KernelInfo.Requirement>()
+  const settle = (extern: KsymExtern): KernelSymbol => {
+    const isAddress = !extern.isFunction && extern.typeId === 0
+    const symbol: KernelSymbol = {
+      name: extern.kernelName,
+      kind: extern.isFunction ? "Func" : isAddress ? "Address" : "Var",
+      weak: extern.weak,
+      ...(object.btf === undefined || isAddress ? {} : { expected: { btf: object.btf, typeId: extern.typeId } })
+    }
+    const finding = isAddress ? addressOf(object, info, extern) : typedOf(object, info, extern)
+    if (finding._tag === "Settled") return { ...symbol, resolved: finding.resolved }
+    if (finding._tag === "Ask") needs.set(KernelInfo.describe(finding.requirement), finding.requirement)
+    return symbol
+  }
+  return {
+    of: (extern) => {
+      const symbol = known.get(extern) ?? settle(extern)
+      known.set(extern, symbol)
+      return symbol
+    },
+    needs: () => [...needs.values()]
+  }
+}
