@@ -10,7 +10,7 @@ import * as Path from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import * as Elf from "../../src/services/Elf/Elf.ts"
 import { repository, runs } from "../support/Require.ts"
-import { image, u32, u64 } from "../unit/services/Elf/arbitraries.ts"
+import { image, u32, u64 } from "../support/arbitrary/ElfImage.ts"
 
 // ---- parse(write(x)) = x ----
 

@@ -391,7 +391,15 @@ export const computing: fc.Arbitrary<Sample> = fc.oneof(alu, signedAlu, unary, m
 /** Any instruction that a constructor makes. */
 export const insn: fc.Arbitrary<Sample> = fc.oneof(computing, wide, comparisonJumps, otherJumps, calls)
 
-/** Any bytes, mostly whole slots, with the opcodes that shape a stream often among them. */
+/** Well-formed streams: up to `maxLength` instructions that only compute, each whole. */
+export const stream = (maxLength = 24): fc.Arbitrary<ReadonlyArray<Sample>> => fc.array(computing, { maxLength })
+
+/** Nearly well-formed streams: any instructions, whole, with jumps and calls to anywhere. */
+export const nearlyWellFormed: fc.Arbitrary<Uint8Array> = fc.array(insn, { maxLength: 24 }).map((samples) =>
+  Encode.program(...samples.map(({ code }) => code))
+)
+
+/** Hostile streams: any bytes, mostly whole slots, with the opcodes that shape a stream often among them. */
 export const anyCode: fc.Arbitrary<Uint8Array> = fc
   .tuple(
     fc.array(

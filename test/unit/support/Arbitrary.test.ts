@@ -3,9 +3,15 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as Btf from "../../../src/btf/Btf.ts"
+import { check } from "../../../src/insn/Decode.ts"
+import * as Encode from "../../../src/insn/Encode.ts"
+import * as Elf from "../../../src/services/Elf/Elf.ts"
 import * as Arbitrary from "../../support/arbitrary/Btf.ts"
 import { expectSuccess } from "../../support/arbitrary/BtfBlob.ts"
+import * as ArbitraryElf from "../../support/arbitrary/Elf.ts"
+import * as ArbitraryInsn from "../../support/arbitrary/Insn.ts"
 import { runs } from "../../support/Require.ts"
+import { judge } from "../stages/BadInput.ts"
 
 const parsed = (blob: Arbitrary.Blob, base?: Btf.Btf): Btf.Btf => expectSuccess(Btf.parse(blob.bytes, { base }))
 
@@ -106,5 +112,72 @@ describe("arbitrary BTF", () => {
     )
     assert.isAbove(accepted, 50)
     assert.isAbove(reasons.size, 6, [...reasons].join(" "))
+  })
+})
+
+describe("arbitrary objects", () => {
+  it("well-formed: are as far as a plan", () => {
+    let maps = 0
+    let relocated = 0
+    fc.assert(
+      fc.property(ArbitraryElf.wellFormed, ({ bytes, parts }) => {
+        maps += parts.maps.length
+        relocated += parts.subprograms.length
+        const verdict = judge(bytes)
+        assert.strictEqual(verdict.reached, "planned", verdict.error)
+      }),
+      { numRuns: runs(100) }
+    )
+    assert.isAbove(maps, 20)
+    assert.isAbove(relocated, 20)
+  })
+
+  it("nearly well-formed: ELF parses, and the way ends in a value or a tagged error", () => {
+    const ends = new Set<string>()
+    fc.assert(
+      fc.property(ArbitraryElf.nearlyWellFormed, ({ bytes }) => {
+        assert.isTrue(Result.isSuccess(Elf.parse(bytes)))
+        const verdict = judge(bytes)
+        ends.add(verdict.error?.replaceAll(/[0-9]+/g, "#") ?? verdict.reached)
+      }),
+      { numRuns: runs(150) }
+    )
+    assert.isAbove(ends.size, 5, [...ends].join("\n"))
+  })
+
+  it("hostile: a value or a tagged error", () => {
+    const ends = new Set<string>()
+    fc.assert(
+      fc.property(ArbitraryElf.hostile, (bytes) => {
+        const verdict = judge(bytes)
+        ends.add(verdict.error?.replaceAll(/[0-9]+/g, "#") ?? verdict.reached)
+      }),
+      { numRuns: runs(200) }
+    )
+    assert.isAbove(ends.size, 8, [...ends].join("\n"))
+  })
+})
+
+describe("arbitrary instructions", () => {
+  it("well-formed and nearly: the decoder takes them, in either case as many as there are", () => {
+    fc.assert(
+      fc.property(ArbitraryInsn.stream(), ArbitraryInsn.nearlyWellFormed, (samples, code) => {
+        const whole = Encode.program(...samples.map((sample) => sample.code))
+        assert.isTrue(Result.isSuccess(check(whole)))
+        assert.isTrue(Result.isSuccess(check(code)))
+      }),
+      { numRuns: runs(200) }
+    )
+  })
+
+  it("hostile: a value or a tagged error", () => {
+    let refused = 0
+    fc.assert(
+      fc.property(ArbitraryInsn.anyCode, (code) => {
+        if (Result.isFailure(check(code))) refused += 1
+      }),
+      { numRuns: runs(200) }
+    )
+    assert.isAbove(refused, 20)
   })
 })

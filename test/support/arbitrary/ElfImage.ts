@@ -1,7 +1,7 @@
 /** Generated ELF images: both byte orders, all kinds of content, sections in any order, odd names and alignments. */
 import * as fc from "fast-check"
-import * as Elf from "../../../../src/services/Elf/Elf.ts"
-import { readString } from "../../../../src/services/Elf/ElfStrings.ts"
+import * as Elf from "../../../src/services/Elf/Elf.ts"
+import { readString } from "../../../src/services/Elf/ElfStrings.ts"
 
 const u8 = fc.integer({ min: 0, max: 0xff })
 const u16 = fc.integer({ min: 0, max: 0xffff })
