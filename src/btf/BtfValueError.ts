@@ -46,6 +46,16 @@ export const isBtfValueError = (thrown: unknown): thrown is BtfValueError => thr
 /** A part of a value: the name of a variable or member, or the index of an element. */
 export type PathSegment = string | number
 
+/** The error of the part at `path`. */
+export const valueError = (
+  reason: BtfValueError["reason"],
+  path: ReadonlyArray<PathSegment>,
+  typeId: number,
+  detail: string,
+  hint?: string
+): BtfValueError =>
+  new BtfValueError({ reason, path: spellPath(path), typeId, detail, ...(hint === undefined ? {} : { hint }) })
+
 /** Throws a `BtfValueError`, to be caught by the `attempt` of the module's public function. */
 export const failValue = (
   reason: BtfValueError["reason"],
@@ -54,8 +64,11 @@ export const failValue = (
   detail: string,
   hint?: string
 ): never => {
-  throw new BtfValueError({ reason, path: spellPath(path), typeId, detail, ...(hint === undefined ? {} : { hint }) })
+  throw valueError(reason, path, typeId, detail, hint)
 }
 
+/** Members of anonymous members are spelled as members of what is around them. */
 const spellPath = (path: ReadonlyArray<PathSegment>): string =>
-  path.map((segment, at) => typeof segment === "number" ? `[${segment}]` : at === 0 ? segment : `.${segment}`).join("")
+  path.map((segment, at) =>
+    typeof segment === "number" ? `[${segment}]` : at === 0 || segment === "" ? segment : `.${segment}`
+  ).join("")

@@ -119,7 +119,8 @@ export const planOf = (btf: Btf, id: number, path: ReadonlyArray<PathSegment>): 
 export const planOfPart = (btf: Btf, part: Part, path: ReadonlyArray<PathSegment>): ValuePlan =>
   part.plan ??= planOf(btf, part.type, path)
 
-const sizeOf = (btf: Btf, id: number, path: ReadonlyArray<PathSegment>): number => {
+/** The size of type `id`, which must have one. */
+export const sizeOf = (btf: Btf, id: number, path: ReadonlyArray<PathSegment>): number => {
   const size = resolveSize(btf, id)
   if (Result.isFailure(size)) return failValue("NoSize", path, id, `${typeName(btf, id)}: ${size.failure.detail}`)
   return size.success
