@@ -1,57 +1,128 @@
 /**
  * Validation of the types of one blob: every name is a string, every reference a type.
  *
- * It is one loop over the records with the tables of the field visitor. What is checked is what libbpf checks, and the
+ * What is checked is what libbpf checks, and the
  * return type of a FUNC_PROTO, which libbpf forgets. Cycles, sizes and member offsets are not part of it: what reads
  * them bounds its own work.
  *
  * Source: reference page `btf-format`, section 6.
  */
 import { fail } from "./BtfError.ts"
+import { FIRST_TYPE_WORD, forEachString, NO_WORD, visitStrings, visitTypeIds } from "./BtfFields.ts"
 import {
-  ELEMENT_STRING_WORD,
-  ELEMENT_TYPE_WORD,
-  FIRST_TYPE_WORD,
-  forEachString,
-  NO_WORD,
-  SECOND_TYPE_WORD
-} from "./BtfFields.ts"
-import { BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_TYPE_SIZE, ELEMENT_SIZE, INFO_SIZE, kindName } from "./BtfKind.ts"
+  BTF_KIND_ARRAY,
+  BTF_KIND_DATASEC,
+  BTF_KIND_ENUM,
+  BTF_KIND_ENUM64,
+  BTF_KIND_FUNC,
+  BTF_KIND_FUNC_PROTO,
+  BTF_KIND_STRUCT,
+  BTF_KIND_UNION,
+  kindName
+} from "./BtfKind.ts"
 import type { Btf } from "./BtfModel.ts"
 import { kindOf, LONG_STRING, stringOwnerOf } from "./BtfModel.ts"
 
-/** Checks all types that the blob holds itself; throws a `BtfError` for the first that is wrong. */
-export const checkTypes = (btf: Btf): void => {
-  const { littleEndian, view } = btf.internal
-  const { endId, offsets } = btf
+/**
+ * Checks all types that the blob holds itself; throws a `BtfError` for the first that is wrong. `words` is the type area
+ * in the order of this machine.
+ */
+export const checkTypes = (btf: Btf, words: Uint32Array): void => {
+  if (!isSound(btf, words)) failFirst(btf)
+  if (btf.internal.longStrings) checkNames(btf)
+}
+
+/**
+ * Whether every name is a string, every reference a type and every FUNC of a prototype. The one loop over everything
+ * that parsing cannot do without: it takes the maxima of the words of each kind, and leaves it to `failFirst` to find
+ * the wrong one.
+ */
+const isSound = (btf: Btf, words: Uint32Array): boolean => {
+  const { endId, firstId, offsets, typesOffset } = btf
   const stringsEnd = btf.stringsStart + btf.stringsLength
+  let string = 0
+  let type = 0
   for (let index = 0; index < offsets.length; index++) {
-    const at = offsets[index] ?? 0
-    if (view.getUint32(at, littleEndian) >= stringsEnd) failString(btf, index, at, "name")
-    const info = view.getUint32(at + 4, littleEndian)
+    const at = ((offsets[index] ?? 0) - typesOffset) >> 2
+    const name = words[at] ?? 0
+    if (name > string) string = name
+    const info = words[at + 1] ?? 0
     const kind = (info >>> 24) & 0x7f
-    const first = FIRST_TYPE_WORD[kind] ?? NO_WORD
-    if (first !== NO_WORD && view.getUint32(at + first, littleEndian) >= endId) failType(btf, index, at + first)
-    const second = SECOND_TYPE_WORD[kind] ?? NO_WORD
-    if (second !== NO_WORD && view.getUint32(at + second, littleEndian) >= endId) failType(btf, index, at + second)
-    const typeWord = ELEMENT_TYPE_WORD[kind] ?? NO_WORD
-    const stringWord = ELEMENT_STRING_WORD[kind] ?? NO_WORD
-    if (typeWord !== NO_WORD || stringWord !== NO_WORD) {
-      const stride = ELEMENT_SIZE[kind] ?? 0
-      let element = at + BTF_TYPE_SIZE + (INFO_SIZE[kind] ?? 0)
-      for (let left = info & 0xff_ffff; left > 0; left--, element += stride) {
-        if (stringWord !== NO_WORD && view.getUint32(element + stringWord, littleEndian) >= stringsEnd) {
-          failString(btf, index, element + stringWord, "name of an element")
+    switch (kind) {
+      case BTF_KIND_FUNC: {
+        const prototype = words[at + 2] ?? 0
+        if (prototype >= endId) return false
+        const its = prototype < firstId
+          ? kindOf(btf, prototype)
+          : ((words[(((offsets[prototype - firstId] ?? 0) - typesOffset) >> 2) + 1] ?? 0) >>> 24) & 0x7f
+        if (its !== BTF_KIND_FUNC_PROTO) return false
+        break
+      }
+      case BTF_KIND_FUNC_PROTO:
+      case BTF_KIND_STRUCT:
+      case BTF_KIND_UNION: {
+        const stride = kind === BTF_KIND_FUNC_PROTO ? 2 : 3
+        if (kind === BTF_KIND_FUNC_PROTO) {
+          const result = words[at + 2] ?? 0
+          if (result > type) type = result
         }
-        if (typeWord !== NO_WORD && view.getUint32(element + typeWord, littleEndian) >= endId) {
-          failType(btf, index, element + typeWord)
+        const end = at + 3 + (info & 0xff_ffff) * stride
+        for (let element = at + 3; element < end; element += stride) {
+          const its = words[element] ?? 0
+          if (its > string) string = its
+          const to = words[element + 1] ?? 0
+          if (to > type) type = to
+        }
+        break
+      }
+      case BTF_KIND_ENUM:
+      case BTF_KIND_ENUM64: {
+        const stride = kind === BTF_KIND_ENUM ? 2 : 3
+        const end = at + 3 + (info & 0xff_ffff) * stride
+        for (let element = at + 3; element < end; element += stride) {
+          const its = words[element] ?? 0
+          if (its > string) string = its
+        }
+        break
+      }
+      case BTF_KIND_DATASEC: {
+        const end = at + 3 + (info & 0xff_ffff) * 3
+        for (let element = at + 3; element < end; element += 3) {
+          const to = words[element] ?? 0
+          if (to > type) type = to
+        }
+        break
+      }
+      default: {
+        const first = FIRST_TYPE_WORD[kind] ?? NO_WORD
+        if (first !== NO_WORD) {
+          const to = words[at + (first >> 2)] ?? 0
+          if (to > type) type = to
+        }
+        if (kind === BTF_KIND_ARRAY) {
+          const to = words[at + 4] ?? 0
+          if (to > type) type = to
         }
       }
-    } else if (kind === BTF_KIND_FUNC) {
-      checkFunction(btf, index, at)
     }
   }
-  if (btf.internal.longStrings) checkNames(btf)
+  return string < stringsEnd && type < endId
+}
+
+/** Fails for the first wrong word, in the order of types and of the words in them. */
+const failFirst = (btf: Btf): void => {
+  const { littleEndian, view } = btf.internal
+  const stringsEnd = btf.stringsStart + btf.stringsLength
+  for (let index = 0; index < btf.offsets.length; index++) {
+    const at = btf.offsets[index] ?? 0
+    visitStrings(view, littleEndian, at, (offset, value) => {
+      if (value >= stringsEnd) failString(btf, index, offset, offset === at ? "name" : "name of an element")
+    })
+    visitTypeIds(view, littleEndian, at, (offset, value) => {
+      if (value >= btf.endId) failType(btf, index, offset)
+    })
+    if (((view.getUint32(at + 4, littleEndian) >>> 24) & 0x7f) === BTF_KIND_FUNC) checkFunction(btf, index, at)
+  }
 }
 
 const checkFunction = (btf: Btf, index: number, at: number): void => {
@@ -97,7 +168,8 @@ const baseHint = (btf: Btf): { readonly hint: string } => ({
 export const checkLongStrings = (bytes: Uint8Array, start: number, last: number): boolean => {
   let at = start
   while (last - at > LONG_STRING) {
-    const nul = bytes.lastIndexOf(0, at + LONG_STRING)
+    let nul = at + LONG_STRING
+    while (nul >= at && bytes[nul] !== 0) nul--
     if (nul < at) return true
     at = nul + 1
   }
