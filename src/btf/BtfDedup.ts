@@ -1,0 +1,133 @@
+/**
+ * Dedup: each type of a blob once.
+ *
+ * A linker or a compiler of BTF puts the types of many compilation units one after another, and dedup makes one graph of
+ * them: equal strings and types become one, declarations without a definition (`struct foo;`) become the definition that
+ * another unit has, and what is left gets new ids. Split BTF is deduplicated against its base as well; the base itself
+ * stays as it is.
+ *
+ * ```ts
+ * const { btf, ext, map, report } = Result.getOrThrow(BtfDedup.dedup(merged, { ext: mergedExt }))
+ * Btf.nameOf(btf, map[oldId] ?? 0)
+ * ```
+ *
+ * What counts as equal:
+ *
+ * - INT, FLOAT, full enums: the same record, names of values included. An enum without values is a declaration, and
+ *   becomes the last enum of its name, of 32 or 64 bits.
+ * - Structs, unions and typedefs: the same name, size, members and bit offsets, and equal types of the members, where the
+ *   declaration of a struct equals any struct of its name. A unit that has a type twice does not disturb this.
+ * - Other types: the same record once the types that it refers to have become one. Names of parameters and the linkage
+ *   of functions belong to it.
+ * - VAR and DATASEC are never merged, since two variables may look alike. Anonymous declarations declare nothing.
+ * - Of several candidates the newest counts. The one with the lower id stays, so all that stays keeps its order.
+ *
+ * The time is near linear in ordinary blobs. A blob can be made in which all types look alike and differ far away; the
+ * work is therefore bounded in proportion to the blob, 128 comparisons for each 32-bit word and a million more, and after
+ * that types which would have to be compared count as different: the result is right, but not the smallest. The BTF of
+ * two kernels in one blob needs a few for each word. `report.exhausted` says whether the bound was reached.
+ *
+ * It differs from libbpf's on purpose, where that one is wrong:
+ *
+ * - Two structs that differ in the element type of an array alone stay two. libbpf compares an array with itself when a
+ *   type stands beside two, and so merges `{ int a[2]; int b[2]; }` with `{ int a[2]; float b[2]; }`.
+ * - Cycles of pointers and typedefs come to an end where libbpf loops for ever.
+ * - Types that stand beside two and are the same through any number of levels, themselves included, count as the same;
+ *   libbpf gives up after 16 levels.
+ * - A struct that a declaration was resolved to is not merged with a struct beside which only the declaration stood.
+ * - An anonymous enum without values is no declaration of all anonymous enums, and an anonymous FWD none of all structs.
+ * - A struct with a full enum does not become one with the declaration of an enum that was resolved to another.
+ * - Strings are compared by their bytes even where offsets point into the middle of others.
+ * - Where a member has the type of a variable or a section, or of a tag, which no compiler writes, types are compared all
+ *   the same; libbpf refuses the blob.
+ *
+ * Source: reference page `dedup`; the kernel's `tools/lib/bpf/README.rst` on what BTF dedup is for.
+ */
+import type * as Result from "effect/Result"
+import { attempt } from "../internal/attempt.ts"
+import type { BtfError } from "./BtfError.ts"
+import { isBtfError } from "./BtfError.ts"
+import * as BtfExt from "./BtfExt.ts"
+import { assembled, imageOf, requireKnownKinds, requireWritable } from "./BtfImage.ts"
+import type { Btf } from "./BtfModel.ts"
+import { compact } from "./dedup/DedupCompact.ts"
+import { dedupComposites, settleConflicts } from "./dedup/DedupComposites.ts"
+import { resolveForwards } from "./dedup/DedupForwards.ts"
+import { dedupPrimitives } from "./dedup/DedupPrimitives.ts"
+import { dedupReferences } from "./dedup/DedupReferences.ts"
+import type { DedupReport } from "./dedup/DedupReport.ts"
+import { reportOf } from "./dedup/DedupReport.ts"
+import { dedupStrings } from "./dedup/DedupStrings.ts"
+import { bytesOfWords, loadWork } from "./dedup/DedupWork.ts"
+
+export { SURVIVOR_LIMIT } from "./dedup/DedupReport.ts"
+export type { DedupReport, Survivor, SurvivorReason } from "./dedup/DedupReport.ts"
+
+/** Options of `dedup`. */
+export interface DedupOptions {
+  /** The `.BTF.ext` of the same object, to be renumbered with it. */
+  readonly ext?: BtfExt.BtfExt | undefined
+  /** How many comparisons may be made, instead of as many as the blob's size allows. */
+  readonly budget?: number | undefined
+}
+
+/** What `dedup` answers. */
+export interface Deduped {
+  /** The types that stay, in their old order and with ids without gaps; canonical, over the same base. */
+  readonly btf: Btf
+  /** The records of `options.ext` for `btf`. */
+  readonly ext: BtfExt.BtfExt | undefined
+  /**
+   * The id in `btf` of every old id, `void` and the base's included. A type of the base has its own, except for a
+   * declaration that has its definition in the blob: it has the definition's.
+   */
+  readonly map: Uint32Array
+  readonly report: DedupReport
+}
+
+/**
+ * Deduplicates the types that `btf` holds itself, and its strings.
+ *
+ * Errors: `UnknownKind` for a type of a kind that this library does not know, `Cycle` for types that refer to each other
+ * in a ring without a struct, union or typedef, `ReadOnly` for a header with unknown fields, `NamesTooLong` where strings
+ * that share tails would take too much room, `BadString` and `BadTypeId` for records of `ext` that refer to nothing.
+ */
+export const dedup = (btf: Btf, options: DedupOptions = {}): Result.Result<Deduped, BtfError> =>
+  attempt(isBtfError, () => deduped(btf, options))
+
+const deduped = (btf: Btf, { budget, ext }: DedupOptions): Deduped => {
+  requireWritable(btf)
+  requireKnownKinds(btf)
+  const work = loadWork(btf, budget)
+  const strings = dedupStrings(btf, ext, work)
+  dedupPrimitives(work)
+  const composites = dedupComposites(work)
+  let ambiguous = resolveForwards(work)
+  while (settleConflicts(work, composites)) ambiguous = resolveForwards(work)
+  dedupReferences(work)
+  const { map, words } = compact(work)
+  const result = assembled({
+    ...imageOf(btf),
+    types: bytesOfWords(words, btf.internal.littleEndian),
+    strings: strings.content
+  })
+  const report = reportOf(work, {
+    survivals: composites.survivals,
+    ambiguous,
+    map,
+    types: { before: btf.endId - btf.firstId, after: result.endId - result.firstId },
+    strings: { before: btf.stringsLength, after: result.stringsLength }
+  })
+  return { btf: result, ext: ext && renumbered(ext, result, map, strings.newOffset), map, report }
+}
+
+const renumbered = (
+  ext: BtfExt.BtfExt,
+  btf: Btf,
+  map: Uint32Array,
+  string: (old: number) => number
+): BtfExt.BtfExt => {
+  const remapped = BtfExt.remap(ext, btf, (old) => map[old] ?? 0, string)
+  if (remapped._tag === "Failure") throw remapped.failure
+  return remapped.success
+}
