@@ -146,6 +146,12 @@ const plain = (version: Version, args: ReadonlyArray<string>, input?: string): s
 
 const withBase = (base: string | undefined): ReadonlyArray<string> => base === undefined ? [] : ["--base", base]
 
+/** The version that libbpf says it is of, as `v1.5`. */
+export const library = (version: Version): string =>
+  Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Struct({ library: Schema.String })))(
+    plain(version, ["version"])
+  ).library
+
 /** The C of all types, or of `ids` and what they need, without bpftool's prologue. */
 export const dumpC = (
   version: Version,
@@ -173,9 +179,13 @@ export interface Layout {
   readonly alignment: number
 }
 
-/** Size and alignment of each own type. */
-export const layout = (version: Version, file: string, base?: string): ReadonlyArray<Layout> =>
-  plain(version, ["layout", file, ...withBase(base)]).trimEnd().split("\n").map((line) => {
+/** Reads the lines of the peer's command `layout`: in a batch they are the answer's `text`. */
+export const readLayout = (text: string): ReadonlyArray<Layout> =>
+  text.trimEnd().split("\n").filter((line) => line !== "").map((line) => {
     const [id = Number.NaN, size = Number.NaN, alignment = Number.NaN] = line.split(" ").map(Number)
     return { id, size, alignment }
   })
+
+/** Size and alignment of each own type. */
+export const layout = (version: Version, file: string, base?: string): ReadonlyArray<Layout> =>
+  readLayout(plain(version, ["layout", file, ...withBase(base)]))
