@@ -94,6 +94,8 @@ export * as Elf from "./services/Elf/Elf.ts"
 export * as ElfService from "./services/Elf/ElfService.ts"
 /** BTF: the types of objects and kernels. */
 export * as Btf from "./btf/Btf.ts"
+/** The BTF of a file: a raw blob, or sections of an ELF file. */
+export * as BtfFile from "./btf/BtfFile.ts"
 /** `.BTF.ext`: functions, source lines and CO-RE relocations of the instructions. */
 export * as BtfExt from "./btf/BtfExt.ts"
 /** BTF built anew, extended and edited. */
@@ -106,6 +108,8 @@ export * as BtfPermute from "./btf/BtfPermute.ts"
 export * as BtfDistill from "./btf/BtfDistill.ts"
 /** Split BTF moved from its distilled base onto a real one. */
 export * as BtfRelocate from "./btf/BtfRelocate.ts"
+/** BTF as text: C headers, lists of types, JSON. */
+export * as BtfDump from "./btf/BtfDump.ts"
 /** JavaScript values to and from the bytes of a BTF type. */
 export * as BtfValue from "./btf/BtfValue.ts"
 /** BPF instructions: reading, writing and changing slots of code. */

@@ -24,17 +24,20 @@ export const CHUNK = 1 << 16
 /** An empty output that takes `limit` bytes in all. */
 export const makeOutput = (limit: number): Output => ({ bytes: new Uint8Array(INITIAL), length: 0, taken: 0, limit })
 
-/** Makes room for `count` more bytes; `TooComplex` where the limit is passed. */
+/** Makes room for `count` more bytes. */
 const grow = (out: Output, count: number): void => {
-  const needed = out.length + count
-  if (out.taken + needed > out.limit) {
-    fail("TooComplex", `the text would be longer than ${out.limit} bytes`, {
-      hint: "types that are spelled where they are used repeat each other; the option limit sets the bound"
-    })
-  }
-  const bytes = new Uint8Array(Math.max(needed, out.bytes.length * 2))
+  checkLimit(out, count)
+  const bytes = new Uint8Array(Math.max(out.length + count, out.bytes.length * 2))
   bytes.set(out.bytes.subarray(0, out.length))
   out.bytes = bytes
+}
+
+/** Throws `TooComplex` where the limit is passed, or would be by `count` more bytes. */
+export const checkLimit = (out: Output, count = 0): void => {
+  if (out.taken + out.length + count <= out.limit) return
+  fail("TooComplex", `the text would be longer than ${out.limit} bytes`, {
+    hint: "types that are spelled where they are used repeat each other; the option limit sets the bound"
+  })
 }
 
 /** Takes what was written, as a copy. */
@@ -42,11 +45,6 @@ export const take = (out: Output): Uint8Array => {
   const chunk = out.bytes.slice(0, out.length)
   out.taken += out.length
   out.length = 0
-  if (out.taken > out.limit) {
-    fail("TooComplex", `the text is longer than ${out.limit} bytes`, {
-      hint: "types that are spelled where they are used repeat each other; the option limit sets the bound"
-    })
-  }
   return chunk
 }
 
