@@ -39,6 +39,34 @@ const saved = (name: string, bytes: Uint8Array): string => {
   return path
 }
 
+describeWith({ kind: "oracle", files: [kernelPath] }, "the running kernel's types", () => {
+  const btf = kernelBtf()
+
+  it("come back byte for byte, also when swapped twice", () => {
+    assert.isTrue(Buffer.from(btf.bytes).equals(BtfEncode.encode(btf)))
+    const swapped = expectSuccess(Btf.parse(expectSuccess(BtfEncode.toByteOrder(btf, "big"))))
+    assert.strictEqual(swapped.byteOrder, "big")
+    for (let id = 1; id < btf.endId; id += 997) assert.deepEqual(Btf.typeOf(swapped, id), Btf.typeOf(btf, id))
+    assert.isTrue(Buffer.from(btf.bytes).equals(expectSuccess(BtfEncode.toByteOrder(swapped, "little"))))
+  })
+
+  it("come back from the order of their names", () => {
+    const sorted = expectSuccess(BtfPermute.sortByName(btf))
+    const back = expectSuccess(BtfPermute.permute(sorted.btf, BtfPermute.inverse(sorted.map)))
+    assert.isTrue(Buffer.from(btf.bytes).equals(back.btf.bytes))
+  })
+
+  it("are the first half of what they are appended to", () => {
+    const swapped = expectSuccess(Btf.parse(expectSuccess(BtfEncode.toByteOrder(btf, "big"))))
+    const twice = appended(btf, swapped)
+    assert.strictEqual(twice.endId, 2 * btf.endId - 1)
+    const types = (btf: Btf.Btf, length: number): Buffer =>
+      Buffer.from(btf.bytes.subarray(btf.typesOffset, btf.typesOffset + length))
+    assert.isTrue(types(twice, btf.typesLength).equals(types(btf, btf.typesLength)))
+    assert.strictEqual(twice.stringsLength, btf.stringsLength)
+  })
+})
+
 for (const version of BtfPeer.versions) {
   describeWith({ kind: "oracle", ...BtfPeer.needs(version) }, `append beside libbpf, ${version}`, () => {
     it("of generated types gives the same bytes", () => {

@@ -284,6 +284,11 @@ describe("permute", () => {
 
   const nameBytes = (btf: Btf.Btf, id: number): Buffer => Buffer.from(Btf.nameOf(btf, id))
 
+  const found = (btf: Btf.Btf, name: string): ReadonlyArray<number> => {
+    const answer = Btf.find(btf, name)
+    return answer._tag === "None" ? [] : answer._tag === "One" ? [answer.id] : answer.ids
+  }
+
   const sorting = (sort: typeof BtfPermute.sortByName) =>
     fc.property(any, (btf) => {
       const sorted = expectSuccess(sort(btf))
@@ -295,6 +300,10 @@ describe("permute", () => {
         if (order === 0) assert.isBelow(back[id - 1] ?? 0, back[id] ?? 0)
       }
       assert.deepEqual(permute(sorted.btf, back).bytes, btf.bytes)
+      for (let id = btf.firstId; id < btf.endId; id++) {
+        const name = Btf.nameOf(btf, id)
+        assert.sameMembers([...found(sorted.btf, name)], found(btf, name).map((id) => sorted.map[id] ?? 0))
+      }
       assert.deepEqual(expectSuccess(BtfPermute.sortByName(sorted.btf)).btf.bytes, sorted.btf.bytes)
     })
 
@@ -310,6 +319,21 @@ describe("permute", () => {
       const map = BtfPermute.inverse([...Array.from({ length: btf.firstId }, (_, id) => id), ...ids])
       return Result.map(BtfPermute.permute(btf, map), (permuted) => ({ ...permuted, map }))
     }))
+  })
+})
+
+describe("permute of hostile blobs", () => {
+  it("gives a value or a tagged error", () => {
+    fc.assert(
+      fc.property(Arbitrary.hostile, (bytes) => {
+        const btf = Btf.parse(bytes)
+        if (Result.isFailure(btf)) return
+        const sorted = BtfPermute.sortByName(btf.success)
+        if (Result.isFailure(sorted)) assert.include(["UnknownKind", "ReadOnly"], sorted.failure.reason)
+        else assert.strictEqual(sorted.success.btf.endId, btf.success.endId)
+      }),
+      { numRuns: runs(300) }
+    )
   })
 })
 

@@ -91,6 +91,11 @@ describe("sortByName", () => {
     assert.deepEqual(found, ["", "Z", "a", "ab", "ab", "abcd", "abcde", "abcdf", "z", "é", "\uffff", "\u{10000}"])
     assert.deepEqual([...map], [0, 9, 4, 10, 3, 7, 6, 2, 8, 5, 12, 11, 1])
     assert.strictEqual(Btf.typeName(sorted, 1), "z *")
+    // A lookup notices the order, and searches by halves.
+    assert.deepEqual(Btf.find(sorted, "ab"), { _tag: "Ambiguous", ids: [4, 5] })
+    assert.strictEqual(sorted.internal.cache.names?.sortedFrom, 1)
+    Btf.find(btf, "ab")
+    assert.strictEqual(btf.internal.cache.names?.sortedFrom, -1)
   })
 
   it("of split BTF sorts its own types, some named in the base", () => {
