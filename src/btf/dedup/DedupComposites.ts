@@ -1,14 +1,15 @@
 /**
  * The third pass of dedup: structs, unions and typedefs, the types through which types come back to themselves.
  *
- * Types whose records look alike, what they refer to left aside, are candidates for each other, the newest first; the
- * comparison of their graphs decides.
+ * Types whose records look alike, and what they refer to at first sight, are candidates for each other, the newest first;
+ * the comparison of their graphs decides.
  */
 import { BTF_KIND_TYPEDEF } from "../BtfKind.ts"
 import type { Verdict } from "./DedupGraph.ts"
 import { compare, CONFLICT, EQUAL, EXHAUSTED, isComposite, mergeHypothesis } from "./DedupGraph.ts"
+import { hashGraph } from "./DedupSignature.ts"
 import type { DedupTable } from "./DedupTable.ts"
-import { emptyHash, insert, makeTable, mix } from "./DedupTable.ts"
+import { insert, makeTable } from "./DedupTable.ts"
 import type { DedupWork } from "./DedupWork.ts"
 import { UNPROCESSED } from "./DedupWork.ts"
 
@@ -44,11 +45,11 @@ export const dedupComposites = (work: DedupWork): Composites => {
   for (let id = 1; id < end; id++) count += isCandidate(kinds[id] ?? 0) ? 1 : 0
   const composites: Composites = { table: makeTable(count), conflicts: [], survivals: new Map() }
   for (let id = 1; id < firstOwn; id++) {
-    if (isCandidate(kinds[id] ?? 0)) insert(work, composites.table, id, hashShape(work, id))
+    if (isCandidate(kinds[id] ?? 0)) insert(work, composites.table, id, hashGraph(work, id))
   }
   for (let id = firstOwn; id < end; id++) {
     if (map[id] !== UNPROCESSED || !isCandidate(kinds[id] ?? 0)) continue
-    const hash = hashShape(work, id)
+    const hash = hashGraph(work, id)
     if (decide(work, composites, id, hash)) continue
     map[id] = id
     insert(work, composites.table, id, hash)
@@ -99,21 +100,6 @@ const decide = (work: DedupWork, composites: Composites, id: number, hash: numbe
     composites.survivals.set(id, survival)
   }
   return false
-}
-
-/** The hash of a record without the types that it refers to. */
-const hashShape = (work: DedupWork, id: number): number => {
-  const { at, kinds, words } = work
-  const start = at[id] ?? 0
-  const info = words[start + 1] ?? 0
-  let hash = mix(mix(emptyHash(), words[start] ?? 0), info)
-  if (kinds[id] === BTF_KIND_TYPEDEF) return hash
-  hash = mix(hash, words[start + 2] ?? 0)
-  const end = start + 3 + (info & 0xff_ffff) * 3
-  for (let member = start + 3; member < end; member += 3) {
-    hash = mix(mix(hash, words[member] ?? 0), words[member + 2] ?? 0)
-  }
-  return hash
 }
 
 /** Whether two records are equal but for the types that they refer to. */

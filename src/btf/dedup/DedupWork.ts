@@ -34,6 +34,8 @@ export interface DedupWork {
   readonly next: Int32Array
   /** The hash under which each type is in a table. */
   readonly hashes: Int32Array
+  /** What each type shows at first sight, for `DedupSignature`; 0 where that was not asked for. */
+  readonly signatures: Int32Array
   /** The comparison in progress: what each type of the canonical side was found beside. */
   readonly hypothesis: Int32Array
   /** The types that `hypothesis` has an entry for, in the order of the entries. */
@@ -104,6 +106,7 @@ export const loadWork = (btf: Btf, budget?: number): DedupWork => {
     map,
     next: new Int32Array(end),
     hashes: new Int32Array(end),
+    signatures: new Int32Array(end),
     hypothesis: new Int32Array(end).fill(NO_TYPE),
     touched: new Int32Array(256),
     touchedCount: 0,
