@@ -1,8 +1,8 @@
 // The C library as a judge and as a peer of BTF: what libbpf makes of blobs, through its public API alone.
 //
 // A FILE is a raw blob, an ELF file with .BTF, or hex:DIGITS; an OUT is a path, or - for hexadecimal digits in the answer.
-// Every command takes --base FILE for split BTF at its end. An answer is one line of JSON; commands that change nothing
-// in "types" and "bytes" say how large their result is.
+// Every command takes --base FILE for split BTF at its end. An answer is one line of JSON; a blob in it, "result" or
+// what the command's line calls it, has its number of types, those of the base and void included, and its bytes.
 //
 //   raw FILE OUT [little|big]                parsed and written again, in this byte order
 //   append FILE OTHER OUT                    FILE with the types of OTHER appended
@@ -11,8 +11,6 @@
 //   distill SPLIT BASE OUT_BASE OUT_SPLIT    (libbpf 1.5) the distilled base, and the blob split over it
 //   relocate SPLIT BASE NEW_BASE OUT         (libbpf 1.5) moved from BASE, a distilled one, onto NEW_BASE
 //   redistill SPLIT BASE NEW_BASE OUT        (libbpf 1.5) distilled from BASE, and relocated onto NEW_BASE
-//   data FILE TYPE_ID HEX [OPTION...]        "text" of a value, "returned" bytes; options: compact, skip_names,
-//                                            emit_zeroes, indent_level=N, indent=TEXT
 //   decl FILE TYPE_ID [OPTION...]            "text" of a declaration; options: name=TEXT, indent_level=N, strip_mods
 //   dumpc FILE [TYPE_ID...]                  C of all types, or of these and what they need (plain text, no JSON)
 //   find FILE                                for each line "KIND NAME" of standard input, KIND a number and 0 for any, a
@@ -28,6 +26,8 @@
 //   bench dedup FILE N                       btf__dedup of FILE appended to itself; only dedup is timed
 //   bench append FILE N                      btf__add_btf of FILE to itself
 //   bench dump FILE N                        C of all types into nothing
+//
+// Values as text are btf_data.c's part.
 //
 // Exit status: 0, 1 when libbpf failed ("error" has errno, name, and libbpf's log), 2 for wrong usage.
 
@@ -251,7 +251,6 @@ static struct btf *load(const char *file, struct btf *base, struct btf_ext **ext
 static struct held {
 	char *file;
 	struct btf *base, *btf;
-	struct btf_dump *dump;
 	struct timespec changed;
 } held[16];
 
@@ -263,13 +262,13 @@ static void forget(void)
 	while (held_count > 0) {
 		struct held *one = &held[--held_count];
 
-		btf_dump__free(one->dump);
 		btf__free(one->btf);
 		free(one->file);
 	}
 }
 
-static struct held *hold(const char *file, struct btf *base)
+// A blob that is only read; NULL with errno set.
+static struct btf *use(const char *file, struct btf *base)
 {
 	struct stat status = {};
 	struct btf *btf;
@@ -281,21 +280,14 @@ static struct held *hold(const char *file, struct btf *base)
 
 		if (!strcmp(one->file, file) && one->base == base &&
 		    !memcmp(&one->changed, &status.st_mtim, sizeof(status.st_mtim)))
-			return one;
+			return one->btf;
 	}
 	// Room was made before the command, and no command holds more than three.
 	btf = load(file, base, NULL);
 	if (!btf)
 		return NULL;
-	held[held_count] = (struct held){ must(strdup(file)), base, btf, NULL, status.st_mtim };
-	return &held[held_count++];
-}
-
-static struct btf *use(const char *file, struct btf *base)
-{
-	struct held *one = hold(file, base);
-
-	return one ? one->btf : NULL;
+	held[held_count++] = (struct held){ must(strdup(file)), base, btf, status.st_mtim };
+	return btf;
 }
 
 // ---- Commands that make a blob ---------------------------------------------------------------------------------------
@@ -444,52 +436,6 @@ static const char *value_of(const char *option, const char *name)
 	size_t length = strlen(name);
 
 	return strncmp(option, name, length) || option[length] != '=' ? NULL : option + length + 1;
-}
-
-static struct btf_dump *dump_of(struct held *one)
-{
-	if (!one->dump)
-		one->dump = btf_dump__new(one->btf, into_text, &dumped, NULL);
-	return one->dump;
-}
-
-static int data_command(int count, char **args, struct btf *base)
-{
-	LIBBPF_OPTS(btf_dump_type_data_opts, options);
-	struct held *one = hold(args[0], base);
-	struct btf_dump *dump = one ? dump_of(one) : NULL;
-	const char *text;
-	void *bytes;
-	size_t size;
-	int returned;
-
-	if (!dump)
-		return failed_with(errno);
-	for (int i = 3; i < count; i++) {
-		if (!strcmp(args[i], "compact"))
-			options.compact = true;
-		else if (!strcmp(args[i], "skip_names"))
-			options.skip_names = true;
-		else if (!strcmp(args[i], "emit_zeroes"))
-			options.emit_zeroes = true;
-		else if ((text = value_of(args[i], "indent_level")))
-			options.indent_level = atoi(text);
-		else if ((text = value_of(args[i], "indent")))
-			options.indent_str = text;
-		else
-			return failed_with(EINVAL);
-	}
-	bytes = from_hex(args[2], &size);
-	clear(&dumped);
-	returned = btf_dump__dump_type_data(dump, strtoul(args[1], NULL, 10), bytes, size, &options);
-	free(bytes);
-	begin('{');
-	put_string("text", dumped.bytes ? dumped.bytes : "");
-	put_number("returned", returned);
-	if (returned < 0)
-		put_error(-returned);
-	end('}');
-	return returned < 0 ? 1 : 0;
 }
 
 static int decl_command(int count, char **args, struct btf *base)
@@ -793,7 +739,6 @@ static const struct command {
 	{ "distill", 4, 4, distill_command },
 	{ "relocate", 4, 4, relocate_command },
 	{ "redistill", 4, 4, redistill_command },
-	{ "data", 3, 8, data_command },
 	{ "decl", 2, 5, decl_command },
 	{ "dumpc", 1, 1 << 20, dumpc_command },
 	{ "find", 1, 1, find_command },

@@ -18,15 +18,14 @@ describeWith({ kind: "oracle", ...BtfPeer.needs("1.5") }, "libbpf as a judge of 
       const answers = BtfPeer.batch(version, [
         ["dedup", blob, "-"],
         ["dedup", "hex:00", "-"],
-        ["data", blob, "1", "ffffffff", "compact"],
+        ["decl", blob, "2", "name=pointer"],
         ["dumpc", blob],
         ["layout", blob]
       ])
       assert.strictEqual(answers[0]?.result?.types, 3)
       assert.strictEqual(BtfPeer.resultOf(answers[0] ?? {}).length, 24 + 16 + 12 + 5)
       assert.strictEqual(answers[1]?.error?.name, "EINVAL")
-      assert.strictEqual(answers[2]?.text, "(int)-1")
-      assert.strictEqual(answers[2]?.returned, 4)
+      assert.strictEqual(answers[2]?.text, "int *pointer")
       assert.strictEqual(answers[3]?.text, "")
       assert.strictEqual(answers[4]?.text, "1 4 4\n2 8 8\n3 8 8\n")
     })

@@ -73,7 +73,6 @@ export const Answer = Schema.Struct({
   split: Schema.optionalKey(Blob),
   ext_hex: Schema.optionalKey(Schema.String),
   text: Schema.optionalKey(Schema.String),
-  returned: Schema.optionalKey(Schema.Number),
   /** libbpf's error; `CRASH` as the name where the peer was ended by a signal, whose number is `errno`. */
   error: Schema.optionalKey(
     Schema.Struct({ errno: Schema.Number, name: Schema.NullOr(Schema.String), log: Schema.String })
