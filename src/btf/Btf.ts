@@ -8,7 +8,7 @@
  */
 export { BtfError } from "./BtfError.ts"
 export type { BtfErrorReason } from "./BtfError.ts"
-export { find, findOne } from "./BtfFind.ts"
+export { find, findOne, findOwn, idsOfKind } from "./BtfFind.ts"
 export type { Found } from "./BtfFind.ts"
 export * from "./BtfKind.ts"
 export { exists, kflagOf, kindOf, nameOf, nameOffsetOf, ownerOf, sizeOrTypeOf, stringAt, vlenOf } from "./BtfModel.ts"

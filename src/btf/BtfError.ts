@@ -19,6 +19,8 @@ import * as Schema from "effect/Schema"
  * - `ValueRange`: an enum value does not fit 32 bits, or the signed and unsigned values of an enum do not go together
  * - `Cycle`: a type contains itself, or what contains itself, with no named struct or union behind a pointer between
  * - `TooComplex`: the answer would be out of proportion to the blob
+ * - `NotBtf`, `NoBtf`, `BadElfSection`: a file is neither BTF nor ELF, is ELF without a section `.BTF`, or the section is
+ *   of a type or compression that holds no BTF as it is
  * - `BadArgument`, `ReadOnly`: an edit that does not fit the type, or of a blob that holds what this library cannot keep
  */
 export class BtfError extends Schema.TaggedError<BtfError>()("BtfError", {
@@ -43,9 +45,14 @@ export class BtfError extends Schema.TaggedError<BtfError>()("BtfError", {
     "Cycle",
     "TooComplex",
     "ValueRange",
+    "NotBtf",
+    "NoBtf",
+    "BadElfSection",
     "BadArgument",
     "ReadOnly"
   ]),
+  /** The ELF section that the blob is from, where the whole file was given. */
+  section: Schema.optionalKey(Schema.String),
   /** The type that is wrong, as an id of the blob that was asked. */
   typeId: Schema.optionalKey(Schema.Number),
   /** Where, in bytes from the start of the blob or section. */
@@ -59,7 +66,8 @@ export class BtfError extends Schema.TaggedError<BtfError>()("BtfError", {
     const type = this.typeId === undefined ? "" : `type ${this.typeId}: `
     const where = this.offset === undefined ? "" : ` at offset ${this.offset}`
     const hint = this.hint === undefined ? "" : ` (${this.hint})`
-    return `BTF: ${type}${this.detail}${where}${hint}`
+    const subject = this.section ?? "BTF"
+    return `${subject}: ${type}${this.detail}${where}${hint}`
   }
 }
 
@@ -71,6 +79,7 @@ export type BtfErrorReason = BtfError["reason"]
 
 /** What a `BtfError` may carry beside its reason and detail. */
 export interface BtfErrorPlace {
+  readonly section?: string
   readonly typeId?: number
   readonly offset?: number
   readonly hint?: string

@@ -65,6 +65,7 @@ export interface BtfInternal {
 /** Lazily computed parts of a `Btf`. */
 export interface BtfCache {
   names: NameIndex | undefined
+  kinds: KindIndex | undefined
   pointerSize: 4 | 8 | undefined
   alignments: Uint8Array | undefined
   plans: Map<number, ValuePlan> | undefined
@@ -72,11 +73,27 @@ export interface BtfCache {
   strings?: StringIndex
 }
 
-/** Hash chains over the names of one blob's own types: entries are indices plus one, 0 ends a chain. */
+/** How one blob's own types are found by name. */
 export interface NameIndex {
+  /** Index of the first named type where the types are in the order of their names, anonymous ones first; else -1. */
+  readonly sortedFrom: number
+  /** Lookups that walked over all types so far. */
+  walks: number
+  /** Built when walking has cost about as much as building. */
+  chains: NameChains | undefined
+}
+
+/** Hash chains over the names of one blob's own types: entries are indices plus one, 0 ends a chain. */
+export interface NameChains {
   readonly mask: number
   readonly heads: Uint32Array
   readonly next: Uint32Array
+}
+
+/** The ids of one blob's own types, kind after kind, in each in order; entry k of `starts` is where those of kind k begin. */
+export interface KindIndex {
+  readonly ids: Uint32Array
+  readonly starts: Uint32Array
 }
 
 /** Strings of more bytes than this are long: see `longStrings`. */

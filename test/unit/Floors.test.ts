@@ -19,7 +19,8 @@ interface Room {
 
 const rooms: ReadonlyArray<Room> = [
   { name: "internal", floor: 0, files: /^internal\// },
-  { name: "services/Elf", floor: 1, files: /^services\/Elf\// },
+  // Half a floor below its neighbours: BTF lies in sections of ELF files.
+  { name: "services/Elf", floor: 0.5, files: /^services\/Elf\// },
   { name: "btf", floor: 1, files: /^btf\// },
   { name: "insn", floor: 1, files: /^insn\// },
   {

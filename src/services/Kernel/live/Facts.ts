@@ -122,7 +122,7 @@ export const make = (): Facts => {
         "the kernel shows its types when it is built with CONFIG_DEBUG_INFO_BTF"
       ),
       ({ bytes, path }) =>
-        Result.mapError(KernelTypes.parseFile(bytes), (phrase) =>
+        Result.mapError(KernelTypes.parseFile(path, bytes), (phrase) =>
           fromErrno("VmlinuxTypes", path, Errno.numbers.EBADMSG, { hint: `the file is no BTF: ${phrase}` }))
     )
   )
@@ -143,7 +143,7 @@ export const make = (): Facts => {
     const path = `${KernelTypes.sysfsFolder}/${name}`
     return Result.flatMap(vmlinux(), (base) =>
       Result.flatMap(read("ModuleTypes", path), (bytes) => {
-        const parsed = KernelTypes.parseFile(bytes, base)
+        const parsed = KernelTypes.parseFile(path, bytes, base)
         if (Result.isFailure(parsed)) {
           return Result.fail(fromErrno("ModuleTypes", path, Errno.numbers.EBADMSG, { hint: parsed.failure }))
         }

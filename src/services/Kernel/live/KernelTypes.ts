@@ -4,8 +4,8 @@
  * Source: reference page `load`, section 3.
  */
 import * as Result from "effect/Result"
-import * as Btf from "../../../btf/Btf.ts"
-import * as Elf from "../../Elf/Elf.ts"
+import type { Btf } from "../../../btf/Btf.ts"
+import * as BtfFile from "../../../btf/BtfFile.ts"
 
 /** Where the kernel itself shows its types, and below it those of each module. */
 export const sysfsFolder = "/sys/kernel/btf"
@@ -22,26 +22,14 @@ export const vmlinuxCandidates = (release: string): ReadonlyArray<string> => [
   `/usr/lib/debug/lib/modules/${release}/vmlinux`
 ]
 
-/** Parses a file that is BTF, or an ELF file with BTF in its section `.BTF`. The failure is a phrase for people. */
-export const parseFile = (bytes: Uint8Array, base?: Btf.Btf): Result.Result<Btf.Btf, string> => {
-  const isElf = bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46
-  const blob = isElf ? sectionOf(bytes) : Result.succeed(bytes)
-  return Result.flatMap(
-    blob,
-    (blob) => Result.mapError(Btf.parse(blob, { base }), (error) => error.message)
+/**
+ * The BTF of the file at `path`, raw or ELF. What the kernel itself shows it has validated, and is not validated again.
+ * The failure is a phrase for people.
+ */
+export const parseFile = (path: string, bytes: Uint8Array, base?: Btf): Result.Result<Btf, string> => {
+  const trusted = path.startsWith(`${sysfsFolder}/`)
+  return Result.map(
+    Result.mapError(BtfFile.parse(bytes, { base, trusted }), (error) => error.message),
+    (file) => file.btf
   )
-}
-
-const sectionOf = (bytes: Uint8Array): Result.Result<Uint8Array, string> =>
-  Result.flatMap(Result.mapError(Elf.parse(bytes), (error) => error.message), (file) => {
-    const section = Elf.sectionByName(file, ".BTF")
-    return section === undefined ? Result.fail("it has no section .BTF") : Result.succeed(section.data)
-  })
-
-/** The first type of this name and kind that the blob has itself, its base left out. */
-export const findOwn = (btf: Btf.Btf, name: string, kind: number): number | undefined => {
-  const found = Btf.find(btf, name, kind)
-  if (found._tag === "None") return undefined
-  const ids = found._tag === "One" ? [found.id] : found.ids
-  return ids.find((id) => id >= btf.firstId)
 }

@@ -22,7 +22,6 @@ import type { Target } from "./Bind.ts"
 import type { Context } from "./Context.ts"
 import { enter } from "./Enter.ts"
 import type { Addresses, Facts } from "./Facts.ts"
-import { findOwn } from "./KernelTypes.ts"
 
 const vmlinux = "vmlinux"
 
@@ -51,7 +50,7 @@ const findOwned = (facts: Facts, symbol: KernelSymbol, kind: number): Result.Res
         if (btf.failure.errno === "ENOENT") continue
         return yield* Result.fail(btf.failure)
       }
-      const id = findOwn(btf.success, symbol.name, kind)
+      const id = Btf.findOwn(btf.success, symbol.name, kind)
       if (id !== undefined) return { owner, id }
     }
     return undefined
