@@ -1,23 +1,39 @@
 /** Bytes to JavaScript values, by plan. */
-import { readBits } from "./BtfBits.ts"
-import type { Btf, ByteOrder } from "./BtfModel.ts"
+import { halfToNumber, readBits, readInt } from "./BtfBits.ts"
+import type { Btf } from "./BtfModel.ts"
 import { decodeText } from "./BtfModel.ts"
 import type { BtfValue } from "./BtfValue.ts"
 import type { PathSegment } from "./BtfValueError.ts"
-import { failValue } from "./BtfValueError.ts"
+import { failValue, isBtfValueError } from "./BtfValueError.ts"
 import type { ArrayPlan, EnumPlan, Field, IntPlan, StructPlan, ValuePlan } from "./BtfValuePlan.ts"
-import { planOfPart } from "./BtfValuePlan.ts"
+import { fieldEnd, planOfPart } from "./BtfValuePlan.ts"
 
 /** The deepest nesting of structs and arrays that is decoded. */
 export const DEPTH_LIMIT = 64
 
+/** How values are decoded. */
+export interface Decoding {
+  readonly littleEndian: boolean
+  /** Arrays of characters are strings. */
+  readonly text: boolean
+  /** Arrays of one-byte integers that are no text are a `Uint8Array`. */
+  readonly octets: boolean
+  /** A flexible array at the end takes the bytes that follow. */
+  readonly flexible: boolean
+}
+
 /** What a decoding goes through its types with. */
-interface Decoding {
+interface State {
   readonly btf: Btf
+  readonly how: Decoding
+  readonly littleEndian: boolean
   readonly bytes: Uint8Array
   readonly view: DataView
-  readonly littleEndian: boolean
-  readonly path: Array<PathSegment>
+  /**
+   * Where the decoding is, for errors. Keeping it costs as much as reading an integer: it is kept in a second run, after
+   * the first one failed.
+   */
+  readonly path: Array<PathSegment> | undefined
   /**
    * Parts that may still be decoded. Members of a union are decoded each, so nested unions multiply: without a bound in
    * proportion to the bytes, four bytes could decode to more than memory holds.
@@ -25,35 +41,52 @@ interface Decoding {
   budget: number
 }
 
-/** The value of a plan at the start of `bytes`, which must be enough. */
-export const decodeAt = (
+/** The value of a plan at the start of `bytes`, which must be enough. `root` is what it is called in errors. */
+export const decodeAt = (btf: Btf, plan: ValuePlan, bytes: Uint8Array, how: Decoding, root: () => string): BtfValue => {
+  try {
+    return decodePlan(makeState(btf, plan, bytes, how, undefined), plan, 0, 0, how.flexible)
+  } catch (thrown) {
+    if (!isBtfValueError(thrown)) throw thrown
+    // The same again, and this time with the way there.
+    return decodePlan(makeState(btf, plan, bytes, how, [root()]), plan, 0, 0, how.flexible)
+  }
+}
+
+const makeState = (
   btf: Btf,
   plan: ValuePlan,
   bytes: Uint8Array,
-  byteOrder: ByteOrder,
-  path: ReadonlyArray<PathSegment>
-): BtfValue => {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const littleEndian = byteOrder === "little"
-  const budget = (1 << 16) + 16 * plan.size
-  return decodePlan({ btf, bytes, view, littleEndian, path: [...path], budget }, plan, 0, 0)
-}
+  how: Decoding,
+  path: Array<PathSegment> | undefined
+): State => ({
+  btf,
+  how,
+  littleEndian: how.littleEndian,
+  bytes,
+  view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+  path,
+  budget: (1 << 16) + 16 * (how.flexible ? Math.max(bytes.length, plan.size) : plan.size)
+})
 
-const spend = (state: Decoding, type: number, parts: number): void => {
+const nowhere: ReadonlyArray<PathSegment> = []
+
+const spend = (state: State, type: number, parts: number): void => {
   state.budget -= parts
-  if (state.budget < 0) failValue("TooLarge", state.path, type, "its unions multiply to too many values")
+  if (state.budget < 0) failValue("TooLarge", state.path ?? nowhere, type, "its unions multiply to too many values")
 }
 
-const decodePlan = (state: Decoding, plan: ValuePlan, at: number, depth: number): BtfValue => {
+/** `last`: nothing follows the part but what a flexible array at its end may take. */
+const decodePlan = (state: State, plan: ValuePlan, at: number, depth: number, last: boolean): BtfValue => {
   spend(state, plan.type, 1)
   switch (plan._tag) {
     case "Int":
       return decodeInt(state, plan, at)
     case "Enum": {
-      const raw = readInt(state, at, plan.size, plan.signed)
+      const raw = readInt(state.view, state.bytes, at, plan.size, plan.signed, state.littleEndian)
       return plan.names.get(raw) ?? raw
     }
     case "Float":
+      if (plan.size === 2) return halfToNumber(state.view.getUint16(at, state.littleEndian))
       return plan.size === 4
         ? state.view.getFloat32(at, state.littleEndian)
         : state.view.getFloat64(at, state.littleEndian)
@@ -65,71 +98,76 @@ const decodePlan = (state: Decoding, plan: ValuePlan, at: number, depth: number)
         ? BigInt(state.view.getUint32(at, state.littleEndian))
         : state.view.getBigUint64(at, state.littleEndian)
     case "Array":
-      return decodeArray(state, plan, at, depth)
+      return decodeArray(state, plan, at, depth, last)
     case "Struct":
-      return decodeStruct(state, plan, at, depth)
+      return decodeStruct(state, plan, at, depth, last)
   }
 }
 
-/** A number up to four bytes, a bigint of more. */
-const readInt = (state: Decoding, at: number, size: number, signed: boolean): number | bigint => {
-  const { littleEndian, view } = state
-  switch (size) {
-    case 1:
-      return signed ? view.getInt8(at) : view.getUint8(at)
-    case 2:
-      return signed ? view.getInt16(at, littleEndian) : view.getUint16(at, littleEndian)
-    case 4:
-      return signed ? view.getInt32(at, littleEndian) : view.getUint32(at, littleEndian)
-    case 8:
-      return signed ? view.getBigInt64(at, littleEndian) : view.getBigUint64(at, littleEndian)
-    default:
-      return readBits(state.bytes, at, 0, size * 8, signed, littleEndian)
-  }
-}
-
-const decodeInt = (state: Decoding, plan: IntPlan, at: number): number | bigint | boolean => {
+const decodeInt = (state: State, plan: IntPlan, at: number): number | bigint | boolean => {
   const raw = plan.bits === plan.size * 8
-    ? readInt(state, at, plan.size, plan.signed)
+    ? readInt(state.view, state.bytes, at, plan.size, plan.signed, state.littleEndian)
     : readBits(state.bytes, at, plan.bitOffset, plan.bits, plan.signed, state.littleEndian)
   return plan.bool ? Boolean(raw) : raw
 }
 
-const decodeArray = (state: Decoding, plan: ArrayPlan, at: number, depth: number): BtfValue => {
-  if (plan.text) {
-    spend(state, plan.type, plan.length / 8)
-    const text = decodeCharacters(state.bytes, at, at + plan.length)
-    if (text !== undefined) return text
+const decodeArray = (state: State, plan: ArrayPlan, at: number, depth: number, last: boolean): BtfValue => {
+  const { element } = plan
+  const length = plan.length === 0 && last && element.size > 0
+    ? Math.max(0, Math.floor((state.bytes.length - at) / element.size))
+    : plan.length
+  if (plan.octets) {
+    if (plan.text && state.how.text) {
+      spend(state, plan.type, length / 8)
+      const text = decodeCharacters(state.bytes, at, at + length)
+      if (text !== undefined) return text
+    }
+    if (state.how.octets) {
+      spend(state, plan.type, length / 8)
+      return state.bytes.slice(at, at + length)
+    }
   }
   // Elements without bytes, of an empty struct, hold nothing, however many they claim to be.
-  if (plan.element.size === 0) return []
+  if (element.size === 0) return []
   deeper(state, plan.type, depth)
-  const element = planOfPart(state.btf, plan.element, state.path)
+  const inner = element.plan ?? planOfPart(state.btf, element, state.path ?? nowhere)
   const values: Array<BtfValue> = []
-  for (let index = 0; index < plan.length; index++) {
-    state.path.push(index)
-    values.push(decodePlan(state, element, at + index * plan.element.size, depth + 1))
-    state.path.pop()
+  if (inner._tag === "Int") {
+    // The most there are of: an integer cannot fail.
+    spend(state, plan.type, length)
+    for (let index = 0; index < length; index++) values.push(decodeInt(state, inner, at + index * element.size))
+    return values
+  }
+  for (let index = 0; index < length; index++) {
+    state.path?.push(index)
+    values.push(decodePlan(state, inner, at + index * element.size, depth + 1, false))
+    state.path?.pop()
   }
   return values
 }
 
-const decodeStruct = (state: Decoding, plan: StructPlan, at: number, depth: number): BtfValue => {
+const decodeStruct = (state: State, plan: StructPlan, at: number, depth: number, last: boolean): BtfValue => {
   deeper(state, plan.type, depth)
   const object: Record<string, BtfValue> = {}
-  for (const field of plan.fields.values()) {
-    state.path.push(field.name)
-    const inner = planOfPart(state.btf, field, state.path)
+  const { list } = plan
+  for (let index = 0; index < list.length; index++) {
+    const field = list[index]
+    if (field === undefined) break
+    state.path?.push(field.name)
+    const inner = field.plan ?? planOfPart(state.btf, field, state.path ?? nowhere)
     const value = field.bits === 0
-      ? decodePlan(state, inner, at + field.offset, depth + 1)
+      ? decodePlan(state, inner, at + field.offset, depth + 1, last && isLast(plan, field))
       : decodeBitfield(state, inner, field, at)
-    state.path.pop()
+    state.path?.pop()
     // Assigned, this one name would set the prototype.
     if (field.name === "__proto__") Object.defineProperty(object, field.name, ownProperty(value))
     else object[field.name] = value
   }
   return object
 }
+
+/** Whether nothing but padding follows a field. */
+export const isLast = (plan: StructPlan, field: Field): boolean => field.bits === 0 && fieldEnd(field) >= plan.tail
 
 const ownProperty = (value: BtfValue): PropertyDescriptor => ({
   value,
@@ -138,7 +176,7 @@ const ownProperty = (value: BtfValue): PropertyDescriptor => ({
   configurable: true
 })
 
-const decodeBitfield = (state: Decoding, plan: ValuePlan, field: Field, at: number): BtfValue => {
+const decodeBitfield = (state: State, plan: ValuePlan, field: Field, at: number): BtfValue => {
   spend(state, plan.type, 1)
   const signed = (plan._tag === "Int" || plan._tag === "Enum") && plan.signed
   const raw = readBits(state.bytes, at, field.bitOffset, field.bits, signed, state.littleEndian)
@@ -152,9 +190,13 @@ const enumName = (plan: EnumPlan, raw: number | bigint): string | number | bigin
   return plan.names.get(key) ?? key
 }
 
-const deeper = (state: Decoding, type: number, depth: number): void => {
-  if (depth >= DEPTH_LIMIT) failValue("TooDeep", state.path, type, `it is nested more than ${DEPTH_LIMIT} levels deep`)
+const deeper = (state: State, type: number, depth: number): void => {
+  if (depth < DEPTH_LIMIT) return
+  failValue("TooDeep", state.path ?? nowhere, type, `it is nested more than ${DEPTH_LIMIT} levels deep`)
 }
+
+/** Longest text that is put together from its codes, which is fastest for short ones. */
+const SHORT_TEXT = 64
 
 /** The text up to a NUL; `undefined` where the bytes have control characters or are no UTF-8. */
 const decodeCharacters = (bytes: Uint8Array, start: number, end: number): string | undefined => {
@@ -166,7 +208,12 @@ const decodeCharacters = (bytes: Uint8Array, start: number, end: number): string
     if (byte >= 0x80) ascii = false
     else if (byte === 0x7f || (byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d)) return undefined
   }
-  if (ascii) return decodeText(bytes, start, at)
+  if (ascii) {
+    if (at - start > SHORT_TEXT) return decodeText(bytes, start, at)
+    let text = ""
+    for (let index = start; index < at; index++) text += characters[bytes[index] ?? 0] ?? ""
+    return text
+  }
   try {
     return strictUtf8.decode(bytes.subarray(start, at))
   } catch {
@@ -174,5 +221,7 @@ const decodeCharacters = (bytes: Uint8Array, start: number, end: number): string
     return undefined
   }
 }
+
+const characters: ReadonlyArray<string> = Array.from({ length: 0x80 }, (_, code) => String.fromCharCode(code))
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })

@@ -36,14 +36,14 @@ export interface EnumPlan {
   readonly values: ReadonlyMap<string, number | bigint>
 }
 
-/** A floating-point number of 4 or 8 bytes. */
+/** A floating-point number of 2, 4 or 8 bytes. */
 export interface FloatPlan {
   readonly _tag: "Float"
   readonly type: number
-  readonly size: 4 | 8
+  readonly size: 2 | 4 | 8
 }
 
-/** Bytes that have no JavaScript counterpart: floating-point numbers of 2, 10, 12 and 16 bytes. */
+/** Bytes that have no JavaScript counterpart: floating-point numbers of 10, 12 and 16 bytes. */
 export interface BytesPlan {
   readonly _tag: "Bytes"
   readonly type: number
@@ -74,6 +74,10 @@ export interface StructPlan {
   readonly type: number
   readonly size: number
   readonly fields: ReadonlyMap<string, Field>
+  /** The fields in order. */
+  readonly list: ReadonlyArray<Field>
+  /** Where the last byte of a field ends: a flexible array begins there or later. */
+  readonly tail: number
 }
 
 /** How one type is read and written. `type` is the type behind modifiers and typedefs. */
@@ -103,6 +107,10 @@ export const SIZE_LIMIT = 1 << 28
 
 /** The most names that the anonymous members of one struct may add to it. */
 const FIELD_LIMIT = 1 << 16
+
+/** The plan of type `id` if it was made already. */
+export const knownPlan = (btf: Btf, id: number): ValuePlan | undefined =>
+  btf.internal.cache.plans?.get(resolveType(btf, id))
 
 /** The plan of type `id`; `path` is where it occurs, for errors. */
 export const planOf = (btf: Btf, id: number, path: ReadonlyArray<PathSegment>): ValuePlan => {
@@ -138,7 +146,7 @@ const makePlan = (btf: Btf, id: number, path: ReadonlyArray<PathSegment>): Value
       }
       return enumPlan(id, type.size, type.signed, type.values)
     case "Float":
-      return type.size === 4 || type.size === 8
+      return type.size === 2 || type.size === 4 || type.size === 8
         ? { _tag: "Float", type: id, size: type.size }
         : { _tag: "Bytes", type: id, size: type.size }
     case "Ptr":
@@ -150,16 +158,26 @@ const makePlan = (btf: Btf, id: number, path: ReadonlyArray<PathSegment>): Value
     }
     case "Struct":
     case "Union":
-      return { _tag: "Struct", type: id, size: type.size, fields: flatten(btf, id, type.size, type.members, path) }
+      return structPlan(id, type.size, flatten(btf, id, type.size, type.members, path))
     case "Datasec": {
       const fields = new Map<string, Field>()
       for (const entry of type.entries) addVariable(btf, fields, entry.type, entry.offset, type.size, path)
-      return { _tag: "Struct", type: id, size: type.size, fields }
+      return structPlan(id, type.size, fields)
     }
     default:
       return failValue("NoSize", path, id, `${typeName(btf, id)} has no values`)
   }
 }
+
+const structPlan = (type: number, size: number, fields: ReadonlyMap<string, Field>): StructPlan => {
+  const list = [...fields.values()]
+  const tail = list.reduce((end, field) => field.size === 0 ? end : Math.max(end, fieldEnd(field)), 0)
+  return { _tag: "Struct", type, size, fields, list, tail }
+}
+
+/** One past the last byte of a field. */
+export const fieldEnd = (field: Field): number =>
+  field.bits === 0 ? field.offset + field.size : Math.ceil((field.bitOffset + field.bits) / 8)
 
 /** Whether elements of type `id` are one-byte integers, and whether those are characters. */
 const characters = (btf: Btf, id: number): { readonly octets: boolean; readonly text: boolean } => {
