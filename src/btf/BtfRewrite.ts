@@ -3,13 +3,7 @@
  *
  * Appending, permuting and copying need it. The words are those of the tables in `BtfFields`.
  */
-import {
-  ELEMENT_STRING_WORD,
-  ELEMENT_TYPE_WORD,
-  FIRST_TYPE_WORD,
-  NO_WORD,
-  SECOND_TYPE_WORD
-} from "./BtfFields.ts"
+import { ELEMENT_STRING_WORD, ELEMENT_TYPE_WORD, FIRST_TYPE_WORD, NO_WORD, SECOND_TYPE_WORD } from "./BtfFields.ts"
 import { BTF_TYPE_SIZE, ELEMENT_SIZE, INFO_SIZE } from "./BtfKind.ts"
 
 /** Replaces each type id of the record at `at`, in order. Records of unknown kinds stay as they are. */

@@ -75,7 +75,7 @@ export const canBuild = (type: Btf.BtfType): boolean => {
 export const build = (editor: BtfEditor, type: Btf.BtfType, oneByOne: boolean): number => {
   const at = <T>(list: ReadonlyArray<T>): ReadonlyArray<T> => oneByOne ? [] : list
   const then = <T>(id: number, list: ReadonlyArray<T>, add: (item: T) => void): number => {
-    if (oneByOne) for (const item of list) add(item)
+    if (oneByOne) { for (const item of list) add(item) }
     return id
   }
   switch (type._tag) {

@@ -2,7 +2,16 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Btf from "../../../src/btf/Btf.ts"
 import * as BtfExt from "../../../src/btf/BtfExt.ts"
 import * as BtfPermute from "../../../src/btf/BtfPermute.ts"
-import { btfOf, canonicalLayout, elfSection, everyKind, expectFailure, expectSuccess, int, ptr } from "../../support/arbitrary/BtfBlob.ts"
+import {
+  btfOf,
+  canonicalLayout,
+  elfSection,
+  everyKind,
+  expectFailure,
+  expectSuccess,
+  int,
+  ptr
+} from "../../support/arbitrary/BtfBlob.ts"
 import { fixture } from "../../support/Require.ts"
 
 describe("permute", () => {
@@ -56,8 +65,10 @@ describe("permute", () => {
     const moved = expectSuccess(BtfPermute.permute(btf, reversed, { ext }))
     const names = (ext: BtfExt.BtfExt): ReadonlyArray<string> => [
       ...(ext.funcInfo?.sections ?? []).flatMap((section) =>
-        Array.from({ length: section.count }, (_, index) =>
-          Btf.typeName(ext.btf, BtfExt.funcInfoAt(ext, section, index).typeId))
+        Array.from(
+          { length: section.count },
+          (_, index) => Btf.typeName(ext.btf, BtfExt.funcInfoAt(ext, section, index).typeId)
+        )
       ),
       ...(ext.coreRelocations?.sections ?? []).flatMap((section) =>
         Array.from({ length: section.count }, (_, index) => {
@@ -100,9 +111,12 @@ describe("sortByName", () => {
 
   it("of split BTF sorts its own types, some named in the base", () => {
     const base = btfOf(everyKind)
-    const split = btfOf([int("zebra", 4), int("event", 4), int("apple", 4)].map((type, index) =>
-      index === 1 ? { ...type, nameOffset: Btf.nameOffsetOf(base, 4) } : type
-    ), { base })
+    const split = btfOf(
+      [int("zebra", 4), int("event", 4), int("apple", 4)].map((type, index) =>
+        index === 1 ? { ...type, nameOffset: Btf.nameOffsetOf(base, 4) } : type
+      ),
+      { base }
+    )
     const { btf: sorted } = expectSuccess(BtfPermute.sortByName(split))
     assert.deepEqual([20, 21, 22].map((id) => Btf.nameOf(sorted, id)), ["apple", "event", "zebra"])
     assert.strictEqual(Btf.nameOf(sorted, 1), "int")
