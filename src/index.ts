@@ -112,6 +112,10 @@ export * as BtfRelocate from "./btf/BtfRelocate.ts"
 export * as BtfDump from "./btf/BtfDump.ts"
 /** JavaScript values to and from the bytes of a BTF type. */
 export * as BtfValue from "./btf/BtfValue.ts"
+/** Effect schemas of BTF types, and codecs between bytes and values. */
+export * as BtfSchema from "./btf/BtfSchema.ts"
+/** Bytes of a BTF type as text, in the format of libbpf's typed data dump. */
+export * as BtfDataDump from "./btf/BtfDataDump.ts"
 /** BPF instructions: reading, writing and changing slots of code. */
 export * as Insn from "./insn/Insn.ts"
 /** BPF instructions made from their parts. */
