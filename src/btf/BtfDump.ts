@@ -27,7 +27,7 @@ import { btfError, isBtfError } from "./BtfError.ts"
 import type { Btf } from "./BtfModel.ts"
 import { exists } from "./BtfModel.ts"
 import { declare } from "./dump/Declare.ts"
-import { dumpInto } from "./dump/Dumper.ts"
+import { dumpInto, isPending } from "./dump/Dumper.ts"
 import { flatten } from "./dump/Flat.ts"
 import { GIVEN_NAME, resetFrames } from "./dump/Frames.ts"
 import { epilogue, kfuncs, prologue, writeKfuncs } from "./dump/Header.ts"
@@ -96,13 +96,20 @@ function* partsOfC(btf: Btf, options: COptions): Generator<Part> {
 
 type Ids = ArrayLike<number>
 
-const allIds = (btf: Btf): Ids => Uint32Array.from({ length: btf.endId - 1 }, (_, index) => index + 1)
+const allIds = (btf: Btf): Ids => {
+  const ids = new Uint32Array(btf.endId - 1)
+  for (let index = 0; index < ids.length; index++) ids[index] = index + 1
+  return ids
+}
 
 /** Dumps types from `ids[index]` on until a chunk is full or a problem was met; answers the next index. */
 const dumpSome = (state: State, ids: Ids, index: number): number => {
   const { out, problems } = state
   let next = index
-  while (next < ids.length && out.length < CHUNK && problems.length === 0) dumpInto(state, ids[next++] ?? 0)
+  while (next < ids.length && out.length < CHUNK && problems.length === 0) {
+    const id = ids[next++] ?? 0
+    if (isPending(state, id)) dumpInto(state, id)
+  }
   return next
 }
 

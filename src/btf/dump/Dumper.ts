@@ -5,7 +5,7 @@
  */
 import type { BtfError } from "../BtfError.ts"
 import { emit } from "./Emit.ts"
-import { order } from "./Order.ts"
+import { isPending, order } from "./Order.ts"
 import type { State } from "./State.ts"
 
 /** Writes type `id` and all that it needs and that is not written yet. Problems are added to `state.problems`. */
@@ -16,3 +16,5 @@ export const dumpInto = (state: State, id: number): void => {
   for (let index = 0; index < queue.length; index++) emit(state, queue[index] ?? 0)
   if (impossible !== undefined) problems.push(impossible)
 }
+
+export { isPending }

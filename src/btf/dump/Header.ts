@@ -8,7 +8,7 @@ import { declare } from "./Declare.ts"
 import type { Flat } from "./Flat.ts"
 import { extraAt, nameAt, wordAt } from "./Flat.ts"
 import { ascii, put } from "./Output.ts"
-import { sortStrings } from "./SortStrings.ts"
+import { compare } from "./SortStrings.ts"
 import type { State } from "./State.ts"
 
 const lines = (...text: ReadonlyArray<string>): Uint8Array => ascii(text.map((line) => `${line}\n`).join(""))
@@ -76,12 +76,10 @@ const taggedFunctions = (flat: Flat, tag: Uint8Array): ReadonlySet<number> => {
 }
 
 /** The kfuncs of the blob by name, then by id. */
-export const kfuncs = (flat: Flat): ReadonlyArray<number> => {
-  const ids = [...taggedFunctions(flat, KFUNC)]
-  const places = sortStrings(flat.strings, [Uint32Array.from(ids, (id) => nameAt(flat, id))])
-  const placeOf = (id: number): number => places[nameAt(flat, id)] ?? 0
-  return ids.sort((left, right) => placeOf(left) - placeOf(right) || left - right)
-}
+export const kfuncs = (flat: Flat): ReadonlyArray<number> =>
+  [...taggedFunctions(flat, KFUNC)].sort((left, right) =>
+    compare(flat.strings, nameAt(flat, left), nameAt(flat, right), 0) || left - right
+  )
 
 /** Writes the declarations of kfuncs; one that C cannot declare throws. */
 export const writeKfuncs = (state: State, ids: ReadonlyArray<number>): void => {

@@ -10,8 +10,9 @@ import { countAt, extraAt, flagAt, wordAt } from "./Flat.ts"
 import type { State } from "./State.ts"
 import { step } from "./State.ts"
 
-/** States of `state.alignments`; every other value is an alignment, at most 16. */
+/** States of `state.alignments`; other values are alignments of at most 8 bytes, with a bit for packed structs. */
 const UNKNOWN = 0
+const PACKED = 32
 const INSIDE = 254
 const NONE = 255
 
@@ -57,37 +58,19 @@ const bounded = (size: number): number => size > 0xffff_ffff ? 0 : size
 
 /** The alignment of a type in bytes; 0 where it has none. A struct that is packed has alignment 1. */
 export const alignmentOf = (state: State, id: number): number => {
-  const found = alignmentState(state, id)
-  return found === NONE ? 0 : found
-}
-
-const alignmentState = (state: State, id: number): number => {
   const inner = embedded(state, id)
   const known = leafAlignment(state, inner)
-  if (known !== UNKNOWN && known !== INSIDE) return known
-  // A stack of structs, and of the next member of each.
-  const types: Array<number> = [inner]
-  const progress: Array<number> = [0]
-  state.alignments[inner] = INSIDE
-  while (types.length > 0) {
-    const top = types.length - 1
-    const current = types[top] ?? 0
-    const index = progress[top] ?? 0
-    if (index === countAt(state.flat, current)) {
-      state.alignments[current] = settle(state, current)
-      types.pop()
-      progress.pop()
-      continue
-    }
-    progress[top] = index + 1
-    const member = embedded(state, extraAt(state.flat, current, index * 3 + 1))
-    if (leafAlignment(state, member) === UNKNOWN) {
-      state.alignments[member] = INSIDE
-      types.push(member)
-      progress.push(0)
-    }
-  }
-  return state.alignments[inner] ?? NONE
+  if (known === UNKNOWN) return bytesOf(settle(state, inner))
+  return bytesOf(known)
+}
+
+const bytesOf = (found: number): number => found >= INSIDE ? 0 : found & ~PACKED
+
+/** Whether a struct needs the attribute `packed`: a member, or its size, breaks natural alignment. */
+export const isPacked = (state: State, id: number): boolean => {
+  const known = leafAlignment(state, id)
+  const found = known === UNKNOWN ? settle(state, id) : known
+  return found >= INSIDE ? looksPacked(state, id) : (found & PACKED) !== 0
 }
 
 /** The type whose alignment is that of `id`: behind typedefs, qualifiers and arrays. */
@@ -133,29 +116,66 @@ const leafAlignment = (state: State, id: number): number => {
   }
 }
 
-/** The alignment of a struct or union, those of its members being known. */
+/**
+ * Computes the alignment of a struct or union of which nothing is known, after those of the structs and unions in it.
+ * The walk has a frame for each that is not complete: its id, the next member, the largest alignment so far.
+ */
 const settle = (state: State, id: number): number => {
-  const { flat } = state
-  const flagged = flagAt(flat, id)
-  const count = countAt(flat, id)
-  let largest = 1
-  for (let index = 0; index < count; index++) {
-    const alignment = leafAlignment(state, embedded(state, extraAt(flat, id, index * 3 + 1)))
-    // A member that contains this very type has none either.
-    if (alignment === NONE || alignment === INSIDE) return NONE
-    if (alignment > largest) largest = alignment
-    const offset = extraAt(flat, id, index * 3 + 2)
-    if (!isBitfield(flagged, offset) && bitOffset(flagged, offset) % (8 * alignment) !== 0) return 1
+  const { alignments, flat, layoutWalk: walk } = state
+  let top = 0
+  walk[0] = id
+  walk[1] = 0
+  walk[2] = 1
+  alignments[id] = INSIDE
+  while (top >= 0) {
+    const current = walk[top] ?? 0
+    const flagged = flagAt(flat, current)
+    const end = countAt(flat, current)
+    let largest = walk[top + 2] ?? 1
+    let result = UNKNOWN
+    let index = walk[top + 1] ?? 0
+    for (; index < end; index++) {
+      const member = embedded(state, extraAt(flat, current, index * 3 + 1))
+      const alignment = leafAlignment(state, member)
+      if (alignment === UNKNOWN) {
+        walk[top + 1] = index
+        walk[top + 2] = largest
+        top += 3
+        walk[top] = member
+        walk[top + 1] = 0
+        walk[top + 2] = 1
+        alignments[member] = INSIDE
+        break
+      }
+      // A member that contains this very type has none either.
+      if (alignment >= INSIDE) {
+        result = NONE
+        break
+      }
+      const bytes = alignment & ~PACKED
+      if (bytes > largest) largest = bytes
+      const offset = extraAt(flat, current, index * 3 + 2)
+      if (!isBitfield(flagged, offset) && bitOffset(flagged, offset) % (8 * bytes) !== 0) {
+        result = 1 | PACKED
+        break
+      }
+    }
+    if (result === UNKNOWN) {
+      if (index < end) continue
+      result = wordAt(flat, current) % largest === 0 ? largest : 1 | PACKED
+    }
+    alignments[current] = result
+    top -= 3
   }
-  return wordAt(flat, id) % largest === 0 ? largest : 1
+  return alignments[id] ?? NONE
 }
 
 const isBitfield = (flagged: boolean, offset: number): boolean => flagged && offset >>> 24 !== 0
 
 const bitOffset = (flagged: boolean, offset: number): number => flagged ? offset & 0xff_ffff : offset
 
-/** Whether a struct needs the attribute `packed`: a member, or its size, breaks natural alignment. */
-export const isPacked = (state: State, id: number): boolean => {
+/** Whether a struct looks packed that has members without an alignment: they are passed over. */
+const looksPacked = (state: State, id: number): boolean => {
   const { flat } = state
   const flagged = flagAt(flat, id)
   const count = countAt(flat, id)

@@ -19,19 +19,23 @@ export interface NameCounts {
   counts: Uint32Array
 }
 
-const INITIAL = 1 << 12
+const SMALLEST = 1 << 8
 
-/** An empty table for names of a string area. */
-export const makeNames = (strings: Uint8Array): NameCounts => ({
-  strings,
-  seed: (Math.random() * 0x1_0000_0000) | 0,
-  size: 0,
-  mask: INITIAL - 1,
-  places: new Uint32Array(INITIAL),
-  hashes: new Int32Array(INITIAL / 2),
-  offsets: new Uint32Array(INITIAL / 2),
-  counts: new Uint32Array(INITIAL / 2)
-})
+/** An empty table for names of a string area, with room for about so many. */
+export const makeNames = (strings: Uint8Array, expected: number): NameCounts => {
+  let room = SMALLEST
+  while (room < expected) room *= 2
+  return {
+    strings,
+    seed: (Math.random() * 0x1_0000_0000) | 0,
+    size: 0,
+    mask: room * 2 - 1,
+    places: new Uint32Array(room * 2),
+    hashes: new Int32Array(room),
+    offsets: new Uint32Array(room),
+    counts: new Uint32Array(room)
+  }
+}
 
 /** Counts the name at `offset` once more and answers how often it was counted so far. */
 export const countName = (names: NameCounts, offset: number): number => {

@@ -35,6 +35,20 @@ const IMPOSSIBLE = 3
 /** The longest cycle whose ids an error lists. */
 const LISTED = 8
 
+/** Whether the type has anything to dump that was not dumped yet; a quick answer, and not wrong when it says no. */
+export const isPending = (state: State, id: number): boolean => {
+  if (((state.order[id] ?? 0) & DONE) !== 0) return false
+  switch (state.flat.kinds[id]) {
+    case Kind.BTF_KIND_FUNC:
+    case Kind.BTF_KIND_VAR:
+    case Kind.BTF_KIND_DATASEC:
+    case Kind.BTF_KIND_DECL_TAG:
+      return false
+    default:
+      return true
+  }
+}
+
 /**
  * Queues all that must be defined for type `id`, last the type itself. Answers the error of a type that cannot be
  * defined; what the walk had queued before it stays in the queue.

@@ -38,8 +38,8 @@ export const sortStrings = (strings: Uint8Array, lists: ReadonlyArray<Uint32Arra
   return places
 }
 
-/** Compares two strings from byte `depth` on. */
-const compare = (strings: Uint8Array, left: number, right: number, depth: number): number => {
+/** Compares two strings from byte `depth` on, by their bytes. */
+export const compare = (strings: Uint8Array, left: number, right: number, depth: number): number => {
   for (let index = depth;; index++) {
     const one = strings[left + index] ?? 0
     const difference = one - (strings[right + index] ?? 0)

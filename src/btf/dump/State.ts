@@ -7,7 +7,7 @@ import * as Kind from "../BtfKind.ts"
 import type { Btf } from "../BtfModel.ts"
 import { pointerSize } from "../BtfResolve.ts"
 import type { Flat } from "./Flat.ts"
-import { countAt, extraAt, flatten, wordAt } from "./Flat.ts"
+import { flatten } from "./Flat.ts"
 import type { NameCounts } from "./Names.ts"
 import { makeNames } from "./Names.ts"
 import type { Output } from "./Output.ts"
@@ -24,7 +24,7 @@ export interface State {
   readonly emit: Uint8Array
   /** 1 where a type refers to the id; made when first needed. */
   referenced: Uint8Array | undefined
-  /** Alignment in bytes by id, or a state of `Layout.ts`. */
+  /** Alignment by id, and other states of `Layout.ts`. */
   readonly alignments: Uint8Array
   /** Which use of its name a type is, counted from 1; 0 where it was not asked yet. */
   readonly numbers: Uint32Array
@@ -36,6 +36,8 @@ export interface State {
   readonly queue: Array<number>
   /** Walks of `Order.ts` and `Emit.ts`: three entries per frame. */
   readonly walk: Array<number>
+  /** Walk of `Layout.ts`: three entries per frame. */
+  readonly layoutWalk: Array<number>
   /** Declarations and definitions that are being written: `FRAME` entries per frame, see `Declare.ts`. */
   readonly frames: Array<number>
   depth: number
@@ -86,10 +88,11 @@ export const makeState = (btf: Btf, limit: number | undefined): State => {
     referenced: undefined,
     alignments: new Uint8Array(count),
     numbers: new Uint32Array(count),
-    tags: makeNames(flat.strings),
-    identifiers: makeNames(flat.strings),
+    tags: makeNames(flat.strings, count >>> 3),
+    identifiers: makeNames(flat.strings, count >>> 2),
     queue: [],
     walk: [],
+    layoutWalk: [],
     frames: [],
     depth: 0,
     chain: [],
@@ -117,9 +120,15 @@ const failSteps = (state: State): never =>
 
 /** Marks all types that others refer to; the return type of a prototype does not count, as in libbpf. */
 export const markReferenced = (flat: Flat): Uint8Array => {
-  const referenced = new Uint8Array(flat.endId)
-  for (let id = 1; id < flat.endId; id++) {
-    switch (flat.kinds[id]) {
+  const { at, endId, kinds, words } = flat
+  const referenced = new Uint8Array(endId)
+  for (let id = 1; id < endId; id++) {
+    const start = at[id] ?? 0
+    // Where the record's list of types begins, how far one is from the next, and how many there are.
+    let first = 0
+    let stride = 0
+    let count = 0
+    switch (kinds[id]) {
       case Kind.BTF_KIND_PTR:
       case Kind.BTF_KIND_TYPEDEF:
       case Kind.BTF_KIND_VOLATILE:
@@ -129,31 +138,32 @@ export const markReferenced = (flat: Flat): Uint8Array => {
       case Kind.BTF_KIND_VAR:
       case Kind.BTF_KIND_DECL_TAG:
       case Kind.BTF_KIND_TYPE_TAG:
-        referenced[wordAt(flat, id)] = 1
-        break
+        referenced[words[start + 2] ?? 0] = 1
+        continue
       case Kind.BTF_KIND_ARRAY:
-        referenced[extraAt(flat, id, 0)] = 1
-        referenced[extraAt(flat, id, 1)] = 1
+        first = 3
+        stride = 1
+        count = 2
         break
       case Kind.BTF_KIND_STRUCT:
       case Kind.BTF_KIND_UNION:
-        for (let left = countAt(flat, id), index = 1; left > 0; left--, index += 3) {
-          referenced[extraAt(flat, id, index)] = 1
-        }
+        first = 4
+        stride = 3
         break
       case Kind.BTF_KIND_FUNC_PROTO:
-        for (let left = countAt(flat, id), index = 1; left > 0; left--, index += 2) {
-          referenced[extraAt(flat, id, index)] = 1
-        }
+        first = 4
+        stride = 2
         break
       case Kind.BTF_KIND_DATASEC:
-        for (let left = countAt(flat, id), index = 0; left > 0; left--, index += 3) {
-          referenced[extraAt(flat, id, index)] = 1
-        }
+        first = 3
+        stride = 3
         break
       default:
-        break
+        continue
     }
+    if (count === 0) count = (words[start + 1] ?? 0) & 0xff_ffff
+    const end = start + first + count * stride
+    for (let word = start + first; word < end; word += stride) referenced[words[word] ?? 0] = 1
   }
   return referenced
 }
