@@ -108,6 +108,8 @@ export * as BtfPermute from "./btf/BtfPermute.ts"
 export * as BtfDistill from "./btf/BtfDistill.ts"
 /** Split BTF moved from its distilled base onto a real one. */
 export * as BtfRelocate from "./btf/BtfRelocate.ts"
+/** What differs between the types of two kernels, and which accesses break. */
+export * as BtfDiff from "./btf/BtfDiff.ts"
 /** BTF as text: C headers, lists of types, JSON. */
 export * as BtfDump from "./btf/BtfDump.ts"
 /** JavaScript values to and from the bytes of a BTF type. */
