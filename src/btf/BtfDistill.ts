@@ -19,13 +19,14 @@ import type { BtfError } from "./BtfError.ts"
 import { fail, isBtfError } from "./BtfError.ts"
 import type { BtfExt } from "./BtfExt.ts"
 import { forEachString as forEachExtString, remapped } from "./BtfExtFields.ts"
-import { forEachTypeId, visitStrings, visitTypeIds } from "./BtfFields.ts"
+import { forEachTypeId, visitTypeIds } from "./BtfFields.ts"
 import { assembled, imageOf, requireKnownKinds, requireWritable } from "./BtfImage.ts"
 import * as Kind from "./BtfKind.ts"
 import type { Btf } from "./BtfModel.ts"
 import { kindOf, nameOffsetOf, ownerOf, recordOffset, sizeOrTypeOf, stringOwnerOf, vlenOf } from "./BtfModel.ts"
 import { HEADER_SIZE } from "./BtfParse.ts"
 import { pointerSize } from "./BtfResolve.ts"
+import { rewriteStrings, rewriteTypeIds } from "./BtfRewrite.ts"
 import * as BtfStrings from "./BtfStrings.ts"
 
 /** What `distill` answers. All parts have the byte order of the split BTF that was given. */
@@ -223,19 +224,28 @@ const makeSplit = (
     end += sizes[index] ?? 0
   }
   const strings = BtfStrings.make({ base })
-  const moveString = (offset: number): number => offset === 0 ? 0 : strings.addFrom(split, offset)
-  const visitString = (offset: number, value: number): void => view.setUint32(offset, moveString(value), littleEndian)
-  const visitType = (offset: number, id: number): void => view.setUint32(offset, map[id] ?? 0, littleEndian)
+  // Most strings are used several times: the new offsets of the split BTF's own, by their old place.
+  const known = new Uint32Array(split.stringsLength)
+  const moveString = (offset: number): number => {
+    if (offset === 0) return 0
+    if (offset < split.stringsStart) return strings.addFrom(split, offset)
+    const moved = known[offset - split.stringsStart] ?? 0
+    if (moved !== 0) return moved
+    const added = strings.addFrom(split, offset)
+    known[offset - split.stringsStart] = added
+    return added
+  }
+  const moveType = (id: number): number => map[id] ?? 0
   for (const at of records) {
-    visitStrings(view, littleEndian, at, visitString)
-    visitTypeIds(view, littleEndian, at, visitType)
+    rewriteStrings(view, littleEndian, at, moveString)
+    rewriteTypeIds(view, littleEndian, at, moveType)
   }
   if (ext !== undefined) forEachExtString(ext, (_offset, value) => moveString(value))
   const result = assembled({ ...image, base, pointerSize: pointerSize(split), types, strings: strings.content() })
   return {
     base,
     split: result,
-    ext: ext === undefined ? undefined : remapped(ext, result, (id) => map[id] ?? 0, moveString),
+    ext: ext === undefined ? undefined : remapped(ext, result, moveType, moveString),
     map
   }
 }

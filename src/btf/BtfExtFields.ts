@@ -137,8 +137,7 @@ export const remap = (
   btf: Btf,
   typeId: (old: number) => number,
   string: (old: number) => number
-): Result.Result<BtfExt, BtfError> =>
-  attempt(isBtfError, () => remapped(ext, btf, typeId, string))
+): Result.Result<BtfExt, BtfError> => attempt(isBtfError, () => remapped(ext, btf, typeId, string))
 
 /** `remap` inside a module: throws what is wrong. */
 export const remapped = (

@@ -7,9 +7,19 @@
  *
  * Source: reference page `split-relocate`, sections 3 and 4.
  */
+import { idsOfKind } from "./BtfFind.ts"
 import * as Kind from "./BtfKind.ts"
 import type { Btf } from "./BtfModel.ts"
-import { kflagOf, kindOf, nameOffsetOf, ownerOf, recordOffset, sizeOrTypeOf, stringAt, stringOwnerOf } from "./BtfModel.ts"
+import {
+  kflagOf,
+  kindOf,
+  nameOffsetOf,
+  ownerOf,
+  recordOffset,
+  sizeOrTypeOf,
+  stringAt,
+  stringOwnerOf
+} from "./BtfModel.ts"
 import type { RelocateCandidate, RelocateMismatch } from "./BtfRelocateError.ts"
 import * as BtfStrings from "./BtfStrings.ts"
 
@@ -73,8 +83,8 @@ const SORT_STRUCT = 18
 const SORT_UNION = 19
 const SORT_STRUCT_FWD = 20
 const SORT_UNION_FWD = 21
-const NO_SORT = -1
 
+/** The sort of a type that is of one of the kinds of a distilled base or an ENUM64. */
 const sortOf = (btf: Btf, id: number, kind: number): number => {
   switch (kind) {
     case Kind.BTF_KIND_INT:
@@ -88,10 +98,8 @@ const sortOf = (btf: Btf, id: number, kind: number): number => {
       return SORT_STRUCT
     case Kind.BTF_KIND_UNION:
       return SORT_UNION
-    case Kind.BTF_KIND_FWD:
-      return kflagOf(btf, id) ? SORT_UNION_FWD : SORT_STRUCT_FWD
     default:
-      return NO_SORT
+      return kflagOf(btf, id) ? SORT_UNION_FWD : SORT_STRUCT_FWD
   }
 }
 
@@ -102,8 +110,7 @@ const encodingOf = (btf: Btf, id: number): number => {
 }
 
 /** A forward declaration has no size; its third word is nothing. */
-const sizeOf = (btf: Btf, id: number, kind: number): number =>
-  kind === Kind.BTF_KIND_FWD ? 0 : sizeOrTypeOf(btf, id)
+const sizeOf = (btf: Btf, id: number, kind: number): number => kind === Kind.BTF_KIND_FWD ? 0 : sizeOrTypeOf(btf, id)
 
 const sizeKey = (sort: number, size: number): number => sort * 2 ** 32 + size
 
@@ -130,22 +137,36 @@ const namesakesOf = (distilled: Btf, base: Btf): ReadonlyArray<Namesakes | undef
     }
     byId.push(namesakes)
   }
-  for (let id = 1; id < base.endId; id++) {
-    const kind = kindOf(base, id)
-    const sort = sortOf(base, id, kind)
-    if (sort === NO_SORT) continue
-    const offset = nameOffsetOf(base, id)
-    const owner = stringOwnerOf(base, offset)
+  for (let blob: Btf | undefined = base; blob !== undefined; blob = blob.base) {
+    for (const kind of namedKinds) addNamesakes(blob, kind, names, byName)
+  }
+  return byId
+}
+
+/** The kinds that a type of a distilled base can become. */
+const namedKinds: ReadonlyArray<number> = [...distilledKinds, Kind.BTF_KIND_ENUM64]
+
+/** Adds the types of one kind that a blob holds itself to those of their name. */
+const addNamesakes = (
+  blob: Btf,
+  kind: number,
+  names: BtfStrings.StringTable,
+  byName: ReadonlyMap<number, Namesakes>
+): void => {
+  const { littleEndian, view } = blob.internal
+  for (const id of idsOfKind(blob, kind)) {
+    const offset = view.getUint32(recordOffset(blob, id), littleEndian)
+    const owner = stringOwnerOf(blob, offset)
     if (owner === undefined) continue
     const start = owner.stringsOffset + (offset - owner.stringsStart)
     const name = names.find(owner.bytes, start, owner.bytes.indexOf(0, start))
     const namesakes = name === undefined || name === 0 ? undefined : byName.get(name)
     if (namesakes === undefined) continue
+    const sort = sortOf(blob, id, kind)
     add(namesakes.all, id)
     add(entry(namesakes.bySort, sort), id)
-    add(entry(namesakes.bySize, sizeKey(sort, sizeOf(base, id, kind))), id)
+    add(entry(namesakes.bySize, sizeKey(sort, sizeOf(blob, id, kind))), id)
   }
-  return byId
 }
 
 /**
@@ -215,7 +236,7 @@ const mismatch = (
   kind: Kind.kindName(kindOf(distilled, id)),
   size: statedSize(distilled, id),
   embedded,
-  candidates: ids.map((candidate): RelocateCandidate => ({
+  candidates: ids.toSorted((one, other) => one - other).map((candidate): RelocateCandidate => ({
     id: candidate,
     kind: Kind.kindName(kindOf(base, candidate)),
     size: statedSize(base, candidate)

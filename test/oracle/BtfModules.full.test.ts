@@ -106,7 +106,9 @@ describeWith({ kind: "oracle", tools: needs.tools, files: [...needs.files, kerne
         Fs.writeSync(
           2,
           `${release} -> ${target.release}: ${counts.moved} moved, ${counts.refused} refused, as by libbpf 1.5; ` +
-            `${reasons.size} different reasons, most often:\n${most.map(([text, count]) => `  ${count}: ${text}\n`).join("")}`
+            `${reasons.size} different reasons, most often:\n${
+              most.map(([text, count]) => `  ${count}: ${text}\n`).join("")
+            }`
         )
         assert.isAbove(counts.moved, 100)
       })

@@ -51,10 +51,13 @@ const cases: fc.Arbitrary<Case> = fc.tuple(
   Arbitrary.programs({ maxLength: 25 }),
   fc.double({ min: 0.4, max: 0.9, noNaN: true }),
   fc.constantFrom<Order>("little", "big"),
-  fc.array(fc.record({
-    at: fc.nat(99),
-    what: fc.constantFrom<Change["what"]>("size", "kind", "rename", "double", "empty", "declare")
-  }), { maxLength: 2 })
+  fc.array(
+    fc.record({
+      at: fc.nat(99),
+      what: fc.constantFrom<Change["what"]>("size", "kind", "rename", "double", "empty", "declare")
+    }),
+    { maxLength: 2 }
+  )
 ).map(([program, share, order, changes]) => {
   const { base, split } = Arbitrary.splitOf(program, share, { order })
   return { base: base.bytes, split: split.bytes, target: B.blob(altered(base.types, changes), { order }) }
@@ -133,7 +136,9 @@ describeWith({ kind: "oracle", tools: needs.tools, files: needs.files }, "distil
       else {
         assert.isTrue(
           namesSeveralKinds(distilled.success.base, onto),
-          `${index}: ${Result.isSuccess(ours) ? "moved" : ours.failure.message}; libbpf: ${answer.error?.log ?? "moved"}`
+          `${index}: ${Result.isSuccess(ours) ? "moved" : ours.failure.message}; libbpf: ${
+            answer.error?.log ?? "moved"
+          }`
         )
         counts.differs++
       }

@@ -150,17 +150,19 @@ describe("types that mean nothing", () => {
     })
 
   /** Types that contain themselves and each other, over others of this sort. */
-  const oddSplit = fc.tuple(Arbitrary.validTypes(1, 12), Arbitrary.forms, fc.boolean()).chain(([types, form, crowd]) => {
-    const base = Arbitrary.write(crowd ? crowded(types) : types, form)
-    // Where names are few, something refers to all of them.
-    const all = B.ptr(types.length + 2)
-    const pointed = B.struct("", 8, types.map((_, index) => ["m", index + 1, 0]))
-    const first = crowd ? [all, pointed] : []
-    return Arbitrary.validTypes(types.length + 1 + first.length, 12).map((own) => ({
-      base,
-      split: Arbitrary.write([...first, ...own], Arbitrary.over(base, form))
-    }))
-  })
+  const oddSplit = fc.tuple(Arbitrary.validTypes(1, 12), Arbitrary.forms, fc.boolean()).chain(
+    ([types, form, crowd]) => {
+      const base = Arbitrary.write(crowd ? crowded(types) : types, form)
+      // Where names are few, something refers to all of them.
+      const all = B.ptr(types.length + 2)
+      const pointed = B.struct("", 8, types.map((_, index) => ["m", index + 1, 0]))
+      const first = crowd ? [all, pointed] : []
+      return Arbitrary.validTypes(types.length + 1 + first.length, 12).map((own) => ({
+        base,
+        split: Arbitrary.write([...first, ...own], Arbitrary.over(base, form))
+      }))
+    }
+  )
 
   it("come back as they were, or are ambiguous in their own base", () => {
     const seen = { same: 0, ambiguous: 0, refused: 0 }

@@ -200,7 +200,7 @@ describe("the visitors", () => {
 describe("encode", () => {
   for (const order of ["little", "big"] as const) {
     for (const segments of [[functions, lines, relocations], [functions, [], relocations], [[], lines, []]]) {
-      it(`gives canonical sections back and swaps them, ${order}, ${segments.map((words) => words.length)}`, () => {
+      it(`gives canonical sections back and swaps them, ${order}, ${segments.map((words) => words.length).join(" ")} words`, () => {
         const bytes = section(segments, { order })
         const other = order === "little" ? "big" : "little"
         const ext = expectSuccess(BtfExt.parse(bytes, btf))
@@ -244,7 +244,11 @@ describe("encode", () => {
     for (const name of allFixtures()) {
       const elf = fixture(name)
       const bytes = elfSection(elf, ".BTF.ext")
-      assert.deepEqual(BtfExt.encode(expectSuccess(BtfExt.parse(bytes, expectSuccess(Btf.parse(elfSection(elf, ".BTF")))))), bytes, name)
+      assert.deepEqual(
+        BtfExt.encode(expectSuccess(BtfExt.parse(bytes, expectSuccess(Btf.parse(elfSection(elf, ".BTF")))))),
+        bytes,
+        name
+      )
       count++
     }
     assert.isAbove(count, 20)
@@ -287,8 +291,10 @@ describe("remap", () => {
   })
 
   it("refuses references to nothing, old or new, and headers that it cannot keep", () => {
-    const one = (record: ReadonlyArray<number>, bytes: Uint8Array = section([[], [], segment(16, [0, 1, ...record])])) =>
-      expectSuccess(BtfExt.parse(bytes, btf))
+    const one = (
+      record: ReadonlyArray<number>,
+      bytes: Uint8Array = section([[], [], segment(16, [0, 1, ...record])])
+    ) => expectSuccess(BtfExt.parse(bytes, btf))
     const fails = (
       ext: BtfExt.BtfExt,
       reason: BtfErrorReason,

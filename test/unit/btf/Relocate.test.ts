@@ -182,8 +182,10 @@ const over = (types: ReadonlyArray<Rec>, contained: ReadonlyArray<number> = []):
   ], { base: B.btfOf(types) })
 
 /** The ids of the new base that the distilled types become. */
-const idsOn = (split: Btf.Btf, base: ReadonlyArray<Rec>): ReadonlyArray<number> =>
-  [...B.expectSuccess(relocate(split, B.btfOf(base))).map.subarray(1, split.firstId)]
+const idsOn = (
+  split: Btf.Btf,
+  base: ReadonlyArray<Rec>
+): ReadonlyArray<number> => [...B.expectSuccess(relocate(split, B.btfOf(base))).map.subarray(1, split.firstId)]
 
 const refused = (split: Btf.Btf, base: Btf.Btf): BtfRelocateError => {
   const error = B.expectFailure(relocate(split, base))
@@ -234,7 +236,12 @@ describe("relocate", () => {
     ])
     assert.include(error.message, "base_s")
     assert.include(error.message, "ben")
-    const two = [B.int("int", 4, 1), B.struct("base_s", 8, []), B.struct("base_s", 8, []), B.enumeration("ben", 8, false, [])]
+    const two = [
+      B.int("int", 4, 1),
+      B.struct("base_s", 8, []),
+      B.struct("base_s", 8, []),
+      B.enumeration("ben", 8, false, [])
+    ]
     const twice = mismatchesOn(split, [...two, B.fwd("opaque", false)])
     assert.deepEqual(twice, [{
       reason: "Ambiguous",
