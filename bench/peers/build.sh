@@ -26,3 +26,4 @@ build() {
 # libbpf has to be the shared one: only there does it call the peer's own syscall().
 build libbpf_peer libbpf_peer.c record.c json.c
 build btf_peer btf_peer.c json.c
+build btf_data btf_data.c

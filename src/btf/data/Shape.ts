@@ -6,6 +6,7 @@ import * as Kind from "../BtfKind.ts"
 import type { Btf } from "../BtfModel.ts"
 import { kindOf } from "../BtfModel.ts"
 import { arrayLength, elementType, resolveType } from "../BtfResolve.ts"
+import type { Member } from "../BtfType.ts"
 import { typeOf } from "../BtfType.ts"
 import type { PathSegment } from "../BtfValueError.ts"
 import { failValue } from "../BtfValueError.ts"
@@ -82,12 +83,18 @@ const makeShape = (btf: Btf, id: number, path: ReadonlyArray<PathSegment>): Shap
 const structShape = (btf: Btf, id: number): StructShape => {
   const type = typeOf(btf, id)
   if (type._tag !== "Struct" && type._tag !== "Union") return { _tag: "Struct", size: 0, members: [] }
-  const members = type.members.map((member) => ({
-    name: member.name,
-    type: member.type,
-    offset: Math.floor(member.bitOffset / 8),
-    bit: member.bitOffset % 8,
-    bits: member.bitfieldSize
-  }))
-  return { _tag: "Struct", size: type.size, members }
+  return { _tag: "Struct", size: type.size, members: type.members.map((member) => memberShape(btf, member)) }
+}
+
+const memberShape = (btf: Btf, member: Member): ShapeMember => {
+  const { name, type } = member
+  let { bitOffset, bitfieldSize: bits } = member
+  const resolved = resolveType(btf, type)
+  const int = bits === 0 && kindOf(btf, resolved) === Kind.BTF_KIND_INT ? typeOf(btf, resolved) : undefined
+  // Old compilers describe a bit field by an integer type of its own, which says its width and part of its place.
+  if (int?._tag === "Int" && (int.bits !== int.size * 8 || bitOffset % 8 !== 0)) {
+    bitOffset += int.bitOffset
+    bits = int.bits
+  }
+  return { name, type, offset: Math.floor(bitOffset / 8), bit: bitOffset % 8, bits }
 }
