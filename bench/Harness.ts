@@ -7,6 +7,8 @@
  */
 import * as ChildProcess from "node:child_process"
 import * as Os from "node:os"
+import * as V8 from "node:v8"
+import * as Vm from "node:vm"
 import { Bench } from "tinybench"
 
 /** Where the clock runs: around the work inside a process that goes on, or around a process from start to exit. */
@@ -24,7 +26,7 @@ export interface Peer extends Command {
   readonly name: string
   /**
    * "in process": the program repeats the work by itself, `repetitions` times (which its arguments already tell it), and
-   * prints a JSON document with `median_ns` and `n`. "whole process": the harness starts it `repetitions` times and
+   * prints a JSON document with `median_ns` and `n`, and `heap_bytes` where it says what the result holds. "whole process": the harness starts it `repetitions` times and
    * takes the wall time of each.
    */
   readonly boundary: Boundary
@@ -38,6 +40,8 @@ export interface Case {
   /** What is timed: a function within this process, or a program to start where the boundary is a whole process. */
   readonly ours: (() => unknown) | Command
   readonly peer?: Peer
+  /** Makes a result anew; how much memory it holds beyond its input is printed. */
+  readonly held?: () => unknown
 }
 
 /** How long each side of a case is measured. */
@@ -55,6 +59,8 @@ export const defaultPlan: Plan = { rounds: 3, milliseconds: 300, iterations: 10,
 export interface Measure {
   readonly milliseconds: number
   readonly samples: number
+  /** Bytes that one result holds. */
+  readonly heldBytes?: number
 }
 
 export interface Row {
@@ -71,10 +77,40 @@ export const median = (values: ReadonlyArray<number>): number => {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
-const merge = (measures: ReadonlyArray<Measure>): Measure => ({
-  milliseconds: median(measures.map((measure) => measure.milliseconds)),
-  samples: measures.reduce((sum, measure) => sum + measure.samples, 0)
-})
+const merge = (measures: ReadonlyArray<Measure>): Measure => {
+  const held = measures.flatMap(({ heldBytes }) => heldBytes === undefined ? [] : [heldBytes])
+  return {
+    milliseconds: median(measures.map((measure) => measure.milliseconds)),
+    samples: measures.reduce((sum, measure) => sum + measure.samples, 0),
+    ...(held.length === 0 ? {} : { heldBytes: median(held) })
+  }
+}
+
+const collector = (): () => void => {
+  V8.setFlagsFromString("--expose-gc")
+  const collect: unknown = Vm.runInNewContext("gc")
+  if (typeof collect !== "function") throw new Error("this Node does not hand out its collector")
+  return () => {
+    // Memory of arrays is given back in the collection after the one that finds it unused.
+    for (let pass = 0; pass < 3; pass++) collect()
+  }
+}
+
+/** Bytes of the heap and of arrays that what `make` returns keeps alive; the second of two runs, when code is compiled. */
+export const heldBytes = (make: () => unknown): number => {
+  const collect = collector()
+  const used = (): number => {
+    collect()
+    const { external, heapUsed } = process.memoryUsage()
+    return heapUsed + external
+  }
+  make()
+  const before = used()
+  const results = [make()]
+  const bytes = used() - before
+  results.pop()
+  return Math.max(0, bytes)
+}
 
 const measureFunction = async (work: () => unknown, plan: Plan): Promise<Measure> => {
   const bench = new Bench({
@@ -116,7 +152,11 @@ export const readPeer = (output: string): Measure => {
     typeof document === "object" && document !== null && "median_ns" in document && "n" in document &&
     typeof document.median_ns === "number" && typeof document.n === "number"
   ) {
-    return { milliseconds: document.median_ns / 1e6, samples: document.n }
+    return {
+      milliseconds: document.median_ns / 1e6,
+      samples: document.n,
+      ...("heap_bytes" in document && typeof document.heap_bytes === "number" ? { heldBytes: document.heap_bytes } : {})
+    }
   }
   throw new Error(`a peer must print median_ns and n, not ${output.slice(0, 200)}`)
 }
@@ -136,7 +176,8 @@ export const measure = async (work: Case, plan: Plan = defaultPlan): Promise<Row
     )
     if (work.peer !== undefined) peer.push(measurePeer(work.peer))
   }
-  return { case: work, ours: merge(ours), peer: peer.length === 0 ? undefined : merge(peer) }
+  const held = work.held === undefined ? {} : { heldBytes: heldBytes(work.held) }
+  return { case: work, ours: { ...merge(ours), ...held }, peer: peer.length === 0 ? undefined : merge(peer) }
 }
 
 const digits = (value: number): string => String(Number(value.toPrecision(3)))
@@ -154,9 +195,12 @@ export const showSize = (bytes: number): string =>
 
 const boundaryOf = (row: Row): Boundary => typeof row.case.ours === "function" ? "in process" : "whole process"
 
+const showHeld = (measure: Measure | undefined): string =>
+  measure?.heldBytes === undefined ? "–" : showSize(measure.heldBytes)
+
 /** The rows as a Markdown table. A ratio is our time over the peer's: below 1 we are faster. */
 export const table = (rows: ReadonlyArray<Row>, plan: Plan = defaultPlan): string => {
-  const head = ["case", "input", "ours", "peer", "ratio", "n ours/peer", "boundary", "peer version"]
+  const head = ["case", "input", "ours", "peer", "ratio", "n ours/peer", "boundary", "peer version", "holds ours/peer"]
   const cells = rows.map((row) => [
     row.case.name,
     showSize(row.case.inputBytes),
@@ -165,12 +209,14 @@ export const table = (rows: ReadonlyArray<Row>, plan: Plan = defaultPlan): strin
     row.peer === undefined ? "–" : digits(row.ours.milliseconds / row.peer.milliseconds),
     `${row.ours.samples}/${row.peer?.samples ?? "–"}`,
     boundaryOf(row),
-    row.case.peer?.name ?? "–"
+    row.case.peer?.name ?? "–",
+    row.ours.heldBytes === undefined ? "–" : `${showSize(row.ours.heldBytes)} / ${showHeld(row.peer)}`
   ])
   const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)))
   const line = (row: ReadonlyArray<string>) => `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`
   const warmUp = `median of ${plan.rounds} rounds in turns; warm-up: ${plan.warmUpIterations} iterations and ` +
-    `${plan.milliseconds} ms of ours a round, the peer's own (5 repetitions, or one start)`
+    `${plan.milliseconds} ms of ours a round, the peer's own (5 repetitions, or one start). "holds": memory of one ` +
+    "result beyond the input's bytes; a peer that copies its input counts the copy"
   return [line(head), line(widths.map((width) => "-".repeat(width))), ...cells.map(line), "", warmUp, ""].join("\n")
 }
 

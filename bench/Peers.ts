@@ -5,6 +5,8 @@
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import * as BtfPeer from "../test/support/BtfPeer.ts"
+import { newLibbpf } from "../test/support/Require.ts"
 import type { Peer } from "./Harness.ts"
 
 const folder = Path.join(import.meta.dirname, "peers")
@@ -47,19 +49,35 @@ export const libbpfPeer = (what: "open" | "load", path: string, repetitions: num
   }
 }
 
+/** The peer that is built against libbpf 1.5, if that was built. */
+const newer = (): string | undefined => {
+  if (Fs.existsSync(newLibbpf)) return BtfPeer.peer("1.5")
+  process.stderr.write(`no peer libbpf 1.5: ${newLibbpf} is absent; test/support/judges.sh builds it\n`)
+  return undefined
+}
+
 /** What libbpf can be measured doing with BTF, as `btf_peer bench` names it; `find` also needs a name and a kind. */
 export type BtfWork = "parse" | "dedup" | "append" | "dump" | readonly ["find", name: string, kind: number]
 
-/** libbpf working on the BTF at `path`, from memory, `repetitions` times in its process. */
-export const btfPeer = (work: BtfWork, path: string, repetitions: number): { readonly peer?: Peer } => {
-  const there = libbpf()
-  if (typeof there === "string") return {}
+/**
+ * libbpf working on the BTF at `path`, from memory, `repetitions` times in its process: the machine's, or the newer 1.5
+ * of `test/support/judges.sh`.
+ */
+export const btfPeer = (
+  work: BtfWork,
+  path: string,
+  repetitions: number,
+  version: BtfPeer.Version = "system"
+): { readonly peer?: Peer } => {
+  const command = version === "system" ? Path.join(folder, "build/btf_peer") : newer()
+  const there = version === "system" ? libbpf() : { version }
+  if (typeof there === "string" || command === undefined) return {}
   const args = typeof work === "string" ? [work, path] : ["find", path, work[1], String(work[2])]
   return {
     peer: {
       name: `libbpf ${there.version}`,
       boundary: "in process",
-      command: Path.join(folder, "build/btf_peer"),
+      command,
       args: ["bench", ...args, String(repetitions)],
       repetitions
     }

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { type Case, measure, median, type Plan, readPeer, showSize, showTime, table } from "../../../bench/Harness.ts"
+import { type Case, heldBytes, measure, median, type Plan, readPeer, showSize, showTime, table } from "../../../bench/Harness.ts"
 
 const quick: Plan = { rounds: 3, milliseconds: 1, iterations: 2, warmUpIterations: 1 }
 
@@ -83,6 +83,32 @@ describe("readPeer", () => {
       milliseconds: 1.5,
       samples: 4
     })
+  })
+})
+
+describe("memory", () => {
+  it("is what the result holds, arrays included", () => {
+    const held = heldBytes(() => new Uint32Array(1_000_000).fill(1))
+    assert.isAbove(held, 3_900_000)
+    assert.isBelow(held, 5_000_000)
+    assert.isBelow(heldBytes(() => undefined), 1_000_000)
+  })
+
+  it("is printed beside the peer's", async () => {
+    const row = await measure({
+      name: "hold",
+      inputBytes: 0,
+      ours: () => 0,
+      held: () => new Uint8Array(3 << 20),
+      peer: {
+        name: "echo",
+        boundary: "in process",
+        command: process.execPath,
+        args: ["-e", "console.log(JSON.stringify({ median_ns: 1, n: 1, heap_bytes: 2048 }))"],
+        repetitions: 1
+      }
+    }, quick)
+    assert.match(table([row], quick), /\| [23](\.\d+)? MiB \/ 2 KiB +\|/)
   })
 })
 
