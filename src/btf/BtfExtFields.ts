@@ -83,7 +83,7 @@ export const forEachString = (ext: BtfExt, visit: WordVisitor): void => visitWor
  *
  * The header keeps its length; what it has past the fields that this library knows is written as zeros, since the
  * areas that it may describe are not kept. All fields of records, also those that this library does not know, are
- * swapped as 32-bit words.
+ * swapped as 32-bit words. Of a section without any segment only the header is left, which parsers refuse as empty.
  */
 export const encode = (ext: BtfExt, order: ByteOrder = ext.byteOrder): Uint8Array => {
   const header = headerLengthOf(ext)
@@ -152,6 +152,8 @@ export const remapped = (
       hint
     })
   }
+  // A section without segments has nothing to change, and what encode makes of it would not parse.
+  if (segmentsOf(ext).every(([segment]) => segment === undefined)) return { ...ext, btf }
   const bytes = encode(ext)
   const view = new DataView(bytes.buffer)
   const littleEndian = ext.byteOrder === "little"

@@ -290,6 +290,13 @@ describe("remap", () => {
     assert.deepEqual(BtfExt.encode(expectSuccess(BtfExt.remap(ext, moved, asked, asked))), bytes)
   })
 
+  it("has nothing to do for a section without segments", () => {
+    const ext = expectSuccess(BtfExt.parse(new Uint8Array([...section([[], [], []]), 1, 2, 3, 4]), btf))
+    const result = expectSuccess(BtfExt.remap(ext, moved, (id) => id, (offset) => offset))
+    assert.strictEqual(result.btf, moved)
+    assert.deepEqual(BtfExt.encode(result), section([[], [], []]))
+  })
+
   it("refuses references to nothing, old or new, and headers that it cannot keep", () => {
     const one = (
       record: ReadonlyArray<number>,
