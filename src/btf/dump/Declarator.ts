@@ -266,7 +266,11 @@ export const writeSuffixes = (state: State, frame: number): void => {
       put(out, NO_PARAMETERS)
       continue
     }
-    if (parameter === 0) putByte(out, OPEN)
+    if (parameter === 0) {
+      if (state.open[id] === 1) fail("Cycle", `type ${id} takes itself as a parameter`)
+      state.open[id] = 1
+      putByte(out, OPEN)
+    }
     if (parameter < count) {
       if (parameter > 0) put(out, COMMA_)
       const type = extraAt(flat, id, parameter * 2 + 1)
@@ -281,6 +285,7 @@ export const writeSuffixes = (state: State, frame: number): void => {
       put(out, ELLIPSIS)
     }
     putByte(out, CLOSE)
+    state.open[id] = 0
     parameter = 0
   }
   state.chainEnd = frames[frame + BASE] ?? 0

@@ -68,8 +68,10 @@ export const pushFrame = (state: State, what: number): number => {
 
 /** Forgets what was being written. */
 export const resetFrames = (state: State): void => {
+  const { chain, frames, open } = state
   for (let frame = 0; frame < state.depth; frame += FRAME) {
-    if (state.frames[frame + WHAT] === BODY) state.open[state.frames[frame + BODY_TYPE] ?? 0] = 0
+    if (frames[frame + WHAT] === BODY) open[frames[frame + BODY_TYPE] ?? 0] = 0
+    else if (frames[frame + WHAT] === SUFFIXES) open[(chain[frames[frame + SUFFIX] ?? 0] ?? 0) >>> 1] = 0
   }
   state.depth = 0
   state.chainEnd = 0

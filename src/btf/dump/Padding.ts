@@ -17,7 +17,7 @@ const SHORT = ascii("short")
 const CHAR = ascii("char")
 
 /** The most lines of padding in one gap: a larger one is no struct's that a compiler has seen. */
-const GAP_LINES = 1 << 16
+const GAP_LINES = 1 << 14
 
 const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit
 

@@ -44,7 +44,7 @@ export interface State {
   /** Chains of types of the declarations that are being written. */
   readonly chain: Array<number>
   chainEnd: number
-  /** 1 for a struct or union whose body is being written. */
+  /** 1 for a struct or union whose body is being written, and for a prototype whose parameters are. */
   readonly open: Uint8Array
   /** The name that a caller gives to what is declared. */
   givenName: Uint8Array
