@@ -117,7 +117,7 @@ const build = (state: State, plan: ValuePlan, depth: number, last: boolean): Kno
     case "Enum":
       return leaf(enumeration(plan, plan.size * 8))
     case "Float":
-      return leaf(Schema.Number)
+      return leaf(floating(plan.size))
     case "Bytes":
       return leaf(octetsOf(plan.size))
     case "Pointer":
@@ -140,6 +140,29 @@ const integer = (bits: number, signed: boolean, wide: boolean): ValueSchema => {
     : Schema.Int.check(Schema.isBetween({ minimum: Number(least), maximum: Number(most) }))
 }
 
+/** Numbers that do not become infinite where they are stored. */
+const floating = (size: 2 | 4 | 8): ValueSchema => {
+  if (size === 8) return Schema.Number
+  const stays = (value: number): boolean =>
+    size === 4 ? Number.isFinite(Math.fround(value)) : Math.abs(value) < HALF_INFINITY
+  return Schema.Number.check(Schema.makeFilter((value: number) =>
+    !Number.isFinite(value) || stays(value) || `a number of ${size} bytes is expected`
+  ))
+}
+
+/** Where rounding to half precision gives infinity. */
+const HALF_INFINITY = 65520
+
+/** Text that `length` bytes hold, if there is a bound: it has no NUL, which would end it. */
+const textOf = (length: number | undefined): ValueSchema =>
+  Schema.String.check(Schema.makeFilter((text: string) => {
+    if (text.includes("\0")) return "text without a NUL is expected"
+    if (length === undefined || text.length * 3 <= length) return true
+    return utf8.encode(text).length <= length || `text of at most ${length} bytes is expected`
+  }))
+
+const utf8 = new TextEncoder()
+
 /** The names of an enum whose values `bits` bits hold, and numbers. */
 const enumeration = (plan: EnumPlan, bits: number): ValueSchema => {
   const names: Array<string> = []
@@ -161,9 +184,7 @@ const array = (state: State, plan: ArrayPlan, depth: number, last: boolean): Kno
   const flexible = last && plan.length === 0 && plan.element.size > 0
   const length = flexible ? undefined : plan.length
   const { schema, height } = elements(state, plan, depth, length)
-  // A character takes a byte at least.
-  const text = length === undefined ? Schema.String : Schema.String.check(Schema.isMaxLength(length))
-  return plan.text && state.text ? { schema: Schema.Union([text, schema]), height } : { schema, height }
+  return plan.text && state.text ? { schema: Schema.Union([textOf(length), schema]), height } : { schema, height }
 }
 
 const elements = (state: State, plan: ArrayPlan, depth: number, length: number | undefined): Known => {
