@@ -119,7 +119,9 @@ describeWith({ kind: "oracle", tools: needs.tools, files: needs.files }, "distil
         BtfPeer.inline(base),
         BtfPeer.inline(target),
         "-"
-      ])
+      ]),
+      // Over an empty base a type can come to refer to itself, and then libbpf goes round in it forever.
+      { seconds: 1 }
     )
     const counts = { moved: 0, refused: 0, differs: 0 }
     for (const [index, { base, split, target }] of sample.entries()) {

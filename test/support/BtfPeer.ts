@@ -98,7 +98,7 @@ export const resultOf = (answer: Answer): Uint8Array => {
   return bytesOf(answer.result)
 }
 
-/** Options of a run: how long one command may take before it counts as crashed (60 s). */
+/** Options of a run: how long one command may take before it counts as crashed (20 s). */
 export interface BatchOptions {
   readonly seconds?: number
 }
@@ -115,7 +115,7 @@ export const batch = (
   const answers: Array<Answer> = []
   const lines = commands.map((command) => command.join("\t"))
   while (answers.length < lines.length) {
-    const done = run(peer(version), ["batch", String(options.seconds ?? 60)], {
+    const done = run(peer(version), ["batch", String(options.seconds ?? 20)], {
       input: lines.slice(answers.length).join("\n"),
       timeoutMilliseconds: 1_200_000
     })
