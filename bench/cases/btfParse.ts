@@ -56,7 +56,12 @@ export default function(): ReadonlyArray<Case> {
       ...btfPeer("parse", path, 50)
     },
     { name: "btf parse vmlinux, trusted, and index names and kinds", inputBytes, ours: index, held: index },
-    { name: "btf find absent name", inputBytes, ours: () => find(known), ...btfPeer(["find", absent, struct], path, 200) },
+    {
+      name: "btf find absent name",
+      inputBytes,
+      ours: () => find(known),
+      ...btfPeer(["find", absent, struct], path, 200)
+    },
     { name: "btf find absent name, sorted", inputBytes, ours: () => find(sorted) }
   ]
 }

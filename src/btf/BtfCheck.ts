@@ -1,9 +1,8 @@
 /**
  * Validation of the types of one blob: every name is a string, every reference a type.
  *
- * What is checked is what libbpf checks, and the
- * return type of a FUNC_PROTO, which libbpf forgets. Cycles, sizes and member offsets are not part of it: what reads
- * them bounds its own work.
+ * What is checked is what libbpf 1.5 checks, and the return type of a FUNC_PROTO, which it forgets. Cycles, sizes and
+ * member offsets are not part of it: what reads them bounds its own work.
  *
  * Source: reference page `btf-format`, section 6.
  */

@@ -89,6 +89,17 @@ export interface BtfErrorPlace {
 export const btfError = (reason: BtfErrorReason, detail: string, place: BtfErrorPlace = {}): BtfError =>
   new BtfError({ reason, detail, ...place })
 
+/** The same error of a blob that is from the ELF section `section`. */
+export const inSection = (error: BtfError, section: string): BtfError => {
+  const { detail, hint, offset, reason, typeId } = error
+  return btfError(reason, detail, {
+    section,
+    ...(typeId === undefined ? {} : { typeId }),
+    ...(offset === undefined ? {} : { offset }),
+    ...(hint === undefined ? {} : { hint })
+  })
+}
+
 /** Throws a `BtfError`, to be caught by the `attempt` of the module's public function. */
 export const fail = (reason: BtfErrorReason, detail: string, place: BtfErrorPlace = {}): never => {
   throw btfError(reason, detail, place)

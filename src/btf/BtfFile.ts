@@ -17,7 +17,8 @@ import { attempt } from "../internal/attempt.ts"
 import type { Section32 } from "../services/Elf/Elf32.ts"
 import { isElf32, sectionsNamed } from "../services/Elf/Elf32.ts"
 import * as Elf from "../services/Elf/Elf.ts"
-import { BtfError, fail, isBtfError } from "./BtfError.ts"
+import type { BtfError } from "./BtfError.ts"
+import { fail, inSection, isBtfError } from "./BtfError.ts"
 import * as BtfExt from "./BtfExt.ts"
 import type { Btf } from "./BtfModel.ts"
 import { byteOrderOfMagic, parse as parseBlob } from "./BtfParse.ts"
@@ -142,7 +143,7 @@ const within = <A>(section: SectionName, body: () => A): A => {
   try {
     return body()
   } catch (thrown) {
-    if (isBtfError(thrown)) throw new BtfError({ ...thrown, section })
+    if (isBtfError(thrown)) throw inSection(thrown, section)
     throw thrown
   }
 }

@@ -62,7 +62,22 @@ const splitOf = (given: typeof named extends fc.Arbitrary<infer A> ? A : never):
   return blob(types.slice(given.share), blob(types.slice(0, given.share)))
 }
 
-const queries = ["a", "ab", "abc", "abcd", "b", "ä", "_", "aa", "aaa", "z".repeat(200), "z".repeat(199), "", "\0", "absent"]
+const queries = [
+  "a",
+  "ab",
+  "abc",
+  "abcd",
+  "b",
+  "ä",
+  "_",
+  "aa",
+  "aaa",
+  "z".repeat(200),
+  "z".repeat(199),
+  "",
+  "\0",
+  "absent"
+]
 
 describe("lookup", () => {
   type Find = (btf: Btf.Btf, name: string, kind?: number) => Btf.Found

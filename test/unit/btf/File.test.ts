@@ -133,7 +133,9 @@ describe("an ELF file", () => {
 
   it("that is cut off, or no ELF file further on, is refused by the ELF reader", () => {
     const file = elf64([{ name: ".BTF", bytes: blob }])
-    for (const bytes of [file.subarray(0, 40), file.subarray(0, file.length - 1), Uint8Array.of(0x7f, 0x45, 0x4c, 0x46)]) {
+    for (
+      const bytes of [file.subarray(0, 40), file.subarray(0, file.length - 1), Uint8Array.of(0x7f, 0x45, 0x4c, 0x46)]
+    ) {
       assert.strictEqual(B.expectFailure(BtfFile.parse(bytes))._tag, "ElfError")
     }
   })

@@ -32,7 +32,9 @@ describe("find", () => {
   })
 
   it("finds types without a name, however they lack it, and names that start inside of others", () => {
-    const blob = B.btfOf([{ kind: 2 }, { kind: 4, nameOffset: 4 }, { kind: 4, nameOffset: 3 }], { moreStrings: ["abc"] })
+    const blob = B.btfOf([{ kind: 2 }, { kind: 4, nameOffset: 4 }, { kind: 4, nameOffset: 3 }], {
+      moreStrings: ["abc"]
+    })
     assert.deepEqual(Btf.find(blob, ""), { _tag: "Ambiguous", ids: [1, 2] })
     assert.deepEqual(Btf.find(blob, "", Btf.BTF_KIND_STRUCT), { _tag: "One", id: 2 })
     assert.deepEqual(Btf.find(blob, "c"), { _tag: "One", id: 3 })

@@ -1,6 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { type Case, heldBytes, measure, median, type Plan, readPeer, showSize, showTime, table } from "../../../bench/Harness.ts"
+import {
+  type Case,
+  heldBytes,
+  measure,
+  median,
+  type Plan,
+  readPeer,
+  showSize,
+  showTime,
+  table
+} from "../../../bench/Harness.ts"
 
 const quick: Plan = { rounds: 3, milliseconds: 1, iterations: 2, warmUpIterations: 1 }
 
