@@ -55,9 +55,20 @@ export interface DiffOptions {
 
 /** Compares the types of two blobs; both may be the same, and of either byte order. */
 export const diff = (before: Btf, after: Btf, options: DiffOptions = {}): Difference => {
+  const { difference, isCyclic } = compare(before, after, options, false)
+  return isCyclic ? compare(before, after, options, true).difference : difference
+}
+
+/** The difference, and whether spellings go in circles, for which they have to be made in order. */
+const compare = (
+  before: Btf,
+  after: Btf,
+  options: DiffOptions,
+  inOrder: boolean
+): { readonly difference: Difference; readonly isCyclic: boolean } => {
   const numbers = interner()
-  const was = side(before, numbers)
-  const is = before === after ? was : side(after, numbers)
+  const was = side(before, numbers, inOrder)
+  const is = before === after ? was : side(after, numbers, inOrder)
   const { filter } = options
   const selection = {
     accepts: filter === undefined ? () => true : (name: string) => matches(filter, name),
@@ -70,7 +81,7 @@ export const diff = (before: Btf, after: Btf, options: DiffOptions = {}): Differ
   for (const [key, root] of old) comparison.root(root, now.get(key))
   for (const [key, root] of now) if (!old.has(key)) comparison.root(undefined, root)
   if (selection.kinds.has("enum")) comparison.anonymousEnums(selection.accepts)
-  return comparison.finish()
+  return { difference: comparison.finish(), isCyclic: was.isCyclic() || is.isCyclic() }
 }
 
 /** A comparison under way. */
@@ -101,7 +112,10 @@ class Comparison {
     const root = old ?? now
     if (root === undefined) return
     const { kind, name } = root
-    const pairing = pair(this.#was, old?.ids ?? [], this.#is, now?.ids ?? [])
+    const pairing = pair(
+      { side: this.#was, ids: old?.ids ?? [], more: (id) => tagText(this.#tagsBefore.get(id)) },
+      { side: this.#is, ids: now?.ids ?? [], more: (id) => tagText(this.#tagsAfter.get(id)) }
+    )
     this.#before += old?.ids.length ?? 0
     this.#after += now?.ids.length ?? 0
     for (const [one, other] of pairing.pairs) this.#pair(kind, name, one, other)
@@ -136,16 +150,30 @@ class Comparison {
   anonymousEnums(accepts: (name: string) => boolean): void {
     const old = anonymousEnums(this.#was.btf, accepts)
     const now = anonymousEnums(this.#is.btf, accepts)
-    const byEnumerator = new Map<string, number>()
-    for (const [index, { names }] of now.entries()) {
-      for (const name of names) if (!byEnumerator.has(name)) byEnumerator.set(name, index)
-    }
     const taken = new Set<number>()
+    // The same ones first, so that of several with a common enumerator none takes another's place.
+    const bySpelling = new Map<number, Array<number>>()
+    for (const [index, { id }] of [...now.entries()].reverse()) push(bySpelling, this.#is.spelling(id), index)
+    const changed = old.filter(({ id }) => {
+      const index = bySpelling.get(this.#was.spelling(id))?.pop()
+      if (index !== undefined) taken.add(index)
+      return index === undefined
+    })
+    this.#same += old.length - changed.length
+    const byEnumerator = new Map<string, Array<number>>()
+    for (const [index, { names }] of [...now.entries()].reverse()) {
+      if (!taken.has(index)) { for (const name of names) push(byEnumerator, name, index) }
+    }
+    const partner = (name: string): number | undefined => {
+      const indices = byEnumerator.get(name)
+      while (indices !== undefined && taken.has(indices.at(-1) ?? -1)) indices.pop()
+      return indices?.at(-1)
+    }
     let elsewhere: ReadonlySet<string> | undefined
     this.#before += old.length
     this.#after += now.length
-    for (const { first, id, names } of old) {
-      const index = names.map((name) => byEnumerator.get(name)).find((found) => found !== undefined && !taken.has(found))
+    for (const { first, id, names } of changed) {
+      const index = names.map(partner).find((found) => found !== undefined)
       const other = index === undefined ? undefined : now[index]
       if (index === undefined || other === undefined) {
         this.#removed.push({ kind: "enum", name: "", id, first })
@@ -229,6 +257,12 @@ const broken = (name: string, change: Change): ReadonlyArray<BrokenAccess> => {
   }
 }
 
+const push = <K>(lists: Map<K, Array<number>>, key: K, index: number): void => {
+  const list = lists.get(key)
+  if (list === undefined) lists.set(key, [index])
+  else list.push(index)
+}
+
 // ---- Tags of declarations ----
 
 interface Tag {
@@ -248,6 +282,9 @@ const declarationTags = (btf: Btf): ReadonlyMap<number, ReadonlyArray<Tag>> => {
   }
   return found
 }
+
+const tagText = (tags: ReadonlyArray<Tag> = []): string =>
+  tags.length === 0 ? "" : tags.map(({ component, text }) => `${component} ${text}`).sort().join("\0")
 
 const tagChanges = (
   before: ReadonlyArray<Tag> = [],

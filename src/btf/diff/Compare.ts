@@ -42,7 +42,7 @@ export const compareTypes = (before: Side, one: number, after: Side, other: numb
     case Kind.BTF_KIND_FUNC:
       return sameFunction(before, one, after, other) ? same : complete(compareFunctions(before, one, after, other))
     case Kind.BTF_KIND_VAR:
-      return complete(compareVariables(before, one, after, other))
+      return compareVariables(before, one, after, other, budget)
     case Kind.BTF_KIND_INT:
       return complete([...resized(before, one, after, other), ...encoded(before.btf, one, after.btf, other)])
     default:
@@ -65,9 +65,11 @@ const compareComposites = (before: Side, one: number, after: Side, other: number
   return complete([...size, ...compareMembers({ side: before, list: own }, { side: after, list: others })])
 }
 
-/** A typedef of a struct without a name is compared like a struct. */
-const compareTypedefs = (before: Side, one: number, after: Side, other: number, budget: Budget): Compared => {
-  const [was, is] = [sizeOrTypeOf(before.btf, one), sizeOrTypeOf(after.btf, other)]
+const compareTypedefs = (before: Side, one: number, after: Side, other: number, budget: Budget): Compared =>
+  compareTargets(before, sizeOrTypeOf(before.btf, one), after, sizeOrTypeOf(after.btf, other), budget)
+
+/** What typedefs and variables are of; a struct without a name is compared member by member. */
+const compareTargets = (before: Side, was: number, after: Side, is: number, budget: Budget): Compared => {
   const struct = anonymousWithin(before.btf, was)
   const otherStruct = anonymousWithin(after.btf, is)
   if (struct !== undefined && otherStruct !== undefined && struct.shell === otherStruct.shell) {
@@ -94,19 +96,18 @@ const encoded = (before: Btf, one: number, after: Btf, other: number): ReadonlyA
   return was === is ? [] : [{ _tag: "Encoding", before: was, after: is }]
 }
 
-const compareVariables = (before: Side, one: number, after: Side, other: number): ReadonlyArray<Change> => {
-  const changes: Array<Change> = []
+const compareVariables = (before: Side, one: number, after: Side, other: number, budget: Budget): Compared => {
   const [was, is] = [sizeOrTypeOf(before.btf, one), sizeOrTypeOf(after.btf, other)]
-  if (before.spelling(was) !== after.spelling(is)) {
-    changes.push({ _tag: "Retyped", before: typeName(before.btf, was), after: typeName(after.btf, is) })
-  }
+  const { changes: compared, incomplete } = compareTargets(before, was, after, is, budget)
+  const changes = [...compared]
   const size = before.size(one)
   const otherSize = after.size(other)
-  if (size !== otherSize && size >= 0 && otherSize >= 0) {
+  const isResized = size !== otherSize && size >= 0 && otherSize >= 0
+  if (isResized && !compared.some(({ _tag }) => _tag === "Resized")) {
     changes.push({ _tag: "Resized", before: size, after: otherSize })
   }
   linkage(changes, before.btf, one, after.btf, other)
-  return changes
+  return { changes, incomplete }
 }
 
 const linkages = ["static", "global", "extern"]

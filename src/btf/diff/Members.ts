@@ -144,21 +144,25 @@ export const compareMembers = (before: Members, after: Members): ReadonlyArray<C
   const forth = matchMembers(before, after)
   const changes: Array<Change> = []
   const matched = new Uint8Array(after.list.length)
+  // Members whose own members have something to be compared with.
+  const wasOpen = new Uint8Array(after.list.length)
   for (const [index, one] of before.list.entries()) {
     const other = forth[index] ?? -1
     const two = after.list[other]
     if (two !== undefined) {
       matched[other] = 1
+      if (one.shell !== undefined) wasOpen[other] = 1
       const what = differences(before, one, after, two)
       if (what.length === 0) continue
       const places = { before: placeOf(before.side, one), after: placeOf(after.side, two) }
       changes.push({ _tag: "MemberChanged", path: one.path, newPath: two.path, what, ...places })
-    } else if (one.parent < 0 || (forth[one.parent] ?? -1) >= 0) {
+    } else if (one.parent < 0 || after.list[forth[one.parent] ?? -1]?.shell !== undefined) {
+      // What was in a member that is gone, or is no struct any more, is gone with that.
       changes.push({ _tag: "MemberRemoved", path: one.path, before: placeOf(before.side, one) })
     }
   }
   for (const [index, two] of after.list.entries()) {
-    if (matched[index] === 1 || (two.parent >= 0 && matched[two.parent] !== 1)) continue
+    if (matched[index] === 1 || (two.parent >= 0 && wasOpen[two.parent] !== 1)) continue
     changes.push({ _tag: "MemberAdded", path: two.path, after: placeOf(after.side, two) })
   }
   return changes

@@ -101,33 +101,40 @@ export interface Pairing {
 /** More pairs of types of one name than this are not compared with one another. */
 const CANDIDATE_LIMIT = 256
 
+/** The types of one name and kind of one side. */
+export interface Candidates {
+  readonly side: Side
+  readonly ids: ReadonlyArray<number>
+  /** What else of a type has to be the same, as text. */
+  readonly more: (id: number) => string
+}
+
 /**
  * Pairs types of one name and kind: the same ones first, then the last one with the last one, then those that share
  * more names with each other than with any other.
  */
-export const pair = (
-  before: Side,
-  beforeIds: ReadonlyArray<number>,
-  after: Side,
-  afterIds: ReadonlyArray<number>
-): Pairing => {
-  const [one] = beforeIds
-  const [other] = afterIds
-  if (one !== undefined && other !== undefined && beforeIds.length === 1 && afterIds.length === 1) {
+export const pair = (before: Candidates, after: Candidates): Pairing => {
+  const [one] = before.ids
+  const [other] = after.ids
+  if (one !== undefined && other !== undefined && before.ids.length === 1 && after.ids.length === 1) {
     return { pairs: [[one, other]], before: [], after: [], ambiguous: false }
   }
+  if (one === undefined || other === undefined) {
+    return { pairs: [], before: before.ids, after: after.ids, ambiguous: false }
+  }
   const pairs: Array<readonly [number, number]> = []
+  const shape = ({ more, side }: Candidates, id: number): string => `${shapeOf(side, id)} ${more(id)}`
   const byShape = new Map<string, Array<number>>()
-  for (const id of afterIds.toReversed()) {
-    const shape = shapeOf(after, id)
-    const list = byShape.get(shape)
-    if (list === undefined) byShape.set(shape, [id])
+  for (const id of after.ids.toReversed()) {
+    const key = shape(after, id)
+    const list = byShape.get(key)
+    if (list === undefined) byShape.set(key, [id])
     else list.push(id)
   }
   const left: Array<number> = []
   const taken = new Set<number>()
-  for (const id of beforeIds) {
-    const found = byShape.get(shapeOf(before, id))?.pop()
+  for (const id of before.ids) {
+    const found = byShape.get(shape(before, id))?.pop()
     if (found === undefined) {
       left.push(id)
       continue
@@ -135,8 +142,8 @@ export const pair = (
     taken.add(found)
     pairs.push([id, found])
   }
-  const rest = afterIds.filter((id) => !taken.has(id))
-  return pairAlike(before, left, after, rest, pairs)
+  const rest = after.ids.filter((id) => !taken.has(id))
+  return pairAlike(before.side, left, after.side, rest, pairs)
 }
 
 const pairAlike = (
@@ -212,7 +219,7 @@ const shapeOf = (side: Side, id: number): string => {
         const at = 12 + index * 12
         const type = word(btf, id, at + 4)
         const place = memberPlace(kflag, word(btf, id, at + 8))
-        shape += ` ${side.nameAt(word(btf, id, at))},${side.spelling(type)},${side.size(type)},${place}`
+        shape += ` ${side.nameAt(word(btf, id, at))},${side.layout(type)},${side.size(type)},${place}`
       }
       return shape
     case Kind.BTF_KIND_ENUM:
@@ -228,7 +235,7 @@ const shapeOf = (side: Side, id: number): string => {
     }
     case Kind.BTF_KIND_TYPEDEF:
     case Kind.BTF_KIND_VAR:
-      return `${shape} ${side.spelling(word(btf, id, 8))} ${kind === Kind.BTF_KIND_VAR ? word(btf, id, 12) : 0}`
+      return `${shape} ${side.layout(word(btf, id, 8))} ${kind === Kind.BTF_KIND_VAR ? word(btf, id, 12) : 0}`
     case Kind.BTF_KIND_FUNC: {
       const proto = word(btf, id, 8)
       shape = `${shape} ${vlenOf(btf, id)} ${side.spelling(proto)}`
@@ -261,7 +268,7 @@ export const sameComposite = (before: Side, one: number, after: Side, other: num
     if (
       memberPlace(kflag, word(before.btf, one, at + 8)) !== memberPlace(otherKflag, word(after.btf, other, at + 8))
       || before.nameAt(word(before.btf, one, at)) !== after.nameAt(word(after.btf, other, at))
-      || before.spelling(type) !== after.spelling(otherType)
+      || before.layout(type) !== after.layout(otherType)
       || before.size(type) !== after.size(otherType)
     ) return false
   }

@@ -74,8 +74,12 @@ export interface Side {
   readonly name: (id: number) => number
   /** The number of the spelling of type `id`. */
   readonly spelling: (id: number) => number
+  /** Like `spelling`, with the layout of what has no name: equal only where members are at the same places. */
+  readonly layout: (id: number) => number
   /** Bytes of type `id`; -1 where it has no size. */
   readonly size: (id: number) => number
+  /** A spelling that was asked for so far goes in a circle. */
+  readonly isCyclic: () => boolean
 }
 
 /** Word `delta` bytes into the record of type `id`. */
@@ -85,11 +89,16 @@ export const word = (btf: Btf, id: number, delta: number): number => {
   return owner.internal.view.getUint32(recordOffset(owner, id) + delta, owner.internal.littleEndian)
 }
 
-/** A blob as one of the sides. */
-export const side = (btf: Btf, numbers: Interner): Side => {
+/**
+ * A blob as one of the sides.
+ *
+ * Where types without a name contain each other in a cycle, which compilers do not make, a spelling depends on where the
+ * walk began. `inOrder` spells all types in order of ids before the first is asked for, so that equal blobs have equal
+ * spellings whoever asks for what.
+ */
+export const side = (btf: Btf, numbers: Interner, inOrder: boolean): Side => {
   // The numbers of names by string offset, of spellings by id: minus one where not asked yet.
   const names = new Int32Array(btf.stringsStart + btf.stringsLength).fill(-1)
-  const spellings = new Int32Array(btf.endId)
   const sizes = new Float64Array(btf.endId).fill(-2)
 
   const nameAt = (offset: number): number => {
@@ -111,10 +120,47 @@ export const side = (btf: Btf, numbers: Interner): Side => {
     return bytes
   }
 
+  const plain = speller(btf, numbers, nameAt, false, inOrder)
+  const withLayout = speller(btf, numbers, nameAt, true, inOrder)
+  const { spelling } = plain
+  // Only what has no name by value has a layout of its own.
+  const layout = (id: number): number => mayBeAnonymous(kindOf(btf, id)) ? withLayout.spelling(id) : spelling(id)
+  const isCyclic = (): boolean => plain.isCyclic() || withLayout.isCyclic()
+
+  return { btf, nameAt, name, spelling, layout, size, isCyclic }
+}
+
+const mayBeAnonymous = (kind: number): boolean => {
+  switch (kind) {
+    case Kind.BTF_KIND_ARRAY:
+    case Kind.BTF_KIND_STRUCT:
+    case Kind.BTF_KIND_UNION:
+    case Kind.BTF_KIND_VOLATILE:
+    case Kind.BTF_KIND_CONST:
+      return true
+    default:
+      return false
+  }
+}
+
+/** The numbers of spellings of one blob's types, each computed once; those with layout differ from those without. */
+const speller = (
+  btf: Btf,
+  numbers: Interner,
+  nameAt: (offset: number) => number,
+  layout: boolean,
+  inOrder: boolean
+): { readonly spelling: (id: number) => number; readonly isCyclic: () => boolean } => {
+  const spellings = new Int32Array(btf.endId)
+  let isCyclic = false
+  const name = (id: number): number => nameAt(nameOffsetOf(btf, id))
+
   const known = (id: number): number => {
     if (id === 0) return VOID
     const number = spellings[id] ?? 0
-    return number === VISITING ? CYCLE : number
+    if (number !== VISITING) return number
+    isCyclic = true
+    return CYCLE
   }
 
   const leaf = (space: number, id: number): number => numbers.pair(name(id), PAIR_LEAF + space)
@@ -145,10 +191,11 @@ export const side = (btf: Btf, numbers: Interner): Side => {
   }
 
   const anonymousComposite = (id: number, kind: number): number => {
-    let key = `${kind} ${sizeOrTypeOf(btf, id)} ${kflagOf(btf, id)}`
+    let key = layout ? `${kind} ${sizeOrTypeOf(btf, id)} ${kflagOf(btf, id)}` : `${kind}`
     for (let index = 0, count = vlenOf(btf, id); index < count; index++) {
       const at = 12 + index * 12
-      key += ` ${nameAt(word(btf, id, at))},${known(word(btf, id, at + 4))},${word(btf, id, at + 8)}`
+      key += ` ${nameAt(word(btf, id, at))},${known(word(btf, id, at + 4))}`
+      if (layout) key += `,${word(btf, id, at + 8)}`
     }
     return numbers.text(key)
   }
@@ -201,9 +248,7 @@ export const side = (btf: Btf, numbers: Interner): Side => {
     }
   }
 
-  const spelling = (id: number): number => {
-    if (id === 0) return VOID
-    if ((spellings[id] ?? VOID) > 0) return spellings[id] ?? VOID
+  const resolve = (id: number): void => {
     const stack = [id]
     while (stack.length > 0) {
       const current = stack[stack.length - 1] ?? 0
@@ -219,10 +264,15 @@ export const side = (btf: Btf, numbers: Interner): Side => {
       stack.pop()
       if (state === VISITING) spellings[current] = spell(current, kind)
     }
-    return spellings[id] ?? VOID
   }
 
-  return { btf, nameAt, name, spelling, size }
+  if (inOrder) for (let id = 1; id < btf.endId; id++) if (spellings[id] === 0) resolve(id)
+  const spelling = (id: number): number => {
+    if (id === 0) return VOID
+    if (spellings[id] === 0) resolve(id)
+    return spellings[id] ?? VOID
+  }
+  return { spelling, isCyclic: () => isCyclic }
 }
 
 /** A spelling that waits for those of the types in it. */

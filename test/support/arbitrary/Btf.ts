@@ -308,7 +308,8 @@ const declaration = (options: ProgramOptions) => {
             const type = made._tag === "Named" || made._tag === "Qualified" ? earlier(scope, made) : made
             // `typedef struct foo foo`, as some write.
             const target = type._tag === "Named" ? scope.declarations.get(type.key) : undefined
-            const shared = parts.sameName && target?._tag === "Tagged" ? target.name : name
+            const isFree = [...scope.declarations.values()].every((each) => each.name !== target?.name || each === target)
+            const shared = parts.sameName && target?._tag === "Tagged" && isFree ? target.name : name
             return { _tag: "Typedef", key, name: shared, type, tags: tagsFor(tags, 0) }
           }
         }
