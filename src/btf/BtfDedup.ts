@@ -23,9 +23,9 @@
  * - Of several candidates the newest counts. The one with the lower id stays, so all that stays keeps its order.
  *
  * The time is near linear in ordinary blobs. A blob can be made in which all types look alike and differ far away; the
- * work is therefore bounded in proportion to the blob, 128 comparisons for each 32-bit word and a million more, and after
- * that types which would have to be compared count as different: the result is right, but not the smallest. The BTF of
- * two kernels in one blob needs a few for each word. `report.exhausted` says whether the bound was reached.
+ * work is therefore bounded in proportion to the blob, 32 comparisons for each 32-bit word and a million more, and after
+ * that types which would have to be compared count as different: the result is right, but not the smallest. Four kernels
+ * in one blob need less than one comparison for each word. `report.exhausted` says whether the bound was reached.
  *
  * It differs from libbpf's on purpose, where that one is wrong:
  *

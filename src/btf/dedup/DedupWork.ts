@@ -61,10 +61,10 @@ export interface DedupWork {
 const hostIsLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 
 /**
- * How many comparisons each word of the input pays for. Two kernels in one blob need less than 4 a word, so that it
- * takes a blob made for the purpose to use it up; and that one takes no longer than so many times an ordinary blob.
+ * How many comparisons each word of the input pays for. The types of a kernel need 0.1, those of two or four kernels in
+ * one blob less than one, so that it takes a blob made for the purpose to use it up.
  */
-const WORK_PER_WORD = 128
+const WORK_PER_WORD = 32
 
 /** What small blobs may use whatever their size. */
 const LEAST_BUDGET = 1 << 20
