@@ -73,13 +73,11 @@ export const writeMembers = (state: State, frame: number): void => {
     }
     if (next === count) break
     const type = extraAt(flat, id, next * 3 + 1)
-    if (isStruct) {
-      const offset = extraAt(flat, id, next * 3 + 2)
-      const start = flagged ? offset & 0xff_ffff : offset
-      if (end < start) {
-        const alignment = packed ? 1 : alignmentOf(state, type)
-        pad(out, pointerSize, end, start, alignment, bitfield && flagged && offset >>> 24 !== 0, inner)
-      }
+    const offset = extraAt(flat, id, next * 3 + 2)
+    const start = flagged ? offset & 0xff_ffff : offset
+    if (end < start) {
+      const alignment = packed ? 1 : alignmentOf(state, type)
+      pad(out, pointerSize, end, start, alignment, bitfield && flagged && offset >>> 24 !== 0, inner)
     }
     putByte(out, NEWLINE)
     putTabs(out, inner < MAX_TABS ? inner : MAX_TABS)

@@ -15,6 +15,7 @@ const UNION = ascii("union")
 const ENUM = ascii("enum")
 const OPEN_BRACE = ascii(" {")
 const MODE_BYTE = ascii(" __attribute__((mode(byte)))")
+const MODE_HALF = ascii(" __attribute__((mode(HI)))")
 const MODE_WORD = ascii(" __attribute__((mode(word)))")
 const IS = ascii(" = ")
 const LL = ascii("LL,")
@@ -55,6 +56,8 @@ export const defineEnum = (state: State, id: number, level: number): void => {
   putTabs(out, Math.min(level, MAX_TABS))
   putByte(out, CLOSE_BRACE)
   if (size === 1) put(out, MODE_BYTE)
+  // libbpf says nothing here, and its enum has four bytes.
+  else if (size === 2) put(out, MODE_HALF)
   else if (size === 8 && state.pointerSize === 8 && fits) put(out, MODE_WORD)
 }
 
@@ -74,7 +77,8 @@ export const putReference = (state: State, id: number): void => {
     default:
       put(out, ENUM)
   }
-  if (nameAt(flat, id) === 0) return
+  // libbpf takes for granted that a forward declaration has a name.
+  if (nameAt(flat, id) === 0 && flat.kinds[id] !== Kind.BTF_KIND_FWD) return
   putByte(out, SPACE)
   putTag(state, id)
 }

@@ -236,6 +236,7 @@ describe("enums", () => {
       dumped([B.enumeration("e", 1, true, [["A", -1]]), B.enumeration("f", 4, false, [["B", -1]])]),
       lines("enum e {", "\tA = -1,", "} __attribute__((mode(byte)));", "", "enum f {", "\tB = 4294967295,", "};", "")
     )
+    assert.include(dumped([B.enumeration("h", 2, false, [["A", 1]])]), "} __attribute__((mode(HI)));")
     assert.include(wide(true, -1n), "\tA = -1LL,\n};")
     assert.include(wide(false, 1n), "\tA = 1ULL,\n} __attribute__((mode(word)));")
     assert.include(wide(false, 0xffff_ffff_ffff_ffffn), "\tA = 18446744073709551615ULL,\n};")
