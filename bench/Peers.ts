@@ -84,6 +84,21 @@ export const btfPeer = (
   }
 }
 
+/** libbpf's typed dump of `size` bytes (1, 8, 15, ...) as the struct `name` of the BTF at `path`, in its process. */
+export const dataPeer = (path: string, name: string, size: number, repetitions: number): { readonly peer?: Peer } => {
+  const there = libbpf()
+  if (typeof there === "string") return {}
+  return {
+    peer: {
+      name: `libbpf ${there.version}`,
+      boundary: "in process",
+      command: Path.join(folder, "build/btf_data"),
+      args: ["bench", path, name, String(size), String(repetitions)],
+      repetitions
+    }
+  }
+}
+
 /** bpftool as a whole process; nothing where it is not installed. */
 export const bpftoolPeer = (args: ReadonlyArray<string>, repetitions: number): { readonly peer?: Peer } => {
   const command = ["/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/usr/bin/bpftool"].find((path) =>

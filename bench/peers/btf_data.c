@@ -1,8 +1,8 @@
 /*
  * libbpf's typed data dump as a judge and as a peer.
  *
- *   btf_data text FILE          one answer on standard output per request on standard input
- *   btf_data bench FILE ID N    median time of N dumps of type ID over the bytes on standard input
+ *   btf_data text FILE                 one answer on standard output per request on standard input
+ *   btf_data bench FILE NAME SIZE N    median time of N dumps of struct NAME over SIZE bytes: 1, 8, 15, ...
  *
  * FILE is raw BTF or an ELF file with it. Requests and answers are in the machine's byte order:
  *
@@ -138,16 +138,19 @@ static uint64_t now(void)
 	return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-static void bench(const struct btf *btf, uint32_t id, int count)
+static void bench(const struct btf *btf, const char *name, size_t length, int count)
 {
-	static unsigned char data[1 << 20];
-	size_t length = fread(data, 1, sizeof(data), stdin);
+	static unsigned char data[BEYOND];
 	struct btf_dump *dump = dumper(btf);
+	int id = btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT);
 	uint64_t *times;
+	size_t byte;
 	int at;
 
-	if (count < 1)
-		die("at least one repetition");
+	if (id < 0 || length > sizeof(data) || count < 1)
+		die("no such struct, too many bytes, or no repetition");
+	for (byte = 0; byte < length; byte++)
+		data[byte] = byte * 7 + 1;
 	times = room(count * sizeof(*times));
 	for (at = -3; at < count; at++) {
 		LIBBPF_OPTS(btf_dump_type_data_opts, options);
@@ -170,7 +173,7 @@ int main(int argc, char **argv)
 	struct btf *btf;
 
 	if (argc < 3)
-		die("usage: btf_data text FILE | bench FILE ID N");
+		die("usage: btf_data text FILE | bench FILE NAME SIZE N");
 	text_room = 1 << 16;
 	text = room(text_room);
 	libbpf_set_print(quiet);
@@ -179,10 +182,10 @@ int main(int argc, char **argv)
 		die("the file has no BTF");
 	if (!strcmp(argv[1], "text"))
 		answer_requests(btf);
-	else if (!strcmp(argv[1], "bench") && argc == 5)
-		bench(btf, strtoul(argv[3], NULL, 10), atoi(argv[4]));
+	else if (!strcmp(argv[1], "bench") && argc == 6)
+		bench(btf, argv[3], strtoul(argv[4], NULL, 10), atoi(argv[5]));
 	else
-		die("usage: btf_data text FILE | bench FILE ID N");
+		die("usage: btf_data text FILE | bench FILE NAME SIZE N");
 	btf__free(btf);
 	free(text);
 	return 0;

@@ -32,7 +32,7 @@
  */
 import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
-import { readBits } from "./BtfBits.ts"
+import { readBits, readInt } from "./BtfBits.ts"
 import * as Kind from "./BtfKind.ts"
 import type { Btf, ByteOrder } from "./BtfModel.ts"
 import { kindOf, nameOf } from "./BtfModel.ts"
@@ -134,7 +134,7 @@ const TEXT_LIMIT = 1 << 28
 
 const makeDumping = (btf: Btf, bytes: Uint8Array, options: DataDumpOptions, root: string): Dumping => {
   const littleEndian = (options.byteOrder ?? btf.byteOrder) === "little"
-  const shapes: Shapes = { btf, byId: new Map() }
+  const shapes: Shapes = { btf, byId: btf.internal.cache.shapes ??= new Map<number, Shape>() }
   return {
     btf,
     bytes,
@@ -171,18 +171,16 @@ const finish = (dumping: Dumping, typeId: number): { readonly text: string; read
 }
 
 const dumpTop = (dumping: Dumping, id: number): void => {
-  const type = typeOf(dumping.btf, skipModifiers(dumping.btf, id))
-  if (type._tag === "Datasec") return dumpSection(dumping, type)
-  if (type._tag === "Var") {
-    indent(dumping)
-    return dumpVariable(dumping, type, 0)
-  }
+  const bare = skipModifiers(dumping.btf, id)
+  const kind = kindOf(dumping.btf, bare)
   indent(dumping)
-  dumpPart(dumping, id, 0, 0, 0, "")
+  if (kind !== Kind.BTF_KIND_DATASEC && kind !== Kind.BTF_KIND_VAR) return dumpPart(dumping, id, 0, 0, 0, "")
+  const type = typeOf(dumping.btf, bare)
+  if (type._tag === "Datasec") dumpSection(dumping, type)
+  else if (type._tag === "Var") dumpVariable(dumping, type, 0)
 }
 
 const dumpSection = (dumping: Dumping, section: DatasecType): void => {
-  indent(dumping)
   put(dumping, `SEC("${section.name}") `)
   for (const entry of section.entries) {
     const variable = typeOf(dumping.btf, entry.type)
@@ -302,12 +300,16 @@ const scalarText = (
       return bits > 0
         ? hexadecimal(readBits(dumping.bytes, at, bit, bits, false, dumping.littleEndian))
         : intText(dumping, shape, at)
-    case "Enum": {
-      const width = bits > 0 ? bits : shape.size * 8
-      return enumText(dumping, shape, readBits(dumping.bytes, at, bit, width, shape.signed, dumping.littleEndian))
-    }
+    case "Enum":
+      return enumText(
+        dumping,
+        shape,
+        bits > 0
+          ? readBits(dumping.bytes, at, bit, bits, shape.signed, dumping.littleEndian)
+          : wholeInt(dumping, at, shape.size, shape.signed)
+      )
     case "Pointer":
-      return hexadecimal(readBits(dumping.bytes, at, 0, shape.size * 8, false, dumping.littleEndian))
+      return hexadecimal(wholeInt(dumping, at, shape.size, false))
     case "Float":
     case "Bytes": {
       const text = formatFloat(dumping.bytes, at, shape.size, dumping.littleEndian)
@@ -316,25 +318,21 @@ const scalarText = (
   }
 }
 
+const wholeInt = (dumping: Dumping, at: number, size: number, signed: boolean): number | bigint =>
+  readInt(dumping.view, dumping.bytes, at, size, signed, dumping.littleEndian)
+
 const hexadecimal = (value: number | bigint): string => `0x${value.toString(16)}`
 
 const intText = (dumping: Dumping, plan: IntPlan, at: number): string => {
-  const { bytes, littleEndian, view } = dumping
+  const { bytes, littleEndian } = dumping
   if (plan.bits !== plan.size * 8) return hexadecimal(readBits(bytes, at, plan.bitOffset, plan.bits, false, littleEndian))
-  switch (plan.size) {
-    case 1: {
-      const byte = bytes[at] ?? 0
-      if (dumping.inCharacters && byte === 0) return "'\\0'"
-      if (dumping.inCharacters && isPrintable(byte)) return `'${String.fromCharCode(byte)}'`
-      return String(plan.signed ? view.getInt8(at) : byte)
-    }
-    case 4:
-      return String(plan.signed ? view.getInt32(at, littleEndian) : view.getUint32(at, littleEndian))
-    case 16:
-      return hexadecimal(readBits(bytes, at, 0, 128, false, littleEndian))
-    default:
-      return String(readBits(bytes, at, 0, plan.size * 8, plan.signed, littleEndian))
+  if (plan.size === 16) return hexadecimal(wholeInt(dumping, at, 16, false))
+  if (plan.size === 1 && dumping.inCharacters) {
+    const byte = bytes[at] ?? 0
+    if (byte === 0) return "'\\0'"
+    if (isPrintable(byte)) return `'${String.fromCharCode(byte)}'`
   }
+  return String(wholeInt(dumping, at, plan.size, plan.signed))
 }
 
 const enumText = (dumping: Dumping, plan: EnumPlan, raw: number | bigint): string => {

@@ -6,6 +6,7 @@
  */
 import type { StringIndex } from "./BtfStrings.ts"
 import type { ValuePlan } from "./BtfValuePlan.ts"
+import type { Shape } from "./data/Shape.ts"
 
 /** Byte order of a blob. */
 export type ByteOrder = "little" | "big"
@@ -69,6 +70,7 @@ export interface BtfCache {
   pointerSize: 4 | 8 | undefined
   alignments: Uint8Array | undefined
   plans: Map<number, ValuePlan> | undefined
+  shapes: Map<number, Shape> | undefined
   /** The whole strings of this blob's own area. */
   strings?: StringIndex
 }

@@ -102,7 +102,14 @@ const parseBlob = (bytes: Uint8Array, options: ParseOptions): Btf => {
       pointerSize: options.pointerSize,
       unknownHeader: header.unknown,
       longStrings: longOwn || (base !== undefined && base.internal.longStrings),
-      cache: { names: undefined, kinds: undefined, pointerSize: undefined, alignments: undefined, plans: undefined }
+      cache: {
+        names: undefined,
+        kinds: undefined,
+        pointerSize: undefined,
+        alignments: undefined,
+        plans: undefined,
+        shapes: undefined
+      }
     }
   }
   if (options.trusted !== true) checkTypes(btf, words)

@@ -1,5 +1,5 @@
 /**
- * What a typed data dump needs to know of a type, worked out once per dump: leaves are the plans of value codecs,
+ * What a typed data dump needs to know of a type, worked out once and kept in the blob: leaves are the plans of value codecs,
  * structs keep their anonymous members.
  */
 import * as Kind from "../BtfKind.ts"
@@ -43,7 +43,7 @@ export interface ArrayShape {
 /** How a type is dumped. */
 export type Shape = StructShape | ArrayShape | IntPlan | EnumPlan | FloatPlan | BytesPlan | PointerPlan
 
-/** The shapes that one dump has met, by type id. */
+/** The shapes that dumps of a blob have met, by type id. */
 export interface Shapes {
   readonly btf: Btf
   readonly byId: Map<number, Shape>

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Btf from "../../../src/btf/Btf.ts"
-import { readBits, writeBits } from "../../../src/btf/BtfBits.ts"
+import { halfToNumber, numberToHalf, readBits, writeBits } from "../../../src/btf/BtfBits.ts"
+import * as BtfValue from "../../../src/btf/BtfValue.ts"
 import { decode, encode } from "../../../src/btf/BtfValue.ts"
 import type { BtfValueError } from "../../../src/btf/BtfValue.ts"
 import {
@@ -376,5 +377,146 @@ describe("hostile types", () => {
       ...Array.from({ length: 40 }, (_, index) => union("", 4, [["", index + 1, 0]]))
     ])
     assert.strictEqual(expectFailure(decode(nested, 41, new Uint8Array(4))).reason, "TooDeep")
+  })
+})
+
+describe("options", () => {
+  it("give characters and octets as they are asked for", () => {
+    const how = (id: number, bytes: ReadonlyArray<number>, options: BtfValue.ValueOptions) =>
+      expectSuccess(decode(btf, id, Uint8Array.from(bytes), options))
+    const hi = [104, 105, 0, 7, 0, 0, 0, 0xff]
+    assert.deepEqual(how(13, hi, { text: false }), [104, 105, 0, 7, 0, 0, 0, -1])
+    assert.deepEqual(how(13, hi, { text: false, octets: true }), Uint8Array.from(hi))
+    assert.strictEqual(how(13, hi, { octets: true }), "hi")
+    // What is no text is octets, if they are wanted.
+    assert.deepEqual(how(13, [1, 2, 3, 4, 5, 6, 7, 8], { octets: true }), Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8))
+    assert.deepEqual(how(27, [1, 2, 3, 4, 5, 6], { octets: true }), Uint8Array.of(1, 2, 3, 4, 5, 6))
+    assert.deepEqual(how(28, [...Array(12).keys()], { octets: true }), [
+      Uint8Array.of(0, 1, 2, 3, 4, 5),
+      Uint8Array.of(6, 7, 8, 9, 10, 11)
+    ])
+    // A copy: the record may be overwritten.
+    const record = Uint8Array.of(1, 2, 3, 4, 5, 6)
+    const octets = expectSuccess(decode(btf, 27, record, { octets: true }))
+    record.fill(0)
+    assert.deepEqual(octets, Uint8Array.of(1, 2, 3, 4, 5, 6))
+    assert.strictEqual(how(2, [1, 2], { byteOrder: "big" }), 0x102)
+  })
+
+  it("let a flexible array take what follows", () => {
+    const other = btfOf([
+      int("int", 4, Btf.BTF_INT_SIGNED), // 1
+      int("unsigned char", 1), // 2
+      int("char", 1, Btf.BTF_INT_SIGNED), // 3
+      struct("pair", 8, [["x", 1, 0], ["y", 1, 32]]), // 4
+      array(4, 1, 0), // 5
+      struct("list", 4, [["n", 1, 0], ["items", 5, 32]]), // 6
+      array(3, 1, 0), // 7
+      struct("padded", 8, [["n", 1, 0], ["kind", 2, 32], ["text", 7, 40]]), // 8
+      struct("nested", 12, [["head", 1, 0], ["body", 8, 32]]), // 9
+      struct("", 0, []), // 10
+      struct("", 0, [["empty", 10, 0], ["words", 12, 0]]), // 11
+      array(1, 1, 0), // 12
+      union("", 0, [["", 11, 0], ["items", 5, 0]]), // 13
+      struct("declared", 4, [["n", 1, 0], ["", 13, 32]]), // 14
+      struct("marker", 8, [["start", 12, 0], ["a", 1, 0], ["b", 1, 32]]), // 15
+      array(8, 1, 2), // 16
+      array(10, 1, 0) // 17
+    ])
+    const flexible = { flexible: true }
+    const there = (id: number, value: unknown, length: number): Uint8Array => {
+      const bytes = expectSuccess(encode(other, id, value, flexible))
+      assert.strictEqual(bytes.length, length)
+      assert.deepEqual(expectSuccess(decode(other, id, bytes, flexible)), value)
+      return bytes
+    }
+    there(6, { n: 2, items: [{ x: 1, y: 2 }, { x: 3, y: 4 }] }, 20)
+    there(6, { n: 0, items: [] }, 4)
+    assert.deepEqual(
+      [...there(8, { n: 1, kind: 9, text: "flexible" }, 13)],
+      [1, 0, 0, 0, 9, ...new TextEncoder().encode("flexible")]
+    )
+    // It begins in the padding, which has room for three characters.
+    assert.strictEqual(expectSuccess(encode(other, 8, { text: "abc" }, flexible)).length, 8)
+    there(9, { head: 7, body: { n: 1, kind: 2, text: "nested" } }, 15)
+    there(12, [1, 2, 3], 12)
+    assert.deepEqual(expectSuccess(decode(other, 14, Uint8Array.of(1, 0, 0, 0, ...Array<number>(8).fill(1)), flexible)), {
+      n: 1,
+      empty: {},
+      words: [0x01010101, 0x01010101],
+      items: [{ x: 0x01010101, y: 0x01010101 }]
+    })
+    // Bytes that are no whole element are left; arrays that others follow, or in arrays, stay empty.
+    assert.deepEqual(expectSuccess(decode(other, 6, new Uint8Array(4 + 15), flexible)), { n: 0, items: [{ x: 0, y: 0 }] })
+    assert.deepEqual(expectSuccess(decode(other, 15, new Uint8Array(32), flexible)), { start: [], a: 0, b: 0 })
+    assert.strictEqual(expectFailure(encode(other, 15, { start: [1] }, flexible)).reason, "TooLong")
+    assert.strictEqual(expectFailure(encode(other, 16, [{ text: "no" }], flexible)).reason, "TooLong")
+    assert.strictEqual(expectFailure(encode(other, 17, [{}], flexible)).reason, "TooLong")
+    assert.strictEqual(expectFailure(encode(other, 6, { items: [{ x: "1" }] }, flexible)).message.slice(0, 16), "list.items[0].x:")
+    assert.strictEqual(expectFailure(encode(other, 6, { items: { length: 1 } }, flexible)).reason, "WrongType")
+    assert.strictEqual(expectFailure(encode(other, 12, new Array(2 ** 27), flexible)).reason, "TooLarge")
+  })
+})
+
+describe("codecs", () => {
+  it("know their size, and fail early where a type has no values", () => {
+    const config = expectSuccess(BtfValue.codec(btf, 21))
+    assert.strictEqual(config.size, 48)
+    const bytes = expectSuccess(config.encode({ a: 1, name: "x" }))
+    assert.deepPropertyVal(expectSuccess(config.decode(bytes)), "name", "x")
+    assert.strictEqual(expectFailure(config.decode(bytes.subarray(1))).message, "config_t: 47 bytes are given and the type has 48")
+    assert.strictEqual(expectFailure(config.encode({ ports: [1, 70_000] })).path, "config_t.ports[1]")
+    assert.strictEqual(expectFailure(BtfValue.codec(btf, 0)).reason, "NoSize")
+    // What a part has is asked when it is needed.
+    assert.strictEqual(expectFailure(expectSuccess(BtfValue.codec(btf, 42)).decode(new Uint8Array(8))).reason, "TooDeep")
+  })
+})
+
+describe("values of all CPUs", () => {
+  it("begin at multiples of eight bytes", () => {
+    assert.deepEqual([0, 1, 8, 9, 12].map(BtfValue.perCpuStride), [0, 8, 8, 16, 16])
+    const bytes = expectSuccess(BtfValue.encodePerCpu(btf, 1, [1, -2]))
+    assert.deepEqual([...bytes], [1, 0, 0, 0, 0, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff, 0, 0, 0, 0])
+    assert.deepEqual(expectSuccess(BtfValue.decodePerCpu(btf, 1, bytes)), [1, -2])
+    assert.deepEqual(expectSuccess(BtfValue.decodePerCpu(btf, 1, bytes, "big")), [0x0100_0000, -0x0100_0001])
+    assert.deepEqual(expectSuccess(BtfValue.decodePerCpu(btf, 1, new Uint8Array(0))), [])
+    // A flexible array takes nothing of the next CPU's.
+    assert.deepEqual(expectSuccess(BtfValue.decodePerCpu(btf, 30, new Uint8Array(16), { flexible: true })), [
+      { length: 0, data: [] },
+      { length: 0, data: [] }
+    ])
+  })
+
+  it("name the CPU that does not fit", () => {
+    assert.strictEqual(expectFailure(BtfValue.encodePerCpu(btf, 20, [{}, { a: "1" }])).path, "config[1].a")
+    assert.strictEqual(expectFailure(BtfValue.decodePerCpu(btf, 1, new Uint8Array(12))).reason, "TooShort")
+    assert.strictEqual(expectFailure(BtfValue.decodePerCpu(btf, 32, new Uint8Array(8))).reason, "TooShort")
+    assert.strictEqual(expectFailure(BtfValue.encodePerCpu(btf, 6, new Array(2 ** 26))).reason, "TooLarge")
+  })
+})
+
+describe("half precision", () => {
+  it("goes there and back for every pattern", () => {
+    for (let bits = 0; bits < 0x1_0000; bits++) {
+      const value = halfToNumber(bits)
+      if (Number.isNaN(value)) continue
+      assert.strictEqual(numberToHalf(value), bits)
+    }
+    assert.isTrue(Number.isNaN(halfToNumber(numberToHalf(NaN))))
+  })
+
+  it("rounds to the nearest, ties to even", () => {
+    assert.deepEqual(
+      [1 + 2 ** -11, 1 + 3 * 2 ** -11, 1 + 2 ** -11 + 2 ** -30, 2 ** -25, 2 ** -25 * 1.01, 65519.99, 65520, 2049].map(numberToHalf),
+      [0x3c00, 0x3c02, 0x3c01, 0, 1, 0x7bff, 0x7c00, 0x6800]
+    )
+  })
+
+  it("is a number of two bytes", () => {
+    const other = btfOf([float("_Float16", 2)])
+    assert.deepEqual([...expectSuccess(encode(other, 1, -2.5, "big"))], [0xc1, 0])
+    assert.strictEqual(expectSuccess(decode(other, 1, Uint8Array.of(0, 0xc1))), -2.5)
+    assert.strictEqual(expectFailure(encode(other, 1, 70_000)).message, "_Float16: 70000 does not fit _Float16")
+    assert.deepEqual([...expectSuccess(encode(other, 1, Infinity))], [0, 0x7c])
   })
 })
