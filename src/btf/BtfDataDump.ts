@@ -159,7 +159,10 @@ const makeDumping = (btf: Btf, bytes: Uint8Array, options: DataDumpOptions, root
   }
 }
 
-const finish = (dumping: Dumping, typeId: number): { readonly text: string; readonly error: BtfValueError | undefined } => {
+const finish = (
+  dumping: Dumping,
+  typeId: number
+): { readonly text: string; readonly error: BtfValueError | undefined } => {
   let error: BtfValueError | undefined
   try {
     dumpTop(dumping, typeId)
@@ -313,7 +316,8 @@ const scalarText = (
     case "Float":
     case "Bytes": {
       const text = formatFloat(dumping.bytes, at, shape.size, dumping.littleEndian)
-      return text ?? failValue("Unsupported", dumping.path, id, `a floating-point number cannot have ${shape.size} bytes`)
+      return text ??
+        failValue("Unsupported", dumping.path, id, `a floating-point number cannot have ${shape.size} bytes`)
     }
   }
 }
@@ -325,7 +329,9 @@ const hexadecimal = (value: number | bigint): string => `0x${value.toString(16)}
 
 const intText = (dumping: Dumping, plan: IntPlan, at: number): string => {
   const { bytes, littleEndian } = dumping
-  if (plan.bits !== plan.size * 8) return hexadecimal(readBits(bytes, at, plan.bitOffset, plan.bits, false, littleEndian))
+  if (plan.bits !== plan.size * 8) {
+    return hexadecimal(readBits(bytes, at, plan.bitOffset, plan.bits, false, littleEndian))
+  }
   if (plan.size === 16) return hexadecimal(wholeInt(dumping, at, 16, false))
   if (plan.size === 1 && dumping.inCharacters) {
     const byte = bytes[at] ?? 0

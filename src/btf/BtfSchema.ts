@@ -59,12 +59,15 @@ export const codec = (
   typeId: number,
   options: BtfValue.ValueOptions = {}
 ): Result.Result<Schema.Codec<BtfValue.BtfValue, Uint8Array>, BtfValue.BtfValueError> =>
-  Result.flatMap(make(btf, typeId, options), (schema) =>
-    Result.map(BtfValue.codec(btf, typeId, options), (values) =>
-      Schema.Uint8Array.pipe(Schema.decodeTo(schema, {
-        decode: SchemaGetter.transformEffect((bytes: Uint8Array) => toEffect(values.decode(bytes), bytes)),
-        encode: SchemaGetter.transformEffect((value: BtfValue.BtfValue) => toEffect(values.encode(value), value))
-      }))))
+  Result.flatMap(
+    make(btf, typeId, options),
+    (schema) =>
+      Result.map(BtfValue.codec(btf, typeId, options), (values) =>
+        Schema.Uint8Array.pipe(Schema.decodeTo(schema, {
+          decode: SchemaGetter.transformEffect((bytes: Uint8Array) => toEffect(values.decode(bytes), bytes)),
+          encode: SchemaGetter.transformEffect((value: BtfValue.BtfValue) => toEffect(values.encode(value), value))
+        })))
+  )
 
 const toEffect = <A>(
   result: Result.Result<A, BtfValue.BtfValueError>,
@@ -145,9 +148,11 @@ const floating = (size: 2 | 4 | 8): ValueSchema => {
   if (size === 8) return Schema.Number
   const stays = (value: number): boolean =>
     size === 4 ? Number.isFinite(Math.fround(value)) : Math.abs(value) < HALF_INFINITY
-  return Schema.Number.check(Schema.makeFilter((value: number) =>
-    !Number.isFinite(value) || stays(value) || `a number of ${size} bytes is expected`
-  ))
+  return Schema.Number.check(
+    Schema.makeFilter((value: number) =>
+      !Number.isFinite(value) || stays(value) || `a number of ${size} bytes is expected`
+    )
+  )
 }
 
 /** Where rounding to half precision gives infinity. */

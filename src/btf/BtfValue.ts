@@ -20,7 +20,7 @@
  *
  * Layout is what the BTF says, offset by offset: packed and unaligned members, bit fields of both byte orders and kinds.
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
 import type { Btf, ByteOrder } from "./BtfModel.ts"
 import { kindOf, nameOf } from "./BtfModel.ts"
@@ -179,7 +179,9 @@ export const decodePerCpu = (
     const how = { ...decodingOf(btf, options), flexible: false }
     const values: Array<BtfValue> = []
     for (let at = 0; at < bytes.length; at += stride) {
-      values.push(decodeAt(btf, plan, bytes.subarray(at, at + stride), how, () => `${rootName(btf, typeId)}[${at / stride}]`))
+      values.push(
+        decodeAt(btf, plan, bytes.subarray(at, at + stride), how, () => `${rootName(btf, typeId)}[${at / stride}]`)
+      )
     }
     return values
   })

@@ -213,7 +213,12 @@ describeWith(
         [10, [65, 0, 66, 0, 0, 0]]
       ]
       assert.strictEqual(cases.length, repairs.length)
-      const requests = cases.map(([typeId, bytes]) => ({ typeId, bytes: Uint8Array.from(bytes), compact: true, fresh: true }))
+      const requests = cases.map(([typeId, bytes]) => ({
+        typeId,
+        bytes: Uint8Array.from(bytes),
+        compact: true,
+        fresh: true
+      }))
       const faulty = askDataPeer(plain, file, requests)
       const right = askDataPeer(repaired(), file, requests)
       const btf = parse(B.blob(showcase))
@@ -263,11 +268,20 @@ describeWith(
       const btf = parse(new Uint8Array(Fs.readFileSync(vmlinux)))
       // No one-byte integers, which it takes for characters, no enums, and no bit fields: it takes those of the last bytes
       // for cut off. With all zeroes.
-      const requests = requestsFor(btf, 2, 0.06, { emitZeroes: true }, (id) =>
-        !hasArrayOfNothing(btf, id) && !some(btf, id, (type) =>
-          (type._tag === "Int" && type.size === 1) || type._tag === "Enum" || type._tag === "Enum64"
-          || (type._tag === "Struct" || type._tag === "Union")
-            && type.members.some((member) => member.bitfieldSize > 0)))
+      const requests = requestsFor(
+        btf,
+        2,
+        0.06,
+        { emitZeroes: true },
+        (id) =>
+          !hasArrayOfNothing(btf, id) &&
+          !some(btf, id, (type) =>
+            (type._tag === "Int" && type.size === 1) || type._tag === "Enum" || type._tag === "Enum64"
+            || (type._tag === "Struct" || type._tag === "Union")
+              && type.members.some((member) =>
+                member.bitfieldSize > 0
+              ))
+      )
       assert.isAbove(requests.length, 1000)
       const answers = askDataPeer(buildDataPeer(), vmlinux, requests)
       const normalise = (text: string) => withoutNumbers(text).replaceAll("(nil)", "0x0").replaceAll(")()", ")(void)")

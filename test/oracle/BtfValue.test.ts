@@ -88,9 +88,9 @@ const maker = (seed: number) => {
     const count = choice === 10 ? 0 : 1 + below(2)
     return {
       text: `${text} ${name}${count === 0 ? "" : `[${count}]`};`,
-      leaves: Array.from({ length: Math.max(1, count) }, (_, at) => count === 0 ? [name] : [name, at]).flatMap((before) =>
-        inner.leaves.map(({ kind, path }): Leaf => ({ kind, path: [...before, ...path] }))
-      )
+      leaves: Array.from({ length: Math.max(1, count) }, (_, at) => count === 0 ? [name] : [name, at]).flatMap((
+        before
+      ) => inner.leaves.map(({ kind, path }): Leaf => ({ kind, path: [...before, ...path] })))
     }
   }
   const members = (depth: number, union: boolean): Body => {
@@ -115,29 +115,38 @@ const program = (seed: number, count: number) => {
     unsigned: (of) => `printf("%llu\\n", (unsigned long long)${of});`,
     bool: (of) => `printf("%d\\n", ${of});`,
     float: (of) => `printf("%.17g\\n", (double)${of});`,
-    wide: (of) => `{ unsigned __int128 w = ${of}; printf("0x%llx%016llx\\n", (unsigned long long)(w >> 64), (unsigned long long)w); }`
+    wide: (of) =>
+      `{ unsigned __int128 w = ${of}; printf("0x%llx%016llx\\n", (unsigned long long)(w >> 64), (unsigned long long)w); }`
   }
   const source = `
 #include <stdio.h>
 #include <stdlib.h>
 enum plain { ZERO, ONE, TWO, LARGE = 0x7fffffff };
 enum negative { LEAST = -2147483647 - 1, MINUS = -1, NONE, SOME };
-${types.map(({ body, name, packed, union }) =>
-    `${union ? "union" : "struct"} ${name} { ${body.text} }${packed ? " __attribute__((packed))" : ""};`).join("\n")}
+${
+    types.map(({ body, name, packed, union }) =>
+      `${union ? "union" : "struct"} ${name} { ${body.text} }${packed ? " __attribute__((packed))" : ""};`
+    ).join("\n")
+  }
 static unsigned state = ${seed};
 static unsigned char next(void) { state = state * 1103515245 + 12345; return state >> 16; }
 static void bytes(unsigned char *at, unsigned long size, int fill) {
   for (unsigned long i = 0; i < size; i++) if (fill) at[i] = next(); else printf("%02x", at[i]);
 }
-${types.map(({ body, name, union }) => `
+${
+    types.map(({ body, name, union }) => `
 static ${union ? "union" : "struct"} ${name} v_${name};
 static void show_${name}(void) {
   bytes((unsigned char *)&v_${name}, sizeof v_${name}, 1);
-  ${body.leaves.filter(({ kind }) => kind === "bool").map(({ path }) => `v_${name}${expression(path)} = next() & 1;`).join(" ")}
+  ${
+      body.leaves.filter(({ kind }) => kind === "bool").map(({ path }) => `v_${name}${expression(path)} = next() & 1;`)
+        .join(" ")
+    }
   bytes((unsigned char *)&v_${name}, sizeof v_${name}, 0);
   printf("\\n");
   ${body.leaves.map(({ kind, path }) => print[kind](`v_${name}${expression(path)}`)).join("\n  ")}
-}`).join("\n")}
+}`).join("\n")
+  }
 int main(void) {
 ${types.map(({ name }) => `  show_${name}();`).join("\n")}
   return 0;
@@ -167,9 +176,10 @@ const at = (value: BtfValue.BtfValue, path: Leaf["path"]): BtfValue.BtfValue | u
 
 /** The decoded member as the program prints it. */
 const shown = (kind: Kind, value: BtfValue.BtfValue | undefined): string => {
-  if (kind === "float") return Number.isNaN(value) ? "nan" : String(value)
   if (kind === "bool") return value === true ? "1" : "0"
   if (typeof value === "string") return String(enums.get(value))
+  if (typeof value !== "number" && typeof value !== "bigint") return "nothing"
+  if (kind === "float") return Number.isNaN(value) ? "nan" : String(value)
   if (kind === "wide" && typeof value === "bigint") return `0x${BigInt.asUintN(128, value).toString(16)}`
   return String(value)
 }

@@ -35,7 +35,10 @@ const parse = (blob: Blob): Btf.Btf => B.expectSuccess(Btf.parse(blob.bytes))
 
 /** Bytes as long as is asked, out of fewer. */
 const stretch = (seed: Uint8Array, length: number): Uint8Array =>
-  Uint8Array.from({ length }, (_, at) => seed.length === 0 ? 0 : ((seed[at % seed.length] ?? 0) * (1 + Math.floor(at / seed.length) * 7)))
+  Uint8Array.from(
+    { length },
+    (_, at) => seed.length === 0 ? 0 : ((seed[at % seed.length] ?? 0) * (1 + Math.floor(at / seed.length) * 7))
+  )
 
 /** Whether something holds for a type or one in it. */
 const some = (btf: Btf.Btf, id: number, holds: (type: Btf.BtfType) => boolean): boolean => {
@@ -95,29 +98,40 @@ describe("values", () => {
 
   /** What a decoded value encodes to decodes to the same. */
   const valuesLaw = (encode: typeof BtfValue.encode) =>
-    fc.property(wellFormed(), fc.uint8Array({ minLength: 1, maxLength: 64 }), how, fc.boolean(), (blob, seed, options, text) => {
-      const btf = parse(blob)
-      for (const [id, size] of sized(btf)) {
-        const union = some(btf, id, (type) => type._tag === "Union")
-        if (union && some(btf, id, isLossy)) continue
-        // Text in a union hides what follows its NUL.
-        const all = { ...options, text: text && !union }
-        const value = B.expectSuccess(BtfValue.decode(btf, id, stretch(seed, size), all))
-        assert.deepEqual(
-          B.expectSuccess(BtfValue.decode(btf, id, B.expectSuccess(encode(btf, id, value, all)), all)),
-          value
-        )
+    fc.property(
+      wellFormed(),
+      fc.uint8Array({ minLength: 1, maxLength: 64 }),
+      how,
+      fc.boolean(),
+      (blob, seed, options, text) => {
+        const btf = parse(blob)
+        for (const [id, size] of sized(btf)) {
+          const union = some(btf, id, (type) => type._tag === "Union")
+          if (union && some(btf, id, isLossy)) continue
+          // Text in a union hides what follows its NUL.
+          const all = { ...options, text: text && !union }
+          const value = B.expectSuccess(BtfValue.decode(btf, id, stretch(seed, size), all))
+          assert.deepEqual(
+            B.expectSuccess(BtfValue.decode(btf, id, B.expectSuccess(encode(btf, id, value, all)), all)),
+            value
+          )
+        }
       }
-    })
+    )
 
   it("decode to the values that they were encoded from", () => {
     fc.assert(valuesLaw(BtfValue.encode), { numRuns: runs(150) })
   })
 
   it("named fault: a byte of the encoding is another", () => {
-    refuted(valuesLaw((btf, id, value, options) =>
-      Result.map(BtfValue.encode(btf, id, value, options), (bytes) => bytes.map((byte, at) => at === 0 ? byte ^ 1 : byte))
-    ))
+    refuted(
+      valuesLaw((btf, id, value, options) =>
+        Result.map(
+          BtfValue.encode(btf, id, value, options),
+          (bytes) => bytes.map((byte, at) => at === 0 ? byte ^ 1 : byte)
+        )
+      )
+    )
   })
 
   it("of a codec are those of the module", () => {
@@ -175,21 +189,26 @@ describe("schemas", () => {
 
   /** What is decoded is what the schema says, and goes through the schema's codec to the same bytes. */
   const law = (decode: typeof BtfValue.decode) =>
-    fc.property(wellFormed({ maxLength: 8 }), fc.uint8Array({ minLength: 1, maxLength: 64 }), options, (blob, seed, how) => {
-      const btf = parse(blob)
-      for (const [id, size] of sized(btf)) {
-        const schema = B.expectSuccess(BtfSchema.make(btf, id, how))
-        const bytes = stretch(seed, size + 5)
-        const value = B.expectSuccess(decode(btf, id, bytes, how))
-        const failed = Schema.decodeUnknownResult(schema)(value)
-        if (Result.isFailure(failed)) assert.fail(failed.failure.message)
-        const codec = B.expectSuccess(BtfSchema.codec(btf, id, how))
-        assert.deepEqual(Schema.decodeUnknownSync(codec)(bytes), value)
-        // A union's members are written in the schema's order.
-        if (some(btf, id, (type) => type._tag === "Union")) continue
-        assert.deepEqual(Schema.encodeSync(codec)(value), B.expectSuccess(BtfValue.encode(btf, id, value, how)))
+    fc.property(
+      wellFormed({ maxLength: 8 }),
+      fc.uint8Array({ minLength: 1, maxLength: 64 }),
+      options,
+      (blob, seed, how) => {
+        const btf = parse(blob)
+        for (const [id, size] of sized(btf)) {
+          const schema = B.expectSuccess(BtfSchema.make(btf, id, how))
+          const bytes = stretch(seed, size + 5)
+          const value = B.expectSuccess(decode(btf, id, bytes, how))
+          const failed = Schema.decodeUnknownResult(schema)(value)
+          if (Result.isFailure(failed)) assert.fail(failed.failure.message)
+          const codec = B.expectSuccess(BtfSchema.codec(btf, id, how))
+          assert.deepEqual(Schema.decodeUnknownSync(codec)(bytes), value)
+          // A union's members are written in the schema's order.
+          if (some(btf, id, (type) => type._tag === "Union")) continue
+          assert.deepEqual(Schema.encodeSync(codec)(value), B.expectSuccess(BtfValue.encode(btf, id, value, how)))
+        }
       }
-    })
+    )
 
   it("hold for what is decoded", () => {
     fc.assert(law(BtfValue.decode), { numRuns: runs(60) })
@@ -206,7 +225,11 @@ describe("schemas", () => {
   })
 
   it("accept what can be encoded, and nothing else", () => {
-    const leaf = fc.oneof(fc.integer({ min: -300, max: 70_000 }), fc.bigInt({ min: -(1n << 65n), max: 1n << 65n }), fc.string())
+    const leaf = fc.oneof(
+      fc.integer({ min: -300, max: 70_000 }),
+      fc.bigInt({ min: -(1n << 65n), max: 1n << 65n }),
+      fc.string()
+    )
     /** The value with its leaves of the type of `other` replaced by it, each by chance. */
     const replaced = (value: BtfValue.BtfValue, other: BtfValue.BtfValue, random: () => boolean): BtfValue.BtfValue => {
       if (Array.isArray(value)) return value.map((item: BtfValue.BtfValue) => replaced(item, other, random))
@@ -218,19 +241,25 @@ describe("schemas", () => {
     let accepted = 0
     let rejected = 0
     fc.assert(
-      fc.property(wellFormed({ maxLength: 6 }), fc.uint8Array({ maxLength: 16 }), leaf, fc.nat(), (blob, seed, other, chance) => {
-        const btf = parse(blob)
-        let state = chance
-        const random = () => ((state = Math.imul(state, 1103515245) + 12345) & 0x10000) === 0
-        for (const [id, size] of sized(btf)) {
-          const value = replaced(B.expectSuccess(BtfValue.decode(btf, id, stretch(seed, size))), other, random)
-          const valid = Schema.is(B.expectSuccess(BtfSchema.make(btf, id)))(value)
-          const encoded = BtfValue.encode(btf, id, value)
-          assert.strictEqual(valid, Result.isSuccess(encoded), String(encoded))
-          if (valid) accepted++
-          else rejected++
+      fc.property(
+        wellFormed({ maxLength: 6 }),
+        fc.uint8Array({ maxLength: 16 }),
+        leaf,
+        fc.nat(),
+        (blob, seed, other, chance) => {
+          const btf = parse(blob)
+          let state = chance
+          const random = () => ((state = Math.imul(state, 1103515245) + 12345) & 0x10000) === 0
+          for (const [id, size] of sized(btf)) {
+            const value = replaced(B.expectSuccess(BtfValue.decode(btf, id, stretch(seed, size))), other, random)
+            const valid = Schema.is(B.expectSuccess(BtfSchema.make(btf, id)))(value)
+            const encoded = BtfValue.encode(btf, id, value)
+            assert.strictEqual(valid, Result.isSuccess(encoded), String(encoded))
+            if (valid) accepted++
+            else rejected++
+          }
         }
-      }),
+      ),
       { numRuns: runs(100) }
     )
     assert.isAbove(accepted, 0)
@@ -289,9 +318,11 @@ describe("typed data dumps", () => {
   })
 
   it("named fault: a line says something else", () => {
-    refuted(zeroLaw((btf, id, bytes, options) =>
-      BtfDataDump.dump(btf, id, bytes.map((byte, at) => at === 3 ? byte + 1 : byte), options)
-    ))
+    refuted(
+      zeroLaw((btf, id, bytes, options) =>
+        BtfDataDump.dump(btf, id, bytes.map((byte, at) => at === 3 ? byte + 1 : byte), options)
+      )
+    )
   })
 
   /** A value of zeroes shows nothing but its brackets. */
@@ -302,7 +333,9 @@ describe("typed data dumps", () => {
         for (const [id, size] of sized(btf)) {
           if (Btf.kindOf(btf, Btf.resolveType(btf, id)) !== Btf.BTF_KIND_STRUCT) continue
           if (Btf.kindOf(btf, id) === Btf.BTF_KIND_VAR) continue
-          const dumped = B.expectSuccess(BtfDataDump.dump(btf, id, new Uint8Array(size), { compact: true, skipNames: true }))
+          const dumped = B.expectSuccess(
+            BtfDataDump.dump(btf, id, new Uint8Array(size), { compact: true, skipNames: true })
+          )
           assert.strictEqual(dumped.text, "{}")
         }
       }),

@@ -104,7 +104,8 @@ export const repairs: ReadonlyArray<Repair> = [
   {
     fault: "bit fields of enums are zero when their whole bytes are",
     from: "case BTF_KIND_ENUM64:\n\t\terr = btf_dump_get_enum_value",
-    to: "case BTF_KIND_ENUM64:\n\t\tif (bit_sz)\n\t\t\treturn btf_dump_bitfield_check_zero(d, t, data, bits_offset, bit_sz);\n" +
+    to:
+      "case BTF_KIND_ENUM64:\n\t\tif (bit_sz)\n\t\t\treturn btf_dump_bitfield_check_zero(d, t, data, bits_offset, bit_sz);\n" +
       "\t\terr = btf_dump_get_enum_value"
   },
   {

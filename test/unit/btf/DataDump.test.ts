@@ -119,7 +119,10 @@ describe("the format", () => {
       "....(struct inner){\n.......a = (int)1,\n"
     )
     assert.strictEqual(dumped(5, Array(8).fill(0), { level: -5 }).text, "(struct inner){\n}")
-    assert.strictEqual(compact(5, [0, 0, 0, 1, 1, 0, 0, 0], { byteOrder: "big" }), "(struct inner){.a = (int)1,.b = (int)16777216,}")
+    assert.strictEqual(
+      compact(5, [0, 0, 0, 1, 1, 0, 0, 0], { byteOrder: "big" }),
+      "(struct inner){.a = (int)1,.b = (int)16777216,}"
+    )
   })
 
   it("leaves out zeroes but for elements of arrays", () => {
@@ -143,7 +146,10 @@ describe("the format", () => {
     assert.strictEqual(compact(4, [65, 0, 66, 0, 0, 0, 0, 0]), "(char[8])['A',]")
     assert.strictEqual(compact(4, [39, 92, 200, 10, 127, 32, 126, 31]), "(char[8])[''','\\',-56,10,127,' ','~',31,]")
     assert.strictEqual(compact(55, [200, 65, 10, 0, 0, 0]), "(unsigned char[6])[200,'A',10,]")
-    assert.strictEqual(compact(56, [...Array<number>(8).fill(0), 66, ...Array<number>(7).fill(0)]), "(char[2][8])[[],['B',],]")
+    assert.strictEqual(
+      compact(56, [...Array<number>(8).fill(0), 66, ...Array<number>(7).fill(0)]),
+      "(char[2][8])[[],['B',],]"
+    )
   })
 
   it("shows strings if asked, with a separator behind them", () => {
@@ -172,15 +178,56 @@ describe("the format", () => {
 describe("values", () => {
   it("of enums are names, or numbers with a separator", () => {
     assert.strictEqual(
-      compact(13, [0, 0, 0, 128, 255, 255, 255, 255, 1, 0, 0, 0, 0, 0, 0, 0, ...Array<number>(8).fill(255), 1, 0, 0, 0]),
+      compact(13, [
+        0,
+        0,
+        0,
+        128,
+        255,
+        255,
+        255,
+        255,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        ...Array<number>(8).fill(255),
+        1,
+        0,
+        0,
+        0
+      ]),
       "(struct enums){.m = (enum mode)HIGH,.l = (enum level)LOW,.w = (enum wide)ONE,.d = (enum deep)BELOW,.z = (int)1,}"
     )
     assert.strictEqual(
-      compact(13, [5, 0, 0, 0, 254, 255, 255, 255, ...Array<number>(8).fill(255), 254, ...Array<number>(7).fill(255), 1, 0, 0, 0]),
+      compact(13, [
+        5,
+        0,
+        0,
+        0,
+        254,
+        255,
+        255,
+        255,
+        ...Array<number>(8).fill(255),
+        254,
+        ...Array<number>(7).fill(255),
+        1,
+        0,
+        0,
+        0
+      ]),
       "(struct enums){.m = (enum mode)5,.l = (enum level)-2,.w = (enum wide)18446744073709551615ULL," +
         ".d = (enum deep)-2LL,.z = (int)1,}"
     )
-    assert.strictEqual(compact(57, [1, 255, 255, 255, 255]), "(struct unaligned){.c = (unsigned char)1,.l = (enum level)LOW,}")
+    assert.strictEqual(
+      compact(57, [1, 255, 255, 255, 255]),
+      "(struct unaligned){.c = (unsigned char)1,.l = (enum level)LOW,}"
+    )
     assert.strictEqual(compact(68, [0, 0, 0, 0, 1, 0, 0, 0]), "(enum eight)4294967296")
     assert.strictEqual(compact(48, [1, 0, 0, 0]), "(enum )ANON")
   })
@@ -303,8 +350,14 @@ describe("hostile types", () => {
   })
 
   it("of nothing hold nothing, however often", () => {
-    assert.strictEqual(compact(19, [1, 0, 0, 0], { emitZeroes: true }), "(struct holder){.e = (struct empty[4294967295])[],.i = (int)1,}")
-    assert.strictEqual(compact(65, [1, 0, 0, 0, 1, 1, 1, 1], { emitZeroes: true }), "(struct flexible){.n = (int)1,.data = (struct inner[0][3])[],}")
+    assert.strictEqual(
+      compact(19, [1, 0, 0, 0], { emitZeroes: true }),
+      "(struct holder){.e = (struct empty[4294967295])[],.i = (int)1,}"
+    )
+    assert.strictEqual(
+      compact(65, [1, 0, 0, 0, 1, 1, 1, 1], { emitZeroes: true }),
+      "(struct flexible){.n = (int)1,.data = (struct inner[0][3])[],}"
+    )
   })
 
   it("that contain themselves end in an error", () => {

@@ -40,7 +40,8 @@ const btf = B.btfOf([
   B.fwd("opaque", false) // 20
 ])
 
-const schemaOf = (id: number, options: BtfSchema.SchemaOptions = {}) => B.expectSuccess(BtfSchema.make(btf, id, options))
+const schemaOf = (id: number, options: BtfSchema.SchemaOptions = {}) =>
+  B.expectSuccess(BtfSchema.make(btf, id, options))
 const accepts = (id: number, value: unknown, options: BtfSchema.SchemaOptions = {}): boolean =>
   Schema.is(schemaOf(id, options))(value)
 

@@ -440,19 +440,28 @@ describe("options", () => {
     assert.strictEqual(expectSuccess(encode(other, 8, { text: "abc" }, flexible)).length, 8)
     there(9, { head: 7, body: { n: 1, kind: 2, text: "nested" } }, 15)
     there(12, [1, 2, 3], 12)
-    assert.deepEqual(expectSuccess(decode(other, 14, Uint8Array.of(1, 0, 0, 0, ...Array<number>(8).fill(1)), flexible)), {
-      n: 1,
-      empty: {},
-      words: [0x01010101, 0x01010101],
-      items: [{ x: 0x01010101, y: 0x01010101 }]
-    })
+    assert.deepEqual(
+      expectSuccess(decode(other, 14, Uint8Array.of(1, 0, 0, 0, ...Array<number>(8).fill(1)), flexible)),
+      {
+        n: 1,
+        empty: {},
+        words: [0x01010101, 0x01010101],
+        items: [{ x: 0x01010101, y: 0x01010101 }]
+      }
+    )
     // Bytes that are no whole element are left; arrays that others follow, or in arrays, stay empty.
-    assert.deepEqual(expectSuccess(decode(other, 6, new Uint8Array(4 + 15), flexible)), { n: 0, items: [{ x: 0, y: 0 }] })
+    assert.deepEqual(expectSuccess(decode(other, 6, new Uint8Array(4 + 15), flexible)), {
+      n: 0,
+      items: [{ x: 0, y: 0 }]
+    })
     assert.deepEqual(expectSuccess(decode(other, 15, new Uint8Array(32), flexible)), { start: [], a: 0, b: 0 })
     assert.strictEqual(expectFailure(encode(other, 15, { start: [1] }, flexible)).reason, "TooLong")
     assert.strictEqual(expectFailure(encode(other, 16, [{ text: "no" }], flexible)).reason, "TooLong")
     assert.strictEqual(expectFailure(encode(other, 17, [{}], flexible)).reason, "TooLong")
-    assert.strictEqual(expectFailure(encode(other, 6, { items: [{ x: "1" }] }, flexible)).message.slice(0, 16), "list.items[0].x:")
+    assert.strictEqual(
+      expectFailure(encode(other, 6, { items: [{ x: "1" }] }, flexible)).message.slice(0, 16),
+      "list.items[0].x:"
+    )
     assert.strictEqual(expectFailure(encode(other, 6, { items: { length: 1 } }, flexible)).reason, "WrongType")
     assert.strictEqual(expectFailure(encode(other, 12, new Array(2 ** 27), flexible)).reason, "TooLarge")
   })
@@ -464,11 +473,17 @@ describe("codecs", () => {
     assert.strictEqual(config.size, 48)
     const bytes = expectSuccess(config.encode({ a: 1, name: "x" }))
     assert.deepPropertyVal(expectSuccess(config.decode(bytes)), "name", "x")
-    assert.strictEqual(expectFailure(config.decode(bytes.subarray(1))).message, "config_t: 47 bytes are given and the type has 48")
+    assert.strictEqual(
+      expectFailure(config.decode(bytes.subarray(1))).message,
+      "config_t: 47 bytes are given and the type has 48"
+    )
     assert.strictEqual(expectFailure(config.encode({ ports: [1, 70_000] })).path, "config_t.ports[1]")
     assert.strictEqual(expectFailure(BtfValue.codec(btf, 0)).reason, "NoSize")
     // What a part has is asked when it is needed.
-    assert.strictEqual(expectFailure(expectSuccess(BtfValue.codec(btf, 42)).decode(new Uint8Array(8))).reason, "TooDeep")
+    assert.strictEqual(
+      expectFailure(expectSuccess(BtfValue.codec(btf, 42)).decode(new Uint8Array(8))).reason,
+      "TooDeep"
+    )
   })
 })
 
@@ -507,7 +522,9 @@ describe("half precision", () => {
 
   it("rounds to the nearest, ties to even", () => {
     assert.deepEqual(
-      [1 + 2 ** -11, 1 + 3 * 2 ** -11, 1 + 2 ** -11 + 2 ** -30, 2 ** -25, 2 ** -25 * 1.01, 65519.99, 65520, 2049].map(numberToHalf),
+      [1 + 2 ** -11, 1 + 3 * 2 ** -11, 1 + 2 ** -11 + 2 ** -30, 2 ** -25, 2 ** -25 * 1.01, 65519.99, 65520, 2049].map(
+        numberToHalf
+      ),
       [0x3c00, 0x3c02, 0x3c01, 0, 1, 0x7bff, 0x7c00, 0x6800]
     )
   })
