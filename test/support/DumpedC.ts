@@ -33,10 +33,21 @@ export const dumpNamed = (btf: Btf.Btf): Named => {
   return { text: text.join(""), problems, names }
 }
 
+/** Whether a type is the compiler's own list of arguments, whose size is another one on each machine. */
+const isVaList = (btf: Btf.Btf, id: number): boolean => {
+  let current = id
+  for (let hops = 0; hops < 32 && Btf.kindOf(btf, current) === Btf.BTF_KIND_TYPEDEF; hops++) {
+    if (Btf.nameOf(btf, current) === "__builtin_va_list") return true
+    current = Btf.sizeOrTypeOf(btf, current)
+  }
+  return false
+}
+
 /** Assertions about one struct or union; `shift` is added to each offset, which makes them false unless it is 0. */
 export const assertionsOf = (btf: Btf.Btf, id: number, name: string, shift = 0): ReadonlyArray<string> => {
   const type = Btf.typeOf(btf, id)
   if (type._tag !== "Struct" && type._tag !== "Union") return []
+  if (type.members.some((member) => isVaList(btf, member.type))) return []
   const members = type.members.filter((member) => member.name !== "" && member.bitfieldSize === 0)
   return [
     `_Static_assert(sizeof(${name}) == ${type.size}, "size of ${name}");`,
