@@ -8,11 +8,20 @@
  */
 export { BtfError } from "./BtfError.ts"
 export type { BtfErrorReason } from "./BtfError.ts"
+export {
+  elementNames,
+  essentialAt,
+  essentialElements,
+  essentialName,
+  idsOfEssential,
+  sameEssential
+} from "./BtfEssential.ts"
+export type { EssentialName, Steps } from "./BtfEssential.ts"
 export { find, findOne, findOwn, idsOfKind } from "./BtfFind.ts"
 export type { Found } from "./BtfFind.ts"
 export * from "./BtfKind.ts"
 export { exists, kflagOf, kindOf, nameOf, nameOffsetOf, ownerOf, sizeOrTypeOf, stringAt, vlenOf } from "./BtfModel.ts"
-export type { Btf, ByteOrder } from "./BtfModel.ts"
+export type { Btf, ByteOrder, ElementNames, EssentialElements } from "./BtfModel.ts"
 export { typeName } from "./BtfName.ts"
 export { BTF_MAGIC, BTF_VERSION, parse } from "./BtfParse.ts"
 export type { ParseOptions } from "./BtfParse.ts"

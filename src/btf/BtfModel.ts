@@ -73,6 +73,11 @@ export interface BtfCache {
   shapes: Map<number, Shape> | undefined
   /** The whole strings of this blob's own area. */
   strings?: StringIndex
+  /** By kind, of the kinds that were asked for: see `idsOfEssential`. */
+  essentials?: Map<number, EssentialChains>
+  /** By id, of the types that were asked for. */
+  elementNames?: Map<number, ElementNames>
+  essentialElements?: Map<number, EssentialElements>
 }
 
 /** How one blob's own types are found by name. */
@@ -97,6 +102,25 @@ export interface KindIndex {
   readonly ids: Uint32Array
   readonly starts: Uint32Array
 }
+
+/** Hash chains over the essential names of one blob's own types of one kind: entries are positions in `ids` plus one. */
+export interface EssentialChains {
+  readonly ids: Readonly<Uint32Array>
+  readonly mask: number
+  readonly heads: Uint32Array
+  readonly next: Uint32Array
+  readonly hashes: Uint32Array
+}
+
+/** The elements of a type by name: the first of each name. */
+export interface ElementNames {
+  readonly named: ReadonlyMap<string, number>
+  /** Elements without a name, in order. */
+  readonly anonymous: ReadonlyArray<number>
+}
+
+/** The elements of a type by essential name: those of each in order. */
+export type EssentialElements = ReadonlyMap<string, ReadonlyArray<number>>
 
 /** Strings of more bytes than this are long: see `longStrings`. */
 export const LONG_STRING = 1024

@@ -12,6 +12,8 @@ import type { ByteOrder } from "../../services/Elf/Elf.ts"
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { SectionDefinition } from "./SectionDefinitions.ts"
 
+export { essentialName } from "../../btf/BtfEssential.ts"
+
 /** A place in a program that depends on something outside it. `at` counts 8-byte instruction slots of the program. */
 export type Relocation =
   /** An `ldimm64` of a map. */
@@ -198,12 +200,4 @@ export const functionAt = (
     } else return middle
   }
   return undefined
-}
-
-/** A name without its CO-RE flavor: `task_struct___old` is `task_struct`. */
-export const essentialName = (name: string): string => {
-  for (let at = name.length - 5; at >= 0; at--) {
-    if (name.startsWith("___", at + 1) && name[at] !== "_" && name[at + 4] !== "_") return name.slice(0, at + 1)
-  }
-  return name
 }

@@ -16,7 +16,6 @@ import type { BpfObject, KsymExtern } from "../open/BpfObject.ts"
 import { budgetFor } from "./core/Budget.ts"
 import { compatible } from "./core/Compare.ts"
 import { CoreFailure } from "./core/CoreError.ts"
-import { makeCache } from "./core/Target.ts"
 import { RelocateError } from "./RelocateError.ts"
 
 /** Finds the symbols of one object, each once. */
@@ -84,7 +83,7 @@ const agrees = (object: BpfObject, extern: KsymExtern, kernel: Btf.Btf, id: numb
   // The prototype of a function; what is behind a variable's qualifiers, which the extern's type is without, too.
   const type = Btf.skipModifiersAndTypedefs(kernel, Btf.sizeOrTypeOf(kernel, id))
   try {
-    return compatible(object.btf, extern.typeId, kernel, type, makeCache(), budgetFor(1))
+    return compatible(object.btf, extern.typeId, kernel, type, budgetFor(1))
   } catch (thrown) {
     if (!(thrown instanceof CoreFailure)) throw thrown
     throw refuse(extern, `its type cannot be compared with the kernel's: ${thrown.detail}`, thrown.hint)

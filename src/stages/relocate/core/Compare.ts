@@ -9,14 +9,19 @@
  * compatible with each other; there such a type does not exist whatever the kernel has.
  */
 import * as Btf from "../../../btf/Btf.ts"
-import { essentialName } from "../../open/BpfObject.ts"
 import type { Budget } from "./Budget.ts"
 import { spend } from "./Budget.ts"
 import { fail } from "./CoreError.ts"
-import * as Names from "./Names.ts"
-import type { CoreCache } from "./Target.ts"
-import { essentialsOf } from "./Target.ts"
-import { elementNameOffset, intEncoding, intOffset, memberAt, paramType, sameKind, skip } from "./Types.ts"
+import {
+  elementNameOffset,
+  essentialsOf,
+  intEncoding,
+  intOffset,
+  memberAt,
+  paramType,
+  sameKind,
+  skip
+} from "./Types.ts"
 
 /** Nesting of prototypes and structs, and references in a row, that are followed. */
 const MAX_NESTING = 32
@@ -25,7 +30,6 @@ const MAX_NESTING = 32
 interface Comparison {
   readonly local: Btf.Btf
   readonly other: Btf.Btf
-  readonly cache: CoreCache
   readonly budget: Budget
   /** By the two ids, of which a number could not hold both, and whether a pointer led to them. */
   readonly verdicts: Map<string, boolean>
@@ -41,16 +45,15 @@ export const sameName = (
   otherId: number,
   budget: Budget
 ): boolean => {
-  const one = Names.essentialAt(local, Btf.nameOffsetOf(local, localId))
-  const two = Names.essentialAt(other, Btf.nameOffsetOf(other, otherId))
+  const one = Btf.essentialAt(local, Btf.nameOffsetOf(local, localId))
+  const two = Btf.essentialAt(other, Btf.nameOffsetOf(other, otherId))
   spend(budget, (one.length + two.length) >> 4)
-  return Names.equals(one, two)
+  return Btf.sameEssential(one, two)
 }
 
-const comparison = (local: Btf.Btf, other: Btf.Btf, cache: CoreCache, budget: Budget): Comparison => ({
+const comparison = (local: Btf.Btf, other: Btf.Btf, budget: Budget): Comparison => ({
   local,
   other,
-  cache,
   budget,
   verdicts: new Map()
 })
@@ -74,11 +77,10 @@ export const compatible = (
   localId: number,
   other: Btf.Btf,
   otherId: number,
-  cache: CoreCache,
   budget: Budget
 ): boolean =>
   sameKind(Btf.kindOf(local, localId), Btf.kindOf(other, otherId)) &&
-  areCompatible(comparison(local, other, cache, budget), localId, otherId, MAX_NESTING)
+  areCompatible(comparison(local, other, budget), localId, otherId, MAX_NESTING)
 
 const areCompatible = (run: Comparison, localRoot: number, otherRoot: number, level: number): boolean => {
   const { local, other } = run
@@ -139,9 +141,8 @@ export const matches = (
   localId: number,
   other: Btf.Btf,
   otherId: number,
-  cache: CoreCache,
   budget: Budget
-): boolean => doMatch(comparison(local, other, cache, budget), localId, otherId, false, MAX_NESTING)
+): boolean => doMatch(comparison(local, other, budget), localId, otherId, false, MAX_NESTING)
 
 const doMatch = (
   run: Comparison,
@@ -218,11 +219,11 @@ const pairMatches = (run: Comparison, one: number, two: number, behindPointer: b
 }
 
 const enumsMatch = (run: Comparison, localId: number, otherId: number): boolean => {
-  const { budget, cache, local, other } = run
+  const { budget, local, other } = run
   const count = Btf.vlenOf(local, localId)
   if (Btf.sizeOrTypeOf(local, localId) !== Btf.sizeOrTypeOf(other, otherId)) return false
   if (count > Btf.vlenOf(other, otherId)) return false
-  const there = essentialsOf(cache, other, otherId, budget)
+  const there = essentialsOf(other, otherId, budget)
   for (let index = 0; index < count; index++) {
     if (!there.has(essentialElement(local, localId, index, budget))) return false
   }
@@ -230,10 +231,10 @@ const enumsMatch = (run: Comparison, localId: number, otherId: number): boolean 
 }
 
 const compositesMatch = (run: Comparison, localId: number, otherId: number, level: number): boolean => {
-  const { budget, cache, local, other } = run
+  const { budget, local, other } = run
   const count = Btf.vlenOf(local, localId)
   if (count > Btf.vlenOf(other, otherId)) return false
-  const there = essentialsOf(cache, other, otherId, budget)
+  const there = essentialsOf(other, otherId, budget)
   for (let index = 0; index < count; index++) {
     const sameNamed = there.get(essentialElement(local, localId, index, budget)) ?? []
     const { type } = memberAt(local, localId, index)
@@ -248,5 +249,5 @@ const compositesMatch = (run: Comparison, localId: number, otherId: number, leve
 const essentialElement = (btf: Btf.Btf, id: number, index: number, budget: Budget): string => {
   const name = Btf.stringAt(btf, elementNameOffset(btf, id, index)) ?? ""
   spend(budget, 1 + (name.length >> 4))
-  return essentialName(name)
+  return Btf.essentialName(name)
 }

@@ -3,7 +3,7 @@
  *
  * Each record names an instruction and what its value stands for: the offset of a field, the size of a type, whether an
  * enumerator exists. `relocate` looks that up in the target's types and puts the answer into the instruction. It is a
- * pure function; what it remembers to be fast lives in the target's cache, which is the caller's.
+ * pure function; what it remembers to be fast lives in the target and in its types, which are the caller's.
  *
  * The answers are libbpf's, but where those are wrong: they do not depend on the order of the records, enumerators of 32
  * bits keep their sign, floating-point types exist. Each place says so.
@@ -30,8 +30,8 @@ export type { Refusal, RefusalReason } from "./Match.ts"
 export { POISON } from "./Patch.ts"
 export type { CoreResult } from "./Patch.ts"
 export type { CoreCandidate, Match } from "./Resolve.ts"
-export { makeCache, target } from "./Target.ts"
-export type { CoreCache, CoreModule, CoreTarget } from "./Target.ts"
+export { target } from "./Target.ts"
+export type { CoreModule, CoreTarget } from "./Target.ts"
 
 /** What became of one record. */
 export interface CoreOutcome {
@@ -163,13 +163,10 @@ const begin = (insns: Uint8Array, records: InfoRecords, local: Btf.Btf, target: 
 
 /** What is known of the records of an object: by type, then by access string and kind. */
 const resolutionsOf = (target: CoreTarget, local: Btf.Btf): Map<number, Map<number, Resolution>> => {
-  const { resolutions } = target.cache
-  let objects = resolutions.get(target)
-  if (objects === undefined) resolutions.set(target, objects = new WeakMap())
-  const known = objects.get(local)
+  const known = target.resolutions.get(local)
   if (known !== undefined) return known
   const empty = new Map<number, Map<number, Resolution>>()
-  objects.set(local, empty)
+  target.resolutions.set(local, empty)
   return empty
 }
 

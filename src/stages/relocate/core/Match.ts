@@ -5,22 +5,21 @@
  * here is put back as it was.
  */
 import * as Btf from "../../../btf/Btf.ts"
-import { essentialName } from "../../open/BpfObject.ts"
 import type { Budget } from "./Budget.ts"
 import { spend } from "./Budget.ts"
 import { compatible, matches, sameName } from "./Compare.ts"
 import { fail } from "./CoreError.ts"
 import * as Kind from "./Kind.ts"
 import { type Accessor, isFlexible, MAX_BITS, MAX_DEPTH, type Spec } from "./Spec.ts"
-import type { CoreCache } from "./Target.ts"
-import { essentialsOf, membersOf } from "./Target.ts"
 import {
   elementNameOffset,
+  essentialsOf,
   intOffset,
   isAnonymous,
   isComposite,
   isEnum,
   memberAt,
+  membersOf,
   sameKind,
   sizeOf,
   skip
@@ -54,31 +53,25 @@ export interface Refusal {
   readonly at: string
 }
 
-/** What the search takes from its caller. */
-export interface Tools {
-  readonly cache: CoreCache
-  readonly budget: Budget
-}
-
 const refusal = (reason: RefusalReason, at = ""): Refusal => ({ _tag: "Refusal", reason, at })
 
 /** The path of a record in candidate `id`, or why there is none. Throws a `CoreFailure` for types without an answer. */
-export const match = (local: Spec, kind: number, btf: Btf.Btf, id: number, tools: Tools): Spec | Refusal => {
+export const match = (local: Spec, kind: number, btf: Btf.Btf, id: number, budget: Budget): Spec | Refusal => {
   if (Kind.isTypeKind(kind)) {
     const strict = kind === Kind.BPF_CORE_TYPE_MATCHES
-    const is = (strict ? matches : compatible)(local.btf, local.rootId, btf, id, tools.cache, tools.budget)
+    const is = (strict ? matches : compatible)(local.btf, local.rootId, btf, id, budget)
     if (!is) return refusal(strict ? "DifferentType" : "IncompatibleType")
     return { btf, rootId: id, raw: [], accessors: [], bitOffset: 0 }
   }
-  return Kind.isEnumeratorKind(kind) ? matchEnumerator(local, btf, id, tools) : matchField(local, btf, id, tools)
+  return Kind.isEnumeratorKind(kind) ? matchEnumerator(local, btf, id, budget) : matchField(local, btf, id, budget)
 }
 
-const matchEnumerator = (local: Spec, btf: Btf.Btf, id: number, { budget, cache }: Tools): Spec | Refusal => {
+const matchEnumerator = (local: Spec, btf: Btf.Btf, id: number, budget: Budget): Spec | Refusal => {
   const wanted = local.accessors[0]?.name ?? ""
   const root = skip(btf, id)
   if (!isEnum(Btf.kindOf(btf, root))) return refusal("NotEnum", wanted)
   spend(budget, 1 + (wanted.length >> 4))
-  const index = essentialsOf(cache, btf, root, budget).get(essentialName(wanted))?.[0]
+  const index = essentialsOf(btf, root, budget).get(Btf.essentialName(wanted))?.[0]
   if (index === undefined) return refusal("NoEnumerator", wanted)
   const name = Btf.stringAt(btf, elementNameOffset(btf, root, index)) ?? ""
   return { btf, rootId: id, raw: [index], accessors: [{ typeId: root, index, name }], bitOffset: 0 }
@@ -92,13 +85,13 @@ interface Growing {
   bitOffset: number
 }
 
-const matchField = (local: Spec, btf: Btf.Btf, id: number, tools: Tools): Spec | Refusal => {
+const matchField = (local: Spec, btf: Btf.Btf, id: number, budget: Budget): Spec | Refusal => {
   const path: Growing = { btf, raw: [], accessors: [], bitOffset: 0 }
   let current = id
   for (let position = 0; position < local.accessors.length; position++) {
     const accessor = local.accessors[position]
     if (accessor === undefined) break
-    spend(tools.budget, 4)
+    spend(budget, 4)
     current = skip(btf, current)
     if (accessor.name === undefined) {
       if (position > 0) {
@@ -115,10 +108,10 @@ const matchField = (local: Spec, btf: Btf.Btf, id: number, tools: Tools): Spec |
       path.bitOffset += accessor.index * sizeOf(btf, current) * 8
     } else {
       const { name } = accessor
-      spend(tools.budget, name.length >> 4)
+      spend(budget, name.length >> 4)
       if (!isComposite(Btf.kindOf(btf, current))) return refusal("NotComposite", name)
       const { type } = memberAt(local.btf, accessor.typeId, accessor.index)
-      const found = search(path, current, name, { local: local.btf, type, tools, seen: undefined })
+      const found = search(path, current, name, { local: local.btf, type, budget, seen: undefined })
       if (found !== "Found") return refusal(found === "Incompatible" ? "IncompatibleMember" : "NoMember", name)
       const last = path.accessors.at(-1)
       current = last === undefined ? 0 : memberAt(btf, last.typeId, last.index).type
@@ -137,7 +130,7 @@ const push = (path: Growing, index: number): void => {
 interface Wanted {
   readonly local: Btf.Btf
   readonly type: number
-  readonly tools: Tools
+  readonly budget: Budget
   /** Anonymous types that do not have it: the answer would be the same again, and cycles end here. */
   seen: Set<number> | undefined
 }
@@ -148,12 +141,12 @@ interface Wanted {
  */
 const search = (path: Growing, id: number, name: string, wanted: Wanted): "Found" | "Missing" | "Incompatible" => {
   const { btf } = path
-  const { anonymous, named } = membersOf(wanted.tools.cache, btf, id, wanted.tools.budget)
+  const { anonymous, named } = membersOf(btf, id, wanted.budget)
   const own = named.get(name)
   let answer: "Missing" | "Incompatible" = "Missing"
   for (const index of anonymous) {
     if (own !== undefined && index > own) break
-    spend(wanted.tools.budget, 1)
+    spend(wanted.budget, 1)
     const member = memberAt(btf, id, index)
     const inner = skip(btf, member.type)
     wanted.seen ??= new Set()
@@ -169,7 +162,7 @@ const search = (path: Growing, id: number, name: string, wanted: Wanted): "Found
   }
   if (own === undefined) return answer
   const member = memberAt(btf, id, own)
-  if (!fieldsCompatible(wanted.local, wanted.type, btf, member.type, wanted.tools.budget)) return "Incompatible"
+  if (!fieldsCompatible(wanted.local, wanted.type, btf, member.type, wanted.budget)) return "Incompatible"
   push(path, own)
   path.accessors.push({ typeId: id, index: own, name })
   path.bitOffset += member.bitOffset

@@ -13,10 +13,9 @@ import { spend } from "./Budget.ts"
 import { fail } from "./CoreError.ts"
 import * as Kind from "./Kind.ts"
 import { match, type Refusal } from "./Match.ts"
-import * as Names from "./Names.ts"
 import { parse, pathOf, type Spec } from "./Spec.ts"
-import { type CoreTarget, idsOfName } from "./Target.ts"
-import { intEncoding, sameKind } from "./Types.ts"
+import type { CoreTarget } from "./Target.ts"
+import { intEncoding, isRootKind } from "./Types.ts"
 import { type CoreValue, valueOf, valueOfMissing } from "./Value.ts"
 
 /** What a kernel type has in the place of what the record accesses. */
@@ -73,13 +72,15 @@ interface Candidate {
 
 /** The types of the kernel, or else of its modules, that type `typeId` of the object may be. */
 const candidatesOf = (target: CoreTarget, local: Btf.Btf, typeId: number, budget: Budget): ReadonlyArray<Candidate> => {
-  const name = Names.essentialAt(local, Btf.nameOffsetOf(local, typeId))
+  const name = Btf.essentialAt(local, Btf.nameOffsetOf(local, typeId))
   spend(budget, 16 + (name.length >> 4))
   const kind = Btf.kindOf(local, typeId)
   const found: Array<Candidate> = []
+  if (!isRootKind(kind)) return found
   const collect = (module: string | undefined, btf: Btf.Btf, blob: Btf.Btf): void => {
-    for (const id of idsOfName(target.cache, blob, name, budget)) {
-      if (!sameKind(kind, Btf.kindOf(blob, id))) continue
+    const ids = Btf.idsOfEssential(blob, kind, name, budget)
+    spend(budget, 0)
+    for (const id of ids) {
       if (found.length === MAX_CANDIDATES) {
         fail("TooManyCandidates", `there are more than ${MAX_CANDIDATES} kernel types of this name`)
       }
@@ -91,7 +92,7 @@ const candidatesOf = (target: CoreTarget, local: Btf.Btf, typeId: number, budget
   for (let blob: Btf.Btf | undefined = target.base; blob !== undefined; blob = blob.base) chain.unshift(blob)
   for (const blob of chain) collect(undefined, target.base, blob)
   if (found.length === 0) {
-    for (const module of target.modules ?? []) collect(module.name, module.btf, module.btf)
+    for (const module of target.modules) collect(module.name, module.btf, module.btf)
   }
   return found
 }
@@ -130,10 +131,9 @@ export const resolve = (
   }
   const candidates: Array<CoreCandidate> = []
   let first: { readonly spec: Spec; readonly value: CoreValue; readonly candidate: Candidate } | undefined
-  const tools = { cache: target.cache, budget }
   for (const candidate of candidatesOf(target, local, typeId, budget)) {
     const { btf, id, module } = candidate
-    const matched = match(spec, kind, btf, id, tools)
+    const matched = match(spec, kind, btf, id, budget)
     const name = Btf.typeName(btf, id)
     if ("_tag" in matched) {
       candidates.push({ module, typeId: id, typeName: name, verdict: matched })

@@ -13,7 +13,6 @@ import type { Budget } from "./Budget.ts"
 import { spend } from "./Budget.ts"
 import { fail } from "./CoreError.ts"
 import * as Kind from "./Kind.ts"
-import * as Names from "./Names.ts"
 import { elementNameOffset, isComposite, isEnum, memberAt, sizeOf, skip } from "./Types.ts"
 
 /** The most indices that a path has. */
@@ -81,14 +80,14 @@ export const parse = (
   kind: number,
   budget: Budget
 ): Spec => {
-  spend(budget, 16 + (Names.essentialAt(btf, Btf.nameOffsetOf(btf, typeId)).length >> 4))
+  spend(budget, 16 + (Btf.essentialAt(btf, Btf.nameOffsetOf(btf, typeId)).length >> 4))
   const indices = parseIndices(btf, accessOffset)
   if (Kind.isTypeKind(kind)) {
     if (indices.length !== 1 || indices[0] !== 0) fail("BadAccess", "the access string of a type must be 0")
     return { btf, rootId: typeId, raw: [], accessors: [], bitOffset: 0 }
   }
   const root = skip(btf, typeId)
-  spend(budget, Names.essentialAt(btf, Btf.nameOffsetOf(btf, root)).length >> 4)
+  spend(budget, Btf.essentialAt(btf, Btf.nameOffsetOf(btf, root)).length >> 4)
   const first = indices[0] ?? 0
   if (Kind.isEnumeratorKind(kind)) {
     if (!isEnum(Btf.kindOf(btf, root))) fail("BadType", `${Btf.typeName(btf, typeId)} is no enum`)

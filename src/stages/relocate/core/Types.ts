@@ -5,6 +5,8 @@
  */
 import * as Result from "effect/Result"
 import * as Btf from "../../../btf/Btf.ts"
+import type { Budget } from "./Budget.ts"
+import { spend } from "./Budget.ts"
 import { fail } from "./CoreError.ts"
 
 /** More modifiers and typedefs in a row than this are a cycle. */
@@ -37,6 +39,37 @@ export const isEnum = (kind: number): boolean => kind === Btf.BTF_KIND_ENUM || k
 
 /** Whether types of these kinds may stand for each other: the same kind, or enums of either width. */
 export const sameKind = (one: number, other: number): boolean => one === other || (isEnum(one) && isEnum(other))
+
+/** The kinds of named types that an access can start from. Others are never candidates. */
+export const isRootKind = (kind: number): boolean => {
+  switch (kind) {
+    case Btf.BTF_KIND_INT:
+    case Btf.BTF_KIND_STRUCT:
+    case Btf.BTF_KIND_UNION:
+    case Btf.BTF_KIND_ENUM:
+    case Btf.BTF_KIND_FWD:
+    case Btf.BTF_KIND_TYPEDEF:
+    case Btf.BTF_KIND_FLOAT:
+    case Btf.BTF_KIND_ENUM64:
+      return true
+    default:
+      return false
+  }
+}
+
+/** The members of a struct or union by name. */
+export const membersOf = (btf: Btf.Btf, id: number, budget: Budget): Btf.ElementNames => {
+  const names = Btf.elementNames(btf, id, budget)
+  spend(budget, 0)
+  return names
+}
+
+/** The members of a struct or union, or the enumerators of an enum, by essential name. */
+export const essentialsOf = (btf: Btf.Btf, id: number, budget: Budget): Btf.EssentialElements => {
+  const elements = Btf.essentialElements(btf, id, budget)
+  spend(budget, 0)
+  return elements
+}
 
 /** Whether the name of type `id` is empty. */
 export const isAnonymous = (btf: Btf.Btf, id: number): boolean => Btf.nameOf(btf, id) === ""
