@@ -72,7 +72,7 @@ describe("dedup without declarations", () => {
     })
 
   it("has one type for each that differs by structure", () => {
-    fc.assert(law(BtfDedup.dedup), { numRuns: runs(1500) })
+    fc.assert(law(BtfDedup.dedup), { numRuns: runs(800) })
   })
 
   it("named fault: nothing is merged", () => {
@@ -144,7 +144,7 @@ describe("dedup", () => {
     })
 
   it("keeps the meaning of every type, up to declarations that got a definition", () => {
-    fc.assert(meaning(BtfDedup.dedup), { numRuns: runs(1500) })
+    fc.assert(meaning(BtfDedup.dedup), { numRuns: runs(500) })
   })
 
   it("named fault: a declaration becomes the first type of its name, of whatever kind", () => {
@@ -169,7 +169,7 @@ describe("dedup", () => {
     })
 
   it("is idempotent", () => {
-    fc.assert(idempotent(BtfDedup.dedup), { numRuns: runs(2000) })
+    fc.assert(idempotent(BtfDedup.dedup), { numRuns: runs(800) })
   })
 
   it("named fault: the order of types is turned round", () => {
@@ -197,7 +197,7 @@ describe("dedup", () => {
     })
 
   it("of a blob appended to itself has the types of the blob", () => {
-    fc.assert(doubling(BtfDedup.dedup), { numRuns: runs(600) })
+    fc.assert(doubling(BtfDedup.dedup), { numRuns: runs(300) })
   })
 
   it("named fault: nothing is merged", () => {
@@ -228,7 +228,7 @@ describe("dedup", () => {
         const [one = [], other = []] = classes([done.btf, whole.btf])
         assert.deepEqual([...new Set(one)].sort(), [...new Set(other)].sort())
       }),
-      { numRuns: runs(600) }
+      { numRuns: runs(250) }
     )
   })
 })
@@ -253,7 +253,7 @@ describe("dedup over a base", () => {
     })
 
   it("merges types with the base's and with each other exactly when they are equal", () => {
-    fc.assert(law(BtfDedup.dedup), { numRuns: runs(600) })
+    fc.assert(law(BtfDedup.dedup), { numRuns: runs(400) })
   })
 
   it("named fault: nothing is merged", () => {
@@ -313,9 +313,9 @@ describe("dedup of anything that parses", () => {
         const again = B.expectSuccess(BtfDedup.dedup(done.success.btf))
         assert.strictEqual(again.btf.endId, done.success.btf.endId)
       }),
-      { numRuns: runs(1500) }
+      { numRuns: runs(600) }
     )
-    assert.isAbove(answered, 100)
+    assert.isAbove(answered, 50)
   })
 
   it("keeps the meaning when the budget is used up", () => {
@@ -326,7 +326,7 @@ describe("dedup of anything that parses", () => {
         keepsMeaning(btf, done)
         if (done.report.exhausted) assert.isAbove(done.report.work, budget)
       }),
-      { numRuns: runs(500) }
+      { numRuns: runs(300) }
     )
   })
 })
