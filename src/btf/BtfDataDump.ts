@@ -357,7 +357,9 @@ const leftOut = (dumping: Dumping, id: number, at: number, bit: number, bits: nu
 const endOf = (dumping: Dumping, id: number, at: number, bit: number, bits: number): number => {
   const shape = shapeOf(dumping.shapes, id, dumping.path)
   if (shape._tag === "Struct" || shape._tag === "Array") return 0
-  return at + (bits > 0 ? Math.ceil((bit + bits) / 8) : shape.size)
+  // Nothing but integers and enums has bit fields; whatever else says so is read whole.
+  const partial = bits > 0 && (shape._tag === "Int" || shape._tag === "Enum")
+  return at + (partial ? Math.ceil((bit + bits) / 8) : shape.size)
 }
 
 const cutOff = (dumping: Dumping, id: number, at: number, bit: number, bits: number): boolean =>

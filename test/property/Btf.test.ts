@@ -485,7 +485,7 @@ describe("values", () => {
     return { size: visit(root).size, types }
   }
 
-  type Decode = typeof BtfValue.decode
+  type Decode = (btf: Btf.Btf, id: number, bytes: Uint8Array, byteOrder: Order) => ReturnType<typeof BtfValue.decode>
 
   const law = (decode: Decode) =>
     fc.property(
@@ -510,7 +510,7 @@ describe("values", () => {
   })
 
   it("named fault: the other byte order", () => {
-    refuted(law((btf, id, bytes, byteOrder) => BtfValue.decode(btf, id, bytes, other(byteOrder ?? "little"))))
+    refuted(law((btf, id, bytes, byteOrder) => BtfValue.decode(btf, id, bytes, other(byteOrder))))
   })
 
   it("named fault: the last member is left out", () => {

@@ -71,7 +71,8 @@ const types: ReadonlyArray<B.Rec> = [
   B.struct("flexible", 4, [["n", 1, 0], ["data", 64, 32]]), // 65
   B.ptr(43), // 66
   B.array(66, 1, 3), // 67
-  B.enumeration("eight", 8, true, [["FIVE", 5]]) // 68
+  B.enumeration("eight", 8, true, [["FIVE", 5]]), // 68
+  B.struct("pointers as bits", 4, [["p", 15, 0, 3], ["d", 20, 3, 9]]) // 69
 ]
 const btf = B.btfOf(types)
 
@@ -347,6 +348,11 @@ describe("hostile types", () => {
     }
     assert.deepEqual(cut(58, [...outer]), ["(tag)", "NoSize tag"])
     assert.deepEqual(cut(63, Array(8).fill(1)), ["(struct ends){", "NoSize ends.f"])
+  })
+
+  it("with bit fields of what has none read it whole", () => {
+    assert.deepEqual(cut(69, [1, 0, 0, 0]), ["(struct pointers as bits){", "TooShort pointers as bits.p"])
+    assert.include(cut(69, [0xff, 0, 0, 0, 0, 0, 0, 0])[0], ".p = (void *)0xff,.d = (double)0.000000,")
   })
 
   it("of nothing hold nothing, however often", () => {
