@@ -5,6 +5,7 @@
  */
 import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
+import { plainBytes } from "../internal/plainBytes.ts"
 import { textMeter } from "./BtfCheck.ts"
 import type { BtfError } from "./BtfError.ts"
 import { fail, isBtfError } from "./BtfError.ts"
@@ -16,7 +17,7 @@ import { BTF_VERSION, byteOrderOfMagic } from "./BtfParse.ts"
 
 /** Parses a `.BTF.ext` section of either byte order. `btf` is the BTF of the same object. */
 export const parse = (bytes: Uint8Array, btf: Btf): Result.Result<BtfExt, BtfError> =>
-  attempt(isBtfError, () => parseSection(bytes, btf))
+  attempt(isBtfError, () => parseSection(plainBytes(bytes), btf))
 
 /** `parse` for other modules of this folder: throws its `BtfError`. */
 export const parseSection = (bytes: Uint8Array, btf: Btf): BtfExt => {

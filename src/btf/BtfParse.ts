@@ -6,6 +6,7 @@
  */
 import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
+import { plainBytes } from "../internal/plainBytes.ts"
 import { checkLongStrings, checkTypes } from "./BtfCheck.ts"
 import type { BtfError } from "./BtfError.ts"
 import { fail, isBtfError } from "./BtfError.ts"
@@ -60,7 +61,7 @@ export interface ParseOptions {
  * a layout area is taken from the blob itself or its immediate base alone.
  */
 export const parse = (bytes: Uint8Array, options: ParseOptions = {}): Result.Result<Btf, BtfError> =>
-  attempt(isBtfError, () => parseBlob(bytes, options))
+  attempt(isBtfError, () => parseBlob(plainBytes(bytes), options))
 
 /** Where a magic number says which byte order follows; `undefined` where it is none. */
 export const byteOrderOfMagic = (view: DataView): "little" | "big" | undefined => {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Btf from "../../../src/btf/Btf.ts"
+import * as BtfEdit from "../../../src/btf/BtfEdit.ts"
 import {
   array,
   blob,
@@ -17,9 +18,10 @@ import {
   ptr,
   refuses,
   struct,
-  typedef
-} from "./Blob.ts"
-import type { Order, Rec } from "./Blob.ts"
+  typedef,
+  variable
+} from "../../support/arbitrary/BtfBlob.ts"
+import type { Order, Rec } from "../../support/arbitrary/BtfBlob.ts"
 
 const orders: ReadonlyArray<Order> = ["little", "big"]
 
@@ -300,4 +302,17 @@ it("survives a structured clone: a Btf is plain data", () => {
   const btf = structuredClone(btfOf(everyKind))
   assert.strictEqual(Btf.findOne(btf, "event"), 4)
   assert.strictEqual(Btf.typeName(btf, 11), "struct event *restrict")
+})
+
+describe("Node's buffers", () => {
+  it("are bytes like any other: an edit leaves them as they were", () => {
+    const buffer = Buffer.from(blob([int("int", 4, 1), variable("v", 1, 0)]))
+    const before = new Uint8Array(buffer).slice()
+    const btf = expectSuccess(Btf.parse(buffer))
+    const editor = BtfEdit.edit(btf)
+    editor.setVarLinkage(2, 1)
+    assert.notDeepEqual(expectSuccess(editor.finish()).bytes, before)
+    assert.deepStrictEqual(new Uint8Array(buffer), before)
+    assert.strictEqual(btf.bytes.buffer, buffer.buffer, "not copied")
+  })
 })
