@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
+import { btf } from "./Btf.ts"
 import { Failed } from "./Failure.ts"
 import { inspect } from "./Inspect.ts"
 import * as Output from "./Output.ts"
@@ -27,7 +28,7 @@ const root = Command.make("effect-bpf").pipe(
       "  Results go to standard output, messages to standard error. Exit status: 0 success, 1 the work failed, 2 wrong\n" +
       "  usage, 130 interrupted. Colours are left out where standard output is no terminal, or NO_COLOR is set."
   ),
-  Command.withSubcommands([inspect, plan, runCommand, prog]),
+  Command.withSubcommands([inspect, plan, runCommand, prog, btf]),
   Command.withGlobalFlags([Output.JsonFlag, Output.PrettyFlag]),
   Command.withExamples([
     { command: "effect-bpf inspect firewall.bpf.o", description: "What is in an object" },

@@ -6,10 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
+import type { PlatformError } from "effect/PlatformError"
 import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
 import { type Json, jsonText } from "./json/Json.ts"
-import { type Line, render, type Rendering } from "./text/Text.ts"
+import { escape, type Line, render, type Rendering } from "./text/Text.ts"
 
 /** `--json`: results, and failures, as one JSON document on standard output. */
 export const JsonFlag = GlobalFlag.Setting("json")({
@@ -74,4 +76,37 @@ export const result = Effect.fnUntraced(function*(
   const mode = yield* jsonMode
   if (mode === "text") yield* print(text())
   else yield* Console.log(body(jsonText(document(), mode === "pretty")))
+})
+
+/** Whether the reader of standard output has left, as `head` does: no failure, there is just nobody left to write for. */
+const isClosedPipe = (error: PlatformError): boolean => {
+  const cause: unknown = error.reason.cause
+  return typeof cause === "object" && cause !== null && Reflect.get(cause, "code") === "EPIPE"
+}
+
+/** Text with everything that a terminal would act upon made visible, but for the ends of lines. */
+const forTerminal = (): (bytes: Uint8Array) => string => {
+  const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
+  return (bytes) => utf8.decode(bytes, { stream: true }).split("\n").map(escape).join("\n")
+}
+
+/**
+ * Writes bytes of text to standard output as they are made: the next ones are asked for when the last ones have gone, so
+ * that large results take no memory. A pipe gets the bytes as they are. `written` is told after each part how many bytes
+ * there were.
+ */
+export const stream = Effect.fnUntraced(function*(
+  parts: Iterable<Uint8Array>,
+  written: (bytes: number) => Effect.Effect<void> = () => Effect.void
+) {
+  const stdio = yield* Stdio.Stdio
+  let total = 0
+  const bytes = Stream.fromIterable(parts, { chunkSize: 1 }).pipe(
+    Stream.tap((part) => {
+      total += part.length
+      return written(total)
+    })
+  )
+  const shown = (yield* stdio.stdoutIsTerminal) ? Stream.map(bytes, forTerminal()) : bytes
+  yield* Effect.catchIf(Stream.run(shown, stdio.stdout()), isClosedPipe, () => Effect.void)
 })

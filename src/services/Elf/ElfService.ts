@@ -69,7 +69,8 @@ export class Elf extends Context.Service<Elf, {
   )
 }
 
-const readFile = Effect.fnUntraced(function*(fileSystem: FileSystem.FileSystem, path: string) {
+/** Reads a regular file of at most `ElfLimits.fileBytes` as a whole; it is looked at first, so that others stay unread. */
+export const readFile = Effect.fnUntraced(function*(fileSystem: FileSystem.FileSystem, path: string) {
   const { size, type } = yield* Effect.mapError(fileSystem.stat(path), fromPlatformError(path))
   if (type !== "File") return yield* new FileReadError({ path, reason: "NotAFile", detail: type })
   yield* checkSize(path, Number(ByteSize.toBigInt(size)))
