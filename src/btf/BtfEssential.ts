@@ -10,7 +10,7 @@
  */
 import { idsOfKind } from "./BtfFind.ts"
 import { BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_STRUCT, BTF_KIND_UNION } from "./BtfKind.ts"
-import type { Btf, ElementNames, EssentialChains, EssentialElements } from "./BtfModel.ts"
+import type { Btf, ElementNames, EssentialChains, EssentialElements, MemberPlace } from "./BtfModel.ts"
 import { decodeText, kindOf, nameOffsetOf, ownerOf, stringOwnerOf, vlenOf } from "./BtfModel.ts"
 
 /** A name without its flavor: `task_struct___old` is `task_struct`. */
@@ -187,6 +187,27 @@ export const essentialElements = (btf: Btf, id: number, steps: Steps = unlimited
   }
   if (steps.left >= 0) (owner.internal.cache.essentialElements ??= new Map()).set(id, elements)
   return elements
+}
+
+/** As many members of a blob as any object of a process could ask for. */
+const MAX_PLACES = 1 << 16
+
+/** Where the member `name` of struct or union `id` was found before: what `rememberPlace` was told. */
+export const memberPlace = (btf: Btf, id: number, name: string): MemberPlace | undefined =>
+  (ownerOf(btf, id) ?? btf).internal.cache.memberPlaces?.places.get(id)?.get(name)
+
+/**
+ * Remembers where the member `name` of struct or union `id` is, for all who search from now on. It must be a function of
+ * the types. A blob remembers no more than 65,536, so that who asks for many cannot fill the memory.
+ */
+export const rememberPlace = (btf: Btf, id: number, name: string, place: MemberPlace): void => {
+  const { cache } = (ownerOf(btf, id) ?? btf).internal
+  const memory = cache.memberPlaces ??= { count: 0, places: new Map() }
+  if (memory.count >= MAX_PLACES) return
+  memory.count++
+  const known = memory.places.get(id)
+  if (known === undefined) memory.places.set(id, new Map([[name, place]]))
+  else known.set(name, place)
 }
 
 /** How many members or enumerators a type has. */

@@ -78,6 +78,8 @@ export interface BtfCache {
   /** By id, of the types that were asked for. */
   elementNames?: Map<number, ElementNames>
   essentialElements?: Map<number, EssentialElements>
+  /** Members that were found in structs and unions, by the id of those and by name: see `memberPlace`. */
+  memberPlaces?: { count: number; readonly places: Map<number, Map<string, MemberPlace>> }
 }
 
 /** How one blob's own types are found by name. */
@@ -117,6 +119,16 @@ export interface ElementNames {
   readonly named: ReadonlyMap<string, number>
   /** Elements without a name, in order. */
   readonly anonymous: ReadonlyArray<number>
+}
+
+/** Where a member is in a struct or union, perhaps inside members without a name. */
+export interface MemberPlace {
+  /** The index of each anonymous member on the way, and of the member itself in the innermost. */
+  readonly indices: ReadonlyArray<number>
+  /** The innermost struct or union. */
+  readonly typeId: number
+  /** Bits from the start of the outermost one. */
+  readonly bitOffset: number
 }
 
 /** The elements of a type by essential name: those of each in order. */

@@ -18,7 +18,7 @@ import { type Budget, budgetFor } from "./Budget.ts"
 import { CoreError, CoreFailure, fail } from "./CoreError.ts"
 import { type CoreKind, kindNames } from "./Kind.ts"
 import { apply, type CoreResult } from "./Patch.ts"
-import { type CoreCandidate, type Resolution, resolve } from "./Resolve.ts"
+import { type CoreCandidate, localType, type LocalType, type Resolution, resolve } from "./Resolve.ts"
 import { parse, pathOf } from "./Spec.ts"
 import type { CoreTarget } from "./Target.ts"
 
@@ -84,7 +84,7 @@ interface Run {
   readonly local: Btf.Btf
   readonly target: CoreTarget
   readonly budget: Budget
-  readonly known: Map<number, Map<number, Resolution>>
+  readonly known: Map<number, LocalType>
 }
 
 /**
@@ -157,16 +157,16 @@ const begin = (insns: Uint8Array, records: InfoRecords, local: Btf.Btf, target: 
     local,
     target,
     budget: budgetFor(bytes.length / recordSize),
-    known: resolutionsOf(target, local)
+    known: knownOf(target, local)
   }
 }
 
-/** What is known of the records of an object: by type, then by access string and kind. */
-const resolutionsOf = (target: CoreTarget, local: Btf.Btf): Map<number, Map<number, Resolution>> => {
-  const known = target.resolutions.get(local)
+/** What is known of the types of an object. */
+const knownOf = (target: CoreTarget, local: Btf.Btf): Map<number, LocalType> => {
+  const known = target.known.get(local)
   if (known !== undefined) return known
-  const empty = new Map<number, Map<number, Resolution>>()
-  target.resolutions.set(local, empty)
+  const empty = new Map<number, LocalType>()
+  target.known.set(local, empty)
   return empty
 }
 
@@ -214,15 +214,20 @@ const relocateOne = (run: Run, record: number): CoreOutcome | CoreError => {
   }
 }
 
-const resolutionOf = (run: Run, typeId: number, access: number, kind: number): Resolution => {
+const resolutionOf = (
+  { budget, known, local, target }: Run,
+  typeId: number,
+  access: number,
+  kind: number
+): Resolution => {
+  let type = known.get(typeId)
+  if (type === undefined) known.set(typeId, type = localType(local, typeId, budget))
   // Both are below 2^32, and there are 13 kinds: the sum is exact.
   const key = access * 16 + kind
-  const ofType = run.known.get(typeId)
-  const known = kind < 16 ? ofType?.get(key) : undefined
-  if (known !== undefined) return known
-  const resolution = resolve(run.local, run.target, typeId, access, kind, run.budget)
-  if (ofType === undefined) run.known.set(typeId, new Map([[key, resolution]]))
-  else ofType.set(key, resolution)
+  const decided = kind < 16 ? type.decided.get(key) : undefined
+  if (decided !== undefined) return decided
+  const resolution = resolve(type, target, access, kind, budget)
+  type.decided.set(key, resolution)
   return resolution
 }
 

@@ -5,6 +5,7 @@
  * here is put back as it was.
  */
 import * as Btf from "../../../btf/Btf.ts"
+import { memberPlace, rememberPlace } from "../../../btf/BtfEssential.ts"
 import type { Budget } from "./Budget.ts"
 import { spend } from "./Budget.ts"
 import { compatible, matches, sameName } from "./Compare.ts"
@@ -111,7 +112,7 @@ const matchField = (local: Spec, btf: Btf.Btf, id: number, budget: Budget): Spec
       spend(budget, name.length >> 4)
       if (!isComposite(Btf.kindOf(btf, current))) return refusal("NotComposite", name)
       const { type } = memberAt(local.btf, accessor.typeId, accessor.index)
-      const found = search(path, current, name, { local: local.btf, type, budget, seen: undefined })
+      const found = find(path, current, name, { local: local.btf, type, budget, seen: undefined, mixed: false })
       if (found !== "Found") return refusal(found === "Incompatible" ? "IncompatibleMember" : "NoMember", name)
       const last = path.accessors.at(-1)
       current = last === undefined ? 0 : memberAt(btf, last.typeId, last.index).type
@@ -133,6 +134,33 @@ interface Wanted {
   readonly budget: Budget
   /** Anonymous types that do not have it: the answer would be the same again, and cycles end here. */
   seen: Set<number> | undefined
+  /** Whether the search came by a member of that name of an incompatible type. */
+  mixed: boolean
+}
+
+/** Finds a member of a struct or union where it was found before, or else searches for it, and makes the path lead there. */
+const find = (path: Growing, id: number, name: string, wanted: Wanted): "Found" | "Missing" | "Incompatible" => {
+  const { btf, raw } = path
+  const place = memberPlace(btf, id, name)
+  if (place !== undefined && raw.length + place.indices.length <= MAX_DEPTH) {
+    const { bitOffset, indices, typeId } = place
+    const index = indices.at(-1) ?? 0
+    if (fieldsCompatible(wanted.local, wanted.type, btf, memberAt(btf, typeId, index).type, wanted.budget)) {
+      raw.push(...indices)
+      path.accessors.push({ typeId, index, name })
+      path.bitOffset += bitOffset
+      return "Found"
+    }
+  }
+  const depth = raw.length
+  const start = path.bitOffset
+  const found = search(path, id, name, wanted)
+  const last = path.accessors.at(-1)
+  // Where an incompatible member of the same name came first, what is found depends on the type that is wanted.
+  if (found === "Found" && !wanted.mixed && last !== undefined) {
+    rememberPlace(btf, id, name, { indices: raw.slice(depth), typeId: last.typeId, bitOffset: path.bitOffset - start })
+  }
+  return found
 }
 
 /**
@@ -162,7 +190,10 @@ const search = (path: Growing, id: number, name: string, wanted: Wanted): "Found
   }
   if (own === undefined) return answer
   const member = memberAt(btf, id, own)
-  if (!fieldsCompatible(wanted.local, wanted.type, btf, member.type, wanted.budget)) return "Incompatible"
+  if (!fieldsCompatible(wanted.local, wanted.type, btf, member.type, wanted.budget)) {
+    wanted.mixed = true
+    return "Incompatible"
+  }
   push(path, own)
   path.accessors.push({ typeId: id, index: own, name })
   path.bitOffset += member.bitOffset

@@ -68,13 +68,32 @@ interface Candidate {
   readonly module: string | undefined
   readonly btf: Btf.Btf
   readonly id: number
+  readonly typeName: string
 }
 
-/** The types of the kernel, or else of its modules, that type `typeId` of the object may be. */
-const candidatesOf = (target: CoreTarget, local: Btf.Btf, typeId: number, budget: Budget): ReadonlyArray<Candidate> => {
-  const name = Btf.essentialAt(local, Btf.nameOffsetOf(local, typeId))
+/** A type of an object that records start from, with what was found out about it for one target. */
+export interface LocalType {
+  readonly btf: Btf.Btf
+  readonly id: number
+  readonly typeName: string
+  readonly name: Btf.EssentialName
+  candidates: ReadonlyArray<Candidate> | undefined
+  /** By access string and kind. */
+  readonly decided: Map<number, Resolution>
+}
+
+/** A type of which nothing was found out yet. Throws a `CoreFailure` where the object does not have it. */
+export const localType = (btf: Btf.Btf, id: number, budget: Budget): LocalType => {
+  if (!Btf.exists(btf, id)) fail("BadType", `the object's BTF has no type ${id}`)
+  const name = Btf.essentialAt(btf, Btf.nameOffsetOf(btf, id))
   spend(budget, 16 + (name.length >> 4))
-  const kind = Btf.kindOf(local, typeId)
+  return { btf, id, typeName: Btf.typeName(btf, id), name, candidates: undefined, decided: new Map() }
+}
+
+/** The types of the kernel, or else of its modules, that a type of the object may be. */
+const candidatesOf = (target: CoreTarget, local: LocalType, budget: Budget): ReadonlyArray<Candidate> => {
+  const { name } = local
+  const kind = Btf.kindOf(local.btf, local.id)
   const found: Array<Candidate> = []
   if (!isRootKind(kind)) return found
   const collect = (module: string | undefined, btf: Btf.Btf, blob: Btf.Btf): void => {
@@ -85,7 +104,7 @@ const candidatesOf = (target: CoreTarget, local: Btf.Btf, typeId: number, budget
         fail("TooManyCandidates", `there are more than ${MAX_CANDIDATES} kernel types of this name`)
       }
       spend(budget, 64)
-      found.push({ module, btf, id })
+      found.push({ module, btf, id, typeName: Btf.typeName(btf, id) })
     }
   }
   const chain: Array<Btf.Btf> = []
@@ -99,18 +118,16 @@ const candidatesOf = (target: CoreTarget, local: Btf.Btf, typeId: number, budget
 
 /** Decides a record. Throws a `CoreFailure`. */
 export const resolve = (
-  local: Btf.Btf,
+  type: LocalType,
   target: CoreTarget,
-  typeId: number,
   accessOffset: number,
   kind: number,
   budget: Budget
 ): Resolution => {
   const kindName = Kind.kindNames[kind]
   if (kindName === undefined) return fail("UnknownKind", `there is no kind ${kind} of CO-RE relocation`)
-  if (!Btf.exists(local, typeId)) fail("BadType", `the object's BTF has no type ${typeId}`)
+  const { btf: local, id: typeId, typeName } = type
   const spec = parse(local, typeId, accessOffset, kind, budget)
-  const typeName = Btf.typeName(local, typeId)
   const path = pathOf(spec, typeName)
   const own = valueOf(spec, kind)
   const known = {
@@ -126,15 +143,16 @@ export const resolve = (
   if (kind === Kind.BPF_CORE_TYPE_ID_LOCAL) {
     return { ...known, candidates: [], found: true, target: own, resizable: true }
   }
-  if (Btf.nameOf(local, typeId) === "") {
+  if (type.name.length === 0) {
     fail("BadType", "a type without a name cannot be looked for in the kernel", "give the struct or enum a name")
   }
   const candidates: Array<CoreCandidate> = []
   let first: { readonly spec: Spec; readonly value: CoreValue; readonly candidate: Candidate } | undefined
-  for (const candidate of candidatesOf(target, local, typeId, budget)) {
-    const { btf, id, module } = candidate
+  type.candidates ??= candidatesOf(target, type, budget)
+  for (const candidate of type.candidates) {
+    const { btf, id, module, typeName: name } = candidate
+    spend(budget, 64)
     const matched = match(spec, kind, btf, id, budget)
-    const name = Btf.typeName(btf, id)
     if ("_tag" in matched) {
       candidates.push({ module, typeId: id, typeName: name, verdict: matched })
       continue

@@ -72,6 +72,11 @@ const parseIndices = (btf: Btf.Btf, offset: number): ReadonlyArray<number> => {
   }
 }
 
+/** Names are spelled out in answers and errors; those of most blobs are short. */
+const payForName = (btf: Btf.Btf, id: number, budget: Budget): void => {
+  if (btf.internal.longStrings) spend(budget, Btf.essentialAt(btf, Btf.nameOffsetOf(btf, id)).length >> 4)
+}
+
 /** The path of a record. Throws a `CoreFailure` where the object's types do not have it. */
 export const parse = (
   btf: Btf.Btf,
@@ -80,14 +85,15 @@ export const parse = (
   kind: number,
   budget: Budget
 ): Spec => {
-  spend(budget, 16 + (Btf.essentialAt(btf, Btf.nameOffsetOf(btf, typeId)).length >> 4))
+  spend(budget, 16)
+  payForName(btf, typeId, budget)
   const indices = parseIndices(btf, accessOffset)
   if (Kind.isTypeKind(kind)) {
     if (indices.length !== 1 || indices[0] !== 0) fail("BadAccess", "the access string of a type must be 0")
     return { btf, rootId: typeId, raw: [], accessors: [], bitOffset: 0 }
   }
   const root = skip(btf, typeId)
-  spend(budget, Btf.essentialAt(btf, Btf.nameOffsetOf(btf, root)).length >> 4)
+  if (root !== typeId) payForName(btf, root, budget)
   const first = indices[0] ?? 0
   if (Kind.isEnumeratorKind(kind)) {
     if (!isEnum(Btf.kindOf(btf, root))) fail("BadType", `${Btf.typeName(btf, typeId)} is no enum`)

@@ -6,7 +6,7 @@
  * every entry is a function of immutable values: what is shared changes speed and nothing else.
  */
 import type * as Btf from "../../../btf/Btf.ts"
-import type { Resolution } from "./Resolve.ts"
+import type { LocalType } from "./Resolve.ts"
 
 /** A kernel module's types, split over those of the kernel. */
 export interface CoreModule {
@@ -20,13 +20,13 @@ export interface CoreTarget {
   readonly base: Btf.Btf
   /** Looked at, in this order, only for types of which the kernel itself has none of the name. */
   readonly modules: ReadonlyArray<CoreModule>
-  /** What was decided, by object: by the record's type, then by its access string and kind. */
-  readonly resolutions: WeakMap<Btf.Btf, Map<number, Map<number, Resolution>>>
+  /** What was found out about types of objects, by object and id. */
+  readonly known: WeakMap<Btf.Btf, Map<number, LocalType>>
 }
 
 /** A target. One for each object is as good as one for many objects: see above. */
 export const target = (base: Btf.Btf, modules: ReadonlyArray<CoreModule> = []): CoreTarget => ({
   base,
   modules,
-  resolutions: new WeakMap()
+  known: new WeakMap()
 })

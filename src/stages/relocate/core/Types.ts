@@ -93,12 +93,15 @@ export interface MemberWords {
 
 /** Member `index` of a struct or union that has it. */
 export const memberAt = (btf: Btf.Btf, id: number, index: number): MemberWords => {
-  const at = 12 + index * 12
-  const offset = wordOf(btf, id, at + 8)
-  const packed = Btf.kflagOf(btf, id)
+  const owner = Btf.ownerOf(btf, id) ?? btf
+  const { littleEndian, view } = owner.internal
+  const record = owner.offsets[id - owner.firstId] ?? 0
+  const at = record + 12 + index * 12
+  const offset = view.getUint32(at + 8, littleEndian)
+  const packed = view.getUint32(record + 4, littleEndian) >= 0x8000_0000
   return {
-    nameOffset: wordOf(btf, id, at),
-    type: wordOf(btf, id, at + 4),
+    nameOffset: view.getUint32(at, littleEndian),
+    type: view.getUint32(at + 4, littleEndian),
     bitOffset: packed ? offset & 0xff_ffff : offset,
     bits: packed ? offset >>> 24 : 0
   }
@@ -133,6 +136,14 @@ export const intOffset = (btf: Btf.Btf, id: number): number => (wordOf(btf, id, 
 
 /** The size of a type in bytes. Throws a `CoreFailure` for a type without one. */
 export const sizeOf = (btf: Btf.Btf, id: number): number => {
+  switch (Btf.kindOf(btf, id)) {
+    case Btf.BTF_KIND_INT:
+    case Btf.BTF_KIND_STRUCT:
+    case Btf.BTF_KIND_UNION:
+    case Btf.BTF_KIND_ENUM:
+      return Btf.sizeOrTypeOf(btf, id)
+    default:
+  }
   const size = Btf.resolveSize(btf, id)
   return Result.isSuccess(size) ? size.success : fail("NoSize", `${Btf.typeName(btf, id)}: ${size.failure.detail}`)
 }
