@@ -5,7 +5,7 @@
  */
 import { fail } from "../BtfError.ts"
 import * as Kind from "../BtfKind.ts"
-import { openDeclaration, writeDeclarator } from "./Declarator.ts"
+import { openDeclaration, writeDeclarator, writeSimple } from "./Declarator.ts"
 import { putReference } from "./Enum.ts"
 import { countAt, extraAt, flagAt, wordAt } from "./Flat.ts"
 import * as Frames from "./Frames.ts"
@@ -81,9 +81,11 @@ export const writeMembers = (state: State, frame: number): void => {
     }
     putByte(out, NEWLINE)
     putTabs(out, inner < MAX_TABS ? inner : MAX_TABS)
-    openDeclaration(state, type, extraAt(flat, id, next * 3), inner)
+    const name = extraAt(flat, id, next * 3)
     next++
     pending = true
+    if (writeSimple(state, type, name)) continue
+    openDeclaration(state, type, name, inner)
     const body = writeDeclarator(state, frame + FRAME)
     if (body !== 0) openBody(state, body, inner)
     if (state.depth !== frame + FRAME) {

@@ -44,6 +44,9 @@ const ATTRIBUTE_END = ascii("))")
 const NO_PARAMETERS = ascii("(void)")
 const ELLIPSIS = ascii("...")
 const COMMA_ = ascii(", ")
+/** More pointers in a row than this are no simple declaration. */
+const SIMPLE_POINTERS = 8
+
 const SPACE = 0x20
 const ASTERISK = 0x2a
 const OPEN = 0x28
@@ -140,6 +143,58 @@ const writeName = (state: State, name: number, afterPointer: boolean): void => {
   if (name >= 0) putString(out, state.flat.strings, name)
   else if (name === GIVEN_NAME) put(out, state.givenName)
   else putTag(state, -1 - name)
+}
+
+/**
+ * Writes a declaration that is only a name, or pointers to one, perhaps constant: what nearly all are. Answers false,
+ * and has written nothing, for all others.
+ */
+export const writeSimple = (state: State, id: number, name: number): boolean => {
+  const { flat, out } = state
+  let target = id
+  let pointers = 0
+  while (flat.kinds[target] === Kind.BTF_KIND_PTR && pointers < SIMPLE_POINTERS) {
+    target = wordAt(flat, target)
+    pointers++
+  }
+  const constant = flat.kinds[target] === Kind.BTF_KIND_CONST
+  if (constant) target = wordAt(flat, target)
+  if (constant && state.stripModifiers) return false
+  const tag = nameAt(flat, target)
+  switch (flat.kinds[target]) {
+    case Kind.BTF_KIND_INT:
+    case Kind.BTF_KIND_FLOAT:
+      if (constant) put(out, CONST_)
+      putString(out, flat.strings, tag)
+      break
+    case Kind.BTF_KIND_TYPEDEF:
+      if (constant) put(out, CONST_)
+      putTag(state, target)
+      break
+    case Kind.BTF_KIND_STRUCT:
+    case Kind.BTF_KIND_UNION:
+    case Kind.BTF_KIND_ENUM:
+    case Kind.BTF_KIND_ENUM64:
+    case Kind.BTF_KIND_FWD:
+      if (tag === 0) return false
+      if (constant) put(out, CONST_)
+      putReference(state, target)
+      break
+    case 0:
+      if (constant) put(out, CONST_)
+      put(out, VOID)
+      break
+    default:
+      return false
+  }
+  if (pointers === 0) {
+    writeName(state, name, false)
+    return true
+  }
+  putByte(out, SPACE)
+  for (let left = pointers; left > 0; left--) putByte(out, ASTERISK)
+  writeName(state, name, true)
+  return true
 }
 
 /**
@@ -250,6 +305,7 @@ export const writeSuffixes = (state: State, frame: number): void => {
   const { chain, flat, frames, out } = state
   const top = frames[frame + TOP] ?? 0
   let suffix = frames[frame + SUFFIX] ?? 0
+  // A frame that comes back here after its last parameter has this number, too.
   let parameter = frames[frame + PARAMETER] ?? 0
   for (; suffix < top; suffix++) {
     const entry = chain[suffix] ?? 0
@@ -271,18 +327,20 @@ export const writeSuffixes = (state: State, frame: number): void => {
       state.open[id] = 1
       putByte(out, OPEN)
     }
-    if (parameter < count) {
+    for (; parameter < count; parameter++) {
       if (parameter > 0) put(out, COMMA_)
       const type = extraAt(flat, id, parameter * 2 + 1)
-      parameter++
-      if (type !== 0 || parameter < count) {
-        frames[frame + WHAT] = SUFFIXES
-        frames[frame + SUFFIX] = suffix
-        frames[frame + PARAMETER] = parameter
-        openDeclaration(state, type, extraAt(flat, id, parameter * 2 - 2), frames[frame + LEVEL] ?? 0)
-        return
+      if (type === 0 && parameter === count - 1) {
+        put(out, ELLIPSIS)
+        break
       }
-      put(out, ELLIPSIS)
+      const name = extraAt(flat, id, parameter * 2)
+      if (writeSimple(state, type, name)) continue
+      frames[frame + WHAT] = SUFFIXES
+      frames[frame + SUFFIX] = suffix
+      frames[frame + PARAMETER] = parameter + 1
+      openDeclaration(state, type, name, frames[frame + LEVEL] ?? 0)
+      return
     }
     putByte(out, CLOSE)
     state.open[id] = 0

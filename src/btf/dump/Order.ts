@@ -149,7 +149,12 @@ const visit = (state: State, id: number, behind: number, top: number): number =>
       if (behind === 1 && nameAt(flat, id) !== 0) return WEAK
       slot = 0
       break
-    case Kind.BTF_KIND_PTR:
+    case Kind.BTF_KIND_PTR: {
+      const quick = quickPointer(state, id)
+      if (quick !== PENDING) return quick
+      slot = 0
+      break
+    }
     case Kind.BTF_KIND_ARRAY:
       slot = 0
       break
@@ -170,6 +175,26 @@ const visit = (state: State, id: number, behind: number, top: number): number =>
   walk[top + 1] = 0
   walk[top + 2] = WEAK
   return PENDING
+}
+
+/** The visit of a pointer to what needs no visit of its own, perhaps through a qualifier: most pointers. */
+const quickPointer = (state: State, id: number): number => {
+  const { flat, order: states } = state
+  let target = wordAt(flat, id)
+  if (flat.kinds[target] === Kind.BTF_KIND_CONST) target = wordAt(flat, target)
+  if (target === 0 || ((states[target] ?? 0) & DONE) !== 0) {
+    states[id] = DONE
+    return STRONG
+  }
+  switch (flat.kinds[target]) {
+    case Kind.BTF_KIND_STRUCT:
+    case Kind.BTF_KIND_UNION:
+      if (nameAt(flat, target) === 0) return PENDING
+      states[id] = DONE
+      return WEAK
+    default:
+      return PENDING
+  }
 }
 
 /** Ends the visit of a type whose children are all visited; answers how it is linked. */

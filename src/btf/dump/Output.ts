@@ -126,6 +126,8 @@ export const putNumber64 = (out: Output, low: number, high: number, signed: bool
 /** Writes `count` tabs. */
 export const putTabs = (out: Output, count: number): void => {
   if (out.length + count > out.bytes.length) grow(out, count)
-  out.bytes.fill(0x09, out.length, out.length + count)
-  out.length += count
+  const bytes = out.bytes
+  let to = out.length
+  for (let left = count; left > 0; left--) bytes[to++] = 0x09
+  out.length = to
 }

@@ -8,7 +8,6 @@ import type { Flat } from "./Flat.ts"
 import { countAt, extraAt, nameAt, wordAt } from "./Flat.ts"
 import { sortStrings } from "./SortStrings.ts"
 import type { State } from "./State.ts"
-import { step } from "./State.ts"
 
 /** The rank of types that have no place of their own. */
 const LAST_RANK = 10
@@ -113,8 +112,13 @@ const firstName = (flat: Flat, id: number, name: number): number => {
 
 /** Sorts ids by a 32-bit key, keeping the order of equal ones. */
 const sortBy = (ids: Uint32Array<ArrayBuffer>, keys: Uint32Array): Uint32Array<ArrayBuffer> => {
+  let largest = 0
+  for (const id of ids) {
+    const key = keys[id] ?? 0
+    if (key > largest) largest = key
+  }
   const low = sortByDigit(ids, keys, 0)
-  return keys.some((key) => key > 0xffff) ? sortByDigit(low, keys, 16) : low
+  return largest > 0xffff ? sortByDigit(low, keys, 16) : low
 }
 
 const sortByDigit = (
@@ -138,91 +142,138 @@ const sortByDigit = (
   return sorted
 }
 
+/** Groups of more types than this are sorted digit by digit. */
+const MANY = 2048
+
 /** Sorts runs of ids that have all names in common by what is in the types, then by id. */
-const sortTies = (state: State, ids: Uint32Array, same: (left: number, right: number) => boolean): void => {
-  const hash: Hash = { high: 0, low: 0 }
+const sortTies = (
+  state: State,
+  ids: Uint32Array<ArrayBuffer>,
+  same: (left: number, right: number) => boolean
+): void => {
+  const count = state.flat.endId
+  const hashes: Hashes = { full: makeHalves(count), short: makeHalves(count), high: 0, low: 0 }
+  const { high, low } = hashes.full
   for (let start = 0; start < ids.length;) {
     let end = start + 1
     while (end < ids.length && same(ids[start] ?? 0, ids[end] ?? 0)) end++
     if (end - start > 1) {
-      const highs = new Map<number, number>()
-      const lows = new Map<number, number>()
-      for (let index = start; index < end; index++) {
-        const id = ids[index] ?? 0
-        hashType(state, id, true, hash)
-        highs.set(id, hash.high)
-        lows.set(id, hash.low)
+      const run = ids.slice(start, end)
+      for (const id of run) hashType(state, hashes, id, hashes.full)
+      if (run.length > MANY) ids.set(sortBy(sortBy(run, low), high), start)
+      else {
+        ids.set(
+          run.sort((left, right) =>
+            (high[left] ?? 0) - (high[right] ?? 0) || (low[left] ?? 0) - (low[right] ?? 0) || left - right
+          ),
+          start
+        )
       }
-      ids.subarray(start, end).sort((left, right) =>
-        (highs.get(left) ?? 0) - (highs.get(right) ?? 0) || (lows.get(left) ?? 0) - (lows.get(right) ?? 0)
-        || left - right
-      )
     }
     start = end
   }
 }
 
-/** A 64-bit value in halves. */
-interface Hash {
+/** 64-bit hashes of types, in halves by id: of all that is in a type, or short ones, without members. */
+interface Hashes {
+  readonly full: Halves
+  readonly short: Halves
+  /** The hash that is being computed. */
   high: number
   low: number
 }
 
-/** `hash * 31 + value`, modulo 2^64. */
-const mix = (hash: Hash, high: number, low: number): void => {
-  const product = hash.low * 31 + low
-  hash.low = product >>> 0
-  hash.high = (hash.high * 31 + high + Math.floor(product / 0x1_0000_0000)) % 0x1_0000_0000
+interface Halves {
+  readonly known: Uint8Array
+  readonly high: Uint32Array
+  readonly low: Uint32Array
 }
 
-const mixName = (state: State, hash: Hash, name: number): void => {
+const makeHalves = (count: number): Halves => ({
+  known: new Uint8Array(count),
+  high: new Uint32Array(count),
+  low: new Uint32Array(count)
+})
+
+const WORD = 0x1_0000_0000
+
+/** `hash * 31 + value`, modulo 2^64. */
+const mix = (hashes: Hashes, high: number, low: number): void => {
+  const product = hashes.low * 31 + low
+  hashes.low = product >>> 0
+  hashes.high = (Math.imul(hashes.high, 31) + high + Math.floor(product / WORD)) >>> 0
+}
+
+/** Mixes the hash of a name, which is made of its bytes in the same way; a type without a name mixes nothing. */
+const mixName = (state: State, hashes: Hashes, name: number): void => {
   if (name === 0) return
   const { strings } = state.flat
-  const text: Hash = { high: 0, low: 0 }
+  let high = 0
+  let low = 0
   for (let at = name; at < strings.length; at++) {
     const byte = strings[at] ?? 0
     if (byte === 0) break
     // Characters are signed where bpftool is mostly run.
-    if (byte < 0x80) mix(text, 0, byte)
-    else mix(text, 0xffff_ffff, 0xffff_ff00 + byte)
+    const product = low * 31 + (byte < 0x80 ? byte : byte - 0x100)
+    low = product >>> 0
+    high = (Math.imul(high, 31) + Math.floor(product / WORD)) | 0
   }
-  mix(hash, text.high, text.low)
+  mix(hashes, high >>> 0, low)
 }
 
-/** The hash that tells types of equal names apart: over the names in the type, and of its members' types. */
-const hashType = (state: State, id: number, members: boolean, hash: Hash): void => {
+/** Computes the hash that tells types of equal names apart: over the names in the type, and of its members' types. */
+const hashType = (state: State, hashes: Hashes, id: number, halves: Halves): void => {
   const { flat } = state
   const chain: Array<number> = []
   let current = id
-  while (isReference(flat.kinds[current]) && chain.length < flat.endId) {
+  while (halves.known[current] === 0 && isReference(flat.kinds[current]) && chain.length < flat.endId) {
     chain.push(current)
     current = targetOf(flat, current)
   }
-  step(state, chain.length + 1)
-  hash.high = 0
-  hash.low = 0
-  mixName(state, hash, nameAt(flat, current))
-  const kind = flat.kinds[current]
-  const count = countAt(flat, current)
-  if (kind === Kind.BTF_KIND_ENUM || kind === Kind.BTF_KIND_ENUM64) {
-    step(state, count)
-    const stride = kind === Kind.BTF_KIND_ENUM ? 2 : 3
-    for (let index = 0; index < count; index++) mixName(state, hash, extraAt(flat, current, index * stride))
-  } else if (members && (kind === Kind.BTF_KIND_STRUCT || kind === Kind.BTF_KIND_UNION)) {
-    const member: Hash = { high: 0, low: 0 }
-    for (let index = 0; index < count; index++) {
-      mixName(state, hash, extraAt(flat, current, index * 3))
-      hashType(state, extraAt(flat, current, index * 3 + 1), false, member)
-      mix(hash, member.high, member.low)
-    }
-  }
+  if (halves.known[current] === 0) hashEnd(state, hashes, current, halves)
   // Each reference mixes its own name, an array its length, and then the hash of what it refers to.
   for (let reference = chain.pop(); reference !== undefined; reference = chain.pop()) {
-    const { high, low } = hash
-    hash.high = 0
-    hash.low = 0
-    mixName(state, hash, nameAt(flat, reference))
-    if (flat.kinds[reference] === Kind.BTF_KIND_ARRAY) mix(hash, 0, extraAt(flat, reference, 2))
-    mix(hash, high, low)
+    hashes.high = 0
+    hashes.low = 0
+    mixName(state, hashes, nameAt(flat, reference))
+    if (flat.kinds[reference] === Kind.BTF_KIND_ARRAY) mix(hashes, 0, extraAt(flat, reference, 2))
+    mix(hashes, halves.high[current] ?? 0, halves.low[current] ?? 0)
+    keep(hashes, reference, halves)
+    current = reference
   }
+}
+
+const keep = (hashes: Hashes, id: number, halves: Halves): void => {
+  halves.known[id] = 1
+  halves.high[id] = hashes.high
+  halves.low[id] = hashes.low
+}
+
+/** The hash of a type that is no reference. */
+const hashEnd = (state: State, hashes: Hashes, id: number, halves: Halves): void => {
+  const { flat } = state
+  const kind = flat.kinds[id]
+  const count = countAt(flat, id)
+  const composite = kind === Kind.BTF_KIND_STRUCT || kind === Kind.BTF_KIND_UNION
+  const withMembers = composite && halves === hashes.full
+  if (withMembers) {
+    for (let index = 0; index < count; index++) {
+      hashType(state, hashes, extraAt(flat, id, index * 3 + 1), hashes.short)
+    }
+  }
+  hashes.high = 0
+  hashes.low = 0
+  mixName(state, hashes, nameAt(flat, id))
+  if (kind === Kind.BTF_KIND_ENUM || kind === Kind.BTF_KIND_ENUM64) {
+    const stride = kind === Kind.BTF_KIND_ENUM ? 2 : 3
+    for (let index = 0; index < count; index++) mixName(state, hashes, extraAt(flat, id, index * stride))
+  } else if (withMembers) {
+    const { high, low } = hashes.short
+    for (let index = 0; index < count; index++) {
+      const type = extraAt(flat, id, index * 3 + 1)
+      mixName(state, hashes, extraAt(flat, id, index * 3))
+      mix(hashes, high[type] ?? 0, low[type] ?? 0)
+    }
+  }
+  keep(hashes, id, halves)
 }
