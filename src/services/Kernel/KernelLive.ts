@@ -1,8 +1,10 @@
 /**
  * The kernel that this process runs on, through bpf(2).
  *
- * Importing this module touches nothing: the foreign function interface is loaded when a session is opened, files of
- * the kernel are read when something of them is asked for. What was learned lives as long as the layer.
+ * Importing this module touches nothing: the foreign function interface is loaded when a session is opened or types are
+ * asked for, files of the kernel are read when something of them is asked for. What was learned lives as long as the
+ * layer, and serves everything that is loaded through it: the types of vmlinux are read and parsed once, types of modules
+ * and symbols again when a module has come or gone.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -14,7 +16,7 @@ import * as Errno from "./abi/Errno.ts"
 import { Kernel, type KernelShape } from "./Kernel.ts"
 import { fromErrno, type KernelError, RefError } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
-import { ask } from "./live/Answers.ts"
+import * as Answers from "./live/Answers.ts"
 import { type Availability, probe } from "./live/Availability.ts"
 import * as BtfCalls from "./live/BtfCalls.ts"
 import type { Context } from "./live/Context.ts"
@@ -86,12 +88,13 @@ export const fromParts = (parts: Parts): KernelShape => {
   const { architecture, facts } = parts
   const gate = Semaphore.makeUnsafe(maximumWaiting)
   const sys = () => Result.mapError(parts.sys(), unavailable)
+  const ask = Answers.make(sys, facts, architecture)
   return {
     name: "live",
     info: Effect.succeed(
       KernelInfo.make({ release: facts.release, architecture, byteOrder: hostIsLittle ? "little" : "big" })
     ),
-    ask: (requirements) => ask(sys, facts, architecture, requirements),
+    ask,
     session: Effect.fnUntraced(function*(options) {
       const opened = yield* Effect.fromResult(sys())
       const context: Context = {
@@ -109,7 +112,8 @@ export const fromParts = (parts: Parts): KernelShape => {
 /** The kernel of this process. Nothing is loaded or read yet. */
 export const make: Effect.Effect<KernelShape> = Effect.sync(() => {
   let bound: Result.Result<Sys.Sys, Unavailable> | undefined
-  return fromParts({ sys: () => bound ??= Sys.make(), facts: Facts.make(), architecture: process.arch })
+  const sys = () => bound ??= Sys.make()
+  return fromParts({ sys, facts: Facts.make(sys), architecture: process.arch })
 })
 
 /** The kernel of this process as a service. */

@@ -97,56 +97,72 @@ const hasFeature = (
   }
 }
 
-/** Answers each requirement as a known fact, or fails with what is in the way of the first that cannot be answered. */
-export const ask = (
+/** Answers requirements. Features are found out once: what is certain stays certain. */
+export const make = (
   sys: () => Result.Result<Sys, KernelError>,
   facts: Facts,
-  architecture: string,
+  architecture: string
+): (requirements: ReadonlyArray<Requirement>) => Effect.Effect<Answers, KernelError> => {
+  const certain = new Map<Feature, boolean>()
+  const featureOf = (feature: Feature): Result.Result<boolean, KernelError> => {
+    const known = certain.get(feature)
+    if (known !== undefined) return Result.succeed(known)
+    return Result.map(hasFeature(sys, facts, architecture, feature), (has) => {
+      certain.set(feature, has)
+      return has
+    })
+  }
+  return (requirements) => Effect.suspend(() => Effect.fromResult(answer(sys, facts, featureOf, requirements)))
+}
+
+/** Answers each requirement as a known fact, or fails with what is in the way of the first that cannot be answered. */
+const answer = (
+  sys: () => Result.Result<Sys, KernelError>,
+  facts: Facts,
+  featureOf: (feature: Feature) => Result.Result<boolean, KernelError>,
   requirements: ReadonlyArray<Requirement>
-): Effect.Effect<Answers, KernelError> =>
-  Effect.suspend(() =>
-    Effect.fromResult(Result.gen(function*() {
-      const kconfig = new Map<string, Fact<KconfigValue>>()
-      const features = new Map<Feature, Fact<boolean>>()
-      const symbols = new Map<string, Fact<SymbolAddress>>()
-      const single: { -readonly [K in keyof Answers]: Answers[K] } = {}
-      const names = requirements.flatMap((requirement) => requirement._tag === "Symbol" ? [requirement.name] : [])
-      for (const requirement of requirements) {
-        switch (requirement._tag) {
-          case "PageSize":
-            single.pageSize = known((yield* sys()).pageSize)
-            break
-          case "PossibleCpus":
-            single.possibleCpus = known(yield* facts.possibleCpus())
-            break
-          case "KernelVersion":
-            single.kernelVersion = known(yield* facts.kernelVersion())
-            break
-          case "VmlinuxTypes":
-            single.vmlinuxTypes = known(yield* facts.vmlinux())
-            break
-          case "ModuleTypes":
-            single.moduleTypes = known(facts.allModules())
-            break
-          case "Kconfig":
-            kconfig.set(requirement.key, known((yield* facts.kconfig()).get(requirement.key)))
-            break
-          case "Feature":
-            features.set(requirement.feature, known(yield* hasFeature(sys, facts, architecture, requirement.feature)))
-            break
-          case "Symbol":
-            // All are looked up below, at once.
-            break
-        }
+): Result.Result<Answers, KernelError> =>
+  Result.gen(function*() {
+    const kconfig = new Map<string, Fact<KconfigValue>>()
+    const features = new Map<Feature, Fact<boolean>>()
+    const symbols = new Map<string, Fact<SymbolAddress>>()
+    const single: { -readonly [K in keyof Answers]: Answers[K] } = {}
+    const names = requirements.flatMap((requirement) => requirement._tag === "Symbol" ? [requirement.name] : [])
+    for (const requirement of requirements) {
+      switch (requirement._tag) {
+        case "PageSize":
+          single.pageSize = known((yield* sys()).pageSize)
+          break
+        case "PossibleCpus":
+          single.possibleCpus = known(yield* facts.possibleCpus())
+          break
+        case "KernelVersion":
+          single.kernelVersion = known(yield* facts.kernelVersion())
+          break
+        case "VmlinuxTypes":
+          single.vmlinuxTypes = known(yield* facts.vmlinux())
+          break
+        case "ModuleTypes":
+          single.moduleTypes = known(facts.allModules())
+          break
+        case "Kconfig":
+          kconfig.set(requirement.key, known((yield* facts.kconfig()).get(requirement.key)))
+          break
+        case "Feature":
+          features.set(requirement.feature, known(yield* featureOf(requirement.feature)))
+          break
+        case "Symbol":
+          // All are looked up below, at once.
+          break
       }
-      if (names.length > 0) {
-        for (const [name, address] of (yield* facts.addresses(names)).of) symbols.set(name, known(address))
-      }
-      return {
-        ...single,
-        ...(kconfig.size === 0 ? {} : { kconfig }),
-        ...(features.size === 0 ? {} : { features }),
-        ...(symbols.size === 0 ? {} : { symbols })
-      }
-    }))
-  )
+    }
+    if (names.length > 0) {
+      for (const [name, address] of (yield* facts.addresses(names)).of) symbols.set(name, known(address))
+    }
+    return {
+      ...single,
+      ...(kconfig.size === 0 ? {} : { kconfig }),
+      ...(features.size === 0 ? {} : { features }),
+      ...(symbols.size === 0 ? {} : { symbols })
+    }
+  })

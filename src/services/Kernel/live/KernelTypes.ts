@@ -10,6 +10,12 @@ import * as BtfFile from "../../../btf/BtfFile.ts"
 /** Where the kernel itself shows its types, and below it those of each module. */
 export const sysfsFolder = "/sys/kernel/btf"
 
+/** The largest file of types that is read, bytes: an image of a kernel with all its debug information has less. */
+export const maximumFile = 0x8000_0000 - 1
+
+/** The largest blob of types, bytes: that of vmlinux has five million. */
+export const maximumBlob = 0x1000_0000
+
 /** The files that may have the types of vmlinux, best first: the kernel's own, then where debug packages put images. */
 export const vmlinuxCandidates = (release: string): ReadonlyArray<string> => [
   `${sysfsFolder}/vmlinux`,

@@ -20,10 +20,10 @@ import { fromErrno, type KernelError } from "../KernelError.ts"
 import type { Sys } from "../sys/Sys.ts"
 import type { Target } from "./Bind.ts"
 import type { Context } from "./Context.ts"
+import { vmlinux } from "./BtfObjects.ts"
 import { enter } from "./Enter.ts"
-import type { Addresses, Facts } from "./Facts.ts"
-
-const vmlinux = "vmlinux"
+import type { Facts } from "./Facts.ts"
+import type { Found } from "./Kallsyms.ts"
 
 const kinds = { Func: Btf.BTF_KIND_FUNC, Var: Btf.BTF_KIND_VAR, Typedef: Btf.BTF_KIND_TYPEDEF } as const
 
@@ -37,30 +37,42 @@ interface Owned {
 }
 
 /** Looks a typed symbol up in the BTF of vmlinux and of the modules. */
-const findOwned = (facts: Facts, symbol: KernelSymbol, kind: number): Result.Result<Owned | undefined, KernelError> =>
+const findOwned = (
+  facts: Facts,
+  program: string,
+  symbol: KernelSymbol,
+  kind: number
+): Result.Result<Owned | undefined, KernelError> =>
   Result.gen(function*() {
+    /** Modules that may have it, and whose types cannot be read: that matters only where nobody else has it. */
+    const broken: Array<string> = []
     const id = symbol.module === undefined || symbol.module === vmlinux
       ? Btf.findOne(yield* facts.vmlinux(), symbol.name, kind)
       : undefined
     if (id !== undefined || symbol.module === vmlinux) return id === undefined ? undefined : { owner: vmlinux, id }
-    for (const owner of symbol.module === undefined ? facts.modules() : [symbol.module]) {
-      const btf = facts.module(owner)
+    for (const { name: owner, types } of facts.modules()) {
+      if (symbol.module !== undefined && symbol.module !== owner) continue
+      const btf = types()
       // A module may go while its types are read; that it has none of the name is then as true as anything.
       if (Result.isFailure(btf)) {
         if (btf.failure.errno === "ENOENT") continue
-        return yield* Result.fail(btf.failure)
+        broken.push(`${owner} (${btf.failure.message})`)
+        continue
       }
       const id = Btf.findOwn(btf.success, symbol.name, kind)
       if (id !== undefined) return { owner, id }
     }
-    return undefined
+    if (symbol.weak || broken.length === 0) return undefined
+    return yield* Result.fail(fromErrno("ProgLoad", program, Errno.numbers.ESRCH, {
+      hint: `${symbol.name} was not found, and types of these modules could not be read: ${broken.join(", ")}`
+    }))
   })
 
 /** The address of a symbol, as far as this process may see it. */
 const addressOf = (
   program: string,
   symbol: KernelSymbol,
-  addresses: Addresses
+  addresses: Found
 ): Result.Result<Target | undefined, KernelError> => {
   const address = addresses.of.get(symbol.name)
   const refuse = (errnoNumber: number, hint: string) =>
@@ -146,7 +158,7 @@ export const make = (sys: Sys, facts: Facts): Context["targets"] =>
     const targets = new Map<KernelSymbol, Target | undefined>()
     const names = symbols.filter((symbol) => symbol.kind === "Address" && symbol.resolved === undefined)
       .map((symbol) => symbol.name)
-    const addresses: Addresses = names.length === 0
+    const addresses: Found = names.length === 0
       ? { of: new Map(), hidden: false }
       : yield* Effect.fromResult(facts.addresses(names))
     const descriptors = new Map<string, number>()
@@ -169,7 +181,7 @@ export const make = (sys: Sys, facts: Facts): Context["targets"] =>
       } else if (kind === "Address") {
         targets.set(symbol, yield* Effect.fromResult(addressOf(program, symbol, addresses)))
       } else {
-        const owned = yield* Effect.fromResult(findOwned(facts, symbol, kinds[kind]))
+        const owned = yield* Effect.fromResult(findOwned(facts, program, symbol, kinds[kind]))
         targets.set(symbol, owned === undefined ? undefined : yield* targetOf(owned))
       }
     }

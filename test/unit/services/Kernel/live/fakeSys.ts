@@ -44,16 +44,15 @@ export const facts: Facts = {
   release: "1.2.3",
   possibleCpus: () => Result.succeed(2),
   kernelVersion: () => Result.succeed(0x010203),
+  configuration: () => Result.succeed(""),
   kconfig: () => Result.succeed(new Map()),
   vmlinux: () => {
     throw new Error("nobody should need the kernel's types")
   },
   addresses: (names) => Result.succeed({ of: new Map(names.map((name) => [name, 16n])), hidden: false }),
+  symbolNames: () => Result.succeed({ names: new Map(), hidden: false }),
   modules: () => [],
-  allModules: () => [],
-  module: () => {
-    throw new Error("nobody should need a module's types")
-  }
+  allModules: () => []
 }
 
 /** A live kernel on scripted system calls. */

@@ -57,7 +57,7 @@ describe("KernelConfig.parse", () => {
   })
 })
 
-describe("Kallsyms.addresses", () => {
+describe("Kallsyms", () => {
   const table = "0000000000000000 A fixed\n" +
     "ffffffff81000000 T _stext\n" +
     "ffffffff81000010 t local\n" +
@@ -73,7 +73,9 @@ describe("Kallsyms.addresses", () => {
     "11112222333344445 T too_long\n" +
     "ffffffff81000070 T last"
 
-  const find = (...names: ReadonlyArray<string>) => [...Kallsyms.addresses(table, names).values()]
+  const find = (
+    ...names: ReadonlyArray<string>
+  ) => [...Kallsyms.find(new TextEncoder().encode(table), names).of.values()]
 
   it("finds addresses by name, also those of modules", () => {
     assert.deepStrictEqual(find("_stext", "of_module", "last", "fixed"), [
@@ -112,8 +114,8 @@ describe("Kallsyms.addresses", () => {
   it("law: answers exactly the names that were asked for", () => {
     fc.assert(
       fc.property(fc.array(fc.string()), fc.string(), (names, text) => {
-        const found = Kallsyms.addresses(text, names)
-        assert.deepStrictEqual([...found.keys()].sort(), [...new Set(names)].sort())
+        const found = Kallsyms.find(new TextEncoder().encode(text), names)
+        assert.deepStrictEqual([...found.of.keys()].sort(), [...new Set(names)].sort())
       }),
       { numRuns: runs(200) }
     )
