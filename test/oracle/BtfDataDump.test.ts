@@ -164,7 +164,7 @@ const faults: ReadonlyArray<Fault> = [
     fault: "an array of characters never ends being one, and after a NUL nothing is shown",
     shows: (btf, { typeId }) =>
       some(btf, typeId, (type) => isChars(btf, type)) &&
-      Btf.typeOf(btf, Btf.resolveType(btf, typeId))._tag !== "Array",
+      !isChars(btf, Btf.typeOf(btf, Btf.resolveType(btf, typeId))),
     example: [
       10,
       [65, 66, 0, 0, 67, 68],
