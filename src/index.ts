@@ -104,6 +104,8 @@ export * as BtfEdit from "./btf/BtfEdit.ts"
 export * as BtfEncode from "./btf/BtfEncode.ts"
 /** The types of BTF in another order. */
 export * as BtfPermute from "./btf/BtfPermute.ts"
+/** Dedup: each type and string of merged BTF once, declarations resolved, split BTF against its base. */
+export * as BtfDedup from "./btf/BtfDedup.ts"
 /** Split BTF made independent of the exact base that it was built on. */
 export * as BtfDistill from "./btf/BtfDistill.ts"
 /** Split BTF moved from its distilled base onto a real one. */

@@ -103,7 +103,11 @@ const deduped = (btf: Btf, { budget, ext }: DedupOptions): Deduped => {
   dedupPrimitives(work)
   const composites = dedupComposites(work)
   let ambiguous = resolveForwards(work)
-  while (settleConflicts(work, composites)) ambiguous = resolveForwards(work)
+  while (settleConflicts(work, composites)) {
+    // A round looks at all types, so it counts as work; nothing is settled when that is used up.
+    work.spent += work.end
+    ambiguous = resolveForwards(work)
+  }
   dedupReferences(work)
   const { map, words } = compact(work)
   const result = assembled({

@@ -11,7 +11,15 @@ import * as BtfDedup from "../../src/btf/BtfDedup.ts"
 import * as BtfEdit from "../../src/btf/BtfEdit.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
-import { corpus, corpusFolder, describeWith, kernel, kernelsFolder, modulesOf, temporaryFolder } from "../support/Require.ts"
+import {
+  corpus,
+  corpusFolder,
+  describeWith,
+  kernel,
+  kernelsFolder,
+  modulesOf,
+  temporaryFolder
+} from "../support/Require.ts"
 
 const read = (path: string): Uint8Array => new Uint8Array(Fs.readFileSync(path))
 

@@ -29,7 +29,8 @@ const declarationKey = (type: Btf.BtfType): string | undefined => {
 
 /** Whether a type is declared and not defined. */
 export const isDeclaration = (type: Btf.BtfType): boolean =>
-  type._tag === "Fwd" || ((type._tag === "Enum" || type._tag === "Enum64") && type.values.length === 0 && type.name !== "")
+  type._tag === "Fwd" ||
+  ((type._tag === "Enum" || type._tag === "Enum64") && type.values.length === 0 && type.name !== "")
 
 /** The keys of all types that a blob, its bases included, declares without a definition. */
 export const declarations = (btf: Btf.Btf): ReadonlySet<string> => {
@@ -57,7 +58,9 @@ const taken = (btf: Btf.Btf, id: number): readonly [record: string, references: 
     return value
   })
   // Words that the object does not tell of belong to the record all the same.
-  const flags = `${kind} ${Btf.kflagOf(btf, id)} ${Btf.vlenOf(btf, id)} ${references.length === 0 ? Btf.sizeOrTypeOf(btf, id) : ""}`
+  const flags = `${kind} ${Btf.kflagOf(btf, id)} ${Btf.vlenOf(btf, id)} ${
+    references.length === 0 ? Btf.sizeOrTypeOf(btf, id) : ""
+  }`
   return [`${flags} ${record}`, references]
 }
 

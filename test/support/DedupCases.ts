@@ -1,6 +1,9 @@
 /**
  * Small blobs on which dedup differs from libbpf's on purpose: what each shows, and what libbpf makes of it. The unit tests
  * say what we make of them; the oracle's, that libbpf still does as it is said here.
+ *
+ * The first two are faults that came into libbpf after 1.5, the newest that we judge by: its check of types that are there
+ * twice looks at one of two arrays only, and follows pointers and typedefs without end.
  */
 import * as B from "./arbitrary/BtfBlob.ts"
 
@@ -8,9 +11,9 @@ import * as B from "./arbitrary/BtfBlob.ts"
 export interface Difference {
   readonly name: string
   readonly types: ReadonlyArray<B.Rec>
-  /** Types that are left, `void` counted, by us and by libbpf; or how libbpf ends. */
+  /** Types that are left, `void` counted, by us and by libbpf 1.1 and 1.5; or how libbpf ends. */
   readonly ours: number
-  readonly libbpf: number | "CRASH" | "EINVAL"
+  readonly libbpf: number | "ELOOP" | "EINVAL"
 }
 
 const int = B.int("int", 4, 1)
@@ -30,8 +33,8 @@ export const differences: ReadonlyArray<Difference> = [
     ],
     // int, int[2], S, float, float[2], S
     ours: 7,
-    // The second S is gone, and nothing refers to float[2].
-    libbpf: 6
+    // Later the second S is gone, and nothing refers to float[2].
+    libbpf: 7
   },
   {
     name: "cycles of pointers and typedefs",
@@ -46,7 +49,8 @@ export const differences: ReadonlyArray<Difference> = [
       B.typedef("T", 7)
     ],
     ours: 4,
-    libbpf: "CRASH"
+    // Later it does not end.
+    libbpf: "ELOOP"
   },
   {
     name: "a struct that contains itself, twice in one unit",

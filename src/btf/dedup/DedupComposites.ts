@@ -81,7 +81,10 @@ const decide = (work: DedupWork, composites: Composites, id: number, hash: numbe
   let conflict = false
   let candidate = table.heads[hash & table.mask] ?? 0
   for (; candidate !== 0; candidate = next[candidate] ?? 0) {
-    if (hashes[candidate] !== hash || candidate >= id || map[candidate] !== candidate) continue
+    if (hashes[candidate] !== hash) continue
+    work.spent++
+    // When conflicts are settled, younger types and such that have become others are in the table as well.
+    if (candidate >= id || map[candidate] !== candidate) continue
     if (work.spent > work.budget) {
       survival ??= { beside: candidate, verdict: EXHAUSTED, differsAt: 0, differsFrom: 0 }
       break
@@ -108,7 +111,6 @@ const isSameShape = (work: DedupWork, id: number, other: number): boolean => {
   const one = at[id] ?? 0
   const two = at[other] ?? 0
   const info = words[one + 1] ?? 0
-  work.spent++
   if (words[one] !== words[two] || info !== words[two + 1]) return false
   if (kinds[id] === BTF_KIND_TYPEDEF) return true
   if (words[one + 2] !== words[two + 2]) return false
@@ -121,4 +123,3 @@ const isSameShape = (work: DedupWork, id: number, other: number): boolean => {
   }
   return true
 }
-

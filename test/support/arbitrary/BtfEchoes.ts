@@ -15,6 +15,8 @@ export interface EchoOptions {
   readonly declarations?: boolean
   /** Variables and sections. */
   readonly variables?: boolean
+  /** More functions and prototypes than anything else, of few types. */
+  readonly functions?: boolean
 }
 
 const referring = ["ptr", "const", "volatile", "restrict", "typeTag", "array", "proto", "func", "declTag"] as const
@@ -46,6 +48,9 @@ const node = (options: EchoOptions): fc.Arbitrary<Node> =>
       { weight: 4, arbitrary: fc.constantFrom<Shape>(...referring) },
       { weight: 2, arbitrary: fc.constantFrom<Shape>("ptr", "ptr", "array", "proto") },
       { weight: 2, arbitrary: fc.constantFrom<Shape>(...plain) },
+      ...(options.functions === true
+        ? [{ weight: 20, arbitrary: fc.constantFrom<Shape>("proto", "proto", "proto", "func") }]
+        : []),
       ...(options.declarations === true
         ? [{ weight: 3, arbitrary: fc.constantFrom<Shape>("fwd", "fwd", "enumFwd") }]
         : []),
@@ -54,7 +59,7 @@ const node = (options: EchoOptions): fc.Arbitrary<Node> =>
     name: fc.nat(2),
     number: fc.nat(1),
     flag: fc.nat(4).map((value) => value === 0),
-    references: fc.array(fc.tuple(fc.nat(2), fc.nat(99)), { maxLength: 3 })
+    references: fc.array(fc.tuple(fc.nat(2), fc.nat(options.functions === true ? 3 : 99)), { maxLength: 3 })
   })
 
 /** Whether a node is of those whose rings mean nothing. */
@@ -117,7 +122,9 @@ const record = (nodes: ReadonlyArray<Node>, index: number, idOf: (node: number) 
     case "fwd":
       return B.fwd(["s", "s", "t"][name] ?? "", flag)
     case "enumFwd":
-      return flag ? B.enum64(["s", "t", "t"][name] ?? "", 8, false, []) : B.enumeration(["s", "t", "t"][name] ?? "", 4, false, [])
+      return flag
+        ? B.enum64(["s", "t", "t"][name] ?? "", 8, false, [])
+        : B.enumeration(["s", "t", "t"][name] ?? "", 4, false, [])
     case "var":
       return B.variable(["x", "y", "y"][name] ?? "", first, number)
     case "datasec":
@@ -134,7 +141,9 @@ interface Placed {
 }
 
 const place = (nodes: ReadonlyArray<number>, numbers: ReadonlyArray<number>): Placed => {
-  const copies = nodes.flatMap((node, at) => Array.from({ length: 1 + (numbers[at % numbers.length] ?? 0) % 3 }, () => node))
+  const copies = nodes.flatMap((node, at) =>
+    Array.from({ length: 1 + (numbers[at % numbers.length] ?? 0) % 3 }, () => node)
+  )
   const keys = copies.map((node, at) => ({ node, key: numbers[(at * 7 + 3) % numbers.length] ?? 0, at }))
   return { order: keys.sort((one, other) => one.key - other.key || one.at - other.at).map(({ node }) => node) }
 }

@@ -93,7 +93,15 @@ describe("dedup of two units", () => {
 
 describe("dedup of types by kind", () => {
   it("merges integers and floats that are equal in all they are", () => {
-    const types = [int, B.int("int", 4), B.int("int", 8, 1), B.int("int", 4, 1, 31), int, B.float("float", 4), B.float("float", 8)]
+    const types = [
+      int,
+      B.int("int", 4),
+      B.int("int", 8, 1),
+      B.int("int", 4, 1, 31),
+      int,
+      B.float("float", 4),
+      B.float("float", 8)
+    ]
     assert.deepEqual(ids(dedup(types).map), [0, 1, 2, 3, 4, 1, 5, 6])
   })
 
@@ -426,19 +434,29 @@ describe("dedup of what was made to take long", () => {
         const next = first + (index - index % 2) + 2
         return B.struct(`s${index >> 1}`, 16, index >= 398 ? [] : [["a", next, 0], ["b", next + 1, 64]])
       })
-    const done = dedup([...unit(1), ...unit(401), B.struct("top", 16, [["a", 1, 0], ["b", 1, 64]]), B.struct("top", 16, [
-      ["a", 401, 0],
-      ["b", 402, 64]
-    ])])
+    const done = dedup([
+      ...unit(1),
+      ...unit(401),
+      B.struct("top", 16, [["a", 1, 0], ["b", 1, 64]]),
+      B.struct("top", 16, [
+        ["a", 401, 0],
+        ["b", 402, 64]
+      ])
+    ])
     assert.strictEqual(done.btf.endId, 202)
     assert.isBelow(done.report.work, 20_000)
   })
 
   it("a base with thousands of declarations of one enum", () => {
-    const base = B.btfOf(Array.from({ length: COUNT }, (_, index) => B.enumeration("e", index % 2 === 0 ? 4 : 8, false, [])))
-    const split = B.btfOf(Array.from({ length: COUNT }, (_, index) => B.enumeration("e", 4, false, [[`V${index}`, index]])), {
-      base
-    })
+    const base = B.btfOf(
+      Array.from({ length: COUNT }, (_, index) => B.enumeration("e", index % 2 === 0 ? 4 : 8, false, []))
+    )
+    const split = B.btfOf(
+      Array.from({ length: COUNT }, (_, index) => B.enumeration("e", 4, false, [[`V${index}`, index]])),
+      {
+        base
+      }
+    )
     const { btf, map } = B.expectSuccess(BtfDedup.dedup(split))
     assert.strictEqual(btf.endId, split.endId)
     assert.strictEqual(map[1], split.endId - 1)
