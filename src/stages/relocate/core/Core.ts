@@ -49,6 +49,8 @@ export interface CoreOutcome {
   readonly path: string
   /** The value by the object's own types, 64 bits unsigned. */
   readonly local: bigint
+  /** Bytes of what is loaded or stored there, by the object's types and by the kernel's; 0 where that is not known. */
+  readonly sizes: { readonly local: number; readonly kernel: number }
   /** The kernel's types of the same kind and name, and what each gave or why it was refused. */
   readonly candidates: ReadonlyArray<CoreCandidate>
   /** Whether one of them has what is accessed. */
@@ -179,13 +181,14 @@ const relocateOne = (run: Run, record: number): CoreOutcome | CoreError => {
   const access = view.getUint32(at + 8, littleEndian)
   const kind = view.getUint32(at + 12, littleEndian)
   const slot = offset / 8
+  let resolution: Resolution | undefined
   try {
     if (!Number.isInteger(slot) || slot >= Insn.count(insns)) {
       fail("BadOffset", `there is no instruction at byte ${offset} of the program`)
     }
-    const resolution = resolutionOf(run, typeId, access, kind)
+    resolution = resolutionOf(run, typeId, access, kind)
     const result = apply(insns, slot, resolution)
-    const { candidates, found, local, path, typeName } = resolution
+    const { candidates, found, local, path, target, typeName } = resolution
     return {
       record,
       slot,
@@ -195,6 +198,7 @@ const relocateOne = (run: Run, record: number): CoreOutcome | CoreError => {
       access: resolution.access,
       path,
       local: local.value,
+      sizes: { local: local.size, kernel: target === undefined ? 0 : target.size },
       candidates,
       found,
       result
@@ -202,13 +206,16 @@ const relocateOne = (run: Run, record: number): CoreOutcome | CoreError => {
   } catch (thrown) {
     if (!(thrown instanceof CoreFailure)) throw thrown
     const { detail, hint, reason } = thrown
+    const candidates = thrown.candidates ?? resolution?.candidates
+    const what = describe(run, typeId, access, kind)
     return new CoreError({
       reason,
       record,
       ...(Number.isInteger(slot) ? { slot } : {}),
-      relocation: describe(run, typeId, access, kind),
+      ...what,
       typeId,
       detail,
+      ...(candidates === undefined ? {} : { candidates }),
       ...(hint === undefined ? {} : { hint })
     })
   }
@@ -232,13 +239,19 @@ const resolutionOf = (
 }
 
 /** Kind and path of a record, as far as they can be read. */
-const describe = ({ budget, local }: Run, typeId: number, access: number, kind: number): string => {
+const describe = (
+  { budget, local }: Run,
+  typeId: number,
+  access: number,
+  kind: number
+): { readonly relocation: string; readonly kind: string; readonly path?: string } => {
   const kindName = kindNames[kind] ?? `kind ${kind}`
-  if (budget.left < 0) return kindName
+  if (budget.left < 0) return { relocation: kindName, kind: kindName }
   try {
-    return `${kindName} ${pathOf(parse(local, typeId, access, kind, budget))}`
+    const path = pathOf(parse(local, typeId, access, kind, budget))
+    return { relocation: `${kindName} ${path}`, kind: kindName, path }
   } catch (thrown) {
     if (!(thrown instanceof CoreFailure)) throw thrown
-    return `${kindName} ${Btf.typeName(local, typeId)}`
+    return { relocation: `${kindName} ${Btf.typeName(local, typeId)}`, kind: kindName }
   }
 }

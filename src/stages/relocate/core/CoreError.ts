@@ -3,6 +3,7 @@
  */
 import * as Data from "effect/Data"
 import * as Schema from "effect/Schema"
+import type { CoreCandidate } from "./Resolve.ts"
 
 /** A CO-RE record that is malformed, ambiguous, or does not fit the instruction that it stands at. */
 export class CoreError extends Schema.TaggedError<CoreError>()("CoreError", {
@@ -42,6 +43,13 @@ export class CoreError extends Schema.TaggedError<CoreError>()("CoreError", {
   slot: Schema.optionalKey(Schema.Number),
   /** The relocation in words: kind and access path, as far as they are understood. */
   relocation: Schema.optionalKey(Schema.String),
+  /** Its kind, and what is accessed, by themselves; the path is absent where it is not understood. */
+  kind: Schema.optionalKey(Schema.String),
+  path: Schema.optionalKey(Schema.String),
+  /** The kernel's types of that kind and name, as far as they were looked at. */
+  candidates: Schema.optionalKey(
+    Schema.declare((value): value is ReadonlyArray<CoreCandidate> => Array.isArray(value))
+  ),
   /** The root type in the object's BTF. */
   typeId: Schema.optionalKey(Schema.Number),
   /** What is wrong, as a clause. */
@@ -72,6 +80,7 @@ export class CoreFailure extends Data.TaggedError("CoreFailure")<{
   readonly reason: CoreErrorReason
   readonly detail: string
   readonly hint: string | undefined
+  readonly candidates?: ReadonlyArray<CoreCandidate>
 }> {}
 
 /** Throws a `CoreFailure`. */

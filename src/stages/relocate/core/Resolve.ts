@@ -10,7 +10,7 @@
 import * as Btf from "../../../btf/Btf.ts"
 import type { Budget } from "./Budget.ts"
 import { spend } from "./Budget.ts"
-import { fail } from "./CoreError.ts"
+import { CoreFailure, fail } from "./CoreError.ts"
 import * as Kind from "./Kind.ts"
 import { match, type Refusal } from "./Match.ts"
 import { parse, pathOf, type Spec } from "./Spec.ts"
@@ -130,24 +130,18 @@ export const resolve = (
   const spec = parse(local, typeId, accessOffset, kind, budget)
   const path = pathOf(spec, typeName)
   const own = valueOf(spec, kind)
-  const known = {
-    kind: kindName,
-    typeId,
-    typeName,
-    access: spec.raw.length === 0 ? "0" : spec.raw.join(":"),
-    path,
-    local: own
-  }
+  const access = indicesOf(spec)
   spend(budget, 16 + (path.length >> 4))
+  const candidates: Array<CoreCandidate> = []
   // An id of the object's own may be of any type; linkers renumber types, so the instruction's value is not looked at.
   if (kind === Kind.BPF_CORE_TYPE_ID_LOCAL) {
-    return { ...known, candidates: [], found: true, target: own, resizable: true }
+    return { kind: kindName, typeId, typeName, access, path, local: own, candidates, found: true, target: own, resizable: true }
   }
   if (type.name.length === 0) {
     fail("BadType", "a type without a name cannot be looked for in the kernel", "give the struct or enum a name")
   }
-  const candidates: Array<CoreCandidate> = []
-  let first: { readonly spec: Spec; readonly value: CoreValue; readonly candidate: Candidate } | undefined
+  let first: Answer | undefined
+  let wrong: string | undefined
   type.candidates ??= candidatesOf(target, type, budget)
   for (const candidate of type.candidates) {
     const { btf, id, module, typeName: name } = candidate
@@ -162,15 +156,31 @@ export const resolve = (
     const verdict = { _tag: "Match", path: pathOf(matched, name), bitOffset, value: value.value } as const
     candidates.push({ module, typeId: id, typeName: name, verdict })
     if (first === undefined) first = { spec: matched, value, candidate }
-    else agree(kindName, first, { spec: matched, value, candidate })
+    else wrong ??= disagreement(kindName, first, { spec: matched, value, candidate })
+  }
+  if (wrong !== undefined) {
+    const hint = "the kernel has several types of this name; use a flavor whose members only one of them has"
+    throw new CoreFailure({ reason: "Ambiguous", detail: wrong, hint, candidates })
   }
   return {
-    ...known,
+    kind: kindName,
+    typeId,
+    typeName,
+    access,
+    path,
+    local: own,
     candidates,
     found: first !== undefined,
     target: first === undefined ? valueOfMissing(kind) : first.value,
     resizable: first === undefined || isResizable(local, own, first.candidate.btf, first.value)
   }
+}
+
+/** The access string. */
+const indicesOf = ({ raw }: Spec): string => {
+  let text = String(raw[0] ?? 0)
+  for (let position = 1; position < raw.length; position++) text += `:${raw[position] ?? 0}`
+  return text
 }
 
 interface Answer {
@@ -179,25 +189,16 @@ interface Answer {
   readonly candidate: Candidate
 }
 
-/** Throws where two candidates that match give different answers. */
-const agree = (kind: Kind.CoreKind, one: Answer, other: Answer): void => {
+/** What two candidates that match say differently; `undefined` where they agree. */
+const disagreement = (kind: Kind.CoreKind, one: Answer, other: Answer): string | undefined => {
   const name = ({ candidate, spec }: Answer): string =>
     `${pathOf(spec)} of type ${candidate.id}${candidate.module === undefined ? "" : ` in module ${candidate.module}`}`
-  const hint = "the kernel has several types of this name; use a flavor whose members only one of them has"
   if (one.spec.bitOffset !== other.spec.bitOffset) {
-    fail(
-      "Ambiguous",
-      `${name(one)} is at bit ${one.spec.bitOffset}, ${name(other)} at bit ${other.spec.bitOffset}`,
-      hint
-    )
+    return `${name(one)} is at bit ${one.spec.bitOffset}, ${name(other)} at bit ${other.spec.bitOffset}`
   }
-  if (one.value.value !== other.value.value) {
-    fail(
-      "Ambiguous",
-      `${kind} is ${one.value.value} for ${name(one)} and ${other.value.value} for ${name(other)}`,
-      hint
-    )
-  }
+  return one.value.value === other.value.value
+    ? undefined
+    : `${kind} is ${one.value.value} for ${name(one)} and ${other.value.value} for ${name(other)}`
 }
 
 /** Pointers and unsigned integers keep their value when they are loaded with the size that they have in the kernel. */
