@@ -27,11 +27,11 @@
  * that types which would have to be compared count as different: the result is right, but not the smallest. Four kernels
  * in one blob need less than one comparison for each word. `report.exhausted` says whether the bound was reached.
  *
- * It differs from libbpf's on purpose, where that one is wrong:
+ * It differs from libbpf's on purpose, where that one is wrong (`test/support/DedupCases.ts` has a blob for each):
  *
- * - Two structs that differ in the element type of an array alone stay two. libbpf compares an array with itself when a
+ * - Two structs that differ in the element type of an array alone stay two. After 1.5 libbpf compares an array with itself when a
  *   type stands beside two, and so merges `{ int a[2]; int b[2]; }` with `{ int a[2]; float b[2]; }`.
- * - Cycles of pointers and typedefs come to an end where libbpf loops for ever.
+ * - Cycles of pointers and typedefs are types like others, where libbpf up to 1.5 refuses them and later loops for ever.
  * - Types that stand beside two and are the same through any number of levels, themselves included, count as the same;
  *   libbpf gives up after 16 levels.
  * - A struct that a declaration was resolved to is not merged with a struct beside which only the declaration stood.
