@@ -41,7 +41,7 @@
  * - Where a member has the type of a variable or a section, or of a tag, which no compiler writes, types are compared all
  *   the same; libbpf refuses the blob.
  *
- * Source: reference page `dedup`; the kernel's `tools/lib/bpf/README.rst` on what BTF dedup is for.
+ * Source: reference page `dedup`.
  */
 import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
