@@ -142,7 +142,10 @@ const dump = Command.make("dump", {
     )
     const progress = yield* Progress.make
     yield* Effect.ensuring(
-      Output.stream(mode === "pretty" ? prettyJson(parts) : parts, (bytes) => progress.say(`dumped ${bytes >> 10} KiB`)),
+      Output.stream(
+        mode === "pretty" ? prettyJson(parts) : parts,
+        (bytes) => progress.say(`dumped ${bytes >> 10} KiB`)
+      ),
       progress.clear
     )
     for (const problem of problems) yield* Output.message(errorText(reportOf(new InFile({ path, cause: problem }))))
@@ -155,7 +158,10 @@ const dump = Command.make("dump", {
     ),
     Command.withShortDescription("Print types as a list, a C header or JSON"),
     Command.withExamples([
-      { command: "effect-bpf btf dump vmlinux --format c > vmlinux.h", description: "The header of the running kernel" },
+      {
+        command: "effect-bpf btf dump vmlinux --format c > vmlinux.h",
+        description: "The header of the running kernel"
+      },
       { command: "effect-bpf btf dump firewall.bpf.o", description: "What an object's types are" },
       {
         command: "effect-bpf btf dump vmlinux --json | jq '.types[] | select(.name == \"task_struct\").size'",
@@ -263,8 +269,10 @@ const distill = Command.make("distill", {
         base: blobDocument(basePath, distilled.base),
         split: blobDocument(output, distilled.split)
       }),
-      () => [...blobText(`${basePath}${raw ? "" : " .BTF.base"}`, distilled.base),
-        ...blobText(`${output}${raw ? "" : " .BTF"}`, distilled.split)]
+      () => [
+        ...blobText(`${basePath}${raw ? "" : " .BTF.base"}`, distilled.base),
+        ...blobText(`${output}${raw ? "" : " .BTF"}`, distilled.split)
+      ]
     )
   }))).pipe(
     Command.withDescription(

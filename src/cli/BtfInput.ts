@@ -19,7 +19,9 @@ export const fileDescription =
 export const baseFlag = Flag.String("base-btf").pipe(
   Flag.withAlias("B"),
   Flag.withMetavar("FILE"),
-  Flag.withDescription("What the types are split over, as a module's over its kernel's; a module in /sys/kernel/btf knows"),
+  Flag.withDescription(
+    "What the types are split over, as a module's over its kernel's; a module in /sys/kernel/btf knows"
+  ),
   Flag.optional
 )
 

@@ -203,11 +203,12 @@ const saysExactly = (diff: Diff) => ({ mutated, name, path, program, what }: Mut
   }
 }
 
-const withChanges = (change: (changes: ReadonlyArray<BtfDiff.Change>) => ReadonlyArray<BtfDiff.Change>): Diff =>
-(before, after, options) => {
-  const difference = BtfDiff.diff(before, after, options)
-  return { ...difference, changed: difference.changed.map((each) => ({ ...each, changes: change(each.changes) })) }
-}
+const withChanges =
+  (change: (changes: ReadonlyArray<BtfDiff.Change>) => ReadonlyArray<BtfDiff.Change>): Diff =>
+  (before, after, options) => {
+    const difference = BtfDiff.diff(before, after, options)
+    return { ...difference, changed: difference.changed.map((each) => ({ ...each, changes: change(each.changes) })) }
+  }
 
 /** What a comparison could get wrong, each a comparison of its own. */
 const faults: Readonly<Record<string, Diff>> = {
@@ -297,7 +298,13 @@ describe("types that make no sense", () => {
     const start = performance.now()
     const difference = BtfDiff.diff(B.btfOf(nested("one")), B.btfOf(nested("two")))
     assert.deepStrictEqual(difference.changed.map(({ incomplete }) => incomplete), [true])
-    const cycle = [B.struct("s", 8, [["x", 2, 0]]), B.struct("", 8, [["y", 3, 0]]), B.ptr(2), B.typedef("t", 5), B.ptr(4)]
+    const cycle = [
+      B.struct("s", 8, [["x", 2, 0]]),
+      B.struct("", 8, [["y", 3, 0]]),
+      B.ptr(2),
+      B.typedef("t", 5),
+      B.ptr(4)
+    ]
     assert.isTrue(isEmpty(BtfDiff.diff(B.btfOf(cycle), B.btfOf(cycle))))
     const loop = [B.typedef("t", 2), B.constant(3), B.volatile(2), B.array(4, 4, 2)]
     assert.isTrue(isEmpty(BtfDiff.diff(B.btfOf(loop), B.btfOf(loop))))
@@ -312,7 +319,9 @@ describe("types that make no sense", () => {
     const start = performance.now()
     const difference = BtfDiff.diff(B.btfOf(types("a")), B.btfOf(types("b")))
     assert.deepStrictEqual(difference.ambiguous.map(({ before }) => before.length), [10_000])
-    assert.isTrue(isEmpty(BtfDiff.diff(B.btfOf(types("a")), B.btfOf(types("a").toReversed().toSorted((x, y) => x.kind - y.kind)))))
+    assert.isTrue(
+      isEmpty(BtfDiff.diff(B.btfOf(types("a")), B.btfOf(types("a").toReversed().toSorted((x, y) => x.kind - y.kind))))
+    )
     assert.isBelow(performance.now() - start, 2000)
   })
 })

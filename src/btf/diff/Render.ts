@@ -27,7 +27,8 @@ export function* lines(difference: Difference, options: RenderOptions = {}): Gen
   for (const change of changed) yield* changeLines(change)
 }
 
-const shown = ({ first, kind, name }: TypeAt): string => name === "" ? `${kind} { ${first ?? ""}, … }` : `${kind} ${name}`
+const shown = ({ first, kind, name }: TypeAt): string =>
+  name === "" ? `${kind} { ${first ?? ""}, … }` : `${kind} ${name}`
 
 function* changeLines(change: TypeChange): Generator<string> {
   yield `! ${shown(change.before)}`

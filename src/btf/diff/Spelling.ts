@@ -266,7 +266,7 @@ const speller = (
     }
   }
 
-  if (inOrder) for (let id = 1; id < btf.endId; id++) if (spellings[id] === 0) resolve(id)
+  if (inOrder) { for (let id = 1; id < btf.endId; id++) if (spellings[id] === 0) resolve(id) }
   const spelling = (id: number): number => {
     if (id === 0) return VOID
     if (spellings[id] === 0) resolve(id)

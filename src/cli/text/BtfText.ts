@@ -33,7 +33,9 @@ export const dedupText = (btf: Btf, report: DedupReport): ReadonlyArray<Line> =>
   ...(report.forwardsResolved === 0
     ? []
     : [line(
-      `${counted(report.forwardsResolved, "declaration")} became what ${report.forwardsResolved === 1 ? "it declares" : "they declare"}`
+      `${counted(report.forwardsResolved, "declaration")} became what ${
+        report.forwardsResolved === 1 ? "it declares" : "they declare"
+      }`
     )]),
   ...(report.exhausted ? [wrapped(2, span("warning", "types that look alike were not compared to the end"))] : []),
   ...(report.survivorCount === 0

@@ -8,17 +8,7 @@
 import * as fc from "fast-check"
 import * as B from "./BtfBlob.ts"
 import { floats, integers, layoutOf, lower } from "./BtfC.ts"
-import type {
-  CComposite,
-  CDeclaration,
-  CEnum,
-  CMember,
-  CProgram,
-  CTag,
-  CType,
-  LowerOptions,
-  Lowered
-} from "./BtfC.ts"
+import type { CComposite, CDeclaration, CEnum, CMember, CProgram, CTag, CType, LowerOptions, Lowered } from "./BtfC.ts"
 import { damage, damages, order, validTypes } from "./BtfOdd.ts"
 
 export { damage, damages, order, validTypes } from "./BtfOdd.ts"
@@ -96,7 +86,10 @@ const typeTags = fc.oneof(
 )
 
 const qualified = (type: fc.Arbitrary<Maker<CType>>): fc.Arbitrary<Maker<CType>> =>
-  fc.tuple(fc.constantFrom<ReadonlyArray<"const" | "volatile">>([], [], ["const"], ["volatile"], ["const", "volatile"]), type)
+  fc.tuple(
+    fc.constantFrom<ReadonlyArray<"const" | "volatile">>([], [], ["const"], ["volatile"], ["const", "volatile"]),
+    type
+  )
     .map(([qualifiers, make]) => (scope) =>
       qualifiers.reduce<CType>((of, qualifier) => ({ _tag: "Qualified", qualifier, of }), make(scope))
     )
@@ -141,8 +134,8 @@ const valueType = (depth: number): fc.Arbitrary<Maker<CType>> =>
     ...(depth === 0 ? [] : [
       {
         weight: 3,
-        arbitrary: fc.tuple(valueType(depth - 1), fc.integer({ min: 0, max: 5 })).map(([of, length]): Maker<CType> =>
-        (scope) => ({ _tag: "Array", of: of(scope), length })
+        arbitrary: fc.tuple(valueType(depth - 1), fc.integer({ min: 0, max: 5 })).map(
+          ([of, length]): Maker<CType> => (scope) => ({ _tag: "Array", of: of(scope), length })
         )
       },
       { weight: 2, arbitrary: composite(depth - 1, "i") },
@@ -169,10 +162,17 @@ const memberNames = ["state", "next", "flags", "data", "len", "ops"]
 /** A struct or union; members get names that are unique within it. */
 const composite = (depth: number, prefix: string): fc.Arbitrary<Maker<CComposite>> => {
   const member = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ type: valueType(depth), bits: fc.constant(0), anonymous: fc.constant(false) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({ type: valueType(depth), bits: fc.constant(0), anonymous: fc.constant(false) })
+    },
     {
       weight: 2,
-      arbitrary: fc.record({ type: always(fieldInteger), bits: fc.integer({ min: 1, max: 40 }), anonymous: fc.constant(false) })
+      arbitrary: fc.record({
+        type: always(fieldInteger),
+        bits: fc.integer({ min: 1, max: 40 }),
+        anonymous: fc.constant(false)
+      })
     },
     ...(depth === 0 ? [] : [{
       weight: 2,
@@ -234,7 +234,11 @@ const tags = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.array(
-      fc.record({ text: fc.constantFrom("kptr", "tag_b", "tag_c"), component: fc.integer({ min: -1, max: 3 }), attribute: fc.nat(4) }),
+      fc.record({
+        text: fc.constantFrom("kptr", "tag_b", "tag_c"),
+        component: fc.integer({ min: -1, max: 3 }),
+        attribute: fc.nat(4)
+      }),
       { maxLength: 3 }
     )
   }
@@ -308,7 +312,9 @@ const declaration = (options: ProgramOptions) => {
             const type = made._tag === "Named" || made._tag === "Qualified" ? earlier(scope, made) : made
             // `typedef struct foo foo`, as some write.
             const target = type._tag === "Named" ? scope.declarations.get(type.key) : undefined
-            const isFree = [...scope.declarations.values()].every((each) => each.name !== target?.name || each === target)
+            const isFree = [...scope.declarations.values()].every((each) =>
+              each.name !== target?.name || each === target
+            )
             const shared = parts.sameName && target?._tag === "Tagged" && isFree ? target.name : name
             return { _tag: "Typedef", key, name: shared, type, tags: tagsFor(tags, 0) }
           }
@@ -409,8 +415,7 @@ export const mapDeclaration = (declaration: CDeclaration, change: (type: CType) 
 const withoutFloats = (type: CType): CType => type._tag === "Float" ? { _tag: "Int", index: 0 } : type
 
 /** The kernel takes an enum beside bit fields for one of four bytes, and refuses a shorter one at the end of a struct. */
-const withoutShortEnums = (type: CType): CType =>
-  type._tag === "Enum" && type.size < 4 ? { ...type, size: 4 } : type
+const withoutShortEnums = (type: CType): CType => type._tag === "Enum" && type.size < 4 ? { ...type, size: 4 } : type
 
 /** How many types lie within one another in a type. */
 const depthOf = (scope: Scope, type: CType): number => {

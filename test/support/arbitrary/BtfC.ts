@@ -226,7 +226,10 @@ const needs = (program: Declarations, type: CType, keys: Set<string>): void => {
         keys.add(type.key)
         needs(program, declaration.type, keys)
       } else if (declaration?._tag === "Typedef") needs(program, declaration.type, keys)
+      return
     }
+    default:
+      return
   }
 }
 
@@ -242,7 +245,7 @@ const definitionsNeeded = (program: CProgram, all: Declarations, forwarded: Read
   for (const declaration of program.declarations) {
     if (declaration._tag === "Typedef") pointedTo(all, declaration.type, keys)
     else if (declaration._tag === "Tagged") {
-      if (!forwarded.has(declaration.key)) for (const each of membersOf(declaration.type)) needs(all, each, keys)
+      if (!forwarded.has(declaration.key)) { for (const each of membersOf(declaration.type)) needs(all, each, keys) }
     } else if (declaration._tag !== "Forward") needs(all, declaration.type, keys)
   }
   return keys
@@ -287,7 +290,12 @@ export const lower = (program: CProgram, options: LowerOptions = {}): Lowered =>
   const enumeration = (name: string, type: CEnum): B.Rec =>
     type.size === 8
       ? B.enum64(name, 8, type.signed, type.values.map(({ name, value }) => [name, value] as const))
-      : B.enumeration(name, type.size, type.signed, type.values.map(({ name, value }) => [name, Number(value)] as const))
+      : B.enumeration(
+        name,
+        type.size,
+        type.signed,
+        type.values.map(({ name, value }) => [name, Number(value)] as const)
+      )
 
   const tagged = (name: string, type: CComposite | CEnum): B.Rec =>
     type._tag === "Enum" ? enumeration(name, type) : composite(name, type)

@@ -83,7 +83,11 @@ export const parts: fc.Arbitrary<ObjectParts> = fc.record({
   subprograms: fc.array(functionPart, { maxLength: 3 }),
   // Hash, array, per-CPU hash and per-CPU array.
   maps: fc.array(
-    fc.record({ type: fc.constantFrom(1, 2, 5, 6), maxEntries: fc.integer({ min: 1, max: 10_000 }), valuePick: fc.nat(20) }),
+    fc.record({
+      type: fc.constantFrom(1, 2, 5, 6),
+      maxEntries: fc.integer({ min: 1, max: 10_000 }),
+      valuePick: fc.nat(20)
+    }),
     { maxLength: 3 }
   ),
   globals: fc.array(
@@ -358,7 +362,11 @@ const misfits: Readonly<Record<string, Misfit>> = {
   }),
   "a section of another name": (spec, at) => ({
     ...spec,
-    sections: changed(spec.sections, at, (section) => ({ ...section, name: ["maps", ".ksyms", "?x", ""][at % 4] ?? "" }))
+    sections: changed(
+      spec.sections,
+      at,
+      (section) => ({ ...section, name: ["maps", ".ksyms", "?x", ""][at % 4] ?? "" })
+    )
   }),
   "a section that is too short": (spec, at) => ({
     ...spec,
