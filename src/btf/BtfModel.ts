@@ -72,14 +72,14 @@ export interface BtfCache {
   plans: Map<number, ValuePlan> | undefined
   shapes: Map<number, Shape> | undefined
   /** The whole strings of this blob's own area. */
-  strings?: StringIndex
+  strings: StringIndex | undefined
   /** By kind, of the kinds that were asked for: see `idsOfEssential`. */
-  essentials?: Map<number, EssentialChains>
+  essentials: Map<number, EssentialChains> | undefined
   /** By id, of the types that were asked for. */
-  elementNames?: Map<number, ElementNames>
-  essentialElements?: Map<number, EssentialElements>
+  elementNames: Map<number, ElementNames> | undefined
+  essentialElements: Map<number, EssentialElements> | undefined
   /** Members that were found in structs and unions, by the id of those and by name: see `memberPlace`. */
-  memberPlaces?: { count: number; readonly places: Map<number, Map<string, MemberPlace>> }
+  memberPlaces: { count: number; readonly places: Map<number, Map<string, MemberPlace>> } | undefined
 }
 
 /** How one blob's own types are found by name. */
@@ -129,6 +129,8 @@ export interface MemberPlace {
   readonly typeId: number
   /** Bits from the start of the outermost one. */
   readonly bitOffset: number
+  /** The member's type. */
+  readonly type: number
 }
 
 /** The elements of a type by essential name: those of each in order. */

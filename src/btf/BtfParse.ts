@@ -109,7 +109,12 @@ const parseBlob = (bytes: Uint8Array, options: ParseOptions): Btf => {
         pointerSize: undefined,
         alignments: undefined,
         plans: undefined,
-        shapes: undefined
+        shapes: undefined,
+        strings: undefined,
+        essentials: undefined,
+        elementNames: undefined,
+        essentialElements: undefined,
+        memberPlaces: undefined
       }
     }
   }

@@ -84,10 +84,12 @@ interface Growing {
   readonly raw: Array<number>
   readonly accessors: Array<Accessor>
   bitOffset: number
+  /** Of the member that was found last. */
+  type: number
 }
 
 const matchField = (local: Spec, btf: Btf.Btf, id: number, budget: Budget): Spec | Refusal => {
-  const path: Growing = { btf, raw: [], accessors: [], bitOffset: 0 }
+  const path: Growing = { btf, raw: [], accessors: [], bitOffset: 0, type: 0 }
   let current = id
   for (let position = 0; position < local.accessors.length; position++) {
     const accessor = local.accessors[position]
@@ -114,8 +116,7 @@ const matchField = (local: Spec, btf: Btf.Btf, id: number, budget: Budget): Spec
       const { type } = memberAt(local.btf, accessor.typeId, accessor.index)
       const found = find(path, current, name, { local: local.btf, type, budget, seen: undefined, mixed: false })
       if (found !== "Found") return refusal(found === "Incompatible" ? "IncompatibleMember" : "NoMember", name)
-      const last = path.accessors.at(-1)
-      current = last === undefined ? 0 : memberAt(btf, last.typeId, last.index).type
+      current = path.type
     }
     if (path.bitOffset > MAX_BITS) fail("OutOfRange", "the field is more than 512 MiB from the start of its type")
   }
@@ -143,11 +144,11 @@ const find = (path: Growing, id: number, name: string, wanted: Wanted): "Found" 
   const { btf, raw } = path
   const place = memberPlace(btf, id, name)
   if (place !== undefined && raw.length + place.indices.length <= MAX_DEPTH) {
-    const { bitOffset, indices, typeId } = place
-    const index = indices.at(-1) ?? 0
-    if (fieldsCompatible(wanted.local, wanted.type, btf, memberAt(btf, typeId, index).type, wanted.budget)) {
-      raw.push(...indices)
-      path.accessors.push({ typeId, index, name })
+    const { bitOffset, indices, type, typeId } = place
+    if (fieldsCompatible(wanted.local, wanted.type, btf, type, wanted.budget)) {
+      for (const index of indices) raw.push(index)
+      path.accessors.push({ typeId, index: indices.at(-1) ?? 0, name })
+      path.type = type
       path.bitOffset += bitOffset
       return "Found"
     }
@@ -158,7 +159,8 @@ const find = (path: Growing, id: number, name: string, wanted: Wanted): "Found" 
   const last = path.accessors.at(-1)
   // Where an incompatible member of the same name came first, what is found depends on the type that is wanted.
   if (found === "Found" && !wanted.mixed && last !== undefined) {
-    rememberPlace(btf, id, name, { indices: raw.slice(depth), typeId: last.typeId, bitOffset: path.bitOffset - start })
+    const indices = raw.slice(depth)
+    rememberPlace(btf, id, name, { indices, typeId: last.typeId, bitOffset: path.bitOffset - start, type: path.type })
   }
   return found
 }
@@ -197,6 +199,7 @@ const search = (path: Growing, id: number, name: string, wanted: Wanted): "Found
   push(path, own)
   path.accessors.push({ typeId: id, index: own, name })
   path.bitOffset += member.bitOffset
+  path.type = member.type
   return "Found"
 }
 

@@ -92,28 +92,32 @@ export const localType = (btf: Btf.Btf, id: number, budget: Budget): LocalType =
 
 /** The types of the kernel, or else of its modules, that a type of the object may be. */
 const candidatesOf = (target: CoreTarget, local: LocalType, budget: Budget): ReadonlyArray<Candidate> => {
-  const { name } = local
-  const kind = Btf.kindOf(local.btf, local.id)
   const found: Array<Candidate> = []
-  if (!isRootKind(kind)) return found
-  const collect = (module: string | undefined, btf: Btf.Btf, blob: Btf.Btf): void => {
-    const ids = Btf.idsOfEssential(blob, kind, name, budget)
-    spend(budget, 0)
-    for (const id of ids) {
-      if (found.length === MAX_CANDIDATES) {
-        fail("TooManyCandidates", `there are more than ${MAX_CANDIDATES} kernel types of this name`)
-      }
-      spend(budget, 64)
-      found.push({ module, btf, id, typeName: Btf.typeName(btf, id) })
-    }
-  }
-  const chain: Array<Btf.Btf> = []
-  for (let blob: Btf.Btf | undefined = target.base; blob !== undefined; blob = blob.base) chain.unshift(blob)
-  for (const blob of chain) collect(undefined, target.base, blob)
+  if (!isRootKind(Btf.kindOf(local.btf, local.id))) return found
+  const chain = [target.base]
+  for (let blob = target.base.base; blob !== undefined; blob = blob.base) chain.unshift(blob)
+  for (const blob of chain) collect(local, undefined, target.base, blob, found, budget)
   if (found.length === 0) {
-    for (const module of target.modules) collect(module.name, module.btf, module.btf)
+    for (const { btf, name } of target.modules) collect(local, name, btf, btf, found, budget)
   }
   return found
+}
+
+/** Adds the types of one blob that have the name. Ids are those of `btf`, of whose chain the blob is one. */
+const collect = (
+  local: LocalType,
+  module: string | undefined,
+  btf: Btf.Btf,
+  blob: Btf.Btf,
+  found: Array<Candidate>,
+  budget: Budget
+): void => {
+  const ids = Btf.idsOfEssential(blob, Btf.kindOf(local.btf, local.id), local.name, budget)
+  spend(budget, 64 * ids.length)
+  if (found.length + ids.length > MAX_CANDIDATES) {
+    fail("TooManyCandidates", `there are more than ${MAX_CANDIDATES} kernel types of this name`)
+  }
+  for (const id of ids) found.push({ module, btf, id, typeName: Btf.typeName(btf, id) })
 }
 
 /** Decides a record. Throws a `CoreFailure`. */
@@ -135,7 +139,18 @@ export const resolve = (
   const candidates: Array<CoreCandidate> = []
   // An id of the object's own may be of any type; linkers renumber types, so the instruction's value is not looked at.
   if (kind === Kind.BPF_CORE_TYPE_ID_LOCAL) {
-    return { kind: kindName, typeId, typeName, access, path, local: own, candidates, found: true, target: own, resizable: true }
+    return {
+      kind: kindName,
+      typeId,
+      typeName,
+      access,
+      path,
+      local: own,
+      candidates,
+      found: true,
+      target: own,
+      resizable: true
+    }
   }
   if (type.name.length === 0) {
     fail("BadType", "a type without a name cannot be looked for in the kernel", "give the struct or enum a name")
