@@ -5,8 +5,8 @@ import * as Btf from "../../src/btf/Btf.ts"
 import * as BtfExt from "../../src/btf/BtfExt.ts"
 import * as BtfValue from "../../src/btf/BtfValue.ts"
 import { allFixtures, describeWith, fixture, run, temporaryFolder } from "../support/Require.ts"
-import { elfSection, expectSuccess } from "../unit/btf/Blob.ts"
-import * as B from "../unit/btf/Blob.ts"
+import { elfSection, expectSuccess } from "../support/arbitrary/BtfBlob.ts"
+import * as B from "../support/arbitrary/BtfBlob.ts"
 
 const targets = [["bpf", "little"], ["bpfeb", "big"]] as const
 

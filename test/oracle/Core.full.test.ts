@@ -12,7 +12,7 @@ import * as Core from "../../src/stages/relocate/core/Core.ts"
 import { type CoreComparison, coreBeside } from "../support/CoreBeside.ts"
 import * as Peer from "../support/Peer.ts"
 import { bpffs, corpus, corpusFolder, describeWith } from "../support/Require.ts"
-import * as B from "../unit/btf/Blob.ts"
+import * as B from "../support/arbitrary/BtfBlob.ts"
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
 

@@ -8,9 +8,9 @@ import * as BtfExt from "../../src/btf/BtfExt.ts"
 import { forEachString, forEachTypeId } from "../../src/btf/BtfFields.ts"
 import * as BtfValue from "../../src/btf/BtfValue.ts"
 import { fixture, runs } from "../support/Require.ts"
-import { damage, damages, order, validTypes } from "../unit/btf/arbitraries.ts"
-import * as B from "../unit/btf/Blob.ts"
-import type { Order, Rec } from "../unit/btf/Blob.ts"
+import { damage, damages, order, validTypes } from "../support/arbitrary/BtfOdd.ts"
+import * as B from "../support/arbitrary/BtfBlob.ts"
+import type { Order, Rec } from "../support/arbitrary/BtfBlob.ts"
 
 /** A law must fail on its named fault: a counterexample must be found. */
 const refuted = <T>(property: fc.IProperty<T>): void => {

@@ -11,8 +11,8 @@ import * as Insn from "../../src/insn/Insn.ts"
 import { BPF_W } from "../../src/insn/InsnConstants.ts"
 import * as Core from "../../src/stages/relocate/core/Core.ts"
 import { runs } from "../support/Require.ts"
-import * as Arbitraries from "../unit/btf/arbitraries.ts"
-import * as B from "../unit/btf/Blob.ts"
+import * as Arbitraries from "../support/arbitrary/BtfOdd.ts"
+import * as B from "../support/arbitrary/BtfBlob.ts"
 import {
   type Access,
   accesses,

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import type { Btf } from "../../../src/btf/Btf.ts"
 import * as BtfDump from "../../../src/btf/BtfDump.ts"
-import * as B from "./Blob.ts"
+import * as B from "../../support/arbitrary/BtfBlob.ts"
 
 /** The types in order of ids, without what makes them a header. */
 const body = (btf: Btf): string => {
@@ -124,7 +124,9 @@ describe("names", () => {
   })
 
   it("takes names for equal by their bytes, not by their place", () => {
-    const btf = B.btfOf([int, B.struct("a", 4, [["n", 1, 0]]), B.struct("a", 4, [["m", 1, 0]])], { repeatStrings: true })
+    const btf = B.btfOf([int, B.struct("a", 4, [["n", 1, 0]]), B.struct("a", 4, [["m", 1, 0]])], {
+      repeatStrings: true
+    })
     assert.include(body(btf), "struct a___2 {")
   })
 

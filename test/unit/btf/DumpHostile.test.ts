@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Btf } from "../../../src/btf/Btf.ts"
 import * as BtfDump from "../../../src/btf/BtfDump.ts"
-import * as B from "./Blob.ts"
+import * as B from "../../support/arbitrary/BtfBlob.ts"
 
 const dump = (types: ReadonlyArray<B.Rec>, options: BtfDump.COptions = {}): BtfDump.Dumped =>
   dumpOf(B.btfOf(types), options)
@@ -44,26 +44,27 @@ describe("cycles", () => {
 
   it("of every other kind end", () => {
     // What has a name can still be declared, by it.
-    const cycles: ReadonlyArray<readonly [name: string, declared: string | undefined, ...types: ReadonlyArray<B.Rec>]> = [
-      ["pointer", undefined, B.ptr(1)],
-      ["pointers", undefined, B.ptr(2), B.ptr(1)],
-      ["typedef", "t x", B.typedef("t", 1)],
-      ["qualifiers", undefined, B.constant(2), B.volatile(3), B.restrict(4), B.typeTag("x", 1)],
-      ["array", undefined, B.array(1, 1, 2)],
-      ["prototype", undefined, B.funcProto(1, [])],
-      ["parameter", undefined, B.funcProto(0, [["f", 1]])],
-      ["pointer to a typedef of it", "t *x", B.ptr(2), B.typedef("t", 1)],
-      ["anonymous struct", undefined, B.struct("", 8, [["next", 2, 0]]), B.ptr(1)],
-      ["typedef of an anonymous struct", "t x", B.typedef("t", 2), B.struct("", 8, [["next", 3, 0]]), B.ptr(1)],
-      ["typedef of a prototype", "t x", B.typedef("t", 2), B.ptr(3), B.funcProto(0, [["f", 1]])],
+    const cycles: ReadonlyArray<readonly [name: string, declared: string | undefined, ...types: ReadonlyArray<B.Rec>]> =
       [
-        "anonymous union in a struct",
-        "struct s x",
-        B.struct("s", 8, [["u", 2, 0]]),
-        B.union("", 8, [["s", 3, 0]]),
-        B.array(1, 1, 1)
+        ["pointer", undefined, B.ptr(1)],
+        ["pointers", undefined, B.ptr(2), B.ptr(1)],
+        ["typedef", "t x", B.typedef("t", 1)],
+        ["qualifiers", undefined, B.constant(2), B.volatile(3), B.restrict(4), B.typeTag("x", 1)],
+        ["array", undefined, B.array(1, 1, 2)],
+        ["prototype", undefined, B.funcProto(1, [])],
+        ["parameter", undefined, B.funcProto(0, [["f", 1]])],
+        ["pointer to a typedef of it", "t *x", B.ptr(2), B.typedef("t", 1)],
+        ["anonymous struct", undefined, B.struct("", 8, [["next", 2, 0]]), B.ptr(1)],
+        ["typedef of an anonymous struct", "t x", B.typedef("t", 2), B.struct("", 8, [["next", 3, 0]]), B.ptr(1)],
+        ["typedef of a prototype", "t x", B.typedef("t", 2), B.ptr(3), B.funcProto(0, [["f", 1]])],
+        [
+          "anonymous union in a struct",
+          "struct s x",
+          B.struct("s", 8, [["u", 2, 0]]),
+          B.union("", 8, [["s", 3, 0]]),
+          B.array(1, 1, 1)
+        ]
       ]
-    ]
     for (const [name, declared, ...types] of cycles) {
       const btf = B.btfOf([...types, B.struct("user", 8, [["m", 1, 0]])])
       for (const sorted of [false, true]) {
@@ -98,7 +99,11 @@ describe("nesting", () => {
   const deep = 20_000
 
   it("of anonymous structs is written, with thirteen tabs at most", () => {
-    const types = [B.struct("top", 4, [["m", 2, 0]]), ...many(2, deep, (_, next) => B.struct("", 4, [["m", next, 0]])), int]
+    const types = [
+      B.struct("top", 4, [["m", 2, 0]]),
+      ...many(2, deep, (_, next) => B.struct("", 4, [["m", next, 0]])),
+      int
+    ]
     const dumped = dump(types)
     assert.deepStrictEqual(dumped.problems, [])
     assert.strictEqual(dumped.text.split("struct {").length - 1, deep)
@@ -155,7 +160,10 @@ describe("repetition", () => {
   })
 
   it("passes the limit that is given, and no other", () => {
-    const btf = B.btfOf([int, B.struct("s", 400, Array.from({ length: 100 }, (_, at) => [`m${at}`, 1, at * 32] as const))])
+    const btf = B.btfOf([
+      int,
+      B.struct("s", 400, Array.from({ length: 100 }, (_, at) => [`m${at}`, 1, at * 32] as const))
+    ])
     const whole = dumpOf(btf)
     const size = new TextEncoder().encode(whole.text).length
     assert.deepStrictEqual(dumpOf(btf, { limit: size }), whole)

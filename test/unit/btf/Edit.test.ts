@@ -13,7 +13,7 @@ import {
   expectSuccess,
   int,
   variable
-} from "./Blob.ts"
+} from "../../support/arbitrary/BtfBlob.ts"
 
 for (const order of ["little", "big"] as const) {
   describe(`edit, ${order}`, () => {

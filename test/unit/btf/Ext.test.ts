@@ -3,8 +3,16 @@ import * as Btf from "../../../src/btf/Btf.ts"
 import type { BtfErrorReason } from "../../../src/btf/Btf.ts"
 import * as BtfExt from "../../../src/btf/BtfExt.ts"
 import { allFixtures, fixture } from "../../support/Require.ts"
-import { btfOf, elfSection, expectFailure, expectSuccess, func, funcProto, int } from "./Blob.ts"
-import type { Order } from "./Blob.ts"
+import {
+  btfOf,
+  elfSection,
+  expectFailure,
+  expectSuccess,
+  func,
+  funcProto,
+  int
+} from "../../support/arbitrary/BtfBlob.ts"
+import type { Order } from "../../support/arbitrary/BtfBlob.ts"
 
 const btf = btfOf([int("int", 4), funcProto(0, []), func("main", 2, 1)], {
   moreStrings: ["xdp", "kprobe/f", "a.c", "return 0;", "0:1"]

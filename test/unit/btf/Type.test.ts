@@ -24,8 +24,8 @@ import {
   union,
   variable,
   volatile
-} from "./Blob.ts"
-import type { Rec } from "./Blob.ts"
+} from "../../support/arbitrary/BtfBlob.ts"
+import type { Rec } from "../../support/arbitrary/BtfBlob.ts"
 
 describe("typeOf", () => {
   const expected: ReadonlyArray<Btf.BtfType> = [

@@ -22,8 +22,8 @@ import {
   typedef,
   union,
   variable
-} from "./Blob.ts"
-import type { Rec } from "./Blob.ts"
+} from "../../support/arbitrary/BtfBlob.ts"
+import type { Rec } from "../../support/arbitrary/BtfBlob.ts"
 
 /** A blob in which types are found by name; entries without one get their place. */
 const types: ReadonlyArray<Rec> = [

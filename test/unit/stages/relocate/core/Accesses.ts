@@ -3,7 +3,7 @@ import * as fc from "fast-check"
 import * as Encode from "../../../../../src/insn/Encode.ts"
 import { BPF_B, BPF_DW, BPF_H, BPF_LSH, BPF_RSH, BPF_W } from "../../../../../src/insn/InsnConstants.ts"
 import type * as Core from "../../../../../src/stages/relocate/core/Core.ts"
-import type * as B from "../../../btf/Blob.ts"
+import type * as B from "../../../../support/arbitrary/BtfBlob.ts"
 import type { RecordSpec } from "./Records.ts"
 import { type FieldType, type Item, type LaidOut, type Place, retyped, structs, variantOf, without } from "./Structs.ts"
 

@@ -14,7 +14,7 @@ import {
 } from "../../../../../src/insn/InsnConstants.ts"
 import * as Core from "../../../../../src/stages/relocate/core/Core.ts"
 import * as Info from "../../../../../src/stages/relocate/Info.ts"
-import * as B from "../../../btf/Blob.ts"
+import * as B from "../../../../support/arbitrary/BtfBlob.ts"
 import { opened } from "../../Pipeline.ts"
 import { hex, outcome, recorded, type RecordSpec, refused, relocate, show } from "./Records.ts"
 

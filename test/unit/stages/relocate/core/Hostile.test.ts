@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Encode from "../../../../../src/insn/Encode.ts"
 import * as Core from "../../../../../src/stages/relocate/core/Core.ts"
-import * as B from "../../../btf/Blob.ts"
+import * as B from "../../../../support/arbitrary/BtfBlob.ts"
 import { recorded, type RecordSpec, relocate } from "./Records.ts"
 
 const int = B.int("int", 4, 1)

@@ -4,7 +4,7 @@ import * as Btf from "../../../../../src/btf/Btf.ts"
 import * as Encode from "../../../../../src/insn/Encode.ts"
 import type { InfoRecords } from "../../../../../src/services/Kernel/KernelCall.ts"
 import * as Core from "../../../../../src/stages/relocate/core/Core.ts"
-import * as B from "../../../btf/Blob.ts"
+import * as B from "../../../../support/arbitrary/BtfBlob.ts"
 import { build, program } from "../../ObjectBuilder.ts"
 
 /** A record, and the instruction that it stands at. */

@@ -5,7 +5,7 @@
  * where each named field is, so that what a relocated instruction reads can be compared with what it should read.
  */
 import * as fc from "fast-check"
-import * as B from "../../../btf/Blob.ts"
+import * as B from "../../../../support/arbitrary/BtfBlob.ts"
 
 /** What a field is. */
 export type FieldType =

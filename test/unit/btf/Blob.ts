@@ -1,2 +1,0 @@
-/** Moved: see `test/support/arbitrary/BtfBlob.ts`. */
-export * from "../../support/arbitrary/BtfBlob.ts"
