@@ -93,7 +93,9 @@ describeWith({ kind: "oracle", tools: ["bpftool"], files: [corpusFolder] }, "dum
 
 describeWith({ kind: "oracle", tools: ["clang"], files: [kernelsFolder] }, "headers of kernels", () => {
   it("compile, with the size and all offsets of every struct", () => {
-    const paths = ["/sys/kernel/btf/vmlinux", kernel("6.1").btf, kernel("6.12").btf].filter((path) => Fs.existsSync(path))
+    const paths = ["/sys/kernel/btf/vmlinux", kernel("6.1").btf, kernel("6.12").btf].filter((path) =>
+      Fs.existsSync(path)
+    )
     for (const path of paths) {
       const btf = parse(read(path))
       const { names, problems } = dumpNamed(btf)

@@ -59,7 +59,11 @@ describeWith({ kind: "oracle", tools: ["bpftool"], files: [vmlinux] }, "dumps of
   it("as JSON are bpftool's, but for the sign of large values", () => {
     const theirs = bpftool("bpftool", "--json", "btf", "dump", "file", vmlinux)
     const ours = text(BtfDump.toJson(btf)).trimEnd()
-    assertSame(withSignFault(ours).replaceAll("},{\"id\"", "},\n{\"id\""), theirs.trimEnd().replaceAll("},{\"id\"", "},\n{\"id\""), "JSON")
+    assertSame(
+      withSignFault(ours).replaceAll("},{\"id\"", "},\n{\"id\""),
+      theirs.trimEnd().replaceAll("},{\"id\"", "},\n{\"id\""),
+      "JSON"
+    )
     assert.isTrue(withSignFault(ours) !== ours)
   })
 
@@ -100,7 +104,16 @@ describeWith({ kind: "oracle", tools: ["bpftool"] }, "dumps of compiled objects"
       const path = Path.join(repository, "test/fixtures", name)
       for (const tool of tools) {
         assertSame(text(BtfDump.toRaw(btf)), bpftool(tool, "btf", "dump", "file", path), `${name}, ${tool}, raw`)
-        const theirs = bpftool(tool, "btf", "dump", "file", path, "format", "c", ...(tool === newBpftool ? ["unsorted"] : []))
+        const theirs = bpftool(
+          tool,
+          "btf",
+          "dump",
+          "file",
+          path,
+          "format",
+          "c",
+          ...(tool === newBpftool ? ["unsorted"] : [])
+        )
         const ours = text(BtfDump.toC(btf, { sorted: false, header: false }))
         const same = tool === newBpftool ? (each: string) => each : withoutModes
         assertSame(same(ours), same(bodyOf(theirs)), `${name}, ${tool}, C`)
@@ -151,7 +164,12 @@ describeWith({ kind: "oracle", ...BtfPeer.needs("1.5") }, "dumps of generated BT
     const asked = blobs.flatMap((bytes) => {
       const btf = parse(bytes)
       return Array.from({ length: btf.endId - 1 }, (_, index) => index + 1).flatMap((id) =>
-        options.map(([option, args]) => ({ btf, id, option, command: ["decl", BtfPeer.inline(bytes), String(id), ...args] }))
+        options.map(([option, args]) => ({
+          btf,
+          id,
+          option,
+          command: ["decl", BtfPeer.inline(bytes), String(id), ...args]
+        }))
       )
     })
     const answers = BtfPeer.batch("1.5", asked.map(({ command }) => command))

@@ -219,4 +219,3 @@ const isNamed = (strings: Uint8Array, offset: number, text: Uint8Array): boolean
   }
   return strings[offset + text.length] === 0
 }
-

@@ -64,27 +64,35 @@ const WHOLE = 0xffff_ffff
 const isText = (flat: Flat, offset: number, text: Uint8Array): boolean =>
   text.every((byte, index) => flat.strings[offset + index] === byte)
 
-/** The functions with a tag. */
-const taggedFunctions = (flat: Flat, tag: Uint8Array): ReadonlySet<number> => {
-  const found = new Set<number>()
-  for (let id = 1; id < flat.endId; id++) {
-    if (flat.kinds[id] !== Kind.BTF_KIND_DECL_TAG || extraAt(flat, id, 0) !== WHOLE) continue
-    const target = wordAt(flat, id)
-    if (flat.kinds[target] === Kind.BTF_KIND_FUNC && isText(flat, nameAt(flat, id), tag)) found.add(target)
-  }
-  return found
+/** The kfuncs of a blob. */
+export interface Kfuncs {
+  /** By name, then by id. */
+  readonly ids: ReadonlyArray<number>
+  /** Those whose callers keep registers. */
+  readonly fast: ReadonlySet<number>
 }
 
-/** The kfuncs of the blob by name, then by id. */
-export const kfuncs = (flat: Flat): ReadonlyArray<number> =>
-  [...taggedFunctions(flat, KFUNC)].sort((left, right) =>
-    compare(flat.strings, nameAt(flat, left), nameAt(flat, right), 0) || left - right
+/** The functions that tags call kfuncs. */
+export const kfuncs = (flat: Flat): Kfuncs => {
+  const { endId, kinds, strings } = flat
+  const tagged = new Set<number>()
+  const fast = new Set<number>()
+  for (let id = 1; id < endId; id++) {
+    if (kinds[id] !== Kind.BTF_KIND_DECL_TAG || extraAt(flat, id, 0) !== WHOLE) continue
+    const target = wordAt(flat, id)
+    if (kinds[target] !== Kind.BTF_KIND_FUNC) continue
+    if (isText(flat, nameAt(flat, id), KFUNC)) tagged.add(target)
+    else if (isText(flat, nameAt(flat, id), FAST)) fast.add(target)
+  }
+  const ids = [...tagged].sort((left, right) =>
+    compare(strings, nameAt(flat, left), nameAt(flat, right), 0) || left - right
   )
+  return { ids, fast }
+}
 
 /** Writes the declarations of kfuncs; one that C cannot declare throws. */
-export const writeKfuncs = (state: State, ids: ReadonlyArray<number>): void => {
+export const writeKfuncs = (state: State, { fast, ids }: Kfuncs): void => {
   const { flat, out } = state
-  const fast = taggedFunctions(flat, FAST)
   put(out, kfuncsBegin)
   for (const id of ids) {
     put(out, EXTERN)

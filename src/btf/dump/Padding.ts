@@ -57,7 +57,9 @@ export const pad = (
     if (inBitfield) {
       line(out, unitName(pointerBits, unit), boundary - current, level)
     } else if (
-      boundary === next ? roundUp(current, Math.max(alignment, 1) * 8) !== boundary : next - boundary <= boundary - current
+      boundary === next
+        ? roundUp(current, Math.max(alignment, 1) * 8) !== boundary
+        : next - boundary <= boundary - current
     ) {
       line(out, unitName(pointerBits, unit), 0, level)
     }

@@ -38,8 +38,11 @@ export const sortedIds = (state: State): Uint32Array => {
   ids = sortBy(ids, own)
   ids = sortBy(ids, sortNames)
   ids = sortByDigit(ids, ranks, 0)
-  sortTies(state, ids, (left, right) =>
-    ranks[left] === ranks[right] && sortNames[left] === sortNames[right] && own[left] === own[right])
+  sortTies(
+    state,
+    ids,
+    (left, right) => ranks[left] === ranks[right] && sortNames[left] === sortNames[right] && own[left] === own[right]
+  )
   return ids
 }
 
@@ -178,7 +181,7 @@ const sortTies = (
 interface Hashes {
   readonly full: Halves
   readonly short: Halves
-  /** The hash that is being computed. */
+  /** The hash that is being computed: halves as signed integers, which engines handle best. */
   high: number
   low: number
 }
@@ -195,30 +198,39 @@ const makeHalves = (count: number): Halves => ({
   low: new Uint32Array(count)
 })
 
-const WORD = 0x1_0000_0000
+/** Turns the order of signed integers into that of unsigned ones. */
+const SIGN = -0x8000_0000
 
-/** `hash * 31 + value`, modulo 2^64. */
+/** `hash * 31 + value`, modulo 2^64: 32 times less once, and the carries. */
 const mix = (hashes: Hashes, high: number, low: number): void => {
-  const product = hashes.low * 31 + low
-  hashes.low = product >>> 0
-  hashes.high = (Math.imul(hashes.high, 31) + high + Math.floor(product / WORD)) >>> 0
+  const shifted = hashes.low << 5
+  const product = (shifted - hashes.low) | 0
+  const sum = (product + low) | 0
+  const borrow = (shifted ^ SIGN) < (hashes.low ^ SIGN) ? 1 : 0
+  const carry = (sum ^ SIGN) < (product ^ SIGN) ? 1 : 0
+  hashes.high = (((hashes.high << 5) | (hashes.low >>> 27)) - hashes.high - borrow + high + carry) | 0
+  hashes.low = sum
 }
 
 /** Mixes the hash of a name, which is made of its bytes in the same way; a type without a name mixes nothing. */
 const mixName = (state: State, hashes: Hashes, name: number): void => {
   if (name === 0) return
   const { strings } = state.flat
-  let high = 0
-  let low = 0
+  const { high, low } = hashes
+  hashes.high = 0
+  hashes.low = 0
   for (let at = name; at < strings.length; at++) {
     const byte = strings[at] ?? 0
     if (byte === 0) break
     // Characters are signed where bpftool is mostly run.
-    const product = low * 31 + (byte < 0x80 ? byte : byte - 0x100)
-    low = product >>> 0
-    high = (Math.imul(high, 31) + Math.floor(product / WORD)) | 0
+    if (byte < 0x80) mix(hashes, 0, byte)
+    else mix(hashes, -1, byte - 0x100)
   }
-  mix(hashes, high >>> 0, low)
+  const nameHigh = hashes.high
+  const nameLow = hashes.low
+  hashes.high = high
+  hashes.low = low
+  mix(hashes, nameHigh, nameLow)
 }
 
 /** Computes the hash that tells types of equal names apart: over the names in the type, and of its members' types. */
