@@ -36,7 +36,7 @@ const printLog = (program: string, log: string) =>
 const logIn = (answer: unknown): string =>
   typeof answer === "object" && answer !== null && "log" in answer && typeof answer.log === "string" ? answer.log : ""
 
-/** The kernel, with every answer to a program's load printed. */
+/** The kernel, with the log of every program that it takes printed. */
 const logging = Effect.gen(function*() {
   const kernel = yield* Kernel
   const context = yield* Effect.context<Effect.Services<ReturnType<typeof printLog>>>()
@@ -44,12 +44,7 @@ const logging = Effect.gen(function*() {
     ...session,
     call: (call) =>
       call._tag !== "ProgLoad" ? session.call(call) : session.call(call).pipe(
-        Effect.tap((answer) => Effect.provideContext(printLog(call.attr.name, logIn(answer)), context)),
-        Effect.tapError((error) =>
-          error._tag === "VerifierError"
-            ? Effect.provideContext(printLog(error.program, error.log), context)
-            : Effect.void
-        )
+        Effect.tap((answer) => Effect.provideContext(printLog(call.attr.name, logIn(answer)), context))
       )
   })
   return { ...kernel, session: (options) => Effect.map(kernel.session(options), listening) } satisfies KernelShape
@@ -62,8 +57,11 @@ export const load = Effect.fnUntraced(function*(object: BpfObject, options: Load
     plan: [...planned.plan, ...(options.more ?? [])]
   }))
   const loading = Stage.pipeline(planning, pins, execute()).run(object)
+  // The log of a refused program is the error's, in which instructions that were made invalid are explained.
   const observed = options.log
-    ? Effect.flatMap(logging, (kernel) => Effect.provideService(loading, Kernel, kernel))
+    ? Effect.flatMap(logging, (kernel) => Effect.provideService(loading, Kernel, kernel)).pipe(
+      Effect.tapError((error) => error._tag === "VerifierError" ? printLog(error.program, error.log) : Effect.void)
+    )
     : loading
   return yield* KernelChoice.explaining(options.kernel)(observed)
 })

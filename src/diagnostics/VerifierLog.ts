@@ -96,6 +96,18 @@ const meanings: ReadonlyArray<readonly [RegExp, string]> = [
     "this field of the context cannot be accessed so by this type of program: look at its section name and the field's size"
   ],
   [
+    /invalid func unknown#195896080|failed to resolve CO-RE relocation/,
+    "the program comes to something that this kernel does not have: guard it with bpf_core_field_exists() or its like"
+  ],
+  [
+    /invalid func unknown#2001\d{6}|BPF map '.*' is referenced but wasn't created/,
+    "the program comes to a map that was not created: create it, or decide by a constant whether the program uses it"
+  ],
+  [
+    /invalid func unknown#2002\d{6}|kfunc '.*' is referenced but wasn't resolved/,
+    "the program calls a kernel function that this kernel does not have: guard the call with bpf_ksym_exists()"
+  ],
+  [
     /(unknown|invalid) func (unknown#)?\S+|program of this type cannot use helper/,
     "the helper is newer than this kernel, or not for this type of program: see `feature probe`"
   ],
@@ -149,7 +161,7 @@ export const meaning = (log: string): string | undefined => {
 /** An instruction that was made invalid on purpose, because what it refers to does not exist. */
 export interface Poison {
   readonly kind: "Map" | "KernelFunction" | "CoreRelocation"
-  /** Which map of the plan. For others the distance from their kind's first number. */
+  /** Which map, or which extern, of the object; 0 for CO-RE relocations. */
   readonly index: number
   /** The slot of the instruction. */
   readonly at: number
@@ -170,12 +182,16 @@ const poisonOf = (helper: number, at: number): Poison | undefined => {
 /** How many lines from the end the verifier's complaint is looked for. */
 const tail = 10
 
-/**
- * The log with the complaint about a poisoned instruction translated: the call of a helper that no kernel has becomes
- * the map, kernel function or CO-RE relocation that is missing. `name` names it; without an answer its kind is named.
- * Any other log comes back unchanged.
- */
-export const explain = (log: string, name: (poison: Poison) => string | undefined): string => {
+/** A complaint about a poisoned instruction: its line, which the one of the instruction is above. */
+interface Complaint {
+  readonly poison: Poison
+  /** What is in front of the lines that were looked at. */
+  readonly before: string
+  readonly lines: ReadonlyArray<string>
+  readonly at: number
+}
+
+const complaintIn = (log: string): Complaint | undefined => {
   let start = log.length
   for (let line = 0; line <= tail && start > 0; line++) start = log.lastIndexOf("\n", start - 1)
   const before = log.slice(0, Math.max(0, start))
@@ -186,28 +202,34 @@ export const explain = (log: string, name: (poison: Poison) => string | undefine
     const call = /^(\d{1,10}): \(85\) call unknown#(\d{1,10})/.exec(lines[at - 1] ?? "")
     if (call === null || call[2] !== complaint[1]) continue
     const poison = poisonOf(Number(complaint[1]), Number(call[1]))
-    if (poison === undefined) continue
-    return before + [...lines.slice(0, at - 1), ...translate(poison, name(poison)), ...lines.slice(at + 1)].join("\n")
+    if (poison !== undefined) return { poison, before, lines, at }
   }
-  return log
+  return undefined
 }
 
-const translate = (poison: Poison, name: string | undefined): readonly [string, string] => {
-  switch (poison.kind) {
+/** The poisoned instruction that a log ends with a complaint about; `undefined` where it is about something else. */
+export const poisonIn = (log: string): Poison | undefined => complaintIn(log)?.poison
+
+/**
+ * The log with the complaint about a poisoned instruction translated: the call of a helper that no kernel has becomes
+ * the map, kernel function or CO-RE relocation that is missing. `name` names it; without an answer, as any other log, the
+ * log comes back unchanged.
+ */
+export const explain = (log: string, name: (poison: Poison) => string | undefined): string => {
+  const complaint = complaintIn(log)
+  const named = complaint === undefined ? undefined : name(complaint.poison)
+  if (complaint === undefined || named === undefined) return log
+  const { at, before, lines, poison } = complaint
+  return before + [...lines.slice(0, at - 1), ...translate(poison, named), ...lines.slice(at + 1)].join("\n")
+}
+
+const translate = ({ at, kind }: Poison, name: string): readonly [string, string] => {
+  switch (kind) {
     case "Map":
-      return [
-        `${poison.at}: <invalid BPF map reference>`,
-        `BPF map '${name ?? poison.index}' is referenced but wasn't created`
-      ]
+      return [`${at}: <invalid BPF map reference>`, `BPF map '${name}' is referenced but wasn't created`]
     case "KernelFunction":
-      return [
-        `${poison.at}: <invalid kfunc call>`,
-        `kfunc ${name === undefined ? "" : `'${name}' `}is referenced but wasn't resolved`
-      ]
+      return [`${at}: <invalid kfunc call>`, `kfunc '${name}' is referenced but wasn't resolved`]
     case "CoreRelocation":
-      return [
-        `${poison.at}: <invalid CO-RE relocation>`,
-        `failed to resolve CO-RE relocation${name === undefined ? "" : ` ${name}`}`
-      ]
+      return [`${at}: <invalid CO-RE relocation>`, `failed to resolve CO-RE relocation ${name}`]
   }
 }

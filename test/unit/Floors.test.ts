@@ -32,7 +32,7 @@ const rooms: ReadonlyArray<Room> = [
   {
     name: "kernels",
     floor: 4,
-    files: /^services\/Kernel\/(Kernel(Recording|Simulated|Traced|Faulty)|recording\/|simulated\/|traced\/|faulty\/)/
+    files: /^services\/Kernel\/(Kernel(Recording|Simulated|Profiled|Traced|Faulty)|recording\/|simulated\/|traced\/|faulty\/)/
   },
   { name: "services/Kernel", floor: 2, files: /^services\/Kernel\// },
   // Half a floor above the contract: its maps take the contract's attributes and answer with its error numbers.
@@ -40,7 +40,10 @@ const rooms: ReadonlyArray<Room> = [
   { name: "stages", floor: 3, files: /^stages\// },
   { name: "linker", floor: 3, files: /^linker\// },
   { name: "usdt", floor: 3, files: /^usdt\// },
-  { name: "diagnostics", floor: 3, files: /^diagnostics\// },
+  // Text in, text out: of use wherever a kernel has said something.
+  { name: "verifier log", floor: 1, files: /^diagnostics\/VerifierLog/ },
+  // Half a floor above the stages, whose values it reports on.
+  { name: "diagnostics", floor: 3.5, files: /^diagnostics\// },
   { name: "attach", floor: 4, files: /^attach\//, live: true },
   { name: "events", floor: 4, files: /^events\//, live: true },
   { name: "testing", floor: 4.5, files: /^testing\// },

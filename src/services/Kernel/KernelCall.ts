@@ -34,8 +34,11 @@ export type CodeRef =
   | { readonly _tag: "MapRef"; readonly at: number; readonly map: MapRef }
   /** Both halves of an `ldimm64`: the address of a byte inside the value of a single-entry map. */
   | { readonly _tag: "MapValueRef"; readonly at: number; readonly map: MapRef; readonly offset: number }
-  /** An `ldimm64` or a call: a symbol of the kernel. */
-  | { readonly _tag: "SymbolRef"; readonly at: number; readonly symbol: KernelSymbol }
+  /**
+   * An `ldimm64` or a call: a symbol of the kernel. `extern` is its position among the object's externs, which the call
+   * that stands in the place of one that is missing says.
+   */
+  | { readonly _tag: "SymbolRef"; readonly at: number; readonly symbol: KernelSymbol; readonly extern?: number }
 
 /**
  * Records of fixed size that go along with the instructions, as the kernel's `func_info`, `line_info`, `core_relos`. Their

@@ -38,6 +38,15 @@ export class VerifierError extends Schema.TaggedError<VerifierError>()("Verifier
   log: Schema.String,
   /** The line or two that name the cause. */
   summary: Schema.String,
+  /** Where the cause is an instruction that needs what the kernel does not have: its slot in the program. */
+  instruction: Schema.optionalKey(Schema.Number),
+  /** The CO-RE relocation there: its kind and what it accesses. */
+  relocation: Schema.optionalKey(Schema.String),
+  /** The C line that the instruction was compiled from: file, line and column from 1, the line's text. */
+  file: Schema.optionalKey(Schema.String),
+  line: Schema.optionalKey(Schema.Number),
+  column: Schema.optionalKey(Schema.Number),
+  source: Schema.optionalKey(Schema.String),
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
@@ -94,6 +103,8 @@ export class ProgramFault extends Schema.TaggedError<ProgramFault>()("ProgramFau
   detail: Schema.String,
   /** The instruction, in slots of 8 bytes from the start of the program that ran (after tail calls, the last one). */
   instruction: Schema.optionalKey(Schema.Number),
+  /** The program that ran, where a tail call has led to another one. */
+  running: Schema.optionalKey(Schema.String),
   /** File and line of its source, `count.bpf.c:12`, where the program has line records. */
   line: Schema.optionalKey(Schema.String),
   /** The text of that line. */

@@ -12,7 +12,9 @@ import { type CallError, KernelError } from "../../services/Kernel/KernelError.t
 import type { MapRef, ProgRef } from "../../services/Kernel/Ref.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { type BpfObject, findMap } from "../open/BpfObject.ts"
+import type { RelocatedObject } from "../relocate/RelocatedObject.ts"
 import * as Stage from "../Stage.ts"
+import * as Explain from "./Explain.ts"
 import type { CallStep, EnsureStep, LoadPlan, Step } from "./LoadPlan.ts"
 import { differences, PinnedMapError } from "./PinnedMap.ts"
 import type { PlannedObject } from "./Plan.ts"
@@ -42,6 +44,18 @@ interface Run {
   readonly session: Session
   readonly object: BpfObject
 }
+
+/** The session, with errors about instructions that were made invalid explained. */
+const explaining = (session: Session, relocated: RelocatedObject): Session => ({
+  ...session,
+  call: (call) =>
+    call._tag !== "ProgLoad" && call._tag !== "ProgTestRun"
+      ? session.call(call)
+      : Effect.mapError(session.call(call), (error) => {
+        if (call._tag === "ProgLoad") return error._tag === "VerifierError" ? Explain.refusal(relocated, call, error) : error
+        return error._tag === "ProgramFault" ? Explain.fault(relocated, call, error) : error
+      })
+})
 
 const nameOf = ({ object }: Run, step: EnsureStep): string => object.maps[step.map.index]?.name ?? Ref.key(step.map)
 
@@ -140,8 +154,8 @@ export const toLoaded = Effect.fnUntraced(function*(
   options?: SessionOptions
 ): Effect.fn.Return<LoadedObject, ExecuteError, Kernel | Scope.Scope> {
   const kernel = yield* Kernel
-  const session = yield* kernel.session(options)
-  const { object, plan } = planned
+  const { object, plan, relocated } = planned
+  const session = explaining(yield* kernel.session(options), relocated)
   const run: Run = { session, object }
   yield* session.concurrency > 1 ? runConcurrently(run, plan) : runInOrder(run, plan)
   yield* session.commit

@@ -26,6 +26,8 @@ import { isPlanError, PlanError } from "./PlanError.ts"
 /** A plan with the object that it loads. Map and program refs of the plan are positions in the object's lists. */
 export interface PlannedObject {
   readonly object: BpfObject
+  /** What the plan was made of: what its instructions stand for, for reports and when a load fails. */
+  readonly relocated: RelocatedObject
   readonly plan: LoadPlan
   /** What the plan was made for. */
   readonly info: KernelInfo.KernelInfo
@@ -249,7 +251,7 @@ const planObject = (relocated: RelocatedObject, info: KernelInfo.KernelInfo): As
       .flatMap((program) => programSteps(relocated, program, btf, info)),
     ...programSlotSteps(object)
   ]
-  return Asked.done({ object, plan, info })
+  return Asked.done({ object, relocated, plan, info })
 }
 
 /** Plans the load of an object on a kernel, or says what must be known of the kernel first. */

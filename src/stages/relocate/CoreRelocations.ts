@@ -10,7 +10,11 @@ import * as Result from "effect/Result"
 import type { Btf } from "../../btf/Btf.ts"
 import type { InfoRecords } from "../../services/Kernel/KernelCall.ts"
 import type { KernelInfo, Requirement } from "../../services/Kernel/KernelInfo.ts"
+import type { BpfObject } from "../open/BpfObject.ts"
 import * as Core from "./core/Core.ts"
+import * as CoreReport from "./CoreReport.ts"
+import * as CoreText from "./CoreText.ts"
+import type { LaidOut } from "./Layout.ts"
 import { RelocateError } from "./RelocateError.ts"
 
 /** How the records of an object are treated: what is missing first, by types of the kernel, or by the kernel itself. */
@@ -63,27 +67,62 @@ const isMissing = ({ candidates, kind }: Core.CoreOutcome): boolean =>
 
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? "" : "s"}`
 
+/** How many of the records cannot be applied. */
+const countFailures = (insns: Uint8Array, records: InfoRecords, local: Btf, target: Core.CoreTarget): number => {
+  const examined = Core.examine(insns, records, local, target)
+  return Result.isFailure(examined) ? 0 : examined.success.outcomes.filter(Result.isFailure).length
+}
+
+/** A record that cannot be applied, with all that the report says of it. */
+const refused = (
+  object: BpfObject,
+  name: string,
+  layout: LaidOut["layout"],
+  error: Core.CoreError,
+  others: number
+): RelocateError => {
+  const { detail, hint, relocation, slot } = error
+  const what = relocation === undefined ? detail : `CO-RE relocation ${relocation}: ${detail}`
+  const more = others === 0 ? "" : ` (and ${count(others, "other record")} of the program cannot be applied either)`
+  const entry = slot === undefined ? undefined : CoreReport.failed(object, name, layout, error)
+  const listed = entry === undefined ? [] : CoreText.candidates(entry.candidates)
+  return new RelocateError({
+    reason: "Core",
+    name,
+    ...(entry === undefined ? {} : {
+      slot: entry.functionSlot,
+      ...(entry.function === name ? {} : { function: entry.function }),
+      relocation: CoreText.relocation(entry)
+    }),
+    ...(entry?.source === undefined ? {} : {
+      file: entry.source.file,
+      line: entry.source.line,
+      column: entry.source.column,
+      source: entry.source.text
+    }),
+    detail: `${what}${more}`,
+    ...(listed.length === 0 ? {} : { candidates: listed }),
+    ...(hint === undefined ? {} : { hint })
+  })
+}
+
 /**
  * Applies the records of one program. Answers `undefined` where a type is in none of the kernel's own and modules have not
  * been asked for. Throws a `RelocateError`, reason `Core`, for a record that cannot be applied.
  */
 export const apply = (
+  object: BpfObject,
   name: string,
-  insns: Uint8Array,
+  { insns, layout }: LaidOut,
   records: InfoRecords,
-  local: Btf,
   means: Means & { readonly _tag: "Types" }
 ): Applied | undefined => {
+  const { btf: local } = object
+  if (local === undefined) return { insns, outcomes: [], notes: [] }
   const applied = Core.relocate(insns, records, local, means.target)
   if (Result.isFailure(applied)) {
-    const { detail, hint, relocation, slot } = applied.failure
-    throw new RelocateError({
-      reason: "Core",
-      name,
-      ...(slot === undefined ? {} : { slot }),
-      detail: relocation === undefined ? detail : `CO-RE relocation ${relocation}: ${detail}`,
-      ...(hint === undefined ? {} : { hint })
-    })
+    const failures = countFailures(insns, records, local, means.target)
+    throw refused(object, name, layout, applied.failure, Math.max(0, failures - 1))
   }
   const { insns: changed, outcomes } = applied.success
   const missing = outcomes.some(isMissing)

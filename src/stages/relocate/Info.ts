@@ -7,7 +7,7 @@
 import type { InfoSegment } from "../../btf/BtfExt.ts"
 import type { ByteOrder } from "../../services/Elf/Elf.ts"
 import type { InfoRecords } from "../../services/Kernel/KernelCall.ts"
-import type { BpfObject } from "../open/BpfObject.ts"
+import type { BpfObject, Program } from "../open/BpfObject.ts"
 import type { Placement } from "./RelocatedObject.ts"
 import { RelocateError } from "./RelocateError.ts"
 
@@ -15,7 +15,7 @@ import { RelocateError } from "./RelocateError.ts"
 export type Unit = "slots" | "bytes"
 
 /** The records of one ELF section. */
-interface Block {
+export interface Block {
   readonly records: Uint8Array
   readonly count: number
 }
@@ -37,8 +37,12 @@ export const index = (segment: InfoSegment | undefined, byteOrder: ByteOrder): S
   return { recordSize: segment.recordSize, byteOrder, blocks }
 }
 
+/** The records of the section that a function is in. */
+export const blockOf = (segment: Segment, { optional, section }: Program): Block | undefined =>
+  segment.blocks.get(optional ? `?${section}` : section)
+
 /** The first record whose instruction is at or behind `slot`; records are in the order of their instructions. */
-const lowerBound = (view: DataView, segment: Segment, count: number, slot: number): number => {
+export const lowerBound = (view: DataView, segment: Segment, count: number, slot: number): number => {
   let low = 0
   let high = count
   while (low < high) {
@@ -74,9 +78,7 @@ export const pick = (
   let total = 0
   for (const placement of layout) {
     const program = object.programs[placement.program]
-    const block = program === undefined
-      ? undefined
-      : segment.blocks.get(program.optional ? `?${program.section}` : program.section)
+    const block = program === undefined ? undefined : blockOf(segment, program)
     if (program === undefined || block === undefined) {
       without.push(placement.program)
       continue

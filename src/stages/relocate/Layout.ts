@@ -14,6 +14,9 @@ import { RelocateError } from "./RelocateError.ts"
 /** The most instructions that a program may have: the verifier's limit for the privileged. */
 export const maxSlots = 1_000_000
 
+/** Instructions that all programs of an object together may have; more is an attack on memory, not an object. */
+export const maxTotalSlots = 4_000_000
+
 /** A program laid out, with its calls filled in and nothing else changed. */
 export interface LaidOut {
   readonly insns: Uint8Array

@@ -20,6 +20,7 @@ import * as Asked from "../Asked.ts"
 import type { BpfObject, Relocation } from "../open/BpfObject.ts"
 import * as Stage from "../Stage.ts"
 import * as CoreRelocations from "./CoreRelocations.ts"
+import * as CoreReport from "./CoreReport.ts"
 import * as ExceptionCallback from "./ExceptionCallback.ts"
 import * as Info from "./Info.ts"
 import * as Kconfig from "./Kconfig.ts"
@@ -45,14 +46,8 @@ export interface RelocateOptions {
   readonly kconfig?: string
 }
 
-/** Instructions that all programs of an object together may have; more is an attack on memory, not an object. */
-const maxTotalSlots = 4_000_000
-
 /** Bytes that the records of all programs together may have. */
 const maxTotalRecordBytes = 0x1000_0000
-
-/** CO-RE relocations of all programs together; what became of each is remembered. */
-const maxCoreRelocations = 1_000_000
 
 /** Base of the helper number that stands for a map which a load does not create: no kernel has such a helper. */
 export const poisonedMap = 2_001_000_000
@@ -131,7 +126,7 @@ const refer = (
         Insn.setImm(insns, at, 0)
         Insn.setImm(insns, at + 1, 0)
       } else throw wrong("a kernel symbol needs a call or a 64-bit immediate load")
-      refs.push({ _tag: "SymbolRef", at, symbol: symbols.of(extern) })
+      refs.push({ _tag: "SymbolRef", at, symbol: symbols.of(extern), extern: relocation.extern })
     }
   }
 }
@@ -165,9 +160,9 @@ const relocateProgram = (
   const { means, object, segments } = run
   const { insns: compiled, layout } = Layout.layOut(object, entry, exceptionCallback)
   const core = Info.pick(object, segments.core, layout, "bytes").records
-  const applied = core === undefined || object.btf === undefined || means._tag !== "Types"
+  const applied = core === undefined || means._tag !== "Types"
     ? { insns: compiled, outcomes: undefined, notes: [] }
-    : CoreRelocations.apply(object.programs[entry]?.name ?? "", compiled, core, object.btf, means)
+    : CoreRelocations.apply(object, object.programs[entry]?.name ?? "", { insns: compiled, layout }, core, means)
   if (applied === undefined) return undefined
   const { insns, outcomes } = applied
   const refs: Array<CodeRef> = []
@@ -224,24 +219,18 @@ const relocateObject = (
     const relocated = relocateProgram(run, position, callbacks.get(program.name))
     if (relocated === undefined) return Asked.needs([{ _tag: "ModuleTypes" }])
     total += relocated.code.insns.length / 8
-    if (total > maxTotalSlots) {
+    if (total > Layout.maxTotalSlots) {
       throw new RelocateError({
         reason: "TooLarge",
         name: object.name,
-        detail: `its programs have more than ${maxTotalSlots} instructions together`
+        detail: `its programs have more than ${Layout.maxTotalSlots} instructions together`
       })
     }
     for (const records of [relocated.code.coreRelocations, relocated.funcInfo, relocated.lineInfo]) {
       recordBytes += records?.records.length ?? 0
     }
     coreRelocations += relocated.core?.length ?? 0
-    if (coreRelocations > maxCoreRelocations) {
-      throw new RelocateError({
-        reason: "TooLarge",
-        name: object.name,
-        detail: `its programs have more than ${maxCoreRelocations} CO-RE relocations together`
-      })
-    }
+    if (coreRelocations > CoreReport.maxRelocations) throw CoreReport.tooMany(object)
     if (recordBytes > maxTotalRecordBytes) {
       throw new RelocateError({
         reason: "TooLarge",

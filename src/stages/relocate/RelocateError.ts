@@ -23,14 +23,31 @@ export class RelocateError extends Schema.TaggedError<RelocateError>()("Relocate
   ]),
   /** The program, or the extern. */
   name: Schema.String,
+  /** The function that has the fault, where that is not the program itself. */
+  function: Schema.optionalKey(Schema.String),
   /** The instruction slot in the function where the fault is. */
   slot: Schema.optionalKey(Schema.Number),
+  /** The C line that the instruction was compiled from: file, line and column from 1, the line's text. */
+  file: Schema.optionalKey(Schema.String),
+  line: Schema.optionalKey(Schema.Number),
+  column: Schema.optionalKey(Schema.Number),
+  source: Schema.optionalKey(Schema.String),
+  /** A CO-RE relocation: its kind and what it accesses. */
+  relocation: Schema.optionalKey(Schema.String),
+  /** The kernel's types that a CO-RE relocation could mean: what each gave, or why it was refused. */
+  candidates: Schema.optionalKey(Schema.Array(Schema.String)),
   detail: Schema.String,
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
+    const inside = this.function === undefined ? "" : `, in ${this.function}`
     const where = this.slot === undefined ? "" : ` at instruction ${this.slot}`
-    return `${this.name}${where}: ${this.detail}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
+    const line = this.line === undefined ? "" : ` (${this.file ?? ""}:${this.line})`
+    const lines = [`${this.name}${inside}${where}${line}: ${this.detail}`]
+    if (this.source !== undefined && this.source !== "") lines.push(this.source)
+    lines.push(...(this.candidates ?? []).map((candidate) => `candidate: ${candidate}`))
+    if (this.hint !== undefined) lines.push(`hint: ${this.hint}`)
+    return lines.join("\n")
   }
 }
 

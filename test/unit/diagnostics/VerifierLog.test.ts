@@ -152,8 +152,8 @@ describe("VerifierLog.explain", () => {
       "3: <invalid kfunc call>\nkfunc 'KernelFunction/0/3' is referenced but wasn't resolved\n"
     )
     assert.include(
-      VerifierLog.explain(poisoned(195_896_080), () => undefined),
-      "3: <invalid CO-RE relocation>\nfailed to resolve CO-RE relocation\n"
+      VerifierLog.explain(poisoned(195_896_080), () => "byte_off struct s.x"),
+      "3: <invalid CO-RE relocation>\nfailed to resolve CO-RE relocation byte_off struct s.x\n"
     )
     assert.strictEqual(
       VerifierLog.summarise(VerifierLog.explain(poisoned(2_001_000_005), () => "events")),
@@ -161,8 +161,27 @@ describe("VerifierLog.explain", () => {
     )
   })
 
-  it("names a map without a name by its number", () => {
-    assert.include(VerifierLog.explain(poisoned(2_001_000_007), () => undefined), "BPF map '7' is")
+  it("leaves what nobody can name, and says which it is", () => {
+    const log = poisoned(2_001_000_007)
+    assert.strictEqual(VerifierLog.explain(log, () => undefined), log)
+    assert.deepStrictEqual(VerifierLog.poisonIn(log), { kind: "Map", index: 7, at: 3 })
+    assert.deepStrictEqual(VerifierLog.poisonIn(poisoned(2_002_000_041)), { kind: "KernelFunction", index: 41, at: 3 })
+    assert.deepStrictEqual(VerifierLog.poisonIn(poisoned(195_896_080)), { kind: "CoreRelocation", index: 0, at: 3 })
+    assert.isUndefined(VerifierLog.poisonIn(poisoned(195_896_081)))
+    assert.isUndefined(VerifierLog.poisonIn(""))
+  })
+
+  it("means the same before and after", () => {
+    const expected: ReadonlyArray<readonly [number, RegExp]> = [
+      [2_001_000_007, /a map that was not created/],
+      [2_002_000_007, /bpf_ksym_exists/],
+      [195_896_080, /bpf_core_field_exists/]
+    ]
+    for (const [helper, words] of expected) {
+      const log = poisoned(helper)
+      assert.match(VerifierLog.meaning(log) ?? "", words)
+      assert.match(VerifierLog.meaning(VerifierLog.explain(log, () => "x")) ?? "", words)
+    }
   })
 
   it("law: a log without such a complaint near its end comes back as it is", () => {

@@ -55,7 +55,7 @@ export class BindError extends Schema.TaggedError<BindError>()("BindError", {
 /** `imm` of the call that stands in both slots of a reference to an absent map; the map's index is added. */
 export const MAP_POISON = 2_001_000_000
 
-/** `imm` of the call that replaces a call of an absent weak kernel function. */
+/** `imm` of the call that replaces a call of an absent weak kernel function; the extern's position is added. */
 export const KFUNC_POISON = 2_002_000_000
 
 /** `off` of a call is a signed 16-bit index into `fd_array`, of which slot 0 means vmlinux. */
@@ -128,7 +128,7 @@ const bindSymbol = (
   }
   if (!Number.isInteger(at) || at < 0 || at >= Insn.count(insns) || !Insn.isCall(insns, at)) throw refuse("BadPlace")
   if (target === undefined) {
-    Insn.setSlot(insns, at, Insn.CALL, 0, 0, 0, KFUNC_POISON)
+    Insn.setSlot(insns, at, Insn.CALL, 0, 0, 0, KFUNC_POISON + (ref.extern ?? 0))
     return
   }
   if (target._tag === "Address") throw refuse("WrongTarget")

@@ -132,7 +132,7 @@ const valuesOf = (
   }
 }
 
-/** What a poisoned instruction stands for, by name. */
+/** What a poisoned instruction stands for, by name, as far as the call says it. */
 const nameOf = (context: Context, call: ProgLoad) => (poison: VerifierLog.Poison): string | undefined => {
   if (poison.kind === "Map") return context.mapNames.get(Ref.key(Ref.map(poison.index)))
   const ref = call.code.refs.find((ref) => ref._tag === "SymbolRef" && ref.at === poison.at)

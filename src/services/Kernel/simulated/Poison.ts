@@ -9,7 +9,7 @@ export const CORE_POISON = 0x0bad_2310
 /** A map that was not created; its number in the plan is added. */
 export const MAP_POISON = 2_001_000_000
 
-/** A weak kernel function that is not there. */
+/** A weak kernel function that is not there; its position among the object's externs is added. */
 export const KFUNC_POISON = 2_002_000_000
 
 /** Behind the last of these numbers. */

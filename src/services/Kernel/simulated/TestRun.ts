@@ -66,6 +66,7 @@ const faultOf = (prog: ProgObject, machine: Vm.Machine, error: Vm.VmError): Prog
       ? sentenceOf(error)
       : `instruction ${error.slot ?? 0}${error.line === undefined ? "" : `, ${error.line}`}: the program ${missing}`,
     ...(error.slot === undefined ? {} : { instruction: error.slot }),
+    ...(machine.program === prog.program ? {} : { running: machine.program.name }),
     ...(error.line === undefined ? {} : { line: error.line }),
     ...(source === undefined ? {} : { source: source.text }),
     ...(error.hint === undefined ? {} : { hint: error.hint })

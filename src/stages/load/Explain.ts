@@ -1,0 +1,103 @@
+/**
+ * What a kernel says of instructions that were made invalid on purpose, in the words of the object: the CO-RE relocation
+ * with its C line and what the kernel has instead, the map, the kernel function.
+ *
+ * Such instructions call helpers that no kernel has, so the verifier's complaint is a number. Only the object and what
+ * became of it know what stood there.
+ */
+import * as VerifierLog from "../../diagnostics/VerifierLog.ts"
+import type { ProgLoad, ProgTestRun } from "../../services/Kernel/KernelCall.ts"
+import { ProgramFault, VerifierError } from "../../services/Kernel/KernelError.ts"
+import type { CoreEntry } from "../relocate/CoreReport.ts"
+import * as CoreReport from "../relocate/CoreReport.ts"
+import * as CoreText from "../relocate/CoreText.ts"
+import type { RelocatedObject } from "../relocate/RelocatedObject.ts"
+
+/** Something that a program needs and that the kernel, or the load, does not have. */
+interface Missing {
+  /** As the log names it. */
+  readonly name: string
+  readonly hint: string
+  readonly entry?: CoreEntry
+}
+
+const missingOf = ({ object }: RelocatedObject, entry: CoreEntry | undefined, poison: VerifierLog.Poison) => {
+  switch (poison.kind) {
+    case "Map": {
+      const name = object.maps[poison.index]?.name
+      return name === undefined ? undefined : {
+        name,
+        hint: "create the map, or decide by a constant (a const volatile variable) whether the program uses it"
+      }
+    }
+    case "KernelFunction": {
+      const extern = object.externs[poison.index]
+      return extern === undefined || extern._tag === "Kconfig" ? undefined : {
+        name: extern.name,
+        hint: `this kernel does not have the function: guard the call with if (bpf_ksym_exists(${extern.name}))`
+      }
+    }
+    case "CoreRelocation":
+      return entry === undefined
+        ? undefined
+        : { name: CoreText.missing(entry), hint: CoreText.advice(entry), entry }
+  }
+}
+
+const find = (relocated: RelocatedObject, program: number, poison: VerifierLog.Poison): Missing | undefined => {
+  const [entry] = poison.kind === "CoreRelocation" ? CoreReport.at(relocated, program, poison.at) : []
+  return missingOf(relocated, entry, poison)
+}
+
+/** The fields of an error that say where a relocation stands. */
+const fieldsOf = (entry: CoreEntry | undefined) => ({
+  ...(entry === undefined ? {} : { relocation: CoreText.relocation(entry) }),
+  ...(entry?.source === undefined ? {} : {
+    file: entry.source.file,
+    line: entry.source.line,
+    column: entry.source.column,
+    source: entry.source.text
+  })
+})
+
+/** The verifier's refusal of a program, explained where its complaint is about an instruction that was made invalid. */
+export const refusal = (relocated: RelocatedObject, call: ProgLoad, error: VerifierError): VerifierError => {
+  const poison = VerifierLog.poisonIn(error.log)
+  if (poison === undefined) return error
+  const missing = find(relocated, call.as.index, poison)
+  if (missing === undefined) return error
+  const log = VerifierLog.explain(error.log, () => missing.name)
+  const { errno, errnoNumber, program } = error
+  return new VerifierError({
+    program,
+    errno,
+    errnoNumber,
+    log,
+    summary: VerifierLog.summarise(log),
+    instruction: poison.at,
+    ...fieldsOf(missing.entry),
+    hint: missing.hint
+  })
+}
+
+/** The end of a run at such an instruction, explained. */
+export const fault = (relocated: RelocatedObject, call: ProgTestRun, error: ProgramFault): ProgramFault => {
+  const { instruction } = error
+  // After a tail call the instruction is another program's.
+  if (error.reason !== "Missing" || instruction === undefined || error.running !== undefined) return error
+  const [entry] = CoreReport.at(relocated, call.prog.index, instruction)
+  return entry === undefined ? error : new ProgramFault({
+    ...fieldsOfFault(error),
+    detail: `${error.detail}: ${CoreText.missing(entry)}`,
+    hint: CoreText.advice(entry)
+  })
+}
+
+const fieldsOfFault = ({ call, instruction, line, program, reason, source }: ProgramFault) => ({
+  call,
+  program,
+  reason,
+  ...(instruction === undefined ? {} : { instruction }),
+  ...(line === undefined ? {} : { line }),
+  ...(source === undefined ? {} : { source })
+})
