@@ -3,9 +3,10 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
+import * as Fs from "node:fs"
 import type { Btf } from "../btf/Btf.ts"
 import * as BtfFile from "../btf/BtfFile.ts"
-import { readFile } from "../services/Elf/ElfService.ts"
+import { FileReadError, readFile } from "../services/Elf/ElfService.ts"
 import { InFile } from "./Failure.ts"
 
 /** Where the running kernel shows its own types and those of its modules. */
@@ -49,8 +50,20 @@ const find = Effect.fnUntraced(function*(argument: string) {
   return { path, kernelName } satisfies Found
 })
 
+/**
+ * Reads what the kernel shows, in this thread: it is in memory, and comes 4 KiB at a time, for each of which another
+ * thread would be asked and waited for.
+ */
+const readKernelFile = (path: string): Effect.Effect<Uint8Array, FileReadError> =>
+  Effect.try({
+    try: () => Fs.readFileSync(path),
+    catch: (error) => new FileReadError({ path, reason: "Io", detail: String(error) })
+  })
+
 const parseFile = Effect.fnUntraced(function*({ kernelName, path }: Found, options: BtfFile.BtfFileOptions) {
-  const bytes = yield* readFile(yield* FileSystem.FileSystem, path)
+  const bytes = kernelName === undefined
+    ? yield* readFile(yield* FileSystem.FileSystem, path)
+    : yield* readKernelFile(path)
   // The kernel has checked what it shows.
   const trusted = kernelName === "vmlinux" && options.base === undefined
   const file = yield* Effect.mapError(
