@@ -39,6 +39,10 @@ export * as KernelInfo from "./services/Kernel/KernelInfo.ts"
 export * as KernelError from "./services/Kernel/KernelError.ts"
 /** A kernel in this process: objects are loaded and run with no root and no Linux. */
 export * as KernelSimulated from "./services/Kernel/KernelSimulated.ts"
+/** What is known of a kernel that is not at hand: its types, its configuration, its features; as files and as a value. */
+export * as KernelProfile from "./services/Kernel/KernelProfile.ts"
+/** The kernel that a profile describes: answers from the profile, loads and runs in this process. */
+export * as KernelProfiled from "./services/Kernel/KernelProfiled.ts"
 /** A kernel that records a load as a loader program. */
 export * as KernelRecording from "./services/Kernel/KernelRecording.ts"
 /** A kernel that remembers what was asked of it: a decorator of any other. */

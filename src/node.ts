@@ -1,6 +1,12 @@
 /**
- * What of effect-bpf needs Node: the kernel that this machine runs.
+ * What of effect-bpf needs Node: the kernel that this machine runs, and kernel profiles in folders.
  */
 
 /** The running kernel through bpf(2), as a layer of the Kernel service; and whether this process may use it. */
 export * as KernelLive from "./services/Kernel/KernelLive.ts"
+
+/** Takes the profile of the running kernel. */
+export * as KernelSnapshot from "./services/Kernel/live/Snapshot.ts"
+
+/** Reads and writes kernel profiles in folders, and takes a bare BTF file for one. */
+export * as ProfileFolder from "./services/Kernel/live/ProfileFolder.ts"

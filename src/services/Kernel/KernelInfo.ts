@@ -33,6 +33,9 @@ export type Requirement =
 /** The kernel features that an object can ask for by a `LINUX_HAS_*` extern. */
 export type Feature = "BpfCookie" | "SyscallWrapper"
 
+/** All of them. */
+export const features: ReadonlyArray<Feature> = ["BpfCookie", "SyscallWrapper"]
+
 /** A `CONFIG_*` option's text as `.config` has it after the `=`, or `undefined` where it is not set. */
 export type KconfigValue = string | undefined
 
@@ -108,6 +111,26 @@ export const add = (info: KernelInfo, answers: Answers): KernelInfo => ({
   features: new Map([...info.features, ...(answers.features ?? [])]),
   symbols: new Map([...info.symbols, ...(answers.symbols ?? [])])
 })
+
+/** Answers to different requirements as one; of two to the same one, the later. */
+export const together = (all: ReadonlyArray<Answers>): Answers => {
+  const single: Answers = {}
+  const kconfig = new Map<string, Fact<KconfigValue>>()
+  const byFeature = new Map<Feature, Fact<boolean>>()
+  const symbols = new Map<string, Fact<SymbolAddress>>()
+  for (const answers of all) {
+    Object.assign(single, answers)
+    for (const [key, fact] of answers.kconfig ?? []) kconfig.set(key, fact)
+    for (const [feature, fact] of answers.features ?? []) byFeature.set(feature, fact)
+    for (const [name, fact] of answers.symbols ?? []) symbols.set(name, fact)
+  }
+  return {
+    ...single,
+    ...(kconfig.size === 0 ? {} : { kconfig }),
+    ...(byFeature.size === 0 ? {} : { features: byFeature }),
+    ...(symbols.size === 0 ? {} : { symbols })
+  }
+}
 
 /** The fact that a requirement asks for. */
 export const factOf = (info: KernelInfo, requirement: Requirement): Fact<unknown> => {

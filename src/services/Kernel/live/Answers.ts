@@ -73,12 +73,12 @@ export const tryProgram = (
   })
 
 /** Whether the kernel has a feature. Only what is certain is an answer: a refusal for lack of rights is an error. */
-const hasFeature = (
-  sys: () => Result.Result<Sys, KernelError>,
+export const hasFeature = <E>(
+  sys: () => Result.Result<Sys, E>,
   facts: Facts,
   architecture: string,
   feature: Feature
-): Result.Result<boolean, KernelError> => {
+): Result.Result<boolean, E | KernelError> => {
   switch (feature) {
     case "BpfCookie":
       return Result.gen(function*() {

@@ -90,13 +90,15 @@ const maximumLine = 64 << 10
 
 const unpack = (path: string, bytes: Uint8Array): Result.Result<string, KernelError> => {
   const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
-  if (!isGzip) return Result.succeed(latin1(bytes))
+  if (!isGzip) return Result.succeed(utf8(bytes))
   try {
-    return Result.succeed(latin1(Zlib.gunzipSync(bytes, { maxOutputLength: maximumConfig })))
+    return Result.succeed(utf8(Zlib.gunzipSync(bytes, { maxOutputLength: maximumConfig })))
   } catch {
     return Result.fail(fromErrno("Kconfig", path, Errno.numbers.EBADMSG, { hint: "the file is damaged" }))
   }
 }
+
+const utf8 = (bytes: Uint8Array): string => new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes)
 
 const latin1 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")

@@ -47,13 +47,13 @@ export const ask = (world: World, requirements: ReadonlyArray<Requirement>): Eff
           features.set(requirement.feature, known(world.features[requirement.feature] ?? false))
           break
         case "Symbol":
-          symbols.set(requirement.name, known(own(world.symbols, requirement.name)))
+          symbols.set(requirement.name, known(world.symbols.get(requirement.name)))
           break
         case "VmlinuxTypes":
           single.vmlinuxTypes = world.types === undefined ? deferred : known(world.types)
           break
         case "ModuleTypes":
-          single.moduleTypes = world.types === undefined ? deferred : known(world.modules)
+          single.moduleTypes = world.types === undefined ? deferred : known(world.modules())
           break
       }
     }

@@ -25,7 +25,7 @@ export interface Context {
   /** Kernel variables that programs refer to, by name. */
   readonly variables: Map<string, Memory.Region>
   /** What CO-RE records are resolved against, where the kernel's types are known. */
-  readonly target: Core.CoreTarget | undefined
+  readonly target: () => Core.CoreTarget | undefined
   /** Names of the helpers that are simulated or replaced. */
   readonly helpers: ReadonlySet<string>
   /** How often each instruction ran, by the program that was loaded, where coverage is on. It outlives the programs. */
@@ -58,11 +58,18 @@ export const make = (options: SimulatedOptions): Result.Result<Context, KernelEr
     const programOf = (handle: unknown): Program | undefined =>
       isObject(handle) && handle._tag === "Prog" ? handle.program : undefined
     const environment = Environment.make(memory, { ...world.environment, programOf })
+    let target: Core.CoreTarget | undefined
     return {
       world,
       memory,
       environment,
-      target: world.types === undefined ? undefined : Core.target(world.types, world.modules),
+      target: () => {
+        if (world.types === undefined) return undefined
+        return target ??= Core.target(
+          world.types,
+          world.modules().flatMap(({ btf, name }) => btf === undefined ? [] : [{ name, btf }])
+        )
+      },
       helpers: new Set([...Helpers.names(environment), ...Object.keys(options.helpers ?? {})]),
       pins: new Map(),
       folders: new Set(world.bpffs),

@@ -8,7 +8,7 @@ import { helperId } from "../../../insn/Helpers.ts"
 import type { Clock, Device, EnvironmentOptions, Override, Task } from "../../../vm/helpers/Environment.ts"
 import * as Errno from "../abi/Errno.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
-import type { Feature } from "../KernelInfo.ts"
+import type { Feature, ModuleTypes, SymbolAddress } from "../KernelInfo.ts"
 
 /** How a simulated kernel differs from the one that is simulated without options. */
 export interface SimulatedOptions {
@@ -20,19 +20,21 @@ export interface SimulatedOptions {
   readonly pageSize?: number
   /** At least 1, the default. */
   readonly possibleCpus?: number
+  /** `LINUX_VERSION_CODE`; default: that of `release`. */
+  readonly kernelVersion?: number
   /** `CONFIG_*` options as `.config` has them after the `=`. Default: none is set. */
   readonly kconfig?: Readonly<Record<string, string>>
   /** Default: all that can be asked for. */
   readonly features?: Readonly<Partial<Record<Feature, boolean>>>
   /** The addresses of kallsyms. Default: there are none. */
-  readonly symbols?: Readonly<Record<string, bigint>>
+  readonly symbols?: Readonly<Record<string, bigint>> | ReadonlyMap<string, SymbolAddress>
   /**
    * The types of the kernel, as of a profile: CO-RE relocations are applied against them, kernel functions and variables are
    * looked up in them. Default: none; then programs run as they were compiled, as though for this kernel.
    */
   readonly types?: Btf
-  /** The types of its modules, each split over `types`; default: there are none. */
-  readonly modules?: ReadonlyArray<{ readonly name: string; readonly btf: Btf }>
+  /** The types of its modules, each split over `types`; as a function they are read when needed. Default: there are none. */
+  readonly modules?: ReadonlyArray<ModuleTypes> | (() => ReadonlyArray<ModuleTypes>)
   /** Contents of kernel variables that programs read (`extern const struct rq runqueues __ksym`); default: zeros. */
   readonly variables?: Readonly<Record<string, Uint8Array>>
   /** Nanoseconds of a clock. Default: one second after boot, and a microsecond later at each reading. */
@@ -73,9 +75,9 @@ export interface World {
   readonly possibleCpus: number
   readonly kconfig: Readonly<Record<string, string>>
   readonly features: Readonly<Partial<Record<Feature, boolean>>>
-  readonly symbols: Readonly<Record<string, bigint>>
+  readonly symbols: ReadonlyMap<string, SymbolAddress>
   readonly types: Btf | undefined
-  readonly modules: ReadonlyArray<{ readonly name: string; readonly btf: Btf }>
+  readonly modules: () => ReadonlyArray<ModuleTypes>
   readonly variables: Readonly<Record<string, Uint8Array>>
   readonly kfuncs: Readonly<Record<string, Override>>
   readonly budget: number
@@ -136,6 +138,10 @@ const problemOf = (options: SimulatedOptions): string | undefined => {
   return unknown === undefined ? undefined : `helpers has ${unknown}, which is no helper: they are called bpf_…`
 }
 
+/** Whether a table of symbols is a map; an array of them would not be one. */
+const isMap = (symbols: NonNullable<SimulatedOptions["symbols"]>): symbols is ReadonlyMap<string, SymbolAddress> =>
+  symbols instanceof Map
+
 /** The options with their defaults, or what is wrong with them as `EINVAL`. */
 export const worldOf = (
   options: SimulatedOptions,
@@ -146,18 +152,18 @@ export const worldOf = (
     return Result.fail(fromErrno("session", "the simulated kernel", Errno.numbers.EINVAL, { hint: problem }))
   }
   const release = options.release ?? "6.18.0"
-  const { cpu, devices, numaNode, task } = options
+  const { cpu, devices, modules = [], numaNode, symbols = {}, task } = options
   return Result.succeed({
     release,
     architecture: options.architecture ?? "x64",
-    kernelVersion: versionCode(release),
+    kernelVersion: options.kernelVersion ?? versionCode(release),
     pageSize: options.pageSize ?? 4096,
     possibleCpus: options.possibleCpus ?? 1,
     kconfig: options.kconfig ?? {},
     features: { BpfCookie: true, SyscallWrapper: true, ...options.features },
-    symbols: options.symbols ?? {},
+    symbols: isMap(symbols) ? symbols : new Map(Object.entries(symbols)),
     types: options.types,
-    modules: options.modules ?? [],
+    modules: typeof modules === "function" ? modules : () => modules,
     variables: options.variables ?? {},
     kfuncs: options.kfuncs ?? {},
     budget: options.budget ?? defaultBudget,

@@ -194,14 +194,17 @@ const typeOf = (
   const { modules, types } = context.world
   if (types === undefined || kind === "Address") return undefined
   const kinds = { Func: Btf.BTF_KIND_FUNC, Var: Btf.BTF_KIND_VAR, Typedef: Btf.BTF_KIND_TYPEDEF }
-  const owners = [{ name: "vmlinux", btf: types }, ...modules]
+  const vmlinux = "vmlinux"
   if (resolved !== undefined) {
-    const owner = "owner" in resolved ? owners.find((each) => each.name === resolved.owner) : undefined
-    return owner === undefined || !("id" in resolved) ? undefined : { btf: owner.btf, id: resolved.id }
+    if (!("owner" in resolved)) return undefined
+    const btf = resolved.owner === vmlinux ? types : modules().find((each) => each.name === resolved.owner)?.btf
+    return btf === undefined ? undefined : { btf, id: resolved.id }
   }
-  for (const owner of owners) {
-    if (module !== undefined && module !== owner.name) continue
-    const id = Btf.findOne(owner.btf, name, kinds[kind])
+  const id = module === undefined || module === vmlinux ? Btf.findOne(types, name, kinds[kind]) : undefined
+  if (id !== undefined) return { btf: types, id }
+  for (const owner of module === vmlinux ? [] : modules()) {
+    if (owner.btf === undefined || (module !== undefined && module !== owner.name)) continue
+    const id = Btf.findOwn(owner.btf, name, kinds[kind])
     if (id !== undefined) return { btf: owner.btf, id }
   }
   return undefined
@@ -235,9 +238,10 @@ const kfuncNumber = (context: Context, name: string): number => {
 /** The address that stands for a symbol of the kernel; undefined where there is none. */
 const symbolAddress = (context: Context, symbol: KernelSymbol): bigint | undefined => {
   if (symbol.kind === "Address") {
-    return symbol.resolved !== undefined && "address" in symbol.resolved
-      ? symbol.resolved.address
-      : own(context.world.symbols, symbol.name)
+    if (symbol.resolved !== undefined && "address" in symbol.resolved) return symbol.resolved.address
+    const address = context.world.symbols.get(symbol.name)
+    // One of several is as good as any here: nothing is at any of them.
+    return address === "ambiguous" ? 0n : address
   }
   if (symbol.kind === "Func") {
     const isThere = Object.hasOwn(context.world.kfuncs, symbol.name) || typeOf(context, symbol) !== undefined
@@ -269,7 +273,7 @@ const bindSymbol = (binding: Binding, ref: Extract<CodeRef, { readonly _tag: "Sy
   const isSupplied = Object.hasOwn(context.world.kfuncs, symbol.name)
   if (!isSupplied && typeOf(context, symbol) === undefined) {
     if (!symbol.weak) return missing(call, symbol, "supply it in `kfuncs` of its options")
-    Insn.setSlot(insns, at, Insn.CALL, 0, 0, 0, KFUNC_POISON)
+    Insn.setSlot(insns, at, Insn.CALL, 0, 0, 0, KFUNC_POISON + (ref.extern ?? 0))
     return undefined
   }
   if (!isSupplied) binding.missing.add(symbol.name)
@@ -287,11 +291,12 @@ const relocated = (
   btf: BtfObject | undefined
 ): Result.Result<Uint8Array, CallError> => {
   const records = call.code.coreRelocations
+  const target = records === undefined || records.records.length === 0 ? undefined : context.target()
   // A copy, and not `slice`: of a Buffer it would be a view, and the plan's code would change.
-  if (records === undefined || records.records.length === 0 || btf === undefined || context.target === undefined) {
+  if (records === undefined || btf === undefined || target === undefined) {
     return Result.succeed(new Uint8Array(call.code.insns))
   }
-  const applied = Core.relocate(call.code.insns, records, btf.btf, context.target)
+  const applied = Core.relocate(call.code.insns, records, btf.btf, target)
   return Result.mapBoth(applied, {
     onSuccess: ({ insns }) => insns,
     onFailure: (error) => verifierError(call, sentence(error), "EINVAL", error.hint)
