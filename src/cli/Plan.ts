@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import { Kernel, type KernelShape } from "../services/Kernel/Kernel.ts"
 import * as KernelInfo from "../services/Kernel/KernelInfo.ts"
 import { plan as planStage } from "../stages/load/Plan.ts"
@@ -88,8 +89,13 @@ const assumedText = (assumed: ReadonlyArray<Assumed>): ReadonlyArray<Line> =>
 export const plan = Command.make("plan", {
   object: ObjectFile.argument,
   kernel: KernelChoice.flag,
+  core: Flag.Boolean("core").pipe(
+    Flag.withDescription("List every CO-RE relocation: its C line, what it accesses, and what the kernel has"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  ),
   ...ObjectFile.edits
-}, ({ kernel: kernelName, object: path, ...edits }) =>
+}, ({ core, kernel: kernelName, object: path, ...edits }) =>
   reporting(
     Effect.gen(function*() {
       const object = yield* ObjectFile.openEdited(path, edits)
@@ -102,7 +108,7 @@ export const plan = Command.make("plan", {
       )
       yield* Output.result(
         () => planDocument(planned, kernel.name, path, assumed),
-        () => [...planText(planned, kernel.name, path), ...assumedText(assumed)]
+        () => [...planText(planned, kernel.name, path, { core }), ...assumedText(assumed)]
       )
     }).pipe(Effect.provide(KernelChoice.layer(kernelName)))
   )).pipe(
@@ -111,7 +117,8 @@ export const plan = Command.make("plan", {
         "  is done instead where a kernel refuses it. Nothing is loaded, and no privileges are needed: of the kernel only\n" +
         "  that is asked which the object depends on, such as the page size.\n\n" +
         "  With --json the plan is data: `steps` with `call`, `command`, `why`, `arguments`, `required` and `otherwise`.\n" +
-        "  Bytes are base64, 64-bit numbers texts of digits, references such as \"map#3\" positions in `maps` and `programs`."
+        "  Bytes are base64, 64-bit numbers texts of digits, references such as \"map#3\" positions in `maps` and `programs`.\n" +
+        "  `core` and `core_relocations` tell what became of the CO-RE relocations, those included that --core lists."
     ),
     Command.withShortDescription("Show the kernel calls that a load would make"),
     Command.withExamples([

@@ -56,7 +56,7 @@ describe("law: what runs is not guarded", () => {
   const faulty = (spoil: (code: Code) => Code): boolean =>
     fc.check(
       fc.property(samples, ([code, given]) => unsound(code, given, spoil(code)) === undefined),
-      { numRuns: 3000 }
+      { numRuns: 3000, endOnFailure: true }
     ).failed
 
   it("named fault: constants of another map break it", () => {
@@ -154,7 +154,7 @@ describe("law: what is reachable runs for some inputs", () => {
     })
     const failed = fc.check(
       fc.property(codes, (code) => missed(code, verdictsOf(open(code))) === undefined),
-      { numRuns: 1000 }
+      { numRuns: 1000, endOnFailure: true }
     ).failed
     assert.isTrue(failed)
   })
@@ -172,7 +172,7 @@ describe("law: what is reachable runs for some inputs", () => {
     }
     const failed = fc.check(
       fc.property(codes, (code) => missed(code, verdictsOf(turned(code))) === undefined),
-      { numRuns: 300 }
+      { numRuns: 300, endOnFailure: true }
     ).failed
     assert.isTrue(failed)
   })

@@ -5,7 +5,8 @@
  * `arguments`, `required`, and in `otherwise` what is done instead when the kernel refuses: `on` is `"any"` or a list of
  * error names. A step that shares a pinned map has `ensure` in place of `call`. Arguments are the call's own fields in
  * `snake_case`; bytes are base64, 64-bit numbers are texts of digits, and what the plan names by reference is
- * `"map#3"`, `"prog#0"` or `"btf#0"`, by position in `maps` and `programs`.
+ * `"map#3"`, `"prog#0"` or `"btf#0"`, by position in `maps` and `programs`. `core` and `core_relocations` are those of
+ * `CoreDocument`.
  */
 import * as Btf from "../../btf/Btf.ts"
 import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
@@ -13,7 +14,9 @@ import type { CallTag, KernelCall, KernelSymbol } from "../../services/Kernel/Ke
 import * as Ref from "../../services/Kernel/Ref.ts"
 import type { LoadPlan, Step } from "../../stages/load/LoadPlan.ts"
 import type { PlannedObject } from "../../stages/load/Plan.ts"
+import * as CoreReport from "../../stages/relocate/CoreReport.ts"
 import { clip } from "../text/Clip.ts"
+import { coreJson } from "./CoreDocument.ts"
 import { base64, type Json } from "./Json.ts"
 
 /** What the kernel calls each call: a command of bpf(2), or another system call. */
@@ -130,5 +133,6 @@ export const planDocument = (
   maps: planned.object.maps.map(({ name }) => name),
   programs: planned.object.programs.map(({ name }) => name),
   assumed,
-  steps: stepsJson(planned.plan)
+  steps: stepsJson(planned.plan),
+  ...coreJson(CoreReport.of(planned.relocated))
 })

@@ -18,7 +18,9 @@ import type { PlannedObject } from "../../stages/load/Plan.ts"
 import type { BpfObject } from "../../stages/open/BpfObject.ts"
 import { flagNames } from "../json/ObjectDocument.ts"
 import { commandNames } from "../json/PlanDocument.ts"
+import * as CoreReport from "../../stages/relocate/CoreReport.ts"
 import { clip } from "./Clip.ts"
+import { coreReportText } from "./CoreReportText.ts"
 import { hexBytes } from "./HexDump.ts"
 import { blank, counted, heading, type Line, span, wrapped } from "./Text.ts"
 
@@ -202,8 +204,19 @@ const known = (info: KernelInfo): string => {
   return facts.length === 0 ? "" : `; asked for ${facts.join(", ")}`
 }
 
+/** What a plan's text has beside its calls. */
+export interface PlanTextOptions {
+  /** Every CO-RE relocation, and not only those that the load may fail for. */
+  readonly core?: boolean
+}
+
 /** The lines of a plan: `kernel` is the name of the kernel that it is for, `path` the object's file. */
-export const planText = (planned: PlannedObject, kernel: string, path: string): ReadonlyArray<Line> => {
+export const planText = (
+  planned: PlannedObject,
+  kernel: string,
+  path: string,
+  options: PlanTextOptions = {}
+): ReadonlyArray<Line> => {
   const { info, object, plan } = planned
   const count = mainCalls(plan).length
   return [
@@ -219,6 +232,7 @@ export const planText = (planned: PlannedObject, kernel: string, path: string): 
     blank,
     ...(plan.length === 0 ? [wrapped(2, "  none: the object has neither maps nor programs that a load takes")] : []),
     ...stepLines(object, plan, (position) => String(position + 1), 0),
+    ...coreReportText(CoreReport.of(planned.relocated), options.core === true),
     ...(object.notes.length === 0 ? [] : [blank, heading("Notes")]),
     ...object.notes.map((note) => wrapped(4, "  ", span("warning", note)))
   ]

@@ -1,6 +1,7 @@
 /**
  * Relocation reports in words: for errors, logs and plans. Every text is of bounded length, whatever names an object has.
  */
+import { essentialName } from "../open/BpfObject.ts"
 import type * as Core from "./core/Core.ts"
 import type { CoreEntry } from "./CoreReport.ts"
 import type { SourceLine } from "./SourceLines.ts"
@@ -66,7 +67,7 @@ export const candidates = (all: ReadonlyArray<Core.CoreCandidate>): ReadonlyArra
 }
 
 /** The root of a path, and what is behind it: `struct s` and `a.b`. */
-const split = ({ path }: CoreEntry): { readonly root: string; readonly rest: string } => {
+const split = ({ path }: CoreEntry): { readonly rest: string; readonly root: string } => {
   const found = /^((?:struct |union |enum )?[^.[:]*)(?:\.|::|(?=\[))?(.*)$/s.exec(path)
   return { root: found?.[1] ?? path, rest: found?.[2] ?? "" }
 }
@@ -89,13 +90,14 @@ export const instead = (entry: CoreEntry): string => {
 
 /** What to do about an instruction that the kernel has nothing for. */
 export const advice = (entry: CoreEntry): string => {
-  const { root, rest } = split(entry)
+  const { rest, root } = split(entry)
   const { outcome } = entry
+  const other = cut(`${essentialName(root)}___other`)
   if (outcome._tag === "Poisoned" && outcome.why === "Resized") {
-    return `declare the field as this kernel has it, in a flavor (${cut(root)}___other), or read it with BPF_CORE_READ and ` +
+    return `declare the field as this kernel has it, in a flavor (${other}), or read it with BPF_CORE_READ and ` +
       "bpf_core_field_size"
   }
-  const flavor = `; what other kernels have in its place can be read through a flavor, ${cut(root)}___other`
+  const flavor = `; what other kernels have in its place can be read through a flavor, ${other}`
   if (entry.kind === "enumval_value") {
     return `guard it with bpf_core_enum_value_exists(${cut(root)}, ${cut(rest)})`
   }
