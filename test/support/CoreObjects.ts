@@ -89,10 +89,10 @@ export type QuestionName = keyof typeof questions
 /** A question by its name. */
 export const question = (name: QuestionName): Question => questions[name]
 
-/** Asks what comes after `exists` only where that is not 0. */
+/** Asks the next question only where the answer of `exists` is not 0. */
 interface Guarded {
   readonly exists: QuestionName
-  readonly then: QuestionName
+  readonly next: QuestionName
 }
 
 /** An object of one program. */
@@ -122,8 +122,8 @@ const object = <const Name extends string>(
   for (const step of steps) {
     if (typeof step === "string") ask(step)
     else {
-      ask(step.exists, Encode.jmpImm(BPF_JEQ, 0, 0, slotsOf(step.then)))
-      ask(step.then)
+      ask(step.exists, Encode.jmpImm(BPF_JEQ, 0, 0, slotsOf(step.next)))
+      ask(step.next)
     }
   }
   const made = recorded(types, specs)
@@ -131,7 +131,7 @@ const object = <const Name extends string>(
   return { name, asks, bytes: objectFile(types, specs), recorded: { ...made, insns } }
 }
 
-const guarded = (exists: QuestionName, then: QuestionName): Guarded => ({ exists, then })
+const guarded = (exists: QuestionName, next: QuestionName): Guarded => ({ exists, next })
 
 /** The objects. */
 export const objects = [

@@ -11,156 +11,23 @@ import * as Btf from "../../src/btf/Btf.ts"
 import * as BtfEdit from "../../src/btf/BtfEdit.ts"
 import type * as Core from "../../src/stages/relocate/core/Core.ts"
 import type { ObjectName, QuestionName } from "./CoreObjects.ts"
-
-// ---- Changing a kernel ---------------------------------------------------------------------------------------------
-
-type Make = (editor: BtfEdit.BtfEditor) => number
-
-/** A kernel that is being changed: each type keeps its id, whatever it becomes. */
-export interface Changing {
-  readonly kernel: Btf.Btf
-  /** The id of the only struct of this name. */
-  readonly struct: (name: string) => number
-  readonly replace: (id: number, make: Make) => void
-  /** Adds a type behind all others; answers its id. */
-  readonly append: (make: Make) => number
-}
-
-/** The kernel with the changes that `change` makes: its other types as they were, in their order. */
-export const changed = (kernel: Btf.Btf, change: (changing: Changing) => void): Btf.Btf => {
-  const replaced = new Map<number, Make>()
-  const appended: Array<Make> = []
-  change({
-    kernel,
-    struct: (name) => only(kernel, name, Btf.BTF_KIND_STRUCT),
-    replace: (id, make) => void replaced.set(id, make),
-    append: (make) => kernel.endId + appended.push(make) - 1
-  })
-  const editor = BtfEdit.make({ byteOrder: kernel.byteOrder })
-  for (let id = 1; id < kernel.endId; id++) {
-    const make = replaced.get(id)
-    if (make === undefined) editor.addType(kernel, id)
-    else make(editor)
-  }
-  for (const make of appended) make(editor)
-  return Result.getOrThrow(editor.finish())
-}
-
-const only = (kernel: Btf.Btf, name: string, kind: number): number => {
-  const found = Btf.find(kernel, name, kind)
-  if (found._tag !== "One") throw new Error(`there is not one ${name}: ${found._tag}`)
-  return found.id
-}
-
-const structOf = (kernel: Btf.Btf, id: number): Extract<Btf.BtfType, { _tag: "Struct" }> => {
-  const type = Btf.typeOf(kernel, id)
-  if (type._tag !== "Struct") throw new Error(`type ${id} is no struct`)
-  return type
-}
-
-type Members = ReadonlyArray<Btf.Member>
-
-/** Gives a struct other members, and more bytes. */
-const members = (on: Changing, name: string, change: (members: Members) => Members, bytes = 0): void => {
-  const id = on.struct(name)
-  const { members, size } = structOf(on.kernel, id)
-  on.replace(id, (editor) => editor.addStruct(name, size + bytes, change(members)))
-}
-
-/** Changes one member of a struct. */
-const member = (on: Changing, name: string, which: string, change: (member: Btf.Member) => Members): void => {
-  let seen = 0
-  members(on, name, (all) =>
-    all.flatMap((each) => {
-      if (each.name !== which) return [each]
-      seen++
-      return change(each)
-    }))
-  const { members: all } = structOf(on.kernel, on.struct(name))
-  if (seen === 0 && !all.some((each) => each.name === which)) throw new Error(`struct ${name} has no ${which}`)
-}
-
-const retyped = (on: Changing, name: string, which: string, make: Make): void => {
-  const type = on.append(make)
-  member(on, name, which, (each) => [{ ...each, type }])
-}
-
-/** Moves a member and all behind it. */
-const pushed = (on: Changing, name: string, from: string, bytes: number): void => {
-  const { members: all } = structOf(on.kernel, on.struct(name))
-  const first = all.findIndex((each) => each.name === from)
-  if (first < 0) throw new Error(`struct ${name} has no ${from}`)
-  members(
-    on,
-    name,
-    (each) =>
-      each.map((member, index) => index < first ? member : { ...member, bitOffset: member.bitOffset + bytes * 8 }),
-    bytes
-  )
-}
-
-const pidType = (on: Changing): number => only(on.kernel, "pid_type", Btf.BTF_KIND_ENUM)
-
-const enumerators = (
-  on: Changing,
-  change: (
-    value: { readonly name: string; readonly value: number }
-  ) => { readonly name: string; readonly value: number }
-): void => {
-  const id = pidType(on)
-  const type = Btf.typeOf(on.kernel, id)
-  if (type._tag !== "Enum") throw new Error("pid_type is no enum")
-  on.replace(id, (editor) => editor.addEnum("pid_type", type.size, type.values.map(change)))
-}
-
-const named = (name: string, type: number, bitOffset: number): Btf.Member => ({
-  name,
-  type,
-  bitOffset,
-  bitfieldSize: 0
-})
-
-/** The members of a struct that have these names, put together into a struct at the place of the first. */
-const together = (
-  on: Changing,
-  name: string,
-  which: ReadonlyArray<string>,
-  wrap: (inner: number, size: number) => Btf.Member
-): void => {
-  const id = on.struct(name)
-  const { members: all } = structOf(on.kernel, id)
-  const chosen = all.filter((each) => which.includes(each.name))
-  const start = chosen[0]?.bitOffset ?? 0
-  const end = Math.max(...chosen.map(({ bitOffset }) => bitOffset + 32))
-  const bytes = (end - start) / 8
-  const inner = on.append((editor) =>
-    editor.addStruct("", bytes, chosen.map((each) => ({ ...each, bitOffset: each.bitOffset - start })))
-  )
-  const group = wrap(inner, bytes)
-  members(on, name, (each) =>
-    each.flatMap((member) => {
-      if (member.name === which[0]) return [{ ...group, bitOffset: start }]
-      return which.includes(member.name) ? [] : [member]
-    }))
-}
-
-const twin = (on: Changing, name: string, bytes: number): void => {
-  const { members: all, size } = structOf(on.kernel, on.struct("task_struct"))
-  on.append((editor) =>
-    editor.addStruct(
-      name,
-      size + bytes,
-      all.map((each) => ({ ...each, bitOffset: each.bitOffset + bytes * 8 }))
-    )
-  )
-}
-
-/** Gives a type another name. */
-const renamedStruct = (on: Changing, name: string, other: string): void => {
-  const id = on.struct(name)
-  const { members, size } = structOf(on.kernel, id)
-  on.replace(id, (editor) => editor.addStruct(other, size, members))
-}
+import {
+  changed,
+  type Changing,
+  enumerators,
+  member,
+  members,
+  named,
+  only,
+  pidType,
+  pushed,
+  renamedStruct,
+  resizeComm,
+  retyped,
+  structOf,
+  together,
+  twin
+} from "./KernelChanges.ts"
 
 // ---- What comes of it ----------------------------------------------------------------------------------------------
 
@@ -574,12 +441,6 @@ export const variants: ReadonlyArray<Variant> = [
     cells: { readNowhere: "green", readNowhereGuarded: "green" }
   }
 ]
-
-const resizeComm = (on: Changing, length: number): void => {
-  const char = on.append((editor) => editor.addInt("char", 1, 0))
-  const index = on.append((editor) => editor.addInt("unsigned int", 4, 0))
-  retyped(on, "task_struct", "comm", (editor) => editor.addArray(index, char, length))
-}
 
 /** The types of a variant of `kernel`, and of its module where it has one. */
 export const make = (
