@@ -13,6 +13,7 @@ import * as Core from "../../src/stages/relocate/core/Core.ts"
 import * as ExceptionCallback from "../../src/stages/relocate/ExceptionCallback.ts"
 import * as Info from "../../src/stages/relocate/Info.ts"
 import * as Layout from "../../src/stages/relocate/Layout.ts"
+import type { Version } from "./BtfPeer.ts"
 import * as Peer from "./Peer.ts"
 
 /** An entry program, laid out and relocated by us. */
@@ -74,9 +75,14 @@ const compare = (name: string, ours: OurProgram, sent: Uint8Array): ReadonlyArra
 }
 
 /** Relocates the object at `path` for `target` and compares it with what libbpf does; `args` are options of the peer. */
-export const coreBeside = (path: string, target: Core.CoreTarget, args: ReadonlyArray<string>): CoreComparison => {
+export const coreBeside = (
+  path: string,
+  target: Core.CoreTarget,
+  args: ReadonlyArray<string>,
+  version: Version = "system"
+): CoreComparison => {
   const object = Result.getOrThrow(Open.fromBytes(new Uint8Array(Fs.readFileSync(path)), { path }))
-  return compareObject(relocateObject(object, target), Peer.load(path, args))
+  return compareObject(relocateObject(object, target), Peer.load(path, args, version))
 }
 
 /** Compares programs of ours with a load of libbpf's. */

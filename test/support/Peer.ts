@@ -7,6 +7,7 @@
 import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import * as BtfPeer from "./BtfPeer.ts"
 import { repository, run } from "./Require.ts"
 
 /** What the peer needs of the machine, for `describeWith`. */
@@ -23,8 +24,9 @@ const isStale = (): boolean =>
 
 let path: string | undefined
 
-/** The peer's executable, built when it is older than its sources. */
-export const peer = (): string => {
+/** The peer's executable, built when it is older than its sources: for libbpf 1.5 that beside `btf_peer`. */
+export const peer = (version: BtfPeer.Version = "system"): string => {
+  if (version !== "system") return Path.join(Path.dirname(BtfPeer.peer(version)), "libbpf_peer")
   if (path !== undefined) return path
   const given = process.env["EFFECT_BPF_PEER"]
   if (given === undefined && isStale()) {
@@ -198,8 +200,8 @@ export type Loaded = typeof Loaded.Type
 const decodeOpened = Schema.decodeUnknownSync(Opened)
 const decodeLoaded = Schema.decodeUnknownSync(Loaded)
 
-const ask = (args: ReadonlyArray<string>): unknown => {
-  const { status, stderr, stdout } = run(peer(), args)
+const ask = (args: ReadonlyArray<string>, version: BtfPeer.Version = "system"): unknown => {
+  const { status, stderr, stdout } = run(peer(version), args)
   // 1 is libbpf's failure, which the document tells of.
   if (status !== 0 && status !== 1) throw new Error(`libbpf_peer ${args.join(" ")}: status ${status}: ${stderr}`)
   return JSON.parse(stdout)
@@ -210,8 +212,8 @@ export const open = (object: string, args: ReadonlyArray<string> = []): Opened =
   decodeOpened(ask(["open", object, ...args]))
 
 /** What libbpf sends to the kernel for an object file, and what comes of it. Needs bpf(2). */
-export const load = (object: string, args: ReadonlyArray<string> = []): Loaded =>
-  decodeLoaded(ask(["insns", object, ...args]))
+export const load = (object: string, args: ReadonlyArray<string> = [], version?: BtfPeer.Version): Loaded =>
+  decodeLoaded(ask(["insns", object, ...args], version))
 
 /** Bytes from hexadecimal digits; none from null. */
 export const fromHex = (digits: string | null | undefined): Uint8Array =>
