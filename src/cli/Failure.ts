@@ -10,6 +10,7 @@ import { ElfError } from "../services/Elf/ElfError.ts"
 import { VerifierError } from "../services/Kernel/KernelError.ts"
 import { PlanError } from "../stages/load/PlanError.ts"
 import { EditError } from "../stages/open/Edit.ts"
+import { RelocateError } from "../stages/relocate/RelocateError.ts"
 import { type Json, jsonText } from "./json/Json.ts"
 import * as Output from "./Output.ts"
 import { errorText, type Report, reportOf } from "./text/ErrorText.ts"
@@ -67,6 +68,9 @@ const report = (error: object, showLog: boolean): Report => {
 
 /** The flags for what the library's hints ask for in its own words. */
 const flagsFor = (error: object, hints: ReadonlyArray<string>): ReadonlyArray<string> => {
+  if (error instanceof RelocateError && error.reason === "Kconfig" && error.name.startsWith("CONFIG_")) {
+    return ["--kconfig FILE gives options in place of the kernel's own"]
+  }
   if (!(error instanceof PlanError)) return []
   const hint = hints.join(" ")
   if (hint.includes("autoload off")) return [`here that is --no-autoload ${error.name}`]

@@ -5,42 +5,83 @@ import * as Effect from "effect/Effect"
 import * as Flag from "effect/cli/Flag"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Fs from "node:fs"
 import type { Kernel } from "../services/Kernel/Kernel.ts"
 import type { KernelError } from "../services/Kernel/KernelError.ts"
-import type { SimulatedOptions } from "../services/Kernel/KernelSimulated.ts"
+import type { ProfiledOptions } from "../services/Kernel/KernelProfiled.ts"
+import type { ProfileError } from "../services/Kernel/profile/ProfileError.ts"
+import { UsageError } from "./Usage.ts"
 
-/** The kernels that there are to choose from, and what each is. */
+/** The kernels that have a name, and what each is. */
 const kernels: Readonly<Record<string, string>> = {
   live: "the kernel that this machine runs",
   simulated: "one in this process, without privileges"
 }
 
-const flagOf = (names: ReadonlyArray<string>, what: string) => {
-  const list = names.map((name) => `${name} (${kernels[name] ?? ""})`).join(", ")
-  return Flag.String("kernel").pipe(
+const listed = (names: ReadonlyArray<string>): string =>
+  names.map((name) => `${name} (${kernels[name] ?? ""})`).join(", ")
+
+/** What else a kernel may be. */
+const profiles = "the path of a kernel profile (kernel snapshot writes them) or of a BTF file"
+
+const flagOf = (description: string) =>
+  Flag.String("kernel").pipe(
     Flag.withMetavar("KERNEL"),
-    Flag.withDescription(`${what}: ${list}`),
-    Flag.withDefault("live"),
-    Flag.filter((name) => names.includes(name), () => `Expected one of: ${list}`)
+    Flag.withDescription(description),
+    Flag.withDefault("live")
   )
-}
 
 /** Which kernel a command works with. */
-export const flag = flagOf(["live", "simulated"], "Kernel to plan for or to load into")
+export const flag = flagOf(`Kernel to plan for or to load into: ${listed(["live", "simulated"])}, or ${profiles}`)
 
-/** Which kernel a command works with whose work has to outlive it: a simulated one ends with the process. */
-export const lastingFlag = flagOf(["live"], "Kernel to load into")
+/** Which kernel a command works with whose work has to outlive it: the others end with the process. */
+export const lastingFlag = flagOf(`Kernel to load into: ${listed(["live"])}`).pipe(
+  Flag.filter((name) => name === "live", () => `Expected one of: ${listed(["live"])}`)
+)
 
 // Imported when it is wanted: commands that only look at files start without it.
 const live = Effect.promise(() => import("../services/Kernel/KernelLive.ts"))
 
 const simulated = Effect.promise(() => import("../services/Kernel/KernelSimulated.ts"))
 
-/** The kernel of this name; the flag has checked the name. The options are those of a simulated one. */
-export const layer = (name: string, options: SimulatedOptions = {}): Layer.Layer<Kernel, KernelError> =>
-  name === "simulated"
-    ? Layer.unwrap(Effect.map(simulated, (module) => module.layer(options)))
-    : Layer.unwrap(Effect.map(live, (module) => module.layer))
+const profiled = Effect.promise(() => import("../services/Kernel/KernelProfiled.ts"))
+
+const profileFolder = Effect.promise(() => import("../services/Kernel/live/ProfileFolder.ts"))
+
+/** Whether a kernel is neither of those that have a name, but what is known of one in a file. */
+export const isProfile = (name: string): boolean => !Object.hasOwn(kernels, name)
+
+/** The profile at this path, or the types of the file there. */
+export const openProfile = Effect.fnUntraced(function*(path: string) {
+  if (!Fs.existsSync(path)) {
+    return yield* new UsageError({
+      argument: path,
+      detail: "there is no kernel of this name, and no such file",
+      hint: `a kernel may be ${listed(Object.keys(kernels))}, or ${profiles}`
+    })
+  }
+  return yield* (yield* profileFolder).open(path)
+})
+
+/**
+ * The kernel of this name, or of the profile or BTF file at this path. The options are those of a simulated one, and of the
+ * simulated machine on which the loads of a profile are.
+ */
+export const layer = (
+  name: string,
+  options: ProfiledOptions = {}
+): Layer.Layer<Kernel, KernelError | ProfileError | UsageError> => {
+  switch (name) {
+    case "simulated":
+      return Layer.unwrap(Effect.map(simulated, (module) => module.layer(options)))
+    case "live":
+      return Layer.unwrap(Effect.map(live, (module) => module.layer))
+    default:
+      return Layer.unwrap(Effect.gen(function*() {
+        return (yield* profiled).layer(yield* openProfile(name), options)
+      }))
+  }
+}
 
 /** The kernel cannot be used at all by this process. */
 export class UnusableKernel extends Schema.TaggedError<UnusableKernel>()("UnusableKernel", {

@@ -6,7 +6,10 @@ import { Kernel, type KernelShape, type Session } from "../services/Kernel/Kerne
 import type { BpfObject } from "../stages/open/BpfObject.ts"
 import { execute } from "../stages/load/Execute.ts"
 import type { LoadPlan } from "../stages/load/LoadPlan.ts"
+import type { PlannedObject } from "../stages/load/Plan.ts"
+import type { RelocateOptions } from "../stages/relocate/Relocate.ts"
 import * as Stage from "../stages/Stage.ts"
+import { type Assumed, assumedText, assuming } from "./Assuming.ts"
 import * as KernelChoice from "./KernelChoice.ts"
 import { message } from "./Output.ts"
 import { planning } from "./Plan.ts"
@@ -20,6 +23,8 @@ export interface LoadOptions {
   readonly log: boolean
   /** Steps behind the object's own: all of a load is committed, or nothing. */
   readonly more?: LoadPlan
+  /** What of the kernel is given in place of its own. */
+  readonly relocate?: RelocateOptions
 }
 
 /** The log level that `--log` asks the verifier for: everything, statistics too. */
@@ -50,13 +55,26 @@ const logging = Effect.gen(function*() {
   return { ...kernel, session: (options) => Effect.map(kernel.session(options), listening) } satisfies KernelShape
 })
 
+/**
+ * For a kernel that is known by a profile: assumes what the profile does not know, and tells of it on standard error. A
+ * running kernel is not guessed at.
+ */
+const withProfile = <A, E, R>(loading: Effect.Effect<A, E, R | Kernel>) =>
+  Effect.gen(function*() {
+    const assumed: Array<Assumed> = []
+    const kernel = assuming(yield* Kernel, assumed)
+    const tell = Effect.suspend(() => message(assumedText(assumed).slice(1)))
+    return yield* Effect.provideService(loading, Kernel, kernel).pipe(Effect.tap(tell), Effect.tapError(() => tell))
+  })
+
 /** Loads an object; it lives as long as the scope. */
 export const load = Effect.fnUntraced(function*(object: BpfObject, options: LoadOptions) {
-  const pins = Stage.map("pins", (planned: Effect.Success<ReturnType<typeof planning.run>>) => ({
+  const pins = Stage.map("pins", (planned: PlannedObject) => ({
     ...planned,
     plan: [...planned.plan, ...(options.more ?? [])]
   }))
-  const loading = Stage.pipeline(planning, pins, execute()).run(object)
+  const stages = Stage.pipeline(planning(options.relocate ?? {}), pins, execute()).run(object)
+  const loading = KernelChoice.isProfile(options.kernel) ? withProfile(stages) : stages
   // The log of a refused program is the error's, in which instructions that were made invalid are explained.
   const observed = options.log
     ? Effect.flatMap(logging, (kernel) => Effect.provideService(loading, Kernel, kernel)).pipe(

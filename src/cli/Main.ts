@@ -14,6 +14,7 @@ import type * as Terminal from "effect/Terminal"
 import { btf } from "./Btf.ts"
 import { Failed } from "./Failure.ts"
 import { inspect } from "./Inspect.ts"
+import { kernel } from "./Kernel.ts"
 import * as Output from "./Output.ts"
 import { plan } from "./Plan.ts"
 import { prog } from "./Prog.ts"
@@ -28,7 +29,7 @@ const root = Command.make("effect-bpf").pipe(
       "  Results go to standard output, messages to standard error. Exit status: 0 success, 1 the work failed, 2 wrong\n" +
       "  usage, 130 interrupted. Colours are left out where standard output is no terminal, or NO_COLOR is set."
   ),
-  Command.withSubcommands([inspect, plan, runCommand, prog, btf]),
+  Command.withSubcommands([inspect, plan, runCommand, prog, btf, kernel]),
   Command.withGlobalFlags([Output.JsonFlag, Output.PrettyFlag]),
   Command.withExamples([
     { command: "effect-bpf inspect firewall.bpf.o", description: "What is in an object" },

@@ -17,6 +17,7 @@ import * as KernelChoice from "./KernelChoice.ts"
 import { load as loadObject, logLevel } from "./Load.ts"
 import * as ObjectFile from "./ObjectFile.ts"
 import * as Output from "./Output.ts"
+import * as Relocation from "./Relocation.ts"
 import { type Line, line, span, table } from "./text/Text.ts"
 import { UsageError } from "./Usage.ts"
 
@@ -84,15 +85,17 @@ interface Loading {
   readonly kernel: string
   readonly log: boolean
   readonly edits: Edits
+  readonly given: Relocation.Given
   readonly pins: (object: BpfObject) => Result.Result<ReadonlyArray<Pin>, UsageError>
 }
 
-const loadAndPin = ({ edits, kernel, log, path, pins: pinsFor }: Loading) =>
+const loadAndPin = ({ edits, given, kernel, log, path, pins: pinsFor }: Loading) =>
   reporting(
     Effect.gen(function*() {
       const object = yield* ObjectFile.openEdited(path, edits, { logLevel: logLevel(log) })
       const pins = yield* Effect.fromResult(pinsFor(object))
-      yield* Effect.scoped(loadObject(object, { kernel, log, more: stepsOf(pins) }))
+      const relocate = yield* Relocation.options(given)
+      yield* Effect.scoped(loadObject(object, { kernel, log, more: stepsOf(pins), relocate }))
       yield* Output.result(() => pinsJson(pins), () => pinsText(pins))
     }).pipe(Effect.provide(KernelChoice.layer(kernel))),
     { showLog: log }
@@ -106,6 +109,7 @@ const common = {
   ),
   log: ObjectFile.log,
   kernel: KernelChoice.lastingFlag,
+  ...Relocation.flags,
   ...ObjectFile.edits
 }
 
@@ -150,9 +154,10 @@ const load = Command.make("load", {
     Flag.optional
   ),
   ...common
-}, ({ kernel, log, object: path, path: target, pinmaps, prog, ...edits }) =>
+}, ({ btf, kconfig, kernel, log, object: path, path: target, pinmaps, prog, ...edits }) =>
   loadAndPin({
     path,
+    given: { btf, kconfig },
     kernel,
     log,
     edits,
@@ -183,9 +188,10 @@ const loadall = Command.make("loadall", {
     Argument.withDescription("Folder of a bpf file system; it is made if it does not exist")
   ),
   ...common
-}, ({ dir, kernel, log, object: path, pinmaps, ...edits }) =>
+}, ({ btf, dir, kconfig, kernel, log, object: path, pinmaps, ...edits }) =>
   loadAndPin({
     path,
+    given: { btf, kconfig },
     kernel,
     log,
     edits,

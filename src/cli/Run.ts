@@ -20,6 +20,7 @@ import * as ObjectFile from "./ObjectFile.ts"
 import * as Output from "./Output.ts"
 import * as Packets from "./Packets.ts"
 import * as Pcap from "./Pcap.ts"
+import * as Relocation from "./Relocation.ts"
 import { runsText } from "./text/RunText.ts"
 import { UsageError } from "./Usage.ts"
 
@@ -152,14 +153,15 @@ export const run = Command.make(
     ),
     log: ObjectFile.log,
     kernel: KernelChoice.flag,
+    ...Relocation.flags,
     ...ObjectFile.edits
   },
-  ({ coverage, ctxIn, ctxOut, dataIn, dataOut, kernel, log, object: path, program: name, repeat, ...edits }) =>
+  ({ btf, coverage, ctxIn, ctxOut, dataIn, dataOut, kconfig, kernel, log, object, program: name, repeat, ...edits }) =>
     reporting(
       Effect.gen(function*() {
-        const object = yield* ObjectFile.openEdited(path, edits, { logLevel: logLevel(log) })
-        const program = yield* Effect.fromResult(requireProgram(object, name, name))
-        if (coverage && kernel !== "simulated") {
+        const opened = yield* ObjectFile.openEdited(object, edits, { logLevel: logLevel(log) })
+        const program = yield* Effect.fromResult(requireProgram(opened, name, name))
+        if (coverage && kernel === "live") {
           return yield* new UsageError({
             argument: "--coverage",
             detail: `the ${kernel} kernel does not count the lines of programs`,
@@ -171,8 +173,9 @@ export const run = Command.make(
           ? yield* Packets.readInput(dataIn.value)
           : { _tag: "Nothing" }
         const context = Option.isSome(ctxIn) ? yield* Packets.readBytes(ctxIn.value) : undefined
+        const relocate = yield* Relocation.options({ btf, kconfig })
         const runs = yield* Effect.scoped(Effect.gen(function*() {
-          const loaded = yield* load(yield* Effect.fromResult(narrowed(object, program)), { kernel, log })
+          const loaded = yield* load(yield* Effect.fromResult(narrowed(opened, program)), { kernel, log, relocate })
           const prog = loaded.program(name)
           if (prog === undefined) return []
           const takes = Packets.takesPackets(program.type)

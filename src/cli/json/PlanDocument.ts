@@ -15,6 +15,7 @@ import * as Ref from "../../services/Kernel/Ref.ts"
 import type { LoadPlan, Step } from "../../stages/load/LoadPlan.ts"
 import type { PlannedObject } from "../../stages/load/Plan.ts"
 import * as CoreReport from "../../stages/relocate/CoreReport.ts"
+import type { Assumed } from "../Assuming.ts"
 import { clip } from "../text/Clip.ts"
 import { coreJson } from "./CoreDocument.ts"
 import { base64, type Json } from "./Json.ts"
@@ -100,8 +101,8 @@ const factJson = (fact: KernelInfo.Fact<unknown>): Json => {
 /** What the plan was made for. Only what the object made necessary is known; the rest is `null` or left out. */
 export const kernelJson = (kernel: string, info: KernelInfo.KernelInfo): Json => ({
   name: kernel,
-  release: info.release,
-  architecture: info.architecture,
+  release: info.release === "" ? null : info.release,
+  architecture: info.architecture === "" ? null : info.architecture,
   byte_order: info.byteOrder,
   page_size: factJson(info.pageSize),
   possible_cpus: factJson(info.possibleCpus),
@@ -110,16 +111,6 @@ export const kernelJson = (kernel: string, info: KernelInfo.KernelInfo): Json =>
   features: Object.fromEntries([...info.features].map(([feature, fact]) => [feature, factJson(fact)])),
   symbols: Object.fromEntries([...info.symbols].map(([name, fact]) => [name, factJson(fact)]))
 })
-
-/** Something of the kernel that could not be found out, and what the plan takes it for. */
-export interface Assumed {
-  readonly [key: string]: Json
-  /** As a person would name it. */
-  readonly what: string
-  readonly value: string
-  /** Why the kernel did not say. */
-  readonly why: string
-}
 
 /** The document of a plan. `path` is the object's file, `assumed` what could not be found out. */
 export const planDocument = (

@@ -210,6 +210,14 @@ export interface PlanTextOptions {
   readonly core?: boolean
 }
 
+/** What a kernel says of itself without being asked; a file of types alone says little. */
+const machine = ({ architecture, byteOrder, release }: KernelInfo): string =>
+  [
+    release === "" ? "of a release that is not known" : `Linux ${release}`,
+    ...(architecture === "" ? [] : [architecture]),
+    `${byteOrder}-endian`
+  ].join(", ")
+
 /** The lines of a plan: `kernel` is the name of the kernel that it is for, `path` the object's file. */
 export const planText = (
   planned: PlannedObject,
@@ -224,9 +232,7 @@ export const planText = (
       2,
       "To load ",
       span("name", path),
-      ` on the ${kernel} kernel (Linux ${info.release}, ${info.architecture}, ${info.byteOrder}-endian${
-        known(info)
-      }), ` +
+      ` on the ${kernel} kernel (${machine(info)}${known(info)}), ` +
         `${counted(count, "call")}:`
     ),
     blank,

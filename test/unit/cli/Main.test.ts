@@ -42,7 +42,7 @@ describe("effect-bpf", () => {
     Effect.gen(function*() {
       const help = yield* command("--help")
       assert.strictEqual(help.status, 0)
-      for (const word of ["inspect", "plan", "run", "prog", "--json", "Exit status", "Examples"]) {
+      for (const word of ["inspect", "plan", "run", "prog", "kernel", "--json", "Exit status", "Examples"]) {
         assert.include(help.stdout, word)
       }
       assert.strictEqual(help.stderr, "")
@@ -52,7 +52,12 @@ describe("effect-bpf", () => {
 
   it.live("explains every command with an example", () =>
     Effect.gen(function*() {
-      for (const verb of [["inspect"], ["plan"], ["run"], ["prog", "load"], ["prog", "loadall"]]) {
+      for (
+        const verb of [["inspect"], ["plan"], ["run"], ["prog", "load"], ["prog", "loadall"], ["kernel", "snapshot"], [
+          "kernel",
+          "show"
+        ]]
+      ) {
         const { status, stdout } = yield* command(...verb, "--help")
         assert.strictEqual(status, 0)
         assert.match(stdout, new RegExp(`^usage: effect-bpf ${verb.join(" ")} `))
@@ -67,7 +72,12 @@ describe("effect-bpf", () => {
     [["inspect", "a", "b"], /error: Unexpected positional argument/],
     [["inspect", firewall, "--unknown"], /error: Unrecognized flag: --unknown/],
     [["inspect", firewall, "--prog", "xdp_firewal"], /hint: did you mean xdp_firewall\?/],
-    [["plan", firewall, "--kernel", "nothing"], /"nothing"\. Expected one of: live/],
+    [
+      ["plan", firewall, "--kernel", "nothing"],
+      /error: nothing: there is no kernel of this name, and no such file\nhint: .*live/
+    ],
+    [["kernel", "show", "nothing"], /no such file\nhint: a kernel may be live/],
+    [["kernel", "snapshot"], /Missing required argument: out/],
     [["prog", "load", firewall, "/sys/fs/bpf/x", "--kernel", "simulated"], /"simulated"\. Expected one of: live/],
     [["run", firewall, "xdp_firewall", "--data-in", firewall, "--coverage"], /add --kernel simulated/],
     [["plan", firewall, "--set", "nothing=1"], /there is no such global variable/],

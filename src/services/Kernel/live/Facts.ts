@@ -7,7 +7,6 @@
  */
 import * as Result from "effect/Result"
 import * as Os from "node:os"
-import * as Zlib from "node:zlib"
 import * as Btf from "../../../btf/Btf.ts"
 import * as Errno from "../abi/Errno.ts"
 import * as KernelConfig from "../KernelConfig.ts"
@@ -15,6 +14,7 @@ import { fromErrno, type KernelError } from "../KernelError.ts"
 import type { ModuleTypes, SymbolAddress } from "../KernelInfo.ts"
 import * as Sys from "../sys/Sys.ts"
 import * as BtfObjects from "./BtfObjects.ts"
+import * as Configuration from "./Configuration.ts"
 import { countCpus } from "./CpuList.ts"
 import { type Files, machine } from "./Files.ts"
 import * as Kallsyms from "./Kallsyms.ts"
@@ -79,26 +79,11 @@ const once = <A, E>(work: () => Result.Result<A, E>): () => Result.Result<A, E> 
   }
 }
 
-/** The configuration unpacked has a quarter of a megabyte; one of more than this is none. */
-const maximumConfig = 64 << 20
-
 /** `/proc/kallsyms` has five to fifteen megabytes. */
 const maximumSymbols = 512 << 20
 
 /** Files of one line. */
 const maximumLine = 64 << 10
-
-const unpack = (path: string, bytes: Uint8Array): Result.Result<string, KernelError> => {
-  const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
-  if (!isGzip) return Result.succeed(utf8(bytes))
-  try {
-    return Result.succeed(utf8(Zlib.gunzipSync(bytes, { maxOutputLength: maximumConfig })))
-  } catch {
-    return Result.fail(fromErrno("Kconfig", path, Errno.numbers.EBADMSG, { hint: "the file is damaged" }))
-  }
-}
-
-const utf8 = (bytes: Uint8Array): string => new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes)
 
 const latin1 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
@@ -171,10 +156,14 @@ export const fromSources = ({ files, release, sys, version }: Sources): Facts =>
       readFirst(
         "Kconfig",
         [`/boot/config-${release}`, "/proc/config.gz"],
-        maximumConfig,
+        Configuration.maximumLength,
         "the kernel shows its configuration when it is built with CONFIG_IKCONFIG_PROC; or give the options in a file"
       ),
-      ({ bytes, path }) => unpack(path, bytes)
+      ({ bytes, path }) =>
+        Result.mapError(
+          Configuration.unpack(bytes),
+          (hint) => fromErrno("Kconfig", path, Errno.numbers.EBADMSG, { hint })
+        )
     )
   )
 

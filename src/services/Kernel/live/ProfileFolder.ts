@@ -29,7 +29,9 @@ const phrases: Readonly<Record<number, string>> = {
   [Errno.numbers.ENOENT]: "there is no such file",
   [Errno.numbers.EACCES]: "permission denied",
   [Errno.numbers.EINVAL]: "it is no regular file",
-  [Errno.numbers.ENOTDIR]: "it is no folder"
+  [Errno.numbers.ENOTDIR]: "it is no folder",
+  [Errno.numbers.EEXIST]: "it is there already",
+  [Errno.numbers.ENOTEMPTY]: "it is there already, and not empty"
 }
 
 const readIn = (folder: string): KernelProfile.ReadFile => (name, limit) => {

@@ -29,6 +29,20 @@ export const maximumReason = 4096
 /** Why something is not there; words of a kernel or of a file system. */
 const reason = text(maximumReason)
 
+/** `LINUX_VERSION_CODE` of a version that is written as people write it; `undefined` for other text. */
+export const versionCode = (text: string): number | undefined => {
+  const [, major, minor, patch] = /^(\d{1,5})\.(\d{1,3})\.(\d{1,3})$/.exec(text) ?? []
+  const [a, b, c] = [Number(major), Number(minor), Number(patch)]
+  return a >= 1 && a <= 0xffff && b <= 0xff && c <= 0xff ? a * 0x1_0000 + b * 0x100 + c : undefined
+}
+
+/** The version of a code, as people write it. */
+export const versionText = (code: number): string => `${code >>> 16}.${(code >>> 8) & 0xff}.${code & 0xff}`
+
+const isVersion = Schema.makeFilter<string>((value) =>
+  versionCode(value) !== undefined || "Expected a version, 6.1.158"
+)
+
 const Module = Schema.Struct({
   name: Schema.String.check(
     Schema.makeFilter<string>((name) => isModuleName(name) || "Expected the name of a module")
@@ -45,15 +59,15 @@ export const Description = Schema.Struct({
   byteOrder: Schema.Literals(["little", "big"]),
   pageSize: Schema.optionalKey(between(4096, 1 << 20).check(isPowerOfTwo)),
   possibleCpus: Schema.optionalKey(between(1, 1 << 20)),
-  /** `LINUX_VERSION_CODE` */
-  kernelVersion: Schema.optionalKey(between(1, 0xffff_ffff)),
-  features: Schema.Struct({
+  /** `6.1.158` */
+  kernelVersion: Schema.optionalKey(Schema.String.check(isVersion)),
+  features: Schema.optionalKey(Schema.Struct({
     BpfCookie: Schema.optionalKey(Schema.Boolean),
     SyscallWrapper: Schema.optionalKey(Schema.Boolean)
-  }),
+  })),
   modules: Schema.optionalKey(Schema.Array(Module).check(Schema.isMaxLength(maximumModules))),
   /** Why facts are not there, by their key here, or by the file that would hold them. */
-  missing: Schema.Struct({
+  missing: Schema.optionalKey(Schema.Struct({
     page_size: Schema.optionalKey(reason),
     possible_cpus: Schema.optionalKey(reason),
     kernel_version: Schema.optionalKey(reason),
@@ -63,7 +77,7 @@ export const Description = Schema.Struct({
     btf: Schema.optionalKey(reason),
     modules: Schema.optionalKey(reason),
     symbols: Schema.optionalKey(reason)
-  })
+  }))
 }).pipe(Schema.encodeKeys({
   formatVersion: "format_version",
   byteOrder: "byte_order",
@@ -76,7 +90,7 @@ export const Description = Schema.Struct({
 export type Description = typeof Description.Type
 
 /** A fact that a profile may lack. */
-export type FactName = keyof Description["missing"]
+export type FactName = keyof NonNullable<Description["missing"]>
 
 /** The name of the file. */
 export const fileName = "profile.json"
