@@ -111,10 +111,32 @@ interface Place {
   readonly lines: SourceLines.Find
 }
 
-/** Where an instruction of a laid-out program was compiled. */
+/** The macros of `bpf_core_read.h` that make records of a kind, where those are not made by accesses, too. */
+const macros: Readonly<Partial<Record<string, string>>> = {
+  byte_sz: "bpf_core_field_size",
+  field_exists: "bpf_core_field_exists",
+  local_type_id: "bpf_core_type_id_local",
+  target_type_id: "bpf_core_type_id_kernel",
+  type_exists: "bpf_core_type_exists",
+  type_size: "bpf_core_type_size",
+  type_matches: "bpf_core_type_matches",
+  enumval_exists: "bpf_core_enum_value_exists",
+  enumval_value: "bpf_core_enum_value"
+}
+
+/** The words that a C line has which a record was made of: the name that the path ends with, the macro. */
+const wordsOf = (kind: string, path: string): ReadonlyArray<string> => {
+  // `comm` of `struct task_struct.comm[1]`
+  const name = /(\w+)(?:\[\d+\])*$/.exec(path.slice(-256))?.[1]
+  const macro = macros[kind]
+  return name === undefined ? [] : macro === undefined ? [name] : [name, macro]
+}
+
+/** Where an instruction of a laid-out program was compiled, which stands for what is accessed. */
 const whereIs = (
   { layout, lines, object, program }: Place,
-  slot: number
+  slot: number,
+  { kind, path }: { readonly kind: string; readonly path: string }
 ): Pick<CoreEntry, "program" | "slot" | "function" | "functionSlot" | "source"> => {
   let low = 0
   for (let high = layout.length; high - low > 1;) {
@@ -126,7 +148,7 @@ const whereIs = (
   const position = placement?.program ?? 0
   const functionSlot = slot - (placement?.slot ?? 0)
   const name = object.programs[position]?.name ?? program
-  return { program, slot, function: name, functionSlot, source: lines(position, functionSlot) }
+  return { program, slot, function: name, functionSlot, source: lines(position, functionSlot, wordsOf(kind, path)) }
 }
 
 const outcomeOf = ({ found, result }: Core.CoreOutcome, verdict: Reachability.Verdict): Outcome => {
@@ -137,11 +159,11 @@ const outcomeOf = ({ found, result }: Core.CoreOutcome, verdict: Reachability.Ve
 
 const entryOf = (place: Place, outcome: Core.CoreOutcome, became: Outcome): CoreEntry => {
   const { access, candidates, kind, local, path, sizes, slot, typeId } = outcome
-  return { ...whereIs(place, slot), kind, typeId, path, access, local, sizes, candidates, outcome: became }
+  return { ...whereIs(place, slot, outcome), kind, typeId, path, access, local, sizes, candidates, outcome: became }
 }
 
 const failedEntry = (place: Place, error: Core.CoreError): CoreEntry => ({
-  ...whereIs(place, error.slot ?? 0),
+  ...whereIs(place, error.slot ?? 0, { kind: error.kind ?? "", path: error.path ?? "" }),
   kind: error.kind ?? "",
   typeId: error.typeId ?? 0,
   path: error.path ?? error.relocation?.slice((error.kind?.length ?? 0) + 1) ?? "",
@@ -153,15 +175,21 @@ const failedEntry = (place: Place, error: Core.CoreError): CoreEntry => ({
 })
 
 /** Records that are left to the kernel, as far as the object's own types explain them. */
-const deferredOutcomes = (
-  object: BpfObject,
+const deferredEntries = (
+  place: Place,
   { code: { coreRelocations, insns } }: RelocatedProgram
-): ReadonlyArray<Core.CoreOutcome> => {
-  if (coreRelocations === undefined || object.btf === undefined) return []
-  const examined = Core.examine(insns, coreRelocations, object.btf, Core.target(object.btf))
-  return Result.isFailure(examined)
-    ? []
-    : examined.success.outcomes.flatMap((outcome) => Result.isSuccess(outcome) ? [outcome.success] : [])
+): ReadonlyArray<CoreEntry> => {
+  const { btf } = place.object
+  if (coreRelocations === undefined || btf === undefined) return []
+  const examined = Core.examine(insns, coreRelocations, btf, Core.target(btf))
+  if (Result.isFailure(examined)) return []
+  return examined.success.outcomes.map((outcome) => ({
+    ...(Result.isSuccess(outcome)
+      ? entryOf(place, outcome.success, { _tag: "Deferred" })
+      : { ...failedEntry(place, outcome.failure), outcome: { _tag: "Deferred" } as const }),
+    // Of its own types, which say nothing of a kernel's.
+    candidates: []
+  }))
 }
 
 const isPoisoned = ({ result }: Core.CoreOutcome): boolean => result._tag === "Poisoned"
@@ -182,11 +210,7 @@ const entriesOf = (
 ): ReadonlyArray<CoreEntry> => {
   const { object } = relocated
   const place = placeOf(object, program, lines)
-  if (program.core === undefined) {
-    return deferredOutcomes(object, program).map((outcome) =>
-      entryOf(place, { ...outcome, candidates: [] }, { _tag: "Deferred" })
-    )
-  }
+  if (program.core === undefined) return deferredEntries(place, program)
   const verdicts = ask(program, program.core.filter(isPoisoned).map(({ slot }) => slot), budget)
   return program.core.map((outcome) =>
     entryOf(place, outcome, outcomeOf(outcome, verdicts.get(outcome.slot) ?? "unknown"))
@@ -219,11 +243,10 @@ export const at = (relocated: RelocatedObject, position: number, slot: number): 
   const program = relocated.programs.find((each) => each.program === position)
   if (program === undefined) return []
   const place = placeOf(object, program, SourceLines.of(object))
-  const outcomes = (program.core ?? deferredOutcomes(object, program)).filter((outcome) => outcome.slot === slot)
+  if (program.core === undefined) return deferredEntries(place, program).filter((entry) => entry.slot === slot)
+  const outcomes = program.core.filter((outcome) => outcome.slot === slot)
   return [...outcomes.filter(isPoisoned), ...outcomes.filter((outcome) => !isPoisoned(outcome))].map((outcome) =>
-    program.core === undefined
-      ? entryOf(place, { ...outcome, candidates: [] }, { _tag: "Deferred" })
-      : entryOf(place, outcome, outcomeOf(outcome, "reachable"))
+    entryOf(place, outcome, outcomeOf(outcome, "reachable"))
   )
 }
 

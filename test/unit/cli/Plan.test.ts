@@ -102,7 +102,16 @@ describe("PlanDocument", () => {
   it("holds the plan as data", () => {
     const assumed = { what: "feature X", value: "absent", why: "a probe: EPERM" }
     const document = JSON.parse(JSON.stringify(planDocument(planned("xdp_firewall.bpf.o"), "live", "fw.o", [assumed])))
-    assert.deepStrictEqual(Object.keys(document), ["object", "kernel", "maps", "programs", "assumed", "steps"])
+    assert.deepStrictEqual(Object.keys(document), [
+      "object",
+      "kernel",
+      "maps",
+      "programs",
+      "assumed",
+      "steps",
+      "core",
+      "core_relocations"
+    ])
     assert.deepStrictEqual(document.object, { name: "xdp_firewall", path: "fw.o" })
     assert.deepInclude(document.kernel, { name: "live", release: "6.99.0", page_size: 4096 })
     assert.deepStrictEqual(document.assumed, [assumed])
