@@ -22,10 +22,8 @@ import * as Errno from "./abi/Errno.ts"
 import * as KernelConfig from "./KernelConfig.ts"
 import { fromErrno, type KernelError } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
-import type { FactName } from "./profile/Description.ts"
 import { fromTypes } from "./profile/FeatureTypes.ts"
 
-export type { FactName } from "./profile/Description.ts"
 export { decode, encode, inMemory, type ReadFile } from "./profile/Files.ts"
 export { ProfileError } from "./profile/ProfileError.ts"
 
@@ -38,6 +36,17 @@ export interface ProfileModule {
   /** Its types, split over those of vmlinux; or why they are not to be had, as a phrase. */
   readonly types: () => Result.Result<Btf, string>
 }
+
+/** A fact that a profile may lack: its key in `profile.json`, or the file that would hold it. */
+export type FactName =
+  | "page_size"
+  | "possible_cpus"
+  | "kernel_version"
+  | "config"
+  | "btf"
+  | "modules"
+  | "symbols"
+  | `features.${KernelInfo.Feature}`
 
 /** What is known of a kernel. A field is `undefined` where it is not known. */
 export interface KernelProfile {
@@ -60,9 +69,16 @@ export interface KernelProfile {
   readonly modules: ReadonlyArray<ProfileModule> | undefined
   /** Names of all its symbols. Where they are is another matter at each boot. */
   readonly symbols: SymbolNames | undefined
-  /** Why facts are not known. */
-  readonly missing: Readonly<Partial<Record<FactName, string>>>
+  /** Why facts are not known, by `FactName`. */
+  readonly missing: Readonly<Record<string, string>>
 }
+
+/** The fact that a feature is. */
+export const factOf = (feature: KernelInfo.Feature): FactName => `features.${feature}`
+
+/** Why a fact is not known; `undefined` where nobody has said. */
+export const whyMissing = ({ missing }: KernelProfile, fact: FactName): string | undefined =>
+  Object.hasOwn(missing, fact) ? missing[fact] : undefined
 
 /** Why a bare BTF file does not know something. */
 const typesAlone = "a BTF file holds types, and nothing else of a kernel"
@@ -84,8 +100,7 @@ export const fromTypesAlone = (vmlinux: Btf): KernelProfile => ({
     page_size: typesAlone,
     possible_cpus: typesAlone,
     kernel_version: typesAlone,
-    "features.BpfCookie": "the types do not tell",
-    "features.SyscallWrapper": "the types do not tell",
+    ...Object.fromEntries(KernelInfo.features.map((feature) => [factOf(feature), "the types do not tell"])),
     config: typesAlone,
     modules: "a BTF file holds the types of one kernel, without those of its modules",
     symbols: typesAlone
@@ -114,7 +129,7 @@ const unknown = (
   fact: FactName
 ): Result.Result<never, KernelError> =>
   Result.fail(fromErrno(requirement._tag, KernelInfo.describe(requirement), Errno.numbers.ENODATA, {
-    hint: profile.missing[fact] ?? "the profile does not have it"
+    hint: whyMissing(profile, fact) ?? "the profile does not have it"
   }))
 
 /** Answers requirements, each with a fact, or fails with the first that is not known. */
@@ -155,7 +170,7 @@ export const answers = (profile: KernelProfile): Answering => {
         const { feature } = requirement
         return orUnknown(
           hasFeature(profile, feature),
-          `features.${feature}`,
+          factOf(feature),
           (value) => ({ features: new Map([[feature, known(value)]]) })
         )
       }

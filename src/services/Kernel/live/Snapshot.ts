@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import { hostIsLittle } from "../abi/Arena.ts"
 import type { KernelError } from "../KernelError.ts"
 import * as KernelInfo from "../KernelInfo.ts"
-import type { FactName, KernelProfile, SymbolNames } from "../KernelProfile.ts"
+import { type FactName, factOf, type KernelProfile, type SymbolNames } from "../KernelProfile.ts"
 import * as Sys from "../sys/Sys.ts"
 import type { Unavailable } from "../sys/Platform.ts"
 import { hasFeature } from "./Answers.ts"
@@ -49,7 +49,7 @@ export const fromSources = (
   }
   const features: Partial<Record<KernelInfo.Feature, boolean>> = {}
   for (const feature of KernelInfo.features) {
-    const has = orMissing(`features.${feature}`, hasFeature(sys, facts, architecture, feature))
+    const has = orMissing(factOf(feature), hasFeature(sys, facts, architecture, feature))
     if (has !== undefined) features[feature] = has
   }
   const modules = facts.modules().map(({ name, types }) => ({

@@ -29,6 +29,9 @@ export const maximumReason = 4096
 /** Why something is not there; words of a kernel or of a file system. */
 const reason = text(maximumReason)
 
+/** The name of a feature or fact. */
+const key = text(64)
+
 /** `LINUX_VERSION_CODE` of a version that is written as people write it; `undefined` for other text. */
 export const versionCode = (text: string): number | undefined => {
   const [, major, minor, patch] = /^(\d{1,5})\.(\d{1,3})\.(\d{1,3})$/.exec(text) ?? []
@@ -61,23 +64,11 @@ export const Description = Schema.Struct({
   possibleCpus: Schema.optionalKey(between(1, 1 << 20)),
   /** `6.1.158` */
   kernelVersion: Schema.optionalKey(Schema.String.check(isVersion)),
-  features: Schema.optionalKey(Schema.Struct({
-    BpfCookie: Schema.optionalKey(Schema.Boolean),
-    SyscallWrapper: Schema.optionalKey(Schema.Boolean)
-  })),
+  /** By name. Features that this library does not know are of no use to it. */
+  features: Schema.optionalKey(Schema.Record(key, Schema.Boolean)),
   modules: Schema.optionalKey(Schema.Array(Module).check(Schema.isMaxLength(maximumModules))),
   /** Why facts are not there, by their key here, or by the file that would hold them. */
-  missing: Schema.optionalKey(Schema.Struct({
-    page_size: Schema.optionalKey(reason),
-    possible_cpus: Schema.optionalKey(reason),
-    kernel_version: Schema.optionalKey(reason),
-    "features.BpfCookie": Schema.optionalKey(reason),
-    "features.SyscallWrapper": Schema.optionalKey(reason),
-    config: Schema.optionalKey(reason),
-    btf: Schema.optionalKey(reason),
-    modules: Schema.optionalKey(reason),
-    symbols: Schema.optionalKey(reason)
-  }))
+  missing: Schema.optionalKey(Schema.Record(key, reason))
 }).pipe(Schema.encodeKeys({
   formatVersion: "format_version",
   byteOrder: "byte_order",
@@ -88,9 +79,6 @@ export const Description = Schema.Struct({
 
 /** What `profile.json` says. */
 export type Description = typeof Description.Type
-
-/** A fact that a profile may lack. */
-export type FactName = keyof NonNullable<Description["missing"]>
 
 /** The name of the file. */
 export const fileName = "profile.json"

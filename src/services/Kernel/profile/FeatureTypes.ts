@@ -38,5 +38,7 @@ export const fromTypes = (btf: Btf.Btf, feature: Feature): boolean | undefined =
       // A kernel without wrappers has the plain function; types that were cut down to what some object needs have neither.
       if (hasFunction(btf, wrapped)) return true
       return hasFunction(btf, ["__se_sys_bpf", "sys_bpf"]) ? false : undefined
+    default:
+      return undefined
   }
 }

@@ -7,6 +7,7 @@
 import * as Result from "effect/Result"
 import * as Btf from "../../../btf/Btf.ts"
 import { attempt } from "../../../internal/attempt.ts"
+import * as KernelInfo from "../KernelInfo.ts"
 import type { KernelProfile, ProfileModule, SymbolNames } from "../KernelProfile.ts"
 import * as Description from "./Description.ts"
 import { isProfileError, ProfileError } from "./ProfileError.ts"
@@ -124,6 +125,10 @@ const moduleOf = (
   return { name, types: () => kept ??= work() }
 }
 
+/** Own properties only: the names are of somebody else's choice. */
+const own = <A>(record: Readonly<Record<string, A>>, name: string): A | undefined =>
+  Object.hasOwn(record, name) ? record[name] : undefined
+
 /** Reads a profile. The files of modules are read when they are needed; a broken one is its module's problem alone. */
 export const decode = (read: ReadFile): Result.Result<KernelProfile, ProfileError> =>
   attempt(isProfileError, () => {
@@ -150,7 +155,10 @@ export const decode = (read: ReadFile): Result.Result<KernelProfile, ProfileErro
       pageSize,
       possibleCpus,
       kernelVersion: kernelVersion === undefined ? undefined : Description.versionCode(kernelVersion),
-      features: features ?? {},
+      features: Object.fromEntries(KernelInfo.features.flatMap((name) => {
+        const has = own(features ?? {}, name)
+        return has === undefined ? [] : [[name, has] as const]
+      })),
       missing: missing ?? {},
       vmlinux,
       modules: modules?.map((module) => moduleOf(read, vmlinux, module)),

@@ -330,7 +330,7 @@ describe("a layer of the live kernel", () => {
       })
       for (const name of ["core_matches.bpf.o", "events.bpf.o", "core_matches.bpf.o", "events.bpf.o"]) {
         const object = succeed(Open.fromBytes(fixture(name), { path: name }))
-        yield* Effect.result(planning.run(object).pipe(Effect.provideService(Kernel, kernel)))
+        yield* Effect.result(planning({}).run(object).pipe(Effect.provideService(Kernel, kernel)))
       }
       assert.strictEqual(machine.reads.get("btf:1"), 1)
       assert.deepStrictEqual([...machine.reads].filter(([, times]) => times > 1), [])
