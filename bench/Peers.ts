@@ -34,16 +34,28 @@ const libbpf = (): { readonly version: string } | string => {
   return built
 }
 
-/** libbpf opening (or opening and loading) the object at `path` from memory, `repetitions` times in its process. */
-export const libbpfPeer = (what: "open" | "load", path: string, repetitions: number): { readonly peer?: Peer } => {
-  const there = libbpf()
-  if (typeof there === "string") return {}
+/**
+ * libbpf opening the object at `path` from memory, or opening and loading it, or both without the time inside bpf(2)
+ * ("own"), `repetitions` times in its process; of several objects one after another. The machine's, or the newer 1.5 of
+ * `test/support/judges.sh`. `btf` is what it relocates against in place of the kernel's own types.
+ */
+export const libbpfPeer = (
+  what: "open" | "load" | "own",
+  path: string | ReadonlyArray<string>,
+  repetitions: number,
+  options: { readonly version?: BtfPeer.Version; readonly btf?: string } = {}
+): { readonly peer?: Peer } => {
+  const { btf, version = "system" } = options
+  const next = version === "system" ? Path.join(folder, "build/btf_peer") : newer()
+  const there = version === "system" ? libbpf() : { version }
+  if (typeof there === "string" || next === undefined) return {}
+  const paths = typeof path === "string" ? [path] : path
   return {
     peer: {
       name: `libbpf ${there.version}`,
       boundary: "in process",
-      command: Path.join(folder, "build/libbpf_peer"),
-      args: ["bench", what, path, String(repetitions)],
+      command: Path.join(Path.dirname(next), "libbpf_peer"),
+      args: ["bench", what, ...paths, String(repetitions), ...(btf === undefined ? [] : ["--btf", btf])],
       repetitions
     }
   }

@@ -3,7 +3,8 @@
 //   libbpf_peer open OBJECT [OPTION...]     programs and maps after opening, without loading
 //   libbpf_peer insns OBJECT [OPTION...]    loads it: every bpf(2) call, final instructions, the kernel's view
 //   libbpf_peer run OBJECT PROGRAM [OPTION...]  loads it, runs a program once with PROG_TEST_RUN, then shows the data maps
-//   libbpf_peer bench open|load OBJECT N    nanoseconds of N openings (loadings) from memory, in this process
+//   libbpf_peer bench open|load|own OBJECT... N [--btf FILE]  nanoseconds of N openings (loadings) from memory, in this process;
+//                                           of "own" without those inside bpf(2), whether the kernel takes the object or not
 //
 //   --name NAME      object name, for the names of its data maps     --btf FILE     BTF for CO-RE instead of the kernel's
 //   --only PROGRAM   turns off all other programs                    --kconfig TEXT values for .kconfig externs
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -413,14 +413,6 @@ static void *read_file(const char *path, size_t *size)
 	return bytes;
 }
 
-static long long now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000LL + time.tv_nsec;
-}
-
 static int by_value(const void *a, const void *b)
 {
 	long long x = *(const long long *)a, y = *(const long long *)b;
@@ -428,16 +420,25 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+struct benched {
+	const char *path;
+	void *bytes;
+	size_t size;
+};
+
+enum bench_kind { BENCH_OPEN, BENCH_LOAD, BENCH_OWN };
+
 // One repetition: the time until the object is closed again, or -1.
-static long long once(const void *bytes, size_t size, bool load)
+static long long once(const struct benched *one, enum bench_kind kind, const char *btf)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "bench");
-	long long start = now();
-	struct bpf_object *opened = bpf_object__open_mem(bytes, size, &options);
+	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "bench", .btf_custom_path = btf);
+	long long start = record_now(), inside = record_inside();
+	struct bpf_object *opened = bpf_object__open_mem(one->bytes, one->size, &options);
+	long long time;
 
 	if (!opened)
 		return -1;
-	if (load && bpf_object__load(opened)) {
+	if (kind != BENCH_OPEN && bpf_object__load(opened) && kind == BENCH_LOAD) {
 		int error = errno;
 
 		bpf_object__close(opened);
@@ -445,29 +446,43 @@ static long long once(const void *bytes, size_t size, bool load)
 		return -1;
 	}
 	bpf_object__close(opened);
-	return now() - start;
+	time = record_now() - start;
+	return kind == BENCH_OWN ? time - (record_inside() - inside) : time;
 }
 
-static int bench_command(const char *what, const char *path, long repetitions)
+static int bench_command(enum bench_kind kind, const char *what, char **paths, int count, long repetitions, const char *btf)
 {
-	bool load = !strcmp(what, "load");
 	long warm_up = repetitions < 5 ? repetitions : 5;
 	long long *times = room(repetitions * sizeof(*times));
-	size_t size = 0;
-	void *bytes = read_file(path, &size);
-	bool failed = !bytes;
+	struct benched *objects = room(count * sizeof(*objects));
+	bool failed = false;
 
+	for (int i = 0; i < count && !failed; i++) {
+		objects[i].path = paths[i];
+		objects[i].bytes = read_file(paths[i], &objects[i].size);
+		failed = !objects[i].bytes;
+	}
+	if (failed)
+		what = "read";
 	libbpf_set_print(append_to_log);
 	for (long i = -warm_up; i < repetitions && !failed; i++) {
-		long long time = once(bytes, size, load);
+		long long total = 0;
 
-		failed = time < 0;
+		for (int j = 0; j < count && !failed; j++) {
+			long long time = once(&objects[j], kind, btf);
+
+			failed = time < 0;
+			total += time;
+			free(log_text);
+			log_text = NULL;
+			log_size = 0;
+		}
 		if (i >= 0)
-			times[i] = time;
+			times[i] = total;
 	}
 	begin('{');
 	if (failed) {
-		put_error(bytes ? what : "read", errno);
+		put_error(what, errno);
 	} else {
 		qsort(times, repetitions, sizeof(*times), by_value);
 		put_number("median_ns", times[repetitions / 2]);
@@ -476,8 +491,10 @@ static int bench_command(const char *what, const char *path, long repetitions)
 	}
 	end('}');
 	putchar('\n');
+	for (int i = 0; i < count; i++)
+		free(objects[i].bytes);
+	free(objects);
 	free(times);
-	free(bytes);
 	return failed ? 1 : 0;
 }
 
@@ -486,7 +503,7 @@ static int usage(void)
 	fputs("usage: libbpf_peer open OBJECT [--name NAME] [--btf FILE] [--kconfig TEXT] [--pin-root DIR] [--relaxed]\n"
 	      "       libbpf_peer insns OBJECT [--only PROGRAM] [options of open]\n"
 	      "       libbpf_peer run OBJECT PROGRAM [--data HEX] [--context HEX] [options of open]\n"
-	      "       libbpf_peer bench open|load OBJECT N\n", stderr);
+	      "       libbpf_peer bench open|load|own OBJECT... N [--btf FILE]\n", stderr);
 	return 2;
 }
 
@@ -497,9 +514,19 @@ int main(int argc, char **argv)
 	bool run;
 	int status;
 
-	if (argc == 5 && !strcmp(argv[1], "bench") && (!strcmp(argv[2], "open") || !strcmp(argv[2], "load")) &&
-	    atol(argv[4]) > 0)
-		return bench_command(argv[2], argv[3], atol(argv[4]));
+	if (argc >= 5 && !strcmp(argv[1], "bench")) {
+		static const char *const kinds[] = { "open", "load", "own" };
+		const char *btf = NULL;
+
+		if (argc >= 7 && !strcmp(argv[argc - 2], "--btf")) {
+			btf = argv[argc - 1];
+			argc -= 2;
+		}
+		for (int kind = BENCH_OPEN; kind <= BENCH_OWN; kind++)
+			if (!strcmp(argv[2], kinds[kind]) && atol(argv[argc - 1]) > 0)
+				return bench_command(kind, argv[2], argv + 3, argc - 4, atol(argv[argc - 1]), btf);
+		return usage();
+	}
 	run = argc >= 4 && !strcmp(argv[1], "run");
 	if (argc < 3 || (strcmp(argv[1], "open") && strcmp(argv[1], "insns") && !run))
 		return usage();

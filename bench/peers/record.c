@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -281,6 +282,21 @@ static void moved(int from, int to)
 		*copy = *entry;
 }
 
+static long long inside;
+
+long long record_now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+long long record_inside(void)
+{
+	return inside;
+}
+
 // In place of the C library's: libbpf's calls come here.
 long syscall(long number, ...)
 {
@@ -295,7 +311,14 @@ long syscall(long number, ...)
 		argument[i] = va_arg(list, long);
 	va_end(list);
 
-	result = real(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
+	if (number == __NR_bpf) {
+		long long start = record_now();
+
+		result = real(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
+		inside += record_now() - start;
+	} else {
+		result = real(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
+	}
 	if (object && number == __NR_bpf) {
 		int error = errno;
 		size_t size = argument[2];

@@ -17,4 +17,8 @@
 void record_begin(struct bpf_object *object);
 void record_end(void);
 
+// The time in nanoseconds, and how much of it was spent inside bpf(2) so far.
+long long record_now(void);
+long long record_inside(void);
+
 #endif
