@@ -17,7 +17,7 @@ import type { Json } from "./Json.ts"
 const maximumCandidates = 16
 
 const candidateJson = ({ module, typeId, typeName, verdict }: Core.CoreCandidate): Json => ({
-  module: module ?? null,
+  module: module === undefined ? null : clip(module),
   type: clip(typeName),
   type_id: typeId,
   ...(verdict._tag === "Match"
