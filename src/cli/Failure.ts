@@ -4,27 +4,18 @@
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
-import { ElfError } from "../services/Elf/ElfError.ts"
-import { VerifierError } from "../services/Kernel/KernelError.ts"
-import { PlanError } from "../stages/load/PlanError.ts"
-import { EditError } from "../stages/open/Edit.ts"
-import { RelocateError } from "../stages/relocate/RelocateError.ts"
+import type { ElfError } from "../services/Elf/ElfError.ts"
+import type { VerifierError } from "../services/Kernel/KernelError.ts"
+import type { PlanError } from "../stages/load/PlanError.ts"
+import type { EditError } from "../stages/open/Edit.ts"
+import type { RelocateError } from "../stages/relocate/RelocateError.ts"
+import { Failed } from "./Failed.ts"
 import { type Json, jsonText } from "./json/Json.ts"
 import * as Output from "./Output.ts"
 import { errorText, type Report, reportOf } from "./text/ErrorText.ts"
 import { counted } from "./text/Text.ts"
 import { UsageError } from "./Usage.ts"
-
-/** A command that failed and has said so: carries the exit status to the end of the process. */
-export class Failed extends Schema.TaggedError<Failed>()("Failed", { status: Schema.Literals([1, 2]) }) {
-  override readonly [Runtime.errorExitCode]: number = this.status
-  override readonly [Runtime.errorReported] = false
-  override get message(): string {
-    return `exit status ${this.status}`
-  }
-}
 
 /** A failure with the file that it is about, for errors which know bytes only. */
 export class InFile extends Schema.TaggedError<InFile>()("InFile", {
@@ -36,6 +27,16 @@ export class InFile extends Schema.TaggedError<InFile>()("InFile", {
   }
 }
 
+/** Whether an error is the library's of this tag. By the tag, since the class would bring all that the error is about. */
+const isTagged = <E extends { readonly _tag: string }>(tag: E["_tag"]) => (error: unknown): error is E =>
+  typeof error === "object" && error !== null && Reflect.get(error, "_tag") === tag
+
+const isEditError = isTagged<EditError>("EditError")
+const isElfError = isTagged<ElfError>("ElfError")
+const isPlanError = isTagged<PlanError>("PlanError")
+const isRelocateError = isTagged<RelocateError>("RelocateError")
+const isVerifierError = isTagged<VerifierError>("VerifierError")
+
 const compile = (path: string): string => {
   const source = path.endsWith(".c") ? path : "prog.bpf.c"
   return `clang -target bpf -g -O2 -c ${source} -o ${source.replace(/\.c$/, "")}.o`
@@ -45,7 +46,7 @@ const compile = (path: string): string => {
 const report = (error: object, showLog: boolean): Report => {
   if (error instanceof InFile && typeof error.cause === "object" && error.cause !== null) {
     const inner = report(error.cause, showLog)
-    const notElf = error.cause instanceof ElfError && error.cause.reason === "NotElf"
+    const notElf = isElfError(error.cause) && error.cause.reason === "NotElf"
     const hints = notElf
       ? [
         error.path.endsWith(".c")
@@ -56,7 +57,7 @@ const report = (error: object, showLog: boolean): Report => {
     return { message: `${error.path}: ${inner.message}`, hints }
   }
   const { hints, message } = reportOf(error)
-  if (error instanceof VerifierError && error.log !== "" && !showLog) {
+  if (isVerifierError(error) && error.log !== "" && !showLog) {
     const lines = error.log.trimEnd().split("\n").length
     return {
       message,
@@ -68,10 +69,10 @@ const report = (error: object, showLog: boolean): Report => {
 
 /** The flags for what the library's hints ask for in its own words. */
 const flagsFor = (error: object, hints: ReadonlyArray<string>): ReadonlyArray<string> => {
-  if (error instanceof RelocateError && error.reason === "Kconfig" && error.name.startsWith("CONFIG_")) {
+  if (isRelocateError(error) && error.reason === "Kconfig" && error.name.startsWith("CONFIG_")) {
     return ["--kconfig FILE gives options in place of the kernel's own"]
   }
-  if (!(error instanceof PlanError)) return []
+  if (!isPlanError(error)) return []
   const hint = hints.join(" ")
   if (hint.includes("autoload off")) return [`here that is --no-autoload ${error.name}`]
   if (hint.includes("autocreate off")) return [`here that is --map ${error.name}.autocreate=no`]
@@ -108,5 +109,5 @@ export const reporting = <A, E extends object, R>(
       if (mode !== "text") yield* Console.log(jsonText(errorDocument(error, said), mode === "pretty").trimEnd())
       yield* Output.message(errorText(said))
       // Edits come from the command line, so one that does not fit is wrong usage, too.
-      return yield* new Failed({ status: error instanceof UsageError || error instanceof EditError ? 2 : 1 })
+      return yield* new Failed({ status: error instanceof UsageError || isEditError(error) ? 2 : 1 })
     }))

@@ -11,17 +11,47 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
-import { btf } from "./Btf.ts"
-import { Failed } from "./Failure.ts"
-import { inspect } from "./Inspect.ts"
-import { kernel } from "./Kernel.ts"
+import * as Chosen from "./Chosen.ts"
+import { Failed } from "./Failed.ts"
 import * as Output from "./Output.ts"
-import { plan } from "./Plan.ts"
-import { prog } from "./Prog.ts"
-import { run as runCommand } from "./Run.ts"
 import { errorText } from "./text/ErrorText.ts"
 import { helpText } from "./text/HelpText.ts"
 import { line } from "./text/Text.ts"
+
+/** The commands by their modules, which are imported when they are chosen. */
+const subcommands = (args: ReadonlyArray<string>) =>
+  Chosen.commands([
+    {
+      name: "inspect",
+      summary: "Show what is in a BPF object",
+      load: Chosen.from(() => import("./Inspect.ts"), ({ inspect }) => inspect)
+    },
+    {
+      name: "plan",
+      summary: "Show the kernel calls that a load would make",
+      load: Chosen.from(() => import("./Plan.ts"), ({ plan }) => plan)
+    },
+    {
+      name: "run",
+      summary: "Run a program on a packet, a capture or a context",
+      load: Chosen.from(() => import("./Run.ts"), ({ run }) => run)
+    },
+    {
+      name: "prog",
+      summary: "Programs of the kernel: load, loadall",
+      load: Chosen.from(() => import("./Prog.ts"), ({ prog }) => prog)
+    },
+    {
+      name: "btf",
+      summary: "Types: dump, dedup, distill, relocate, diff",
+      load: (args) => Effect.flatMap(Effect.promise(() => import("./Btf.ts")), ({ btf }) => btf(args))
+    },
+    {
+      name: "kernel",
+      summary: "What is known of a kernel: snapshot, show",
+      load: Chosen.from(() => import("./Kernel.ts"), ({ kernel }) => kernel)
+    }
+  ], args)
 
 const root = Command.make("effect-bpf").pipe(
   Command.withDescription(
@@ -29,7 +59,6 @@ const root = Command.make("effect-bpf").pipe(
       "  Results go to standard output, messages to standard error. Exit status: 0 success, 1 the work failed, 2 wrong\n" +
       "  usage, 130 interrupted. Colours are left out where standard output is no terminal, or NO_COLOR is set."
   ),
-  Command.withSubcommands([inspect, plan, runCommand, prog, btf, kernel]),
   Command.withGlobalFlags([Output.JsonFlag, Output.PrettyFlag]),
   Command.withExamples([
     { command: "effect-bpf inspect firewall.bpf.o", description: "What is in an object" },
@@ -65,9 +94,11 @@ const presenter = Layer.effect(
 
 /** Runs the command with these arguments. */
 export const run = (version: string) => {
-  const parse = Command.runWith(root, { version })
   return (args: ReadonlyArray<string>) =>
-    parse(args).pipe(
+    Effect.flatMap(
+      subcommands(args),
+      (chosen) => Command.runWith(Command.withSubcommands(root, chosen), { version })(args)
+    ).pipe(
       Effect.catchIf(CliError.isCliError, (error) =>
         error._tag === "ShowHelp" && error.errors.length === 0 ? Effect.void : Effect.fail(new Failed({ status: 2 }))),
       Effect.provide(Layer.mergeAll(

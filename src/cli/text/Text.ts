@@ -6,7 +6,6 @@
  * hide the line behind it.
  */
 import { displayWidth } from "effect/cli/CliOutput"
-import { styleText } from "node:util"
 
 /** What a span is to the reader; `render` knows the colours. */
 export type Tone = "heading" | "name" | "dim" | "good" | "warning" | "error"
@@ -116,17 +115,24 @@ export const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<Readonl
   })
 }
 
-const styles: Readonly<Record<Tone, Parameters<typeof styleText>[0]>> = {
-  heading: "bold",
-  name: "cyan",
-  dim: "dim",
-  good: "green",
-  warning: "yellow",
-  error: "red"
+/**
+ * The parameters of SGR sequences that switch a tone on and off again. Not from Node's `styleText`, whose module loads
+ * streams, sockets and workers.
+ */
+const styles: Readonly<Record<Tone, readonly [on: number, off: number]>> = {
+  heading: [1, 22],
+  name: [36, 39],
+  dim: [2, 22],
+  good: [32, 39],
+  warning: [33, 39],
+  error: [31, 39]
 }
 
-const paint = (tone: Tone | undefined, text: string, colors: boolean): string =>
-  tone === undefined || !colors || text === "" ? text : styleText(styles[tone], text, { validateStream: false })
+const paint = (tone: Tone | undefined, text: string, colors: boolean): string => {
+  if (tone === undefined || !colors || text === "") return text
+  const [on, off] = styles[tone]
+  return `\u001b[${on}m${text}\u001b[${off}m`
+}
 
 const toneOf = (piece: Piece): Tone | undefined => typeof piece === "string" ? undefined : piece.tone
 

@@ -7,7 +7,7 @@ import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
 import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { Failed } from "../../../src/cli/Failure.ts"
+import { Failed } from "../../../src/cli/Failed.ts"
 import { run } from "../../../src/cli/Main.ts"
 import { repository, temporaryFolder } from "../../support/Require.ts"
 
