@@ -59,6 +59,24 @@ export const diff = (before: Btf, after: Btf, options: DiffOptions = {}): Differ
   return isCyclic ? compare(before, after, options, true).difference : difference
 }
 
+/**
+ * What is different between one type of `before` and one of `after`, whatever they are called: the changes that `diff` tells
+ * of two types of one name. Of types of different kinds there is nothing to tell.
+ */
+export const changes = (before: Btf, one: number, after: Btf, other: number): ReadonlyArray<Change> => {
+  if (kindOf(before, one) !== kindOf(after, other)) return []
+  const compareOnce = (inOrder: boolean) => {
+    const numbers = interner()
+    const was = side(before, numbers, inOrder)
+    const is = side(after, numbers, inOrder)
+    const budget: Budget = { left: 65_536 + before.typesLength + after.typesLength }
+    const compared = compareTypes(was, one, is, other, budget)
+    return { changes: compared.changes, isCyclic: was.isCyclic() || is.isCyclic() }
+  }
+  const first = compareOnce(false)
+  return first.isCyclic ? compareOnce(true).changes : first.changes
+}
+
 /** The difference, and whether spellings go in circles, for which they have to be made in order. */
 const compare = (
   before: Btf,

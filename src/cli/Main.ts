@@ -47,6 +47,11 @@ const subcommands = (args: ReadonlyArray<string>) =>
       load: (args) => Effect.flatMap(Effect.promise(() => import("./Btf.ts")), ({ btf }) => btf(args))
     },
     {
+      name: "core",
+      summary: "CO-RE: check objects against many kernels",
+      load: Chosen.from(() => import("./Core.ts"), ({ core }) => core)
+    },
+    {
       name: "kernel",
       summary: "What is known of a kernel: snapshot, show",
       load: Chosen.from(() => import("./Kernel.ts"), ({ kernel }) => kernel)

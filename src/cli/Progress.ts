@@ -19,13 +19,19 @@ const ERASE = "\r\u001b[K"
 
 const quiet: Progress = { say: () => Effect.void, clear: Effect.void }
 
+const makeWhere = (beside: boolean): Effect.Effect<Progress, never, Stdio.Stdio> =>
+  Effect.gen(function*() {
+    const stdio = yield* Stdio.Stdio
+    const { canAnimate } = yield* TerminalCapabilities
+    if (!canAnimate || !(yield* stdio.stderrIsTerminal) || (!beside && (yield* stdio.stdoutIsTerminal))) return quiet
+    // What cannot be said is not missed.
+    const write = (text: string): Effect.Effect<void> =>
+      Effect.ignore(Stream.run(Stream.make(text), stdio.stderr({ endOnDone: false })))
+    return { say: (text) => write(`${ERASE}${escape(text)}…`), clear: write(ERASE) }
+  })
+
 /** The progress line of this process; one that says nothing where nobody would read it. */
-export const make: Effect.Effect<Progress, never, Stdio.Stdio> = Effect.gen(function*() {
-  const stdio = yield* Stdio.Stdio
-  const { canAnimate } = yield* TerminalCapabilities
-  if (!canAnimate || !(yield* stdio.stderrIsTerminal) || (yield* stdio.stdoutIsTerminal)) return quiet
-  // What cannot be said is not missed.
-  const write = (text: string): Effect.Effect<void> =>
-    Effect.ignore(Stream.run(Stream.make(text), stdio.stderr({ endOnDone: false })))
-  return { say: (text) => write(`${ERASE}${escape(text)}…`), clear: write(ERASE) }
-})
+export const make: Effect.Effect<Progress, never, Stdio.Stdio> = makeWhere(false)
+
+/** The same for a command that prints nothing before all is done: its results may go to the same terminal. */
+export const makeBeforeOutput: Effect.Effect<Progress, never, Stdio.Stdio> = makeWhere(true)

@@ -1,0 +1,219 @@
+/**
+ * `core check`: objects against the types of many kernels.
+ */
+import * as Effect from "effect/Effect"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as Option from "effect/Option"
+import * as Stdio from "effect/Stdio"
+import * as Terminal from "effect/Terminal"
+import * as Os from "node:os"
+import * as Compatibility from "../diagnostics/Compatibility.ts"
+import * as Checker from "./core/Checker.ts"
+import * as Inputs from "./core/Inputs.ts"
+import * as Threads from "./core/Threads.ts"
+import { Failed } from "./Failed.ts"
+import { reporting } from "./Failure.ts"
+import * as FileOutput from "./FileOutput.ts"
+import * as Html from "./html/Html.ts"
+import { matrixPage } from "./html/MatrixPage.ts"
+import { jsonText } from "./json/Json.ts"
+import { matrixDocument } from "./json/MatrixDocument.ts"
+import { sarifDocument } from "./json/Sarif.ts"
+import * as Output from "./Output.ts"
+import * as Progress from "./Progress.ts"
+import { matrixText } from "./text/MatrixText.ts"
+import { UsageError } from "./Usage.ts"
+import { version } from "./Version.ts"
+
+/** Kernels for which another thread is worth its start. */
+const KERNELS_PER_THREAD = 4
+
+/** What is checked, and how. */
+export interface MatrixOptions {
+  readonly objects: ReadonlyArray<Checker.ObjectFile>
+  readonly kernels: ReadonlyArray<Checker.KernelFile>
+  /** Threads that do the work; unless given, as many as there are processors and the work is worth. */
+  readonly threads?: number | undefined
+  /** Told how far the work is. */
+  readonly progress?: (text: string) => Effect.Effect<void>
+}
+
+/** Checks all objects against all kernels. */
+export const matrix = ({ kernels, objects, progress, threads }: MatrixOptions): Effect.Effect<Compatibility.Matrix> =>
+  Effect.scoped(Effect.gen(function*() {
+    const setup = { objects, kernels }
+    const count = threads ?? Math.min(Os.availableParallelism(), Math.ceil(kernels.length / KERNELS_PER_THREAD))
+    const say = progress ?? (() => Effect.void)
+    yield* say(`opening ${objects.length} objects`)
+    const checker = Checker.make(setup)
+    const working = yield* Threads.make(setup, checker, Math.min(count, kernels.length))
+    const concurrency = { concurrency: working.count }
+    let done = 0
+    const columns = yield* Effect.forEach(kernels, (_, position) =>
+      Effect.tap(working.column(position), () => {
+        done += 1
+        return say(`checked ${done} of ${kernels.length} kernels`)
+      }), concurrency)
+    const checked = columns.map((column) => column.checked)
+    yield* say("comparing kernels")
+    const questions = Compatibility.questions(checked.map((column) => column?.places))
+    const names = yield* Effect.forEach(questions, working.names, concurrency)
+    return Compatibility.assemble(
+      checker.rows,
+      kernels.map(({ name, path }, position) => ({ name, path, problem: columns[position]?.problem })),
+      checked,
+      new Map(names.flat())
+    )
+  }))
+
+const positional = Argument.String("object").pipe(
+  Argument.withDescription(
+    "BPF object files; a BTF file, a kernel image or a profile's folder among them counts as a kernel"
+  ),
+  Argument.variadic({ min: 1 })
+)
+
+const btf = Flag.String("btf").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription(
+    "A kernel: raw BTF, an ELF file with .BTF (vmlinux), the folder of a kernel profile, or vmlinux for the running " +
+      "kernel's types; repeatable"
+  ),
+  Flag.atLeast(0)
+)
+
+const sarif = Flag.Boolean("sarif").pipe(
+  Flag.withDescription("Print findings as a SARIF 2.1.0 log, for tools that show them beside the source"),
+  Flag.withoutNegation,
+  Flag.withDefault(false)
+)
+
+const page = Flag.String("html").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("Also write the matrix as a page that stands alone, with details and histories"),
+  Flag.optional
+)
+
+const guarded = Flag.Boolean("guarded").pipe(
+  Flag.withDescription("List what is missing and guarded, too"),
+  Flag.withoutNegation,
+  Flag.withDefault(false)
+)
+
+const threads = Flag.Int("threads").pipe(
+  Flag.withMetavar("COUNT"),
+  Flag.withDescription("Threads that share the work; 1 starts none. By default as many as there are processors"),
+  Flag.filter((count) => count >= 1 && count <= 1024, () => "Expected a number of threads, 1 to 1024"),
+  Flag.optional
+)
+
+/** Splits arguments into objects and kernels. */
+const inputs = Effect.fnUntraced(function*(paths: ReadonlyArray<string>, flags: ReadonlyArray<string>) {
+  const kernels = yield* Effect.forEach(flags, Inputs.kernelPath)
+  const objects: Array<string> = []
+  for (const path of paths) {
+    if (yield* Inputs.isKernel(path)) kernels.push(path)
+    else objects.push(path)
+  }
+  if (objects.length === 0) {
+    return yield* new UsageError({
+      argument: "object",
+      detail: "there is no object among the arguments",
+      hint: "name BPF object files"
+    })
+  }
+  if (kernels.length === 0) {
+    return yield* new UsageError({
+      argument: "--btf",
+      detail: "there is no kernel to check against",
+      hint: "name BTF files, kernel images or kernel profiles; --btf vmlinux is the running kernel"
+    })
+  }
+  return { objects: yield* Effect.forEach([...new Set(objects)], Inputs.readObject), kernels: Inputs.named(kernels) }
+})
+
+/** The columns of the terminal that standard output is; nothing where it is none. */
+const terminalWidth = Effect.gen(function*() {
+  const stdio = yield* Stdio.Stdio
+  const columns = (yield* stdio.stdoutIsTerminal) ? yield* (yield* Terminal.Terminal).columns : 0
+  return columns > 0 ? columns : undefined
+})
+
+/** The work, up to what is printed; answers how many cells are fatal. */
+const run = Effect.fnUntraced(
+  function*(options: {
+    readonly object: ReadonlyArray<string>
+    readonly btf: ReadonlyArray<string>
+    readonly page: Option.Option<string>
+    readonly sarif: boolean
+    readonly guarded: boolean
+    readonly threads: Option.Option<number>
+  }) {
+    const mode = yield* Output.jsonMode
+    if (options.sarif && mode === "compact") {
+      return yield* new UsageError({
+        argument: "--sarif",
+        detail: "one document is printed, so --json does not go with it"
+      })
+    }
+    const { kernels, objects } = yield* inputs(options.object, options.btf)
+    const progress = yield* Progress.makeBeforeOutput
+    const made = yield* Effect.ensuring(
+      matrix({ objects, kernels, threads: Option.getOrUndefined(options.threads), progress: progress.say }),
+      progress.clear
+    )
+    if (Option.isSome(options.page)) {
+      yield* FileOutput.writeFile(options.page.value, Html.encode(matrixPage(made, version)))
+    }
+    if (options.sarif) {
+      yield* Console.log(jsonText(sarifDocument(made, version), mode === "pretty").trimEnd())
+    } else {
+      const width = yield* terminalWidth
+      yield* Output.result(() => matrixDocument(made), () => matrixText(made, { width, guarded: options.guarded }))
+    }
+    return made.summary.fatal
+  }
+)
+
+const check = Command.make(
+  "check",
+  { object: positional, btf, page, sarif, guarded, threads },
+  (options) =>
+    Effect.gen(function*() {
+      // A fatal cell is what was asked about, and no failure of the work: it is in the result, and in the status alone.
+      if ((yield* reporting(run(options))) > 0) return yield* new Failed({ status: 1 })
+    })
+).pipe(
+  Command.withDescription(
+    "Tell for each object and each kernel whether the object can be loaded, by the kernel's types: all CO-RE relocations,\n" +
+      "  what programs are attached to (fentry, fexit, fmod_ret, tp_btf, lsm, iter), functions and variables of the kernel,\n" +
+      "  structs that the object implements, and the kernel's configuration where a profile has it.\n\n" +
+      "  A cell is green where the kernel has everything, guarded where the object's own checks keep it from using what is\n" +
+      "  missing, unknown where only the verifier can tell, fatal where the object cannot be loaded. Exit status 1 if a\n" +
+      "  cell is fatal. Kernels are ordered by their names, numbers in them by value."
+  ),
+  Command.withShortDescription("Check objects against the types of many kernels"),
+  Command.withExamples([
+    { command: "effect-bpf core check *.bpf.o --btf kernels/*.btf", description: "A matrix of objects and kernels" },
+    {
+      command: "effect-bpf core check tool.bpf.o --btf vmlinux --btf profile-6.1/",
+      description: "The running kernel and a profile"
+    },
+    { command: "effect-bpf core check *.bpf.o --btf kernels/*.btf --html matrix.html", description: "As a page" },
+    {
+      command:
+        "effect-bpf core check *.bpf.o --btf kernels/*.btf --json | jq -r '.findings[] | select(.verdict == \"fatal\") | .subject'",
+      description: "What is missing"
+    }
+  ])
+)
+
+/** The command. */
+export const core = Command.make("core").pipe(
+  Command.withDescription("CO-RE: objects that are compiled once and run on many kernels"),
+  Command.withShortDescription("CO-RE: check objects against many kernels"),
+  Command.withSubcommands([check])
+)
