@@ -84,6 +84,8 @@ export * as RingBuffer from "./events/RingBuffer.ts"
 
 /** Applies CO-RE records to instructions: a pure function of the object's types and the kernel's. */
 export * as Core from "./stages/relocate/core/Core.ts"
+/** What became of each CO-RE relocation of an object: where, what it accesses, the kernel's types, guarded or not. */
+export * as CoreReport from "./stages/relocate/CoreReport.ts"
 
 // Diagnostics.
 
