@@ -95,7 +95,55 @@ export interface Deduped {
 export const dedup = (btf: Btf, options: DedupOptions = {}): Result.Result<Deduped, BtfError> =>
   attempt(isBtfError, () => deduped(btf, options))
 
-const deduped = (btf: Btf, { budget, ext }: DedupOptions): Deduped => {
+/** How many rounds a blob over a base may take. */
+const MAX_ROUNDS = 8
+
+/**
+ * Rounds until nothing is left to merge. One is enough without a base. A declaration of a base cannot be replaced where
+ * the base refers to it; when one gets a definition, or types could not be told to be identical, a second round may merge
+ * what the first could not know to be equal.
+ */
+const deduped = (btf: Btf, options: DedupOptions): Deduped => {
+  let round = dedupedOnce(btf, options)
+  let done = round.done
+  for (let rounds = 1; rounds < MAX_ROUNDS && isOpen(btf, round) && !done.report.exhausted; rounds++) {
+    const { budget } = options
+    const left = budget === undefined ? {} : { budget: budget - done.report.work }
+    round = dedupedOnce(done.btf, { ...left, ext: done.ext })
+    if (round.done.btf.endId === done.btf.endId) break
+    done = after(done, round.done)
+  }
+  return done
+}
+
+interface Round {
+  readonly done: Deduped
+  /** Types were left for which one canonical type stood beside several. */
+  readonly hasConflicts: boolean
+}
+
+/** Whether another round may find more. */
+const isOpen = ({ base, firstId }: Btf, { done, hasConflicts }: Round): boolean => {
+  if (base === undefined) return false
+  if (hasConflicts) return true
+  for (let id = 1; id < firstId; id++) if (done.map[id] !== id) return true
+  return false
+}
+
+/** What two rounds did together. */
+const after = (one: Deduped, two: Deduped): Deduped => ({
+  ...two,
+  map: one.map.map((id) => two.map[id] ?? 0),
+  report: {
+    ...two.report,
+    types: { before: one.report.types.before, after: two.report.types.after },
+    strings: { before: one.report.strings.before, after: two.report.strings.after },
+    forwardsResolved: one.report.forwardsResolved + two.report.forwardsResolved,
+    work: one.report.work + two.report.work
+  }
+})
+
+const dedupedOnce = (btf: Btf, { budget, ext }: DedupOptions): Round => {
   requireWritable(btf)
   requireKnownKinds(btf)
   const work = loadWork(btf, budget)
@@ -122,7 +170,10 @@ const deduped = (btf: Btf, { budget, ext }: DedupOptions): Deduped => {
     types: { before: btf.endId - btf.firstId, after: result.endId - result.firstId },
     strings: { before: btf.stringsLength, after: result.stringsLength }
   })
-  return { btf: result, ext: ext && renumbered(ext, result, map, strings.newOffset), map, report }
+  return {
+    done: { btf: result, ext: ext && renumbered(ext, result, map, strings.newOffset), map, report },
+    hasConflicts: composites.conflicts.length > 0
+  }
 }
 
 const renumbered = (

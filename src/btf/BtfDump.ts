@@ -43,13 +43,19 @@ import { makeState, textLimit } from "./dump/State.ts"
 export type Part = Result.Result<Uint8Array, BtfError>
 
 /** What all dumps can be told. */
-export interface ListOptions {
+export interface DumpOptions {
   /** The most bytes of text; by default 8 MiB and 32 per byte of the blob and its bases. */
   readonly limit?: number
 }
 
+/** Options of a list. */
+export interface ListOptions extends DumpOptions {
+  /** Only these types, in this order, those of bases too; without them all that the blob holds itself. */
+  readonly rootIds?: ReadonlyArray<number>
+}
+
 /** Options of a dump in C. */
-export interface COptions extends ListOptions {
+export interface COptions extends DumpOptions {
   /**
    * By kind and names, which makes headers of different builds comparable, or in order of ids. `true` without it, as in
    * bpftool since 7.5; older ones know the order of ids alone.
@@ -73,10 +79,7 @@ export const toC = (btf: Btf, options: COptions = {}): Iterable<Part> => iterabl
 function* partsOfC(btf: Btf, options: COptions): Generator<Part> {
   const { header = true, rootIds, sorted = true } = options
   const missing = rootIds?.find((id) => !exists(btf, id))
-  if (missing !== undefined) {
-    yield Result.fail(noType(btf, missing))
-    return
-  }
+  if (missing !== undefined) return yield Result.fail(noType(btf, missing))
   const state = makeState(btf, options.limit)
   const { out } = state
   let ids: Ids | undefined
@@ -137,15 +140,16 @@ const noType = (btf: Btf, id: number): BtfError =>
 
 /**
  * The types as text, a line per record and one per element, as `bpftool btf dump file FILE` prints them: those of the
- * blob itself, without those of its bases. The only failure is `TooComplex`, at the end.
+ * blob itself, without those of its bases; or the roots that were asked for, `void` left out. A failure is `TooComplex`, at
+ * the end, or `BadTypeId` for a root that does not exist, instead of the text.
  */
 export const toRaw = (btf: Btf, options: ListOptions = {}): Iterable<Part> =>
   iterable(() => partsOfList(btf, { json: false }, options))
 
 /**
  * The types as one JSON document, `{"types":[…]}`, with the keys of `bpftool --json btf dump file FILE`: those of the
- * blob itself. Numbers of 64-bit enums are written in full, beyond what a JavaScript number holds. The only failure is
- * `TooComplex`, at the end.
+ * blob itself, or the roots that were asked for. Numbers of 64-bit enums are written in full, beyond what a JavaScript
+ * number holds. Failures are those of `toRaw`.
  */
 export const toJson = (btf: Btf, options: ListOptions = {}): Iterable<Part> =>
   iterable(() => partsOfList(btf, { json: true }, options))
@@ -155,16 +159,21 @@ const JSON_NEXT = ascii(",")
 const JSON_END = ascii("]}\n")
 
 function* partsOfList(btf: Btf, syntax: ListSyntax, options: ListOptions): Generator<Part> {
+  const { rootIds } = options
+  const missing = rootIds?.find((id) => !exists(btf, id))
+  if (missing !== undefined) return yield Result.fail(noType(btf, missing))
+  const roots = rootIds?.filter((id) => id > 0)
+  const count = roots?.length ?? btf.endId - btf.firstId
   const flat = flatten(btf)
   const out = makeOutput(options.limit ?? textLimit(btf))
-  let id = btf.firstId
+  let index = 0
   if (syntax.json) put(out, JSON_BEGIN)
   yield* stream(out, [], () => {
-    for (; id < btf.endId && out.length < CHUNK; id++) {
-      if (syntax.json && id > btf.firstId) put(out, JSON_NEXT)
-      listType(flat, out, syntax, id)
+    for (; index < count && out.length < CHUNK; index++) {
+      if (syntax.json && index > 0) put(out, JSON_NEXT)
+      listType(flat, out, syntax, roots === undefined ? btf.firstId + index : roots[index] ?? 0)
     }
-    if (id < btf.endId) return true
+    if (index < count) return true
     if (syntax.json) put(out, JSON_END)
     return false
   })
@@ -197,7 +206,7 @@ export interface Dumper {
 }
 
 /** A dump that has written nothing yet. It is the one mutable value of this module, and belongs to one user. */
-export const makeDumper = (btf: Btf, options: ListOptions = {}): Dumper => ({
+export const makeDumper = (btf: Btf, options: DumpOptions = {}): Dumper => ({
   btf,
   internal: { state: makeState(btf, options.limit), failed: undefined }
 })

@@ -262,7 +262,8 @@ const freeSlot = (index: StringIndex, hash: number): number => {
 const grown = (index: StringIndex): StringIndex => {
   const size = (index.mask + 1) * 2
   const larger = { mask: size - 1, slots: new Uint32Array(size), hashes: new Uint32Array(size) }
-  for (const [slot, offset] of index.slots.entries()) {
+  for (let slot = 0; slot <= index.mask; slot++) {
+    const offset = index.slots[slot] ?? 0
     if (offset === 0) continue
     const hash = index.hashes[slot] ?? 0
     const free = freeSlot(larger, hash)

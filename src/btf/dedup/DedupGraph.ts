@@ -56,9 +56,12 @@ export const compare = (work: DedupWork, candidate: number, canon: number): Verd
   work.stack[1] = canon
   let depth = 2
   while (depth > 0) {
-    const one = work.stack[depth - 2] ?? 0
-    const met = work.stack[depth - 1] ?? 0
+    const one = plain(work.stack[depth - 2] ?? 0)
+    const reference = work.stack[depth - 1] ?? 0
+    const met = plain(reference)
     depth -= 2
+    // What a base's type refers to stays a declaration, though it was defined for all others.
+    if (reference < 0 && lacksDefinition(work, met, one)) work.adjustsBase = true
     if (resolve(map, one) === resolve(map, met)) continue
     const other = definitionOf(work, met)
     const before = hypothesis[other] ?? NO_TYPE
@@ -72,11 +75,6 @@ export const compare = (work: DedupWork, candidate: number, canon: number): Verd
     if (work.touchedCount === work.touched.length) work.touched = larger(work.touched)
     work.touched[work.touchedCount++] = other
     if (++work.spent > work.budget) return EXHAUSTED
-    // What is left of the declaration is in the base, where it cannot be replaced.
-    if (other < work.firstOwn && isForwardOf(work, other, one)) {
-      work.adjustsBase = true
-      continue
-    }
     if (isForwardOf(work, one, other) || isForwardOf(work, other, one)) continue
     depth = expand(work, one, other, depth)
     if (depth < 0) {
@@ -125,9 +123,20 @@ const isForwardOf = (work: DedupWork, id: number, definition: number): boolean =
   return isEnumForward(work, id) && isEnum(defined)
 }
 
-/** Puts a pair on the stack, unless both have become one type already. */
+/** Whether type `id` is a forward declaration, and `definition` defines it. */
+const lacksDefinition = (work: DedupWork, id: number, definition: number): boolean =>
+  isForwardOf(work, id, definition) && !isEnumForward(work, definition)
+
+/**
+ * The type of a reference on the stack. References that a base's record has are there as their complement, since they
+ * stay what they are: a declaration that has a definition now has it for this blob's own types alone.
+ */
+const plain = (reference: number): number => reference ^ (reference >> 31)
+
+/** Puts a pair on the stack, unless both have become one type already, and will be one. */
 const push = (work: DedupWork, one: number, other: number, depth: number): number => {
-  if (resolve(work.map, one) === resolve(work.map, other)) return depth
+  const isFixed = one < 0 || other < 0
+  if (resolve(work.map, plain(one)) === resolve(work.map, plain(other)) && (!isFixed || one === other)) return depth
   if (depth + 2 > work.stack.length) work.stack = larger(work.stack)
   work.stack[depth] = one
   work.stack[depth + 1] = other
@@ -147,6 +156,9 @@ const expand = (work: DedupWork, one: number, other: number, depth: number): num
   // The information word has the kind, the count and the kind flag.
   if (words[a] !== words[b] || info !== words[b + 1]) return -1
   const vlen = info & 0xff_ffff
+  // All bits of a reference are turned round where the record is a base's: see `plain`.
+  const x = one < work.firstOwn ? -1 : 0
+  const y = other < work.firstOwn ? -1 : 0
   switch (kind) {
     case BTF_KIND_STRUCT:
     case BTF_KIND_UNION: {
@@ -155,7 +167,7 @@ const expand = (work: DedupWork, one: number, other: number, depth: number): num
       let top = depth
       for (let offset = vlen * 3; offset > 0; offset -= 3) {
         if (words[a + offset] !== words[b + offset] || words[a + offset + 2] !== words[b + offset + 2]) return -1
-        top = push(work, words[a + offset + 1] ?? 0, words[b + offset + 1] ?? 0, top)
+        top = push(work, (words[a + offset + 1] ?? 0) ^ x, (words[b + offset + 1] ?? 0) ^ y, top)
       }
       return top
     }
@@ -164,14 +176,14 @@ const expand = (work: DedupWork, one: number, other: number, depth: number): num
       let top = depth
       for (let offset = vlen * 2 + 1; offset > 1; offset -= 2) {
         if (words[a + offset] !== words[b + offset]) return -1
-        top = push(work, words[a + offset + 1] ?? 0, words[b + offset + 1] ?? 0, top)
+        top = push(work, (words[a + offset + 1] ?? 0) ^ x, (words[b + offset + 1] ?? 0) ^ y, top)
       }
-      return push(work, words[a + 2] ?? 0, words[b + 2] ?? 0, top)
+      return push(work, (words[a + 2] ?? 0) ^ x, (words[b + 2] ?? 0) ^ y, top)
     }
     case BTF_KIND_ARRAY: {
       if (words[a + 2] !== words[b + 2] || words[a + 5] !== words[b + 5]) return -1
-      const top = push(work, words[a + 3] ?? 0, words[b + 3] ?? 0, depth)
-      return push(work, words[a + 4] ?? 0, words[b + 4] ?? 0, top)
+      const top = push(work, (words[a + 3] ?? 0) ^ x, (words[b + 3] ?? 0) ^ y, depth)
+      return push(work, (words[a + 4] ?? 0) ^ x, (words[b + 4] ?? 0) ^ y, top)
     }
     case BTF_KIND_ENUM:
     case BTF_KIND_ENUM64: {
@@ -188,7 +200,7 @@ const expand = (work: DedupWork, one: number, other: number, depth: number): num
     case BTF_KIND_FLOAT:
       return words[a + 2] === words[b + 2] ? depth : -1
     case BTF_KIND_DECL_TAG:
-      return words[a + 3] === words[b + 3] ? push(work, words[a + 2] ?? 0, words[b + 2] ?? 0, depth) : -1
+      return words[a + 3] === words[b + 3] ? push(work, (words[a + 2] ?? 0) ^ x, (words[b + 2] ?? 0) ^ y, depth) : -1
     case BTF_KIND_UNKN:
     case BTF_KIND_VAR:
     case BTF_KIND_DATASEC:
@@ -196,7 +208,7 @@ const expand = (work: DedupWork, one: number, other: number, depth: number): num
       return -1
     default:
       // Pointers, qualifiers, typedefs, tags and functions. A base may have kinds that are not known.
-      return kind > BTF_KIND_ENUM64 ? -1 : push(work, words[a + 2] ?? 0, words[b + 2] ?? 0, depth)
+      return kind > BTF_KIND_ENUM64 ? -1 : push(work, (words[a + 2] ?? 0) ^ x, (words[b + 2] ?? 0) ^ y, depth)
   }
 }
 
@@ -212,9 +224,19 @@ const areIdentical = (work: DedupWork, first: number, second: number, floor: num
   const parents = work.parents ??= new Int32Array(work.end)
   let depth = push(work, first, second, floor)
   while (depth > floor) {
-    const one = resolve(map, work.stack[depth - 2] ?? 0)
-    const other = resolve(map, work.stack[depth - 1] ?? 0)
+    const left = work.stack[depth - 2] ?? 0
+    const right = work.stack[depth - 1] ?? 0
+    const one = resolve(map, plain(left))
+    const other = resolve(map, plain(right))
     depth -= 2
+    if (
+      (left < 0 && lacksDefinition(work, plain(left), plain(right))) ||
+      (right < 0 && lacksDefinition(work, plain(right), plain(left)))
+    ) {
+      work.differsAt = plain(left)
+      work.differsFrom = plain(right)
+      return CONFLICT
+    }
     const rootOfOne = rootOf(parents, one)
     const rootOfOther = rootOf(parents, other)
     if (rootOfOne === rootOfOther) continue

@@ -278,6 +278,40 @@ describe("dedup over a base", () => {
     assert.strictEqual(report.forwardsResolved, 0)
   })
 
+  it("keeps the base's declaration apart from its definition after it is known, too", () => {
+    const split = B.btfOf([
+      B.struct("late", 4, [["k", 1, 0]]),
+      B.ptr(7),
+      B.struct("user", 8, [["p", 8, 0]]),
+      // The second copy must not become the base's: its graph ends with the definition.
+      B.struct("twice", 16, [["a", 3, 0], ["b", 11, 64]]),
+      B.ptr(7),
+      B.struct("twice", 16, [["a", 8, 0], ["b", 8, 64]])
+    ], { base })
+    const { btf, map } = B.expectSuccess(BtfDedup.dedup(split))
+    assert.deepEqual(all(btf), [
+      "Struct late k:1",
+      "Ptr 7",
+      "Struct user p:8",
+      "Struct twice a:3 b:8",
+      "Struct twice a:8 b:8"
+    ])
+    assert.deepEqual(ids(map), [0, 1, 7, 3, 4, 5, 6, 7, 8, 9, 10, 8, 11])
+  })
+
+  it("merges own types that name the base's declaration with such that name its definition", () => {
+    const split = B.btfOf([
+      B.struct("late", 4, [["k", 1, 0]]),
+      B.struct("both", 8, [["p", 9, 0]]),
+      B.ptr(2),
+      B.struct("both", 8, [["p", 11, 0]]),
+      B.ptr(7)
+    ], { base })
+    const { btf, map } = B.expectSuccess(BtfDedup.dedup(split))
+    assert.deepEqual(all(btf), ["Struct late k:1", "Struct both p:9", "Ptr 7"])
+    assert.deepEqual(ids(map), [0, 1, 7, 3, 4, 5, 6, 7, 8, 9, 8, 9])
+  })
+
   it("gives the base's declaration of an enum the definition", () => {
     const split = B.btfOf([B.enumeration("e", 4, false, [["A", 1]]), B.typedef("t", 6)], { base })
     const { btf, map } = B.expectSuccess(BtfDedup.dedup(split))

@@ -531,6 +531,23 @@ describe("lists", () => {
     })
   })
 
+  it("have only the roots if asked, the base's too", () => {
+    const base = B.btfOf([B.int("int", 4, 1), B.ptr(1)])
+    const btf = B.btfOf([B.typedef("t", 1), B.ptr(3)], { base })
+    const { problems, text } = BtfDump.collect(BtfDump.toRaw(btf, { rootIds: [4, 0, 2] }))
+    assert.deepStrictEqual(problems, [])
+    assert.strictEqual(text, "[4] PTR '(anon)' type_id=3\n[2] PTR '(anon)' type_id=1\n")
+    assert.deepStrictEqual(JSON.parse(BtfDump.collect(BtfDump.toJson(btf, { rootIds: [3] })).text), {
+      types: [{ id: 3, kind: "TYPEDEF", name: "t", type_id: 1 }]
+    })
+    assert.strictEqual(BtfDump.collect(BtfDump.toJson(btf, { rootIds: [] })).text, "{\"types\":[]}\n")
+    for (const id of [5, -1, 1.5]) {
+      const dumped = BtfDump.collect(BtfDump.toRaw(btf, { rootIds: [1, id] }))
+      assert.strictEqual(dumped.text, "")
+      assert.deepStrictEqual(dumped.problems.map(({ reason }) => reason), ["BadTypeId"])
+    }
+  })
+
   it("name kinds that nobody knows", () => {
     const layout = [...B.canonicalLayout, [4, 0] as const]
     const btf = B.btfOf([{ name: "new", kind: 20, word: 7, rest: [1] }], { layout })

@@ -5,6 +5,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Btf from "../../../src/btf/Btf.ts"
+import * as BtfDedup from "../../../src/btf/BtfDedup.ts"
 import * as BtfDistill from "../../../src/btf/BtfDistill.ts"
 import * as BtfEdit from "../../../src/btf/BtfEdit.ts"
 import { toByteOrder } from "../../../src/btf/BtfEncode.ts"
@@ -78,6 +79,36 @@ for (const order of orders) {
       assert.strictEqual(B.expectSuccess(beside.append(top)), 6)
       assert.strictEqual(Btf.typeName(B.expectSuccess(beside.finish()), 6), "mid_t *")
       assert.strictEqual(B.expectFailure(BtfEdit.edit(bottom).append(top)).reason, "BadArgument")
+    })
+
+    it("are deduplicated against all that is below them", () => {
+      const doubled = B.btfOf(
+        [
+          B.typedef("mid_t", 6),
+          B.int("int", 4, 1),
+          B.ptr(3),
+          B.ptr(5),
+          B.struct("bs", 4, [["x", 6, 0]]),
+          B.struct("ms", 4, [["mx", 5, 0]]),
+          B.struct("mine", 16, [["p", 8, 0], ["q", 9, 64], ["r", 10, 96]])
+        ],
+        { order, base: middle }
+      )
+      const { btf, map } = B.expectSuccess(BtfDedup.dedup(doubled))
+      assert.deepEqual([...map], [0, 1, 2, 3, 4, 3, 1, 5, 5, 2, 4, 6])
+      assert.strictEqual(btf.base, middle)
+      assert.strictEqual(btf.byteOrder, order)
+      assert.deepInclude(Btf.typeOf(btf, 5), { _tag: "Ptr", type: 3 })
+      assert.deepInclude(Btf.typeOf(btf, 6), {
+        name: "mine",
+        members: [
+          { name: "p", type: 5, bitOffset: 0, bitfieldSize: 0 },
+          { name: "q", type: 2, bitOffset: 64, bitfieldSize: 0 },
+          { name: "r", type: 4, bitOffset: 96, bitfieldSize: 0 }
+        ]
+      })
+      // Names that a lower level has are not written again.
+      assert.strictEqual(new TextDecoder().decode(btf.bytes.slice(btf.stringsOffset)), "mine\0p\0q\0r\0")
     })
 
     it("are not moved onto another base before they are distilled, as for libbpf", () => {
