@@ -5,12 +5,12 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Btf from "../../src/btf/Btf.ts"
-import { Kernel } from "../../src/services/Kernel/Kernel.ts"
+import type { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import type { KernelError } from "../../src/services/Kernel/KernelError.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as KernelSimulated from "../../src/services/Kernel/KernelSimulated.ts"
@@ -219,7 +219,10 @@ describeWith(
           assert.strictEqual(Path.basename(error.file ?? ""), "report.bpf.c")
           assert.isAtLeast(error.line ?? 0, lineOf("BPF_CORE_READ", "int unguarded("))
           assert.isAtMost(error.line ?? 0, lineOf("return 0;", "out += BPF_CORE_READ"))
-          assert.match(error.summary, /^failed to resolve CO-RE relocation byte_off struct task_struct\.gone_with_the_wind at /)
+          assert.match(
+            error.summary,
+            /^failed to resolve CO-RE relocation byte_off struct task_struct\.gone_with_the_wind at /
+          )
           assert.match(error.summary, /the kernel's struct task_struct \[\d+\] has no member gone_with_the_wind/)
           assert.include(error.log, `${error.instruction}: <invalid CO-RE relocation>\n`)
           assert.match(error.hint ?? "", /bpf_core_field_exists\(struct task_struct, gone_with_the_wind\)/)
@@ -255,11 +258,13 @@ describeWith(
       it.live(`${cpu}: the function that has the access is named`, () =>
         Effect.gen(function*() {
           const { entries, error } = yield* load("unguarded_in_function")
-          const [entry] = entries.filter(({ outcome }) => outcome._tag === "Poisoned")
+          const entry = entries.find(({ outcome }) => outcome._tag === "Poisoned")
           assert.deepInclude(entry, { program: "unguarded_in_function", function: "read_it" })
           // The compiler counts the offset to the first line of the function or to the one that reads.
           const line = entry?.source?.line ?? 0
-          assert.isTrue(line === lineOf("static __noinline long read_it") || line === lineOf("return BPF", "long read_it"))
+          assert.isTrue(
+            line === lineOf("static __noinline long read_it") || line === lineOf("return BPF", "long read_it")
+          )
           assert.match(entry?.source?.text ?? "", /read_it|BPF_CORE_READ/)
           assert.isAbove(entry?.slot ?? 0, entry?.functionSlot ?? 0)
           if (error._tag !== "VerifierError") return assert.fail(error._tag)
@@ -280,8 +285,10 @@ describeWith(
           const without = (object: BpfObject) =>
             Result.getOrThrow(Edit.setMap(object, "left_out", { autocreate: false }))
           assert.strictEqual((yield* load("maybe_map", without)).error._tag, "Loaded")
-          const { error } = yield* load("maybe_map", (object) =>
-            Result.getOrThrow(Edit.setVariable(without(object), "use_map", true)))
+          const { error } = yield* load(
+            "maybe_map",
+            (object) => Result.getOrThrow(Edit.setVariable(without(object), "use_map", true))
+          )
           if (error._tag !== "VerifierError") return assert.fail(error._tag)
           assert.match(error.summary, /^BPF map 'left_out' is referenced but wasn't created\n/)
           assert.match(error.hint ?? "", /create the map/)
@@ -308,7 +315,10 @@ describeWith(
           }).pipe(Effect.scoped, Effect.provide(KernelSimulated.layer({ types })))
           if (fault._tag !== "ProgramFault") return assert.fail(fault._tag)
           assert.deepInclude(fault, { reason: "Missing", program: "offset_of_missi" })
-          assert.match(fault.detail, /byte_off struct task_struct\.gone_with_the_wind at report\.bpf\.c:\d+; the kernel's/)
+          assert.match(
+            fault.detail,
+            /byte_off struct task_struct\.gone_with_the_wind at report\.bpf\.c:\d+; the kernel's/
+          )
           assert.match(fault.hint ?? "", /bpf_core_field_exists/)
         }))
     }

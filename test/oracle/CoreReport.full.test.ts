@@ -113,7 +113,10 @@ describeWith({ kind: "live", files: [vmlinux, corpusFolder] }, "verdicts over th
         }
       }
     }
-    Fs.writeSync(2, `\n${title}: ${JSON.stringify(Object.fromEntries([...counts].sort()))}\n`)
+    Fs.writeSync(
+      2,
+      `\n${title}: ${JSON.stringify(Object.fromEntries([...counts].sort(([a], [b]) => a < b ? -1 : 1)))}\n`
+    )
     return { counts, wrong }
   })
 

@@ -23,7 +23,10 @@ const verdictsOf = (code: Code) => Reachability.verdictsOf(code, slotsOf(code), 
 const textOf = ({ insns }: Code): string => disassemble(insns).map(({ slot, text }) => `${slot}: ${text}`).join("\n")
 
 const inputs = fc.array(
-  fc.oneof(fc.constantFrom(0n, 1n, 5n, 0xffff_ffff_ffff_ffffn, 0xffff_ffffn, 1n << 32n), fc.bigInt(0n, (1n << 64n) - 1n)),
+  fc.oneof(
+    fc.constantFrom(0n, 1n, 5n, 0xffff_ffff_ffff_ffffn, 0xffff_ffffn, 1n << 32n),
+    fc.bigInt(0n, (1n << 64n) - 1n)
+  ),
   { maxLength: 6 }
 )
 

@@ -52,7 +52,11 @@ const explaining = (session: Session, relocated: RelocatedObject): Session => ({
     call._tag !== "ProgLoad" && call._tag !== "ProgTestRun"
       ? session.call(call)
       : Effect.mapError(session.call(call), (error) => {
-        if (call._tag === "ProgLoad") return error._tag === "VerifierError" ? Explain.refusal(relocated, call, error) : error
+        if (call._tag === "ProgLoad") {
+          return error._tag === "VerifierError"
+            ? Explain.refusal(relocated, call, error)
+            : error
+        }
         return error._tag === "ProgramFault" ? Explain.fault(relocated, call, error) : error
       })
 })

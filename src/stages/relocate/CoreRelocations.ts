@@ -48,7 +48,9 @@ export const means = (info: KernelInfo, types: Btf | undefined): Means => {
         _tag: "Types",
         target: Core.target(vmlinuxTypes.value, modules),
         withoutModules: moduleTypes._tag === "Unasked",
-        broken: all.flatMap(({ btf, name, problem }) => btf === undefined ? [`${name}: ${problem ?? "unreadable"}`] : [])
+        broken: all.flatMap(({ btf, name, problem }) =>
+          btf === undefined ? [`${name}: ${problem ?? "unreadable"}`] : []
+        )
       }
     }
   }

@@ -48,7 +48,7 @@ export const of = (object: BpfObject): Find => {
   const known = new Map<Info.Block, Map<number, SourceLine>>()
   const lineAt = (block: Info.Block, view: DataView, record: number): SourceLine => {
     let lines = known.get(block)
-    if (lines === undefined) known.set(block, lines = new Map())
+    if (lines === undefined) known.set(block, lines = new Map<number, SourceLine>())
     const before = lines.get(record)
     if (before !== undefined) return before
     const at = record * segment.recordSize

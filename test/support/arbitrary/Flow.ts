@@ -260,8 +260,9 @@ export const programs = ({ everything }: Choice): fc.Arbitrary<Program> => {
 export const assemble = ({ clears, functions, global }: Program): Code => {
   const starts: Array<number> = []
   const parts: Array<Uint8Array> = []
-  const fixes: Array<{ readonly part: number; readonly at: number; readonly function: number; readonly load: boolean }> =
-    []
+  const fixes: Array<
+    { readonly part: number; readonly at: number; readonly function: number; readonly load: boolean }
+  > = []
   const poisoned = new Set<number>()
   const loads = new Map<number, { readonly _tag: "MapValue"; readonly map: number; readonly offset: number }>()
   let slots = 0

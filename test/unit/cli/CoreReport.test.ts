@@ -103,13 +103,16 @@ describe("the relocations of a plan", () => {
       reason: null,
       at: null
     }])
-    const missing = document.core_relocations.find((each: { readonly path: string }) => each.path.endsWith("real_parent"))
+    const missing = document.core_relocations.find((each: { readonly path: string }) =>
+      each.path.endsWith("real_parent")
+    )
     assert.deepInclude(missing, { outcome: "poisoned", why: "Missing", verdict: "reachable", value: null })
     assert.deepInclude(missing.candidates[0], { matches: false, reason: "NoMember", at: "real_parent", value: null })
   })
 
   it("stay of bounded length, and control no terminal, whatever names say", () => {
-    const [entry] = CoreReport.of(planned.relocated)[0]?.entries.filter(({ outcome }) => outcome._tag === "Poisoned") ?? []
+    const [entry] = CoreReport.of(planned.relocated)[0]?.entries.filter(({ outcome }) => outcome._tag === "Poisoned") ??
+      []
     if (entry === undefined) return assert.fail("nothing is missing")
     const nasty = `\u001b[2J${"x".repeat(100_000)}`
     const candidate: CoreReport.CoreEntry["candidates"][number] = {

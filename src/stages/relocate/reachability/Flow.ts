@@ -6,6 +6,7 @@
  * is merged over all ways that lead there, and a block is followed again when that changes. Work is bounded by a budget,
  * since hostile programs can make each block change some hundred times.
  */
+import * as Data from "effect/Data"
 import * as Insn from "../../../insn/Insn.ts"
 import * as C from "../../../insn/InsnConstants.ts"
 import { compare, type Way } from "./Arithmetic.ts"
@@ -82,7 +83,7 @@ interface Run extends Setting {
 }
 
 /** Thrown where the budget is spent. */
-const spent: unique symbol = Symbol("spent")
+class Spent extends Data.TaggedError("Spent") {}
 
 /** Follows a program; `undefined` where that takes more than the budget has. */
 export const follow = (code: Code, mode: Mode, budget: Budget): Followed | undefined => {
@@ -100,7 +101,7 @@ export const follow = (code: Code, mode: Mode, budget: Budget): Followed | undef
       }
     }
   } catch (thrown) {
-    if (thrown !== spent) throw thrown
+    if (!(thrown instanceof Spent)) throw thrown
     return undefined
   }
   return { reached: run.reached, incomplete: run.incomplete }
@@ -176,7 +177,7 @@ const enter = (run: Run, slot: number, state: State): void => {
   run.budget.steps -= 1 + (state.length >> 3)
   const known = run.states.get(slot)
   if (known === undefined) {
-    if ((run.states.size + 1) * state.length > run.budget.cells) throw spent
+    if ((run.states.size + 1) * state.length > run.budget.cells) throw new Spent()
     run.states.set(slot, [...state])
   } else if (!merge(known, state)) return
   enqueue(run, slot)
@@ -193,7 +194,7 @@ const followBlock = (run: Run, block: number): void => {
   if (known === undefined) return
   const state = [...known]
   for (let slot = block;;) {
-    if (--run.budget.steps < 0) throw spent
+    if (--run.budget.steps < 0) throw new Spent()
     run.reached[slot] = 1
     const next = followInsn(run, state, slot, block)
     if (next === undefined || next >= run.count) return

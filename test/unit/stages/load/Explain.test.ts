@@ -51,7 +51,8 @@ const complaint = (helper: number, at: number) =>
     program: "read_task",
     errno: "EINVAL",
     errnoNumber: 22,
-    log: `; a line @ core_reads.bpf.c:68\n${at}: (85) call unknown#${helper}\ninvalid func unknown#${helper}\nprocessed 9 insns\n`,
+    log:
+      `; a line @ core_reads.bpf.c:68\n${at}: (85) call unknown#${helper}\ninvalid func unknown#${helper}\nprocessed 9 insns\n`,
     summary: "",
     hint: "a hint"
   })
@@ -115,8 +116,7 @@ describe("a refusal", () => {
       session: (options) =>
         Effect.map(ledger.kernel.session(options), (session) => ({
           ...session,
-          call: (call) =>
-            call._tag === "ProgLoad" ? Effect.fail(complaint(195_896_080, slot)) : session.call(call)
+          call: (call) => call._tag === "ProgLoad" ? Effect.fail(complaint(195_896_080, slot)) : session.call(call)
         }))
     }
     const error = Effect.runSync(
@@ -142,7 +142,10 @@ describe("a fault", () => {
   it("at a poisoned instruction names the relocation", () => {
     const fault = Explain.fault(relocated, run, new ProgramFault({ ...fields, reason: "Missing", line: "a.c:1" }))
     assert.deepInclude(fault, { reason: "Missing", line: "a.c:1", instruction: slot })
-    assert.match(fault.detail, /^it is missing: byte_off struct task_struct\.tgid at core_reads\.bpf\.c:\d+; the kernel's/)
+    assert.match(
+      fault.detail,
+      /^it is missing: byte_off struct task_struct\.tgid at core_reads\.bpf\.c:\d+; the kernel's/
+    )
     assert.match(fault.hint ?? "", /bpf_core_field_exists/)
   })
 

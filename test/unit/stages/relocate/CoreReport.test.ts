@@ -150,7 +150,7 @@ describe("CoreReport.of", () => {
 
   it("says nothing of objects without records, and of instructions that an edit put in their place", () => {
     assert.deepStrictEqual(entriesOf(relocatedFor(poor, opened("xdp_firewall.bpf.o"))), [])
-    const [program] = opened(name).programs.filter((each) => each.entry)
+    const program = opened(name).programs.find((each) => each.entry)
     const shorter = succeed(
       Edit.setInstructions(opened(name), program?.name ?? "", Encode.program(Encode.mov64Imm(0, 0), Encode.exit()), [])
     )
@@ -216,7 +216,10 @@ describe("CoreReport.examine", () => {
       source: "pid = BPF_CORE_READ(task, pid);"
     })
     assert.strictEqual(error.candidates?.length, 2)
-    assert.match(error.message, /^read_task at instruction \d+ \(\.\/core_reads\.bpf\.c:\d+\): CO-RE relocation byte_off struct/)
+    assert.match(
+      error.message,
+      /^read_task at instruction \d+ \(\.\/core_reads\.bpf\.c:\d+\): CO-RE relocation byte_off struct/
+    )
     assert.match(error.message, /\(and \d+ other records of the program cannot be applied either\)/)
     assert.include(error.message, "\ncandidate: struct task_struct [6] gives 8\n")
     assert.match(error.message, /\nhint: the kernel has several types of this name/)
@@ -243,14 +246,20 @@ describe("CoreText", () => {
       CoreText.missing(field),
       /^byte_off struct task_struct\.real_parent at core_reads\.bpf\.c:\d+; the kernel's struct task_struct \[5\] has/
     )
-    assert.match(CoreText.advice(field), /^guard it with if \(bpf_core_field_exists\(struct task_struct, real_parent\)\)/)
+    assert.match(
+      CoreText.advice(field),
+      /^guard it with if \(bpf_core_field_exists\(struct task_struct, real_parent\)\)/
+    )
     const type = missing("struct there_is_no_such_struct.member")
     assert.strictEqual(CoreText.instead(type), "the kernel has no struct there_is_no_such_struct")
     assert.match(CoreText.advice(type), /bpf_core_type_exists\(struct there_is_no_such_struct\)/)
     const value = missing("enum pid_type::PIDTYPE_TGID")
     assert.match(CoreText.advice(value), /bpf_core_enum_value_exists\(enum pid_type, PIDTYPE_TGID\)/)
     assert.match(CoreText.advice(missing("struct task_struct.comm[1]")), /\(struct task_struct, comm\[1\]\)/)
-    assert.match(CoreText.advice(missing("struct task_struct___before_5_14.state")), /flavor, struct task_struct___other/)
+    assert.match(
+      CoreText.advice(missing("struct task_struct___before_5_14.state")),
+      /flavor, struct task_struct___other/
+    )
   })
 
   it("lists few of many candidates, and cuts long names", () => {

@@ -278,8 +278,9 @@ describe("programs that were made to take long", () => {
 
   it("jumps back and forth, each with more to remember, are given up", () => {
     const zigzag = filled((slot, code) => {
-      if (slot % 3 === 0) Insn.setSlot(code, slot, C.BPF_STX | C.BPF_MEM | BPF_DW, 10, slot % 10, -8 * (1 + slot % 64), 0)
-      else if (slot % 3 === 1) Insn.setSlot(code, slot, C.BPF_ALU64 | C.BPF_ADD, slot % 10, 0, 0, slot)
+      if (slot % 3 === 0) {
+        Insn.setSlot(code, slot, C.BPF_STX | C.BPF_MEM | BPF_DW, 10, slot % 10, -8 * (1 + slot % 64), 0)
+      } else if (slot % 3 === 1) Insn.setSlot(code, slot, C.BPF_ALU64 | C.BPF_ADD, slot % 10, 0, 0, slot)
       else Insn.setSlot(code, slot, C.BPF_JMP | C.BPF_JGT, slot % 10, 0, slot % 2 === 0 ? 30_000 : -30_000, 5)
     })
     assert.strictEqual(inTime(zigzag), "unknown")
