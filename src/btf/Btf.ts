@@ -30,6 +30,7 @@ export {
   arrayLength,
   elementType,
   pointerSize,
+  pointerSizeType,
   resolveSize,
   resolveType,
   skipModifiers,

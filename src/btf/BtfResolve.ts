@@ -74,12 +74,22 @@ export const pointerSize = (btf: Btf): 4 | 8 => {
 }
 
 const findPointerSize = (btf: Btf): 4 | 8 => {
+  const witness = pointerSizeType(btf)
+  return witness !== undefined && sizeOrTypeOf(btf, witness) === 4 ? 4 : 8
+}
+
+/**
+ * The type by which readers know how large pointers are: the first integer of 4 or 8 bytes called `long` or `unsigned
+ * long`, of a split blob in its base; `undefined` where there is none.
+ */
+export const pointerSizeType = (btf: Btf): number | undefined => {
+  if (btf.base !== undefined) return pointerSizeType(btf.base)
   for (let id = btf.firstId; id < btf.endId; id++) {
     if (kindOf(btf, id) !== Kind.BTF_KIND_INT) continue
     const size = sizeOrTypeOf(btf, id)
-    if ((size === 4 || size === 8) && longNames.has(nameOf(btf, id))) return size
+    if ((size === 4 || size === 8) && longNames.has(nameOf(btf, id))) return id
   }
-  return 8
+  return undefined
 }
 
 /**

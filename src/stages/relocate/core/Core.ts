@@ -16,6 +16,7 @@ import * as Insn from "../../../insn/Insn.ts"
 import type { InfoRecords } from "../../../services/Kernel/KernelCall.ts"
 import { type Budget, budgetFor } from "./Budget.ts"
 import { CoreError, CoreFailure, fail } from "./CoreError.ts"
+import * as Footprint from "./Footprint.ts"
 import { type CoreKind, kindNames } from "./Kind.ts"
 import { apply, type CoreResult } from "./Patch.ts"
 import { type CoreCandidate, localType, type LocalType, type Resolution, resolve } from "./Resolve.ts"
@@ -24,6 +25,8 @@ import type { CoreTarget } from "./Target.ts"
 
 export { CoreError, isCoreError } from "./CoreError.ts"
 export type { CoreErrorReason } from "./CoreError.ts"
+export { begin as beginFootprint, end as endFootprint } from "./Footprint.ts"
+export type { Conflict, Footprint, Growing as GrowingFootprint, Noted, NotedTypes } from "./Footprint.ts"
 export { kindNames } from "./Kind.ts"
 export type { CoreKind } from "./Kind.ts"
 export type { Refusal, RefusalReason } from "./Match.ts"
@@ -135,6 +138,50 @@ export const examine = (
   return Result.succeed({ insns: run.insns, outcomes })
 }
 
+/**
+ * Notes in a footprint, which it changes, what of the target's types the outcomes of these records depend on. Answers with
+ * the records that cannot be applied on that target whatever their instructions are, those that ask the same once; of them
+ * is noted what could be found out. All records of one footprint are noted for one target.
+ */
+export const note = (
+  footprint: Footprint.Growing,
+  records: InfoRecords,
+  local: Btf.Btf,
+  target: CoreTarget
+): Result.Result<ReadonlyArray<CoreError>, CoreError> => {
+  const run = begin(new Uint8Array(), records, local, target)
+  if (run instanceof CoreError) return Result.fail(run)
+  const problems: Array<CoreError> = []
+  const known = new Set<string>()
+  const count = run.view.byteLength / run.recordSize
+  for (let record = 0; record < count; record++) {
+    const word = (index: number): number => run.view.getUint32(record * run.recordSize + index * 4, run.littleEndian)
+    const [typeId, access, kind] = [word(1), word(2), word(3)]
+    const key = `${typeId} ${access} ${kind}`
+    if (known.has(key)) continue
+    known.add(key)
+    const problem = failureOf(() => resolutionOf(run, typeId, access, kind))
+    const type = run.known.get(typeId)
+    const unnoted = type === undefined
+      ? undefined
+      : failureOf(() => Footprint.note(footprint, type, access, kind, target, run.budget))
+    const failure = problem ?? unnoted
+    if (failure !== undefined) problems.push(errorOf(run, record, failure))
+  }
+  return Result.succeed(problems)
+}
+
+/** What the work fails with, if it does. */
+const failureOf = (work: () => unknown): CoreFailure | undefined => {
+  try {
+    work()
+    return undefined
+  } catch (thrown) {
+    if (!(thrown instanceof CoreFailure)) throw thrown
+    return thrown
+  }
+}
+
 const begin = (insns: Uint8Array, records: InfoRecords, local: Btf.Btf, target: CoreTarget): Run | CoreError => {
   const { records: bytes, recordSize } = records
   if (!Number.isInteger(recordSize) || recordSize < RECORD_SIZE || bytes.length % recordSize !== 0) {
@@ -205,20 +252,33 @@ const relocateOne = (run: Run, record: number): CoreOutcome | CoreError => {
     }
   } catch (thrown) {
     if (!(thrown instanceof CoreFailure)) throw thrown
-    const { detail, hint, reason } = thrown
-    const candidates = thrown.candidates ?? resolution?.candidates
-    const what = describe(run, typeId, access, kind)
-    return new CoreError({
-      reason,
-      record,
-      ...(Number.isInteger(slot) ? { slot } : {}),
-      ...what,
-      typeId,
-      detail,
-      ...(candidates === undefined ? {} : { candidates }),
-      ...(hint === undefined ? {} : { hint })
-    })
+    return errorOf(run, record, thrown, resolution?.candidates)
   }
+}
+
+/** The error that a record fails with. */
+const errorOf = (
+  run: Run,
+  record: number,
+  failure: CoreFailure,
+  looked?: ReadonlyArray<CoreCandidate>
+): CoreError => {
+  const { littleEndian, view } = run
+  const at = record * run.recordSize
+  const slot = view.getUint32(at, littleEndian) / 8
+  const typeId = view.getUint32(at + 4, littleEndian)
+  const { detail, hint, reason } = failure
+  const candidates = failure.candidates ?? looked
+  return new CoreError({
+    reason,
+    record,
+    ...(Number.isInteger(slot) ? { slot } : {}),
+    ...describe(run, typeId, view.getUint32(at + 8, littleEndian), view.getUint32(at + 12, littleEndian)),
+    typeId,
+    detail,
+    ...(candidates === undefined ? {} : { candidates }),
+    ...(hint === undefined ? {} : { hint })
+  })
 }
 
 const resolutionOf = (

@@ -64,7 +64,8 @@ export interface Resolution {
 /** The most types of one name and kind that are looked at. */
 export const MAX_CANDIDATES = 1024
 
-interface Candidate {
+/** A type of the kernel, or of a module, that a type of the object may be. */
+export interface Candidate {
   readonly module: string | undefined
   readonly btf: Btf.Btf
   readonly id: number
@@ -90,8 +91,11 @@ export const localType = (btf: Btf.Btf, id: number, budget: Budget): LocalType =
   return { btf, id, typeName: Btf.typeName(btf, id), name, candidates: undefined, decided: new Map() }
 }
 
-/** The types of the kernel, or else of its modules, that a type of the object may be. */
-const candidatesOf = (target: CoreTarget, local: LocalType, budget: Budget): ReadonlyArray<Candidate> => {
+/** The types of the kernel, or else of its modules, that a type of the object may be. Throws a `CoreFailure`. */
+export const candidatesOf = (target: CoreTarget, local: LocalType, budget: Budget): ReadonlyArray<Candidate> =>
+  local.candidates ??= findCandidates(target, local, budget)
+
+const findCandidates = (target: CoreTarget, local: LocalType, budget: Budget): ReadonlyArray<Candidate> => {
   const found: Array<Candidate> = []
   if (!isRootKind(Btf.kindOf(local.btf, local.id))) return found
   const chain = [target.base]
@@ -157,8 +161,7 @@ export const resolve = (
   }
   let first: Answer | undefined
   let wrong: string | undefined
-  type.candidates ??= candidatesOf(target, type, budget)
-  for (const candidate of type.candidates) {
+  for (const candidate of candidatesOf(target, type, budget)) {
     const { btf, id, module, typeName: name } = candidate
     spend(budget, 64)
     const matched = match(spec, kind, btf, id, budget)
@@ -211,7 +214,10 @@ const disagreement = (kind: Kind.CoreKind, one: Answer, other: Answer): string |
   if (one.spec.bitOffset !== other.spec.bitOffset) {
     return `${name(one)} is at bit ${one.spec.bitOffset}, ${name(other)} at bit ${other.spec.bitOffset}`
   }
-  return one.value.value === other.value.value
+  // Types of two modules are two, also where their ids are one number; libbpf goes by the number.
+  const areOne = one.value.value === other.value.value &&
+    (kind !== "target_type_id" || one.candidate.btf === other.candidate.btf)
+  return areOne
     ? undefined
     : `${kind} is ${one.value.value} for ${name(one)} and ${other.value.value} for ${name(other)}`
 }
