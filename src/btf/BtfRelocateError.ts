@@ -8,7 +8,9 @@ const Candidate = Schema.Struct({
   /** As `kindName` says it: `STRUCT`, `ENUM64`. */
   kind: Schema.String,
   /** In bytes; 0 for a FWD. */
-  size: Schema.Number
+  size: Schema.Number,
+  /** Of an INT its encoding, `signed`, `unsigned`, `char`, `bool` or several of these; of a FWD `struct` or `union`. */
+  form: Schema.optionalKey(Schema.String)
 })
 
 const Mismatch = Schema.Struct({
@@ -20,6 +22,8 @@ const Mismatch = Schema.Struct({
   kind: Schema.String,
   /** Size in the distilled base, in bytes; 0 for a FWD. */
   size: Schema.Number,
+  /** Form in the distilled base, as a candidate has one. */
+  form: Schema.optionalKey(Schema.String),
   /** A struct or union of the split BTF contains this type, so that its size has to be the same. */
   embedded: Schema.Boolean,
   /** The types of this name in the new base, at most eight of them; for `Ambiguous` only those that fit. */
@@ -45,8 +49,8 @@ export type RelocateMismatch = typeof Mismatch.Type
 
 /** What is wrong with a type, as a clause: `STRUCT pair of 8 bytes (type 3) is not in the new base`. */
 export const mismatchText = (mismatch: RelocateMismatch): string => {
-  const { id, kind, name, size } = mismatch
-  const what = `${kind} ${name === "" ? "without a name" : name}${bytesOf(size)} (type ${id})`
+  const { id, kind, name } = mismatch
+  const what = `${kind} ${name === "" ? "without a name" : name}${measureOf(mismatch)} (type ${id})`
   switch (mismatch.reason) {
     case "NotDistilled":
       return `${what} is not what a distilled base can have`
@@ -65,10 +69,12 @@ export const mismatchText = (mismatch: RelocateMismatch): string => {
   }
 }
 
-const bytesOf = (size: number): string => size === 0 ? "" : ` of ${size} bytes`
+/** What two types of one name may differ in: size and form. */
+const measureOf = ({ form, size }: RelocateCandidate): string =>
+  `${size === 0 ? "" : ` of ${size} byte${size === 1 ? "" : "s"}`}${form === undefined ? "" : `, ${form}`}`
 
 const candidatesOf = ({ candidateCount, candidates }: RelocateMismatch): string => {
-  const all = candidates.map(({ id, kind, size }) => `${kind}${bytesOf(size)} (type ${id})`)
+  const all = candidates.map((candidate) => `${candidate.kind}${measureOf(candidate)} (type ${candidate.id})`)
   const more = candidateCount - all.length
   return `${all.join(", ")}${more > 0 ? ` and ${more} more` : ""}`
 }

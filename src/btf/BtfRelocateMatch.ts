@@ -235,14 +235,37 @@ const mismatch = (
   name: stringAt(distilled, nameOffsetOf(distilled, id)) ?? "",
   kind: Kind.kindName(kindOf(distilled, id)),
   size: statedSize(distilled, id),
+  ...formOf(distilled, id),
   embedded,
   candidates: ids.toSorted((one, other) => one - other).map((candidate): RelocateCandidate => ({
     id: candidate,
     kind: Kind.kindName(kindOf(base, candidate)),
-    size: statedSize(base, candidate)
+    size: statedSize(base, candidate),
+    ...formOf(base, candidate)
   })),
   candidateCount: count
 })
+
+const encodings: ReadonlyArray<readonly [number, string]> = [
+  [Kind.BTF_INT_SIGNED, "signed"],
+  [Kind.BTF_INT_CHAR, "char"],
+  [Kind.BTF_INT_BOOL, "bool"]
+]
+
+/** What tells a type from others of its kind, name and size. */
+const formOf = (btf: Btf, id: number): { readonly form?: string } => {
+  switch (kindOf(btf, id)) {
+    case Kind.BTF_KIND_INT: {
+      const encoding = encodingOf(btf, id)
+      const names = encodings.filter(([bit]) => (encoding & bit) !== 0).map(([, name]) => name)
+      return { form: names.length === 0 ? "unsigned" : names.join(" ") }
+    }
+    case Kind.BTF_KIND_FWD:
+      return { form: kflagOf(btf, id) ? "union" : "struct" }
+    default:
+      return {}
+  }
+}
 
 /** The size of a type of a kind that has one in its third word, else 0. */
 const statedSize = (btf: Btf, id: number): number => {

@@ -5,6 +5,7 @@
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type { BtfRelocateError } from "../btf/BtfRelocateError.ts"
 import type { ElfError } from "../services/Elf/ElfError.ts"
 import type { VerifierError } from "../services/Kernel/KernelError.ts"
 import type { PlanError } from "../stages/load/PlanError.ts"
@@ -31,6 +32,7 @@ export class InFile extends Schema.TaggedError<InFile>()("InFile", {
 const isTagged = <E extends { readonly _tag: string }>(tag: E["_tag"]) => (error: unknown): error is E =>
   typeof error === "object" && error !== null && Reflect.get(error, "_tag") === tag
 
+const isBtfRelocateError = isTagged<BtfRelocateError>("BtfRelocateError")
 const isEditError = isTagged<EditError>("EditError")
 const isElfError = isTagged<ElfError>("ElfError")
 const isPlanError = isTagged<PlanError>("PlanError")
@@ -93,9 +95,17 @@ const errorDocument = (error: object, { hints, message }: Report): Json => {
     error: message,
     type: typeof tag === "string" ? tag : "Error",
     hints: [...hints],
-    ...Object.fromEntries(fields)
+    ...Object.fromEntries(fields),
+    ...(isBtfRelocateError(about) ? { mismatches: mismatchesOf(about) } : {})
   }
 }
+
+const mismatchesOf = ({ mismatches }: BtfRelocateError): ReadonlyArray<Json> =>
+  mismatches.map(({ candidateCount, candidates, ...mismatch }) => ({
+    ...mismatch,
+    candidates: candidates.map((candidate) => ({ ...candidate })),
+    candidate_count: candidateCount
+  }))
 
 /** Reports what a command fails with, and fails with the exit status alone. */
 export const reporting = <A, E extends object, R>(

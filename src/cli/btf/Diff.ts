@@ -24,14 +24,20 @@ export const diff = Command.make("diff", {
     Flag.optional
   ),
   kind: Flag.Literals("kind", BtfDiff.diffKinds).pipe(
+    Flag.withMetavar("KIND"),
     Flag.withDescription("Only types of this kind; repeatable"),
     Flag.atLeast(0)
   ),
-  base: BtfInput.baseFlag
-}, ({ after, base, before, filter, kind }) =>
+  base: BtfInput.baseFlag,
+  afterBase: Flag.String("after-base-btf").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("What the types of the other side are split over, where that is not --base-btf"),
+    Flag.optional
+  )
+}, ({ after, afterBase, base, before, filter, kind }) =>
   reporting(Effect.gen(function*() {
     const was = yield* during(`reading ${before}`, BtfInput.read(before, { base }))
-    const is = yield* during(`reading ${after}`, BtfInput.read(after, { base }))
+    const is = yield* during(`reading ${after}`, BtfInput.read(after, { base: Option.orElse(afterBase, () => base) }))
     const difference = yield* during(
       "comparing types",
       Effect.sync(() =>
@@ -61,6 +67,10 @@ export const diff = Command.make("diff", {
       {
         command: "effect-bpf btf diff 6.1.btf vmlinux --json | jq -r '.changed[].breaks[] | \"\\(.path) \\(.why)\"'",
         description: "All accesses that break"
+      },
+      {
+        command: "effect-bpf btf diff old/xfs.ko new/xfs.ko --base-btf old/vmlinux --after-base-btf new/vmlinux",
+        description: "A module of two kernels"
       }
     ])
   )

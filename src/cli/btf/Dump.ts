@@ -72,13 +72,14 @@ export const dump = Command.make("dump", {
   file,
   format: Flag.Literals("format", ["raw", "c"]).pipe(
     Flag.withAlias("f"),
+    Flag.withMetavar("FORMAT"),
     Flag.withDescription("raw: a line for each type and each part of it; c: a header that compiles"),
     Flag.withDefault("raw")
   ),
   base: BtfInput.baseFlag,
   rootId: Flag.Int("root-id").pipe(
     Flag.withMetavar("ID"),
-    Flag.withDescription("With --format c: only this type and what it needs; repeatable"),
+    Flag.withDescription("Only this type, and with --format c what it needs; repeatable"),
     Flag.atLeast(0)
   ),
   unsorted: Flag.Boolean("unsorted").pipe(
@@ -92,20 +93,20 @@ export const dump = Command.make("dump", {
     if (format === "c" && mode !== "text") {
       return yield* new UsageError({ argument: "--json", detail: "C is no JSON", hint: "leave out --format c" })
     }
-    if (format === "raw" && (rootId.length > 0 || unsorted)) {
-      const argument = unsorted ? "--unsorted" : `--root-id ${rootId[0] ?? ""}`
-      return yield* new UsageError({ argument, detail: "goes with --format c only" })
+    if (format === "raw" && unsorted) {
+      return yield* new UsageError({ argument: "--unsorted", detail: "goes with --format c only" })
     }
     const input = yield* during(`reading ${path}`, BtfInput.read(path, { base }))
     const { btf } = input.file
     yield* checkRoots(btf, rootId)
     const problems: Array<BtfError> = []
+    const roots = rootId.length === 0 ? {} : { rootIds: rootId }
     const parts = textOf(
       format === "c"
-        ? BtfDump.toC(btf, { sorted: !unsorted, ...(rootId.length === 0 ? {} : { rootIds: rootId }) })
+        ? BtfDump.toC(btf, { sorted: !unsorted, ...roots })
         : mode === "text"
-        ? BtfDump.toRaw(btf)
-        : BtfDump.toJson(btf),
+        ? BtfDump.toRaw(btf, roots)
+        : BtfDump.toJson(btf, roots),
       problems
     )
     const progress = yield* Progress.make

@@ -312,6 +312,23 @@ describe("dedup over a base", () => {
     assert.deepEqual(ids(map), [0, 1, 7, 3, 4, 5, 6, 7, 8, 9, 8, 9])
   })
 
+  it("goes on until nothing is left to merge", () => {
+    const split = B.btfOf([
+      B.struct("late", 4, [["k", 1, 0]]),
+      B.struct("both", 16, [["a", 9, 0], ["b", 10, 64]]),
+      B.ptr(7),
+      B.ptr(9),
+      // Here a pointer to the declaration and one to the definition stand beside one pointer, until the latter is the same.
+      B.struct("both", 16, [["a", 3, 0], ["b", 12, 64]]),
+      B.ptr(13),
+      B.ptr(7)
+    ], { base })
+    const { btf, map, report } = B.expectSuccess(BtfDedup.dedup(split))
+    assert.deepEqual(all(btf), ["Struct late k:1", "Struct both a:9 b:10", "Ptr 7", "Ptr 9"])
+    assert.deepEqual(ids(map), [0, 1, 7, 3, 4, 5, 6, 7, 8, 9, 10, 8, 10, 9])
+    assert.deepEqual(report.types, { before: 7, after: 4 })
+  })
+
   it("gives the base's declaration of an enum the definition", () => {
     const split = B.btfOf([B.enumeration("e", 4, false, [["A", 1]]), B.typedef("t", 6)], { base })
     const { btf, map } = B.expectSuccess(BtfDedup.dedup(split))

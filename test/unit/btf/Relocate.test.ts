@@ -232,7 +232,7 @@ describe("relocate", () => {
       "STRUCT base_s of 8 bytes (type 2), which another type contains, has another size in the new base: STRUCT of 12 "
       + "bytes (type 2)",
       "ENUM ben of 8 bytes (type 3) is not in the new base",
-      "FWD opaque (type 4) is in the new base as FWD (type 3)"
+      "FWD opaque, struct (type 4) is in the new base as FWD, union (type 3)"
     ])
     assert.include(error.message, "base_s")
     assert.include(error.message, "ben")
@@ -264,6 +264,11 @@ describe("relocate", () => {
     assert.deepEqual(reasonsOn(split, [B.int("int", 4, 0), B.float("double", 4)]), ["1 OtherEncoding", "2 OtherSize"])
     assert.deepEqual(reasonsOn(split, [B.int("int", 8, 1), B.int("double", 8)]), ["1 OtherSize", "2 OtherKind"])
     assert.deepEqual(reasonsOn(split, [B.int("int", 4, 1), B.int("int", 4, 1), float]), ["1 Ambiguous"])
+    const others = [B.int("int", 4, 0), B.int("int", 4, 6), float]
+    assert.deepEqual(mismatchesOn(split, others).map(mismatchText), [
+      "INT int of 4 bytes, signed (type 1) has another encoding in the new base: INT of 4 bytes, unsigned (type 1), INT of "
+      + "4 bytes, char bool (type 2)"
+    ])
     assert.deepEqual(reasonsOn(split, []), ["1 Missing", "2 Missing"])
   })
 

@@ -131,6 +131,10 @@ describe("btf dump", () => {
       const root = Btf.findOne(types, "event", Btf.BTF_KIND_STRUCT) ?? 1
       const rooted = yield* command("dump", firewall, "--format", "c", "--root-id", String(root))
       assert.strictEqual(rooted.stdout, BtfDump.collect(BtfDump.toC(types, { rootIds: [root] })).text)
+      const lines = yield* command("dump", firewall, "--root-id", String(root), "--root-id", "1")
+      assert.strictEqual(lines.stdout, BtfDump.collect(BtfDump.toRaw(types, { rootIds: [root, 1] })).text)
+      const one = yield* command("dump", firewall, "--root-id", String(root), "--json")
+      assert.deepStrictEqual(JSON.parse(one.stdout).types.map((type: { id: number }) => type.id), [root])
       const json = yield* command("dump", firewall, "--json")
       assert.strictEqual(json.stdout, BtfDump.collect(BtfDump.toJson(types)).text)
       const pretty = yield* command("dump", firewall, "--pretty")
@@ -163,7 +167,7 @@ describe("btf dump", () => {
   it.live("refuses what does not go together", () =>
     Effect.gen(function*() {
       for (
-        const args of [["--json", "--format", "c"], ["--unsorted"], ["--root-id", "1"], [
+        const args of [["--json", "--format", "c"], ["--unsorted"], ["--root-id", "99999"], [
           "--format",
           "c",
           "--root-id",
@@ -330,6 +334,21 @@ describe("btf distill and btf relocate", () => {
       const mismatch = yield* command("relocate", distilled, "-B", strange, "-o", Path.join(folder, "out"))
       assert.strictEqual(mismatch.status, 1)
       assert.match(mismatch.stderr, /STRUCT pair of 8 bytes .* is not in the new base/)
+      const inJson = yield* command("relocate", distilled, "-B", strange, "-o", Path.join(folder, "out"), "--json")
+      assert.deepInclude(JSON.parse(inJson.stdout), {
+        type: "BtfRelocateError",
+        reason: "Mismatch",
+        mismatches: [{
+          reason: "Missing",
+          id: 1,
+          name: "pair",
+          kind: "STRUCT",
+          size: 8,
+          embedded: true,
+          candidates: [],
+          candidate_count: 0
+        }]
+      })
       assert.isFalse(Fs.existsSync(Path.join(folder, "out")))
       assert.strictEqual((yield* command("distill", base, "-o", Path.join(folder, "out"))).status, 1)
       assert.strictEqual((yield* command("relocate", base, "-B", base, "-o", Path.join(folder, "out"))).status, 2)
@@ -381,6 +400,23 @@ describe("btf diff", () => {
       const kinds = yield* command("diff", one, two, "--kind", "enum", "--kind", "typedef")
       assert.include(kinds.stdout, "0 same, 0 changed, 1 removed, 1 added")
       assert.strictEqual((yield* command("diff", one, two, "--kind", "class")).status, 2)
+    }))
+
+  it.live("compares modules, each over its own kernel", () =>
+    Effect.gen(function*() {
+      const { base, split } = module()
+      const kernel = [B.float("float", 4), ...kernelTypes.map((type) => shifted(type))]
+      const otherBase = blobFile("kernel.btf", kernel)
+      const other = Path.join(temporaryFolder(), "module.btf")
+      const distilled = Path.join(temporaryFolder(), "module.o")
+      yield* command("distill", split, "-B", base, "-o", distilled)
+      yield* command("relocate", distilled, "-B", otherBase, "-o", other)
+      const { status, stdout } = yield* command("diff", split, other, "-B", base, "--after-base-btf", otherBase)
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /1 same, 0 changed, 0 removed, 0 added/)
+      assert.strictEqual((yield* command("diff", split, other)).status, 1)
+      const same = yield* command("diff", split, split, "-B", base)
+      assert.match(same.stdout, /1 same, 0 changed/)
     }))
 
   it.live("has stable keys in JSON", () =>
