@@ -131,11 +131,11 @@ export const write = (
     const folder = Path.resolve(path)
     const unfinished = besides(folder, "new")
     try {
-      for (const [name, bytes] of files) {
-        const file = Path.join(unfinished, name)
-        Fs.mkdirSync(Path.dirname(file), { recursive: true })
-        Fs.writeFileSync(file, bytes, { flag: "wx" })
-      }
+      // One by one: `recursive` never ends where the kernel answers ENOENT to mkdir(2), as in /proc.
+      Fs.mkdirSync(unfinished)
+      const folders = new Set([...files.keys()].map((name) => Path.dirname(name)).filter((name) => name !== "."))
+      for (const name of folders) Fs.mkdirSync(Path.join(unfinished, name))
+      for (const [name, bytes] of files) Fs.writeFileSync(Path.join(unfinished, name), bytes, { flag: "wx" })
       put(unfinished, folder, options.replace === true)
       return Effect.void
     } catch (thrown) {
