@@ -89,6 +89,8 @@ describe("bind", () => {
     )
     assert.strictEqual(hex(insns), hex(Encode.program(Encode.callHelper(KFUNC_POISON), load)))
     assert.strictEqual(KFUNC_POISON, 2002000000)
+    const numbered = bound(code(calls, { _tag: "SymbolRef", at: 0, symbol: weak, extern: 41 }))
+    assert.strictEqual(hex(Insn.bytes(numbered.insns, 0)), hex(Encode.callHelper(2002000041)))
   })
 
   it("refuses what it cannot bind", () => {
