@@ -33,7 +33,7 @@ const assumptionFor = (
     case "Kconfig":
       return { answers: { kconfig: new Map([[requirement.key, KernelInfo.known(undefined)]]) }, text: "not set" }
     case "Feature":
-      return { answers: { features: new Map([[requirement.feature, KernelInfo.known(false)]]) }, text: "absent" }
+      return { answers: { features: new Map([[requirement.feature, KernelInfo.known(KernelInfo.unsupported())]]) }, text: "absent" }
     case "Symbol":
       return { answers: { symbols: new Map([[requirement.name, KernelInfo.known(undefined)]]) }, text: "absent" }
     case "ModuleTypes":
@@ -68,6 +68,16 @@ export const assuming = (kernel: KernelShape, assumed: Array<Assumed>): KernelSh
       tell(what, "looked up when the program is loaded", "this kernel is known without its symbols")
     }
   }
+  /** A feature that the kernel would not tell of is taken for absent. */
+  const assumeRefused = (answers: KernelInfo.Answers): KernelInfo.Answers => {
+    const features = new Map(answers.features)
+    for (const [feature, fact] of features) {
+      if (fact._tag !== "Known" || fact.value._tag !== "Refused") continue
+      tell(KernelInfo.describe({ _tag: "Feature", feature }), "absent", `a probe: ${fact.value.errno}`)
+      features.set(feature, KernelInfo.known(KernelInfo.unsupported()))
+    }
+    return answers.features === undefined ? answers : { ...answers, features }
+  }
   return {
     ...kernel,
     // One by one only where some are refused: a kernel may answer many at once with less work.
@@ -76,7 +86,7 @@ export const assuming = (kernel: KernelShape, assumed: Array<Assumed>): KernelSh
         Effect.catch(
           kernel.ask(requirements),
           () => Effect.map(Effect.forEach(requirements, askOne), KernelInfo.together)
-        ),
+        ).pipe(Effect.map(assumeRefused)),
         (answers) => Effect.sync(() => tellDeferred(answers))
       )
   }

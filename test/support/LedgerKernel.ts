@@ -396,7 +396,7 @@ export const make = (options: LedgerOptions = {}): Ledger => {
 
   const answers = (requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInfo.Answers => {
     const kconfig = new Map<string, KernelInfo.Fact<KernelInfo.KconfigValue>>()
-    const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
+    const features = new Map<KernelInfo.Feature, KernelInfo.Fact<KernelInfo.Support>>()
     const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
     const plain: { -readonly [Name in "pageSize" | "possibleCpus" | "kernelVersion"]?: KernelInfo.Fact<number> } = {}
     let types: KernelInfo.Answers = {}
@@ -417,7 +417,7 @@ export const make = (options: LedgerOptions = {}): Ledger => {
           kconfig.set(requirement.key, KernelInfo.known((options.kconfig ?? defaultKconfig).get(requirement.key)))
           break
         case "Feature":
-          features.set(requirement.feature, KernelInfo.known(options.features?.get(requirement.feature) ?? true))
+          features.set(requirement.feature, KernelInfo.known(KernelInfo.supportOf(options.features?.get(requirement.feature) ?? true)))
           break
         case "Symbol":
           symbols.set(requirement.name, KernelInfo.known((options.symbols ?? defaultSymbols).get(requirement.name)))

@@ -93,6 +93,9 @@ export const make = (release = "6.1.2-test"): Machine => {
   const sys: Sys = {
     bpf,
     bpfDescriptor: bpf,
+    bpfCommon: bpf,
+    perfEventOpen: () => -numbers.EPERM,
+    uprobe: () => -numbers.ENOSYS,
     bpfAsync: (command, arena, done) => done(bpf(command, arena), arena),
     bpfDescriptorAsync: (command, arena, done) => done(bpf(command, arena), arena),
     map: () => -numbers.EPERM,

@@ -9,6 +9,7 @@
  * `CoreDocument`.
  */
 import * as Btf from "../../btf/Btf.ts"
+import { hasIt, isSupport } from "../../services/Kernel/Feature.ts"
 import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import type { CallTag, KernelCall, KernelSymbol } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
@@ -93,6 +94,7 @@ export const stepsJson = (plan: LoadPlan): ReadonlyArray<Json> => plan.map(stepJ
 const factJson = (fact: KernelInfo.Fact<unknown>): Json => {
   if (fact._tag === "Known") {
     const { value } = fact
+    if (isSupport(value)) return hasIt(value) ?? null
     return typeof value === "bigint" ? `0x${value.toString(16)}` : partJson(value)
   }
   return fact._tag === "Deferred" ? "deferred" : null

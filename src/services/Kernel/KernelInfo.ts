@@ -7,6 +7,9 @@
  */
 import type { Btf } from "../../btf/Btf.ts"
 import type { ByteOrder } from "../Elf/Elf.ts"
+import type { Feature, Support } from "./Feature.ts"
+
+export { type Feature, features, type Support, supported, supportOf, unsupported } from "./Feature.ts"
 
 /** A fact about a kernel: not asked for yet, known, or left undecided until the plan runs. */
 export type Fact<A> =
@@ -21,7 +24,7 @@ export type Requirement =
   | { readonly _tag: "KernelVersion" }
   /** A `CONFIG_*` option. */
   | { readonly _tag: "Kconfig"; readonly key: string }
-  /** Whether the kernel has this (`BpfCookie`: `bpf_get_attach_cookie`; `SyscallWrapper`: system calls behind wrappers). */
+  /** Whether the kernel has a feature; that it would not say is an answer, too. */
   | { readonly _tag: "Feature"; readonly feature: Feature }
   /** The address of a symbol in kallsyms. */
   | { readonly _tag: "Symbol"; readonly name: string }
@@ -29,12 +32,6 @@ export type Requirement =
   | { readonly _tag: "VmlinuxTypes" }
   /** The BTF of every module that is loaded. */
   | { readonly _tag: "ModuleTypes" }
-
-/** The kernel features that an object can ask for by a `LINUX_HAS_*` extern. */
-export type Feature = "BpfCookie" | "SyscallWrapper"
-
-/** All of them. */
-export const features: ReadonlyArray<Feature> = ["BpfCookie", "SyscallWrapper"]
 
 /** A `CONFIG_*` option's text as `.config` has it after the `=`, or `undefined` where it is not set. */
 export type KconfigValue = string | undefined
@@ -63,7 +60,7 @@ export interface KernelInfo {
   /** `LINUX_VERSION_CODE` */
   readonly kernelVersion: Fact<number>
   readonly kconfig: ReadonlyMap<string, Fact<KconfigValue>>
-  readonly features: ReadonlyMap<Feature, Fact<boolean>>
+  readonly features: ReadonlyMap<Feature, Fact<Support>>
   readonly symbols: ReadonlyMap<string, Fact<SymbolAddress>>
   readonly vmlinuxTypes: Fact<Btf>
   readonly moduleTypes: Fact<ReadonlyArray<ModuleTypes>>
@@ -116,7 +113,7 @@ export const add = (info: KernelInfo, answers: Answers): KernelInfo => ({
 export const together = (all: ReadonlyArray<Answers>): Answers => {
   const single: Answers = {}
   const kconfig = new Map<string, Fact<KconfigValue>>()
-  const byFeature = new Map<Feature, Fact<boolean>>()
+  const byFeature = new Map<Feature, Fact<Support>>()
   const symbols = new Map<string, Fact<SymbolAddress>>()
   for (const answers of all) {
     Object.assign(single, answers)

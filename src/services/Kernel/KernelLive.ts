@@ -13,6 +13,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Os from "node:os"
 import { hostIsLittle } from "./abi/Arena.ts"
 import * as Errno from "./abi/Errno.ts"
+import type { FeatureReport } from "./FeatureReport.ts"
 import { Kernel, type KernelShape } from "./Kernel.ts"
 import { fromErrno, type KernelError, RefError } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
@@ -22,6 +23,8 @@ import * as BtfCalls from "./live/BtfCalls.ts"
 import type { Context } from "./live/Context.ts"
 import { enterAsync, refused } from "./live/Enter.ts"
 import * as Facts from "./live/Facts.ts"
+import * as Features from "./live/Features.ts"
+import { type Files, machine } from "./live/Files.ts"
 import type { Handle } from "./live/Handle.ts"
 import * as MapCalls from "./live/MapCalls.ts"
 import * as PinCalls from "./live/PinCalls.ts"
@@ -33,6 +36,7 @@ import type { Unavailable } from "./sys/Platform.ts"
 import * as Sys from "./sys/Sys.ts"
 
 export type { Availability } from "./live/Availability.ts"
+export type { ReportOptions } from "./live/Features.ts"
 
 /** Calls that may wait for a thread at once; koffi refuses more than 256 in the whole process. */
 const maximumWaiting = 64
@@ -51,6 +55,8 @@ export interface Parts {
   readonly sys: () => Result.Result<Sys.Sys, Unavailable>
   readonly facts: Facts.Facts
   readonly architecture: string
+  /** Default: those of this machine. */
+  readonly files?: Files
 }
 
 const unavailable = (error: Unavailable): KernelError =>
@@ -85,10 +91,10 @@ const backendOf = (context: Context): Session.Backend<Handle> => ({
 
 /** A live kernel made of these parts; tests replace the system calls. */
 export const fromParts = (parts: Parts): KernelShape => {
-  const { architecture, facts } = parts
+  const { architecture, facts, files = machine } = parts
   const gate = Semaphore.makeUnsafe(maximumWaiting)
   const sys = () => Result.mapError(parts.sys(), unavailable)
-  const ask = Answers.make(sys, facts, architecture)
+  const ask = Answers.make(sys, facts, Features.make({ sys, facts, files, architecture }))
   return {
     name: "live",
     info: Effect.succeed(
@@ -121,3 +127,16 @@ export const layer: Layer.Layer<Kernel> = Layer.effect(Kernel, make)
 
 /** Whether calls on the kernel of this process will work, and if not why. Loads and closes a program to find out. */
 export const availability: Effect.Effect<Availability> = Effect.suspend(() => probe(Sys.make()))
+
+/**
+ * What the kernel of this process supports: features, types of programs and maps, ways to attach, helpers. Thousands of
+ * programs are loaded and closed again, none is attached. Fails only where bpf(2) cannot be called at all; what the kernel
+ * refuses to tell is an answer.
+ */
+export const features = (options: Features.ReportOptions = {}): Effect.Effect<FeatureReport, KernelError> =>
+  Effect.suspend(() => {
+    const bound = Sys.make()
+    const sys = () => Result.mapError(bound, unavailable)
+    const facts = Facts.make(() => bound)
+    return Features.make({ sys, facts, files: machine, architecture: process.arch }).report(options)
+  })

@@ -171,7 +171,7 @@ export const answers = (profile: KernelProfile): Answering => {
         return orUnknown(
           hasFeature(profile, feature),
           factOf(feature),
-          (value) => ({ features: new Map([[feature, known(value)]]) })
+          (value) => ({ features: new Map([[feature, known(KernelInfo.supportOf(value))]]) })
         )
       }
       case "Symbol":
@@ -194,10 +194,10 @@ const symbolOf = ({ symbols }: KernelProfile, name: string): KernelInfo.Fact<Ker
  */
 export const toInfo = (profile: KernelProfile): KernelInfo.KernelInfo => {
   const { architecture, byteOrder, kernelVersion, pageSize, possibleCpus, release, vmlinux } = profile
-  const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
+  const features = new Map<KernelInfo.Feature, KernelInfo.Fact<KernelInfo.Support>>()
   for (const feature of KernelInfo.features) {
     const has = hasFeature(profile, feature)
-    if (has !== undefined) features.set(feature, known(has))
+    if (has !== undefined) features.set(feature, known(KernelInfo.supportOf(has)))
   }
   return KernelInfo.add(KernelInfo.make({ release, architecture, byteOrder }), {
     ...(pageSize === undefined ? {} : { pageSize: known(pageSize) }),

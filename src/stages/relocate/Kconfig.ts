@@ -3,6 +3,7 @@
  */
 import type { ByteOrder } from "../../services/Elf/Elf.ts"
 import * as KernelConfig from "../../services/Kernel/KernelConfig.ts"
+import { isSupport } from "../../services/Kernel/Feature.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import type { BpfObject, KconfigExtern } from "../open/BpfObject.ts"
 import { kconfigSize } from "../open/Externs.ts"
@@ -127,7 +128,10 @@ const store = (
     )
   }
   const value = fact._tag === "Known" ? fact.value : undefined
-  if (typeof value === "boolean") return storeFact(extern, value ? 1n : 0n, into, littleEndian)
+  if (isSupport(value)) {
+    if (value._tag !== "Refused") return storeFact(extern, value._tag === "Supported" ? 1n : 0n, into, littleEndian)
+    throw refuse(extern, `the kernel does not say whether it has it (${value.errno})`, value.why)
+  }
   if (typeof value === "number") {
     if (value === 0) throw refuse(extern, "the kernel's version is not known")
     return storeFact(extern, BigInt(value), into, littleEndian)

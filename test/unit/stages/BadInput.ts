@@ -20,11 +20,11 @@ const answered = (
   requirements: ReadonlyArray<KernelInfo.Requirement>
 ): KernelInfo.KernelInfo => {
   const kconfig = new Map<string, KernelInfo.Fact<KernelInfo.KconfigValue>>()
-  const features = new Map<KernelInfo.Feature, KernelInfo.Fact<boolean>>()
+  const features = new Map<KernelInfo.Feature, KernelInfo.Fact<KernelInfo.Support>>()
   const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
   for (const requirement of requirements) {
     if (requirement._tag === "Kconfig") kconfig.set(requirement.key, KernelInfo.known(kconfigOf(requirement.key)))
-    if (requirement._tag === "Feature") features.set(requirement.feature, KernelInfo.known(true))
+    if (requirement._tag === "Feature") features.set(requirement.feature, KernelInfo.known(KernelInfo.supported))
     if (requirement._tag === "Symbol") symbols.set(requirement.name, KernelInfo.known(0xffff_ffff_8100_0000n))
   }
   return KernelInfo.add(info, {

@@ -3,10 +3,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Encode from "../../../insn/Encode.ts"
 import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
-import { Command, ProgType } from "../abi/BpfConstants.ts"
+import { Command } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
 import {
@@ -16,27 +15,14 @@ import {
   type KconfigValue,
   known,
   type Requirement,
+  type Support,
   type SymbolAddress
 } from "../KernelInfo.ts"
 import type { Sys } from "../sys/Sys.ts"
 import type { Facts } from "./Facts.ts"
+import type { Features } from "./Features.ts"
 import { general } from "./Hints.ts"
 import { firstLogSize } from "./LoadLog.ts"
-
-/** Prefix of the names of system calls behind wrappers, by Node's name of the architecture. */
-const wrapperPrefixes: Readonly<Record<string, string>> = {
-  x64: "x64",
-  arm64: "arm64",
-  s390x: "s390x",
-  riscv64: "riscv",
-  ppc64: "powerpc"
-}
-
-/** `bpf_get_attach_cookie()` */
-const getAttachCookie = 174
-
-/** What the verifier says of a helper that it does not know. */
-const unknownHelper = /(unknown|invalid) func /
 
 /**
  * Loads an unattached program and closes it again: the log that the verifier wrote, `undefined` when it took the
@@ -72,59 +58,24 @@ export const tryProgram = (
     return yield* Result.fail(fromErrno(call, "a probe", -result, hint === undefined ? {} : { hint }))
   })
 
-/** Whether the kernel has a feature. Only what is certain is an answer: a refusal for lack of rights is an error. */
-export const hasFeature = <E>(
-  sys: () => Result.Result<Sys, E>,
-  facts: Facts,
-  architecture: string,
-  feature: Feature
-): Result.Result<boolean, E | KernelError> => {
-  switch (feature) {
-    case "BpfCookie":
-      return Result.gen(function*() {
-        const program = Encode.program(Encode.callHelper(getAttachCookie), Encode.exit())
-        const log = yield* tryProgram(yield* sys(), "Feature", ProgType.BPF_PROG_TYPE_TRACEPOINT, program)
-        if (log === undefined) return true
-        if (unknownHelper.test(log)) return false
-        return yield* Result.fail(fromErrno("Feature", feature, Errno.numbers.EINVAL, { log }))
-      })
-    case "SyscallWrapper": {
-      const prefix = wrapperPrefixes[architecture]
-      if (prefix === undefined) return Result.succeed(false)
-      const name = `__${prefix}_sys_bpf`
-      return Result.map(facts.addresses([name]), (addresses) => addresses.of.get(name) !== undefined)
-    }
-  }
-}
-
 /** Answers requirements. Features are found out once: what is certain stays certain. */
 export const make = (
   sys: () => Result.Result<Sys, KernelError>,
   facts: Facts,
-  architecture: string
-): (requirements: ReadonlyArray<Requirement>) => Effect.Effect<Answers, KernelError> => {
-  const certain = new Map<Feature, boolean>()
-  const featureOf = (feature: Feature): Result.Result<boolean, KernelError> => {
-    const known = certain.get(feature)
-    if (known !== undefined) return Result.succeed(known)
-    return Result.map(hasFeature(sys, facts, architecture, feature), (has) => {
-      certain.set(feature, has)
-      return has
-    })
-  }
-  return (requirements) => Effect.suspend(() => Effect.fromResult(answer(sys, facts, featureOf, requirements)))
-}
+  features: Features
+): (requirements: ReadonlyArray<Requirement>) => Effect.Effect<Answers, KernelError> =>
+(requirements) => Effect.suspend(() => Effect.fromResult(answer(sys, facts, features, requirements)))
 
 /** Answers each requirement as a known fact, or fails with what is in the way of the first that cannot be answered. */
 const answer = (
   sys: () => Result.Result<Sys, KernelError>,
   facts: Facts,
-  featureOf: (feature: Feature) => Result.Result<boolean, KernelError>,
+  { feature }: Features,
   requirements: ReadonlyArray<Requirement>
 ): Result.Result<Answers, KernelError> =>
   Result.gen(function*() {
     const kconfig = new Map<string, Fact<KconfigValue>>()
-    const features = new Map<Feature, Fact<boolean>>()
+    const features = new Map<Feature, Fact<Support>>()
     const symbols = new Map<string, Fact<SymbolAddress>>()
     const single: { -readonly [K in keyof Answers]: Answers[K] } = {}
     const names = requirements.flatMap((requirement) => requirement._tag === "Symbol" ? [requirement.name] : [])
@@ -149,7 +100,7 @@ const answer = (
           kconfig.set(requirement.key, known((yield* facts.kconfig()).get(requirement.key)))
           break
         case "Feature":
-          features.set(requirement.feature, known(yield* featureOf(requirement.feature)))
+          features.set(requirement.feature, known(yield* feature(requirement.feature)))
           break
         case "Symbol":
           // All are looked up below, at once.

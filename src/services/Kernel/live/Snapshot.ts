@@ -7,13 +7,15 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { hostIsLittle } from "../abi/Arena.ts"
-import type { KernelError } from "../KernelError.ts"
+import * as Errno from "../abi/Errno.ts"
+import { fromErrno, type KernelError } from "../KernelError.ts"
 import * as KernelInfo from "../KernelInfo.ts"
 import { type FactName, factOf, type KernelProfile, type SymbolNames } from "../KernelProfile.ts"
 import * as Sys from "../sys/Sys.ts"
 import type { Unavailable } from "../sys/Platform.ts"
-import { hasFeature } from "./Answers.ts"
 import * as Facts from "./Facts.ts"
+import * as Features from "./Features.ts"
+import { type Files, machine } from "./Files.ts"
 
 /** What a profile is to hold beyond what is in every one. */
 export interface SnapshotOptions {
@@ -27,8 +29,15 @@ export interface SnapshotOptions {
 export interface SnapshotSources {
   readonly sys: () => Result.Result<Sys.Sys, KernelError | Unavailable>
   readonly facts: Facts.Facts
+  /** Default: those of this machine. */
+  readonly files?: Files
   readonly architecture: string
 }
+
+const asKernelError = (error: KernelError | Unavailable): KernelError =>
+  error._tag === "KernelError"
+    ? error
+    : fromErrno("Feature", "the live kernel", Errno.numbers.ENOSYS, { hint: `${error.detail}; ${error.hint}` })
 
 /** A failure as a phrase, with what to do about it left out: whoever reads it is not where it happened. */
 const phraseOf = (error: KernelError | Unavailable): string =>
@@ -38,7 +47,7 @@ const leftOut = "the profile was made without the types of modules (--modules)"
 
 /** The profile of the kernel behind these sources. */
 export const fromSources = (
-  { architecture, facts, sys }: SnapshotSources,
+  { architecture, facts, files = machine, sys }: SnapshotSources,
   options: SnapshotOptions = {}
 ): KernelProfile => {
   const missing: Partial<Record<FactName, string>> = {}
@@ -48,9 +57,11 @@ export const fromSources = (
     return undefined
   }
   const features: Partial<Record<KernelInfo.Feature, boolean>> = {}
+  const probed = Features.make({ sys: () => Result.mapError(sys(), asKernelError), facts, files, architecture })
   for (const feature of KernelInfo.features) {
-    const has = orMissing(factOf(feature), hasFeature(sys, facts, architecture, feature))
-    if (has !== undefined) features[feature] = has
+    const support = orMissing(factOf(feature), probed.feature(feature))
+    if (support?._tag === "Refused") missing[factOf(feature)] = `a probe: ${support.errno}`
+    else if (support !== undefined) features[feature] = support._tag === "Supported"
   }
   const modules = facts.modules().map(({ name, types }) => ({
     name,

@@ -11,6 +11,7 @@ import {
   type KconfigValue,
   known,
   type Requirement,
+  type Support,
   type SymbolAddress
 } from "../KernelInfo.ts"
 import type { World } from "./Options.ts"
@@ -26,7 +27,7 @@ const own = <A>(record: Readonly<Record<string, A>>, name: string): A | undefine
 export const ask = (world: World, requirements: ReadonlyArray<Requirement>): Effect.Effect<Answers, KernelError> =>
   Effect.suspend(() => {
     const kconfig = new Map<string, Fact<KconfigValue>>()
-    const features = new Map<Feature, Fact<boolean>>()
+    const features = new Map<Feature, Fact<Support>>()
     const symbols = new Map<string, Fact<SymbolAddress>>()
     const single: { -readonly [K in keyof Answers]: Answers[K] } = {}
     for (const requirement of requirements) {
@@ -44,7 +45,7 @@ export const ask = (world: World, requirements: ReadonlyArray<Requirement>): Eff
           kconfig.set(requirement.key, known(own(world.kconfig, requirement.key)))
           break
         case "Feature":
-          features.set(requirement.feature, known(world.features[requirement.feature] ?? false))
+          features.set(requirement.feature, known(world.features[requirement.feature]))
           break
         case "Symbol":
           symbols.set(requirement.name, known(world.symbols.get(requirement.name)))

@@ -8,7 +8,8 @@ import { helperId } from "../../../insn/Helpers.ts"
 import type { Clock, Device, EnvironmentOptions, Override, Task } from "../../../vm/helpers/Environment.ts"
 import * as Errno from "../abi/Errno.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
-import type { Feature, ModuleTypes, SymbolAddress } from "../KernelInfo.ts"
+import { type Feature, features as allFeatures, type Support, supportOf } from "../Feature.ts"
+import type { ModuleTypes, SymbolAddress } from "../KernelInfo.ts"
 
 /** How a simulated kernel differs from the one that is simulated without options. */
 export interface SimulatedOptions {
@@ -24,8 +25,8 @@ export interface SimulatedOptions {
   readonly kernelVersion?: number
   /** `CONFIG_*` options as `.config` has them after the `=`. Default: none is set. */
   readonly kconfig?: Readonly<Record<string, string>>
-  /** Default: all that can be asked for. */
-  readonly features?: Readonly<Partial<Record<Feature, boolean>>>
+  /** Those that differ from the default: every feature is there. One may also be refused, as to who lacks rights. */
+  readonly features?: Readonly<Partial<Record<Feature, boolean | Support>>>
   /** The addresses of kallsyms. Default: there are none. */
   readonly symbols?: Readonly<Record<string, bigint>> | ReadonlyMap<string, SymbolAddress>
   /**
@@ -74,7 +75,7 @@ export interface World {
   readonly pageSize: number
   readonly possibleCpus: number
   readonly kconfig: Readonly<Record<string, string>>
-  readonly features: Readonly<Partial<Record<Feature, boolean>>>
+  readonly features: Readonly<Record<Feature, Support>>
   readonly symbols: ReadonlyMap<string, SymbolAddress>
   readonly types: Btf | undefined
   readonly modules: () => ReadonlyArray<ModuleTypes>
@@ -138,6 +139,13 @@ const problemOf = (options: SimulatedOptions): string | undefined => {
   return unknown === undefined ? undefined : `helpers has ${unknown}, which is no helper: they are called bpf_…`
 }
 
+const featuresOf = (options: NonNullable<SimulatedOptions["features"]>): World["features"] => {
+  const features: Partial<Record<Feature, Support>> = {}
+  for (const feature of allFeatures) features[feature] = supportOf(options[feature] ?? true)
+  // Every feature has been given its answer.
+  return features as Record<Feature, Support>
+}
+
 /** Whether a table of symbols is a map; an array of them would not be one. */
 const isMap = (symbols: NonNullable<SimulatedOptions["symbols"]>): symbols is ReadonlyMap<string, SymbolAddress> =>
   symbols instanceof Map
@@ -160,7 +168,7 @@ export const worldOf = (
     pageSize: options.pageSize ?? 4096,
     possibleCpus: options.possibleCpus ?? 1,
     kconfig: options.kconfig ?? {},
-    features: { BpfCookie: true, SyscallWrapper: true, ...options.features },
+    features: featuresOf(options.features ?? {}),
     symbols: isMap(symbols) ? symbols : new Map(Object.entries(symbols)),
     types: options.types,
     modules: typeof modules === "function" ? modules : () => modules,

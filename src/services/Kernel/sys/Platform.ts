@@ -27,6 +27,22 @@ const bpfNumbers: ReadonlyMap<string, number> = new Map([
   ["s390x", 351]
 ])
 
+/** The numbers of perf_event_open(2). */
+const perfEventOpenNumbers: ReadonlyMap<string, number> = new Map([
+  ["x64", 298],
+  ["arm64", 241],
+  ["riscv64", 241],
+  ["loong64", 241],
+  ["ppc64", 319],
+  ["s390x", 331]
+])
+
+/** The number of perf_event_open(2) on an architecture, as Node names it. */
+export const perfEventOpenNumber = (architecture: string): number | undefined => perfEventOpenNumbers.get(architecture)
+
+/** The number of uprobe(2) on an architecture, as Node names it. */
+export const uprobeNumber = (architecture: string): number | undefined => architecture === "x64" ? 336 : undefined
+
 /** The number of bpf(2) for a platform and an architecture, both as Node names them. */
 export const bpfNumber = (platform: string, architecture: string): Result.Result<number, Unavailable> => {
   if (platform !== "linux") {

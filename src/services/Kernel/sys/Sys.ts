@@ -9,7 +9,7 @@ import * as Fs from "node:fs"
 import * as Errno from "../abi/Errno.ts"
 import { type Arena, relocate } from "../abi/Arena.ts"
 import * as Foreign from "./Foreign.ts"
-import { bpfNumber, type Unavailable } from "./Platform.ts"
+import { bpfNumber, perfEventOpenNumber, type Unavailable, uprobeNumber } from "./Platform.ts"
 
 /** Memory of a map in this process. */
 export interface Mapping {
@@ -25,6 +25,12 @@ export type DescriptorKind = "Map" | "Prog" | "Link" | "Btf" | "Other"
 export interface Sys {
   /** bpf(2). The arena's pointers become addresses, so each arena is for one call. */
   readonly bpf: (command: number, arena: Arena) => number
+  /** bpf(2) with the two arguments that it took on last: the address of common attributes, null here, and their size. */
+  readonly bpfCommon: (command: number, arena: Arena, commonSize: number) => number
+  /** perf_event_open(2) of an attribute structure, which tells its own size. */
+  readonly perfEventOpen: (arena: Arena, pid: number, cpu: number, groupFd: number, flags: number) => number
+  /** uprobe(2), the way into the kernel of optimised uprobes: `ENXIO` from anywhere else. x86-64 alone has it. */
+  readonly uprobe: () => number
   /** bpf(2) on a thread of libuv's pool, so that long verification does not stop the event loop. `done` is called once. */
   readonly bpfAsync: (command: number, arena: Arena, done: (result: number, arena: Arena) => void) => void
   /** bpf(2) that answers with a descriptor, which is close-on-exec and never one of the three standard ones. */
@@ -93,12 +99,14 @@ export const make = (
   Result.gen(function*() {
     const number = yield* bpfNumber(platform, architecture)
     const foreign = yield* Foreign.load()
-    return bind(number, foreign)
+    return bind(number, architecture, foreign)
   })
 
-const bind = (bpf_: number, foreign: Foreign.Foreign): Sys => {
+const bind = (bpf_: number, architecture: string, foreign: Foreign.Foreign): Sys => {
   // syscall(2), fcntl(2) and open(2) are variadic in C; integers are passed alike on every ABI that is supported.
   const syscall = foreign.function("syscall", "long", ["long", "long", "void *", "long"])
+  const syscall5 = foreign.function("syscall", "long", ["long", "long", "void *", "long", "void *", "long"])
+  const syscallOfPointer = foreign.function("syscall", "long", ["long", "void *", "long", "long", "long", "long"])
   const mmap = foreign.function("mmap", "void *", ["void *", "size_t", "int", "int", "int", "int64"])
   const munmap = foreign.function("munmap", "int", ["void *", "size_t"])
   const fcntl = foreign.function("fcntl", "int", ["int", "int", "int"])
@@ -113,6 +121,23 @@ const bind = (bpf_: number, foreign: Foreign.Foreign): Sys => {
   const bpf: Sys["bpf"] = (command, arena) => {
     relocate(arena, foreign.address(arena.buffer))
     return resultOf(syscall(bpf_, command, arena.buffer, arena.layout.size))
+  }
+
+  const bpfCommon: Sys["bpfCommon"] = (command, arena, commonSize) => {
+    relocate(arena, foreign.address(arena.buffer))
+    return resultOf(syscall5(bpf_, command, arena.buffer, arena.layout.size, null, commonSize))
+  }
+
+  const perfEventOpen: Sys["perfEventOpen"] = (arena, pid, cpu, groupFd, flags) => {
+    const number = perfEventOpenNumber(architecture)
+    if (number === undefined) return -Errno.numbers.ENOSYS
+    relocate(arena, foreign.address(arena.buffer))
+    return resultOf(syscallOfPointer(number, arena.buffer, pid, cpu, groupFd, flags))
+  }
+
+  const uprobe: Sys["uprobe"] = () => {
+    const number = uprobeNumber(architecture)
+    return number === undefined ? -Errno.numbers.ENOSYS : resultOf(syscallOfPointer(number, null, 0, 0, 0, 0))
   }
 
   const bpfAsync: Sys["bpfAsync"] = (command, arena, done) => {
@@ -138,6 +163,9 @@ const bind = (bpf_: number, foreign: Foreign.Foreign): Sys => {
 
   return {
     bpf,
+    bpfCommon,
+    perfEventOpen: (arena, pid, cpu, groupFd, flags) => ordinary(perfEventOpen(arena, pid, cpu, groupFd, flags)),
+    uprobe,
     bpfAsync,
     bpfDescriptor: (command, arena) => ordinary(bpf(command, arena)),
     bpfDescriptorAsync: (command, arena, done) => bpfAsync(command, arena, (result) => done(ordinary(result), arena)),

@@ -131,7 +131,7 @@ describe("what is known of a kernel", () => {
     ],
     [
       { _tag: "Feature", feature: "BpfCookie" },
-      { features: new Map([["BpfCookie", KernelInfo.known(false)]]) },
+      { features: new Map([["BpfCookie", KernelInfo.known(KernelInfo.unsupported())]]) },
       "feature BpfCookie"
     ],
     [

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
+import { refused } from "../../../../src/services/Kernel/Feature.ts"
 import * as KernelInfo from "../../../../src/services/Kernel/KernelInfo.ts"
 import type { KconfigExtern } from "../../../../src/stages/open/BpfObject.ts"
 import type { BpfObject } from "../../../../src/stages/open/BpfObject.ts"
@@ -38,7 +39,10 @@ const value = (
   const info = KernelInfo.add(KernelInfo.make({ release: "6.18", architecture: "x64", byteOrder }), {
     kconfig: new Map([[one.name, KernelInfo.known(text)]]),
     kernelVersion: KernelInfo.known(0x06_12_05),
-    features: new Map([["BpfCookie", KernelInfo.known(true)], ["SyscallWrapper", KernelInfo.known(false)]])
+    features: new Map([
+      ["BpfCookie", KernelInfo.known(KernelInfo.supported)],
+      ["SyscallWrapper", KernelInfo.known(KernelInfo.unsupported())]
+    ])
   })
   const answer = Relocate.toObject(object, info)
   if (Result.isFailure(answer)) {
@@ -224,6 +228,25 @@ describe("names that the loader knows", () => {
   })
 })
 
+describe("a feature that the kernel does not tell of", () => {
+  const why = "run as root"
+  const info = KernelInfo.add(KernelInfo.make({ release: "6.18", architecture: "x64", byteOrder: "little" }), {
+    features: new Map([["BpfCookie", KernelInfo.known(refused("EPERM", why))]])
+  })
+
+  it("is not taken for one that is missing", () => {
+    for (const weak of [false, true]) {
+      const externs = [extern("LINUX_HAS_BPF_COOKIE", "bool", 1, { weak })]
+      const answer = Relocate.toObject({ ...base, externs, programs: [] }, info)
+      assert.deepInclude(Result.isFailure(answer) ? answer.failure : {}, {
+        name: "LINUX_HAS_BPF_COOKIE",
+        detail: "the kernel does not say whether it has it (EPERM)",
+        hint: why
+      })
+    }
+  })
+})
+
 describe("what is asked", () => {
   const info = KernelInfo.make({ release: "6.18", architecture: "x64", byteOrder: "little" })
 
@@ -243,7 +266,7 @@ describe("what is asked", () => {
   it("is what is not known yet", () => {
     const known = KernelInfo.add(info, {
       kernelVersion: KernelInfo.known(1),
-      features: new Map([["BpfCookie", KernelInfo.known(true)]]),
+      features: new Map([["BpfCookie", KernelInfo.known(KernelInfo.supported)]]),
       kconfig: new Map([["CONFIG_HZ", KernelInfo.known("250")]])
     })
     const needs = Kconfig.values(base, known).needs.map(KernelInfo.describe)

@@ -41,6 +41,7 @@ const snapshot = (machine: Machine.Machine, options: Snapshot.SnapshotOptions = 
   Snapshot.fromSources({
     sys: () => Result.succeed(machine.sys),
     facts: Facts.fromSources(machine.sources),
+    files: machine.sources.files,
     architecture: "x64"
   }, options)
 

@@ -9,7 +9,7 @@ import * as KernelLive from "../../../../../src/services/Kernel/KernelLive.ts"
 import { explain, probe } from "../../../../../src/services/Kernel/live/Availability.ts"
 import { bpfNumber } from "../../../../../src/services/Kernel/sys/Platform.ts"
 import * as Sys from "../../../../../src/services/Kernel/sys/Sys.ts"
-import { facts, kernel, make, type Trace } from "./fakeSys.ts"
+import { facts, make, type Trace } from "./fakeSys.ts"
 
 const status = (capabilities: string, seccomp = "0") => `Name:\tnode\nCapEff:\t${capabilities}\nSeccomp:\t${seccomp}\n`
 
@@ -90,28 +90,5 @@ describe("availability", () => {
       assert.deepStrictEqual(trace.at(-1), { _tag: "close", fd: 5 })
       const refused = yield* probe(Result.succeed(make(() => -numbers.EPERM, [])))
       assert.isTrue(!refused.available && /EPERM/.test(refused.reason))
-    }))
-})
-
-describe("the feature BpfCookie", () => {
-  const asked = (log: string, result: number) => {
-    const trace: Trace = []
-    const shape = kernel((_, arena) => {
-      Arena.region(arena as Arena.Arena<typeof Attr.ProgLoad>, "log_buf").set(new TextEncoder().encode(log))
-      return result
-    }, trace)
-    return Effect.map(
-      Effect.result(shape.ask([{ _tag: "Feature", feature: "BpfCookie" }])),
-      (answer) => Result.isSuccess(answer) ? answer.success.features?.get("BpfCookie") : answer.failure.errno
-    )
-  }
-
-  it.effect("is known only when the verifier has said so", () =>
-    Effect.gen(function*() {
-      assert.deepStrictEqual(yield* asked("", 7), { _tag: "Known", value: true })
-      const unknown = "0: (85) call unknown#174\ninvalid func unknown#174\n"
-      assert.deepStrictEqual(yield* asked(unknown, -numbers.EINVAL), { _tag: "Known", value: false })
-      assert.deepStrictEqual(yield* asked("", -numbers.EPERM), "EPERM")
-      assert.deepStrictEqual(yield* asked("something else\n", -numbers.EACCES), "EINVAL")
     }))
 })

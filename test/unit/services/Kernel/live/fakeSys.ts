@@ -28,6 +28,9 @@ export const make = (script: Script, trace: Trace): Sys => {
   }
   return {
     bpf: bpf(false),
+    bpfCommon: bpf(false),
+    perfEventOpen: () => -2,
+    uprobe: () => -38,
     bpfAsync: later,
     bpfDescriptor: bpf(false),
     bpfDescriptorAsync: later,
