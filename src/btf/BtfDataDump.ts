@@ -32,7 +32,6 @@
  */
 import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
-import { readBits, readInt } from "./BtfBits.ts"
 import * as Kind from "./BtfKind.ts"
 import type { Btf, ByteOrder } from "./BtfModel.ts"
 import { kindOf, nameOf } from "./BtfModel.ts"
@@ -42,11 +41,11 @@ import { typeOf } from "./BtfType.ts"
 import { DEPTH_LIMIT } from "./BtfValueDecode.ts"
 import type { BtfValueError, PathSegment } from "./BtfValueError.ts"
 import { failValue, isBtfValueError, valueError } from "./BtfValueError.ts"
-import type { EnumPlan, IntPlan } from "./BtfValuePlan.ts"
 import { sizeOf } from "./BtfValuePlan.ts"
 import { declare, makeNames } from "./data/Cast.ts"
 import type { Names } from "./data/Cast.ts"
-import { formatFloat } from "./data/Float.ts"
+import { scalarText, stringText } from "./data/Scalar.ts"
+import type { Source } from "./data/Scalar.ts"
 import type { ArrayShape, Shape, Shapes, StructShape } from "./data/Shape.ts"
 import { shapeOf } from "./data/Shape.ts"
 import { isZero, makeZeroes } from "./data/Zero.ts"
@@ -101,11 +100,7 @@ export const dump = (
   })
 
 /** What a dump goes through its types with. */
-interface Dumping {
-  readonly btf: Btf
-  readonly bytes: Uint8Array
-  readonly view: DataView
-  readonly littleEndian: boolean
+interface Dumping extends Source {
   readonly compact: boolean
   readonly skipNames: boolean
   readonly emitStrings: boolean
@@ -124,8 +119,6 @@ interface Dumping {
   depth: number
   /** Within an array, at any depth: there are no casts, and zeroes are shown. */
   inArray: boolean
-  /** The elements of a character array are being shown. */
-  inCharacters: boolean
   missing: BtfValueError | undefined
 }
 
@@ -218,6 +211,7 @@ const dumpPart = (dumping: Dumping, id: number, at: number, bit: number, bits: n
     case "Array":
       return dumpArray(dumping, id, shape, at)
     default:
+      reach(dumping, id, at, bit, bits)
       put(dumping, scalarText(dumping, id, shape, at, bit, bits))
       return separate(dumping)
   }
@@ -272,81 +266,6 @@ const dumpArray = (dumping: Dumping, id: number, shape: ArrayShape, at: number):
   dumping.inArray = inArray
   dumping.inCharacters = inCharacters
   close(dumping, "]")
-}
-
-/** The text up to a NUL; `undefined` where there is none. */
-const stringText = (dumping: Dumping, shape: ArrayShape, at: number): string | undefined => {
-  const end = Math.min(at + shape.length, dumping.bytes.length)
-  const nul = dumping.bytes.indexOf(0, at)
-  if (nul < 0 || nul >= end) return undefined
-  let text = "\""
-  for (const byte of dumping.bytes.subarray(at, nul)) {
-    text += isPrintable(byte) ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`
-  }
-  return `${text}"`
-}
-
-/** As in the C locale. */
-const isPrintable = (byte: number): boolean => byte >= 0x20 && byte <= 0x7e
-
-const scalarText = (
-  dumping: Dumping,
-  id: number,
-  shape: Exclude<Shape, StructShape | ArrayShape>,
-  at: number,
-  bit: number,
-  bits: number
-): string => {
-  reach(dumping, id, at, bit, bits)
-  switch (shape._tag) {
-    case "Int":
-      return bits > 0
-        ? hexadecimal(readBits(dumping.bytes, at, bit, bits, false, dumping.littleEndian))
-        : intText(dumping, shape, at)
-    case "Enum":
-      return enumText(
-        dumping,
-        shape,
-        bits > 0
-          ? readBits(dumping.bytes, at, bit, bits, shape.signed, dumping.littleEndian)
-          : wholeInt(dumping, at, shape.size, shape.signed)
-      )
-    case "Pointer":
-      return hexadecimal(wholeInt(dumping, at, shape.size, false))
-    case "Float":
-    case "Bytes": {
-      const text = formatFloat(dumping.bytes, at, shape.size, dumping.littleEndian)
-      return text ??
-        failValue("Unsupported", dumping.path, id, `a floating-point number cannot have ${shape.size} bytes`)
-    }
-  }
-}
-
-const wholeInt = (dumping: Dumping, at: number, size: number, signed: boolean): number | bigint =>
-  readInt(dumping.view, dumping.bytes, at, size, signed, dumping.littleEndian)
-
-const hexadecimal = (value: number | bigint): string => `0x${value.toString(16)}`
-
-const intText = (dumping: Dumping, plan: IntPlan, at: number): string => {
-  const { bytes, littleEndian } = dumping
-  if (plan.bits !== plan.size * 8) {
-    return hexadecimal(readBits(bytes, at, plan.bitOffset, plan.bits, false, littleEndian))
-  }
-  if (plan.size === 16) return hexadecimal(wholeInt(dumping, at, 16, false))
-  if (plan.size === 1 && dumping.inCharacters) {
-    const byte = bytes[at] ?? 0
-    if (byte === 0) return "'\\0'"
-    if (isPrintable(byte)) return `'${String.fromCharCode(byte)}'`
-  }
-  return String(wholeInt(dumping, at, plan.size, plan.signed))
-}
-
-const enumText = (dumping: Dumping, plan: EnumPlan, raw: number | bigint): string => {
-  const value = plan.size <= 4 ? Number(raw) : BigInt(raw)
-  const name = plan.names.get(value)
-  if (name !== undefined) return name
-  const wide = kindOf(dumping.btf, plan.type) === Kind.BTF_KIND_ENUM64
-  return `${value}${wide ? plan.signed ? "LL" : "ULL" : ""}`
 }
 
 /** Whether a part is zero and zeroes are not shown here. */

@@ -72,7 +72,9 @@ const types: ReadonlyArray<B.Rec> = [
   B.ptr(43), // 66
   B.array(66, 1, 3), // 67
   B.enumeration("eight", 8, true, [["FIVE", 5]]), // 68
-  B.struct("pointers as bits", 4, [["p", 15, 0, 3], ["d", 20, 3, 9]]) // 69
+  B.struct("pointers as bits", 4, [["p", 15, 0, 3], ["d", 20, 3, 9]]), // 69
+  B.int("long", 8), // 70
+  B.struct("wide", 8, [["a", 70, 0, 36], ["b", 70, 36, 28]]) // 71: a zero of more than 32 bits beside other bits
 ]
 const btf = B.btfOf(types)
 
@@ -134,6 +136,17 @@ describe("the format", () => {
       "(struct after){.in = (struct inner[3])[{.a = 0,.b = 0,},{.a = 1,.b = 0,},{.a = 0,.b = 0,},],}"
     )
     assert.strictEqual(compact(1, [0, 0, 0, 0]), "(int)0")
+  })
+
+  it("takes for zero what would be shown as zero, whatever lies behind or beside it", () => {
+    const text = Uint8Array.from(outer)
+    text.set([0, 66, 67, 0], 8)
+    assert.strictEqual(
+      compact(6, text),
+      "(struct outer){.in = (struct inner){.a = (int)1,.b = (int)5,},.x = (unsigned char)65,.y = (unsigned char)7,.z = (int)9,}"
+    )
+    assert.include(compact(6, text, { emitZeroes: true }), ".s = (char[8])['\\0',],")
+    assert.strictEqual(compact(71, [0, 0, 0, 0, 0xf0, 0, 0, 0]), "(struct wide){.b = (long)0xf,}")
   })
 
   it("keeps anonymous members where they are", () => {
