@@ -113,7 +113,16 @@ const put = (finished: string, folder: string, replace: boolean): void => {
     Fs.renameSync(old, folder)
     throw thrown
   }
-  Fs.rmSync(old, { recursive: true, force: true })
+  remove(old)
+}
+
+/** Removes a folder of ours, if it is there and if that is possible: its name says what it is. */
+const remove = (folder: string): void => {
+  try {
+    Fs.rmSync(folder, { recursive: true, force: true })
+  } catch {
+    // What was in the way of writing it is in the way of looking at it, too.
+  }
 }
 
 const taken: ReadonlySet<number> = new Set([Errno.numbers.ENOTEMPTY, Errno.numbers.EEXIST, Errno.numbers.ENOTDIR])
@@ -146,6 +155,6 @@ export const write = (
           : ioError(path, errno)
       )
     } finally {
-      Fs.rmSync(unfinished, { recursive: true, force: true })
+      remove(unfinished)
     }
   })
