@@ -1,4 +1,7 @@
-/** The built command as a whole process, Node's start included, beside bpftool: the kernel's header into a file. */
+/**
+ * The built command as a whole process, Node's start included, beside bpftool: its start alone, and the kernel's header
+ * into a file.
+ */
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -26,15 +29,38 @@ const into = (file: string, command: string, args: ReadonlyArray<string>) => ({
 })
 
 export default (): ReadonlyArray<Case> => {
-  if (!Fs.existsSync(vmlinux)) return []
   const command = bundle()
   const out = Path.join(repository, ".cache/bench/vmlinux.h")
   const repetitions = 7
+  const version = into(out, process.execPath, [command, "--version"])
+  const { peer: start } = bpftoolPeer(["version"], repetitions)
+  const node = { name: `Node ${process.versions.node}`, boundary: "whole process", repetitions } as const
+  const starts: ReadonlyArray<Case> = [
+    {
+      name: "start of the command: --version beside bpftool version",
+      inputBytes: 0,
+      ours: version,
+      ...(start === undefined ? {} : { peer: { ...start, ...into(out, start.command, start.args) } })
+    },
+    {
+      name: "start of the command: --version beside node -e 0",
+      inputBytes: 0,
+      ours: version,
+      peer: { ...node, ...into(out, process.execPath, ["-e", "0"]) }
+    }
+  ]
+  if (!Fs.existsSync(vmlinux)) return starts
   const { peer } = bpftoolPeer(["btf", "dump", "file", vmlinux, "format", "c"], repetitions)
-  return [{
-    name: "btf dump of the kernel in C to a file",
+  const dump = (name: string, ...flags: ReadonlyArray<string>): Case => ({
+    name,
     inputBytes: Fs.statSync(vmlinux).size,
-    ours: into(out, process.execPath, [command, "btf", "dump", vmlinux, "--format", "c", "--unsorted"]),
+    ours: into(out, process.execPath, [command, "btf", "dump", vmlinux, "--format", "c", ...flags]),
     ...(peer === undefined ? {} : { peer: { ...peer, ...into(out, peer.command, peer.args) } })
-  }]
+  })
+  return [
+    ...starts,
+    dump("btf dump of the kernel in C to a file", "--unsorted"),
+    // Before 7.5 bpftool does not sort: then this is more work than its own.
+    dump("btf dump of the kernel in C to a file, sorted")
+  ]
 }

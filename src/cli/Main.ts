@@ -19,7 +19,7 @@ import { helpText } from "./text/HelpText.ts"
 import { line } from "./text/Text.ts"
 
 /** The commands by their modules, which are imported when they are chosen. */
-const subcommands = (args: ReadonlyArray<string>) =>
+export const subcommands = (args: ReadonlyArray<string>) =>
   Chosen.commands([
     {
       name: "inspect",

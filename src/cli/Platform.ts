@@ -143,7 +143,14 @@ const sinkOf = (descriptor: 1 | 2, method: string) => () =>
   Sink.forEach((part: string | Uint8Array) =>
     Effect.try({
       try: () => writeAll(descriptor, typeof part === "string" ? new TextEncoder().encode(part) : part),
-      catch: (cause) => systemError({ module: "Stdio", method, _tag: "Unknown", cause })
+      catch: (cause) =>
+        systemError({
+          module: "Stdio",
+          method,
+          _tag: "Unknown",
+          description: cause instanceof Error ? cause.message : String(cause),
+          cause
+        })
     })
   )
 

@@ -17,7 +17,7 @@ export const sortedIds = (state: State): Uint32Array => {
   const { flat } = state
   const count = flat.endId
   const ends = behindReferences(flat)
-  const ranks = new Uint8Array(count)
+  const ranks = new Uint32Array(count)
   const own = new Uint32Array(count)
   const sortNames = new Uint32Array(count)
   for (let id = 1; id < count; id++) {
@@ -37,7 +37,7 @@ export const sortedIds = (state: State): Uint32Array => {
   for (let index = 0; index < ids.length; index++) ids[index] = index + 1
   ids = sortBy(ids, own)
   ids = sortBy(ids, sortNames)
-  ids = sortByDigit(ids, ranks, 0)
+  ids = sortBy(ids, ranks)
   sortTies(
     state,
     ids,
@@ -113,31 +113,38 @@ const firstName = (flat: Flat, id: number, name: number): number => {
   return name === 0 && enumeration && countAt(flat, id) > 0 ? extraAt(flat, id, 0) : name
 }
 
+/** Bits of a key that one pass sorts by: its counts fit into the nearest cache. */
+const DIGIT = 11
+
 /** Sorts ids by a 32-bit key, keeping the order of equal ones. */
 const sortBy = (ids: Uint32Array<ArrayBuffer>, keys: Uint32Array): Uint32Array<ArrayBuffer> => {
   let largest = 0
-  for (const id of ids) {
-    const key = keys[id] ?? 0
+  for (let index = 0; index < ids.length; index++) {
+    const key = keys[ids[index] ?? 0] ?? 0
     if (key > largest) largest = key
   }
-  const low = sortByDigit(ids, keys, 0)
-  return largest > 0xffff ? sortByDigit(low, keys, 16) : low
+  let sorted = ids
+  for (let shift = 0; shift < 32 && largest >>> shift > 0; shift += DIGIT) sorted = sortByDigit(sorted, keys, shift)
+  return sorted
 }
 
 const sortByDigit = (
   ids: Uint32Array<ArrayBuffer>,
-  keys: Uint32Array | Uint8Array,
+  keys: Uint32Array,
   shift: number
 ): Uint32Array<ArrayBuffer> => {
-  const starts = new Uint32Array(0x1_0001)
-  for (const id of ids) {
-    const digit = ((keys[id] ?? 0) >>> shift) & 0xffff
-    starts[digit + 1] = (starts[digit + 1] ?? 0) + 1
+  const count = ids.length
+  const mask = (1 << DIGIT) - 1
+  const starts = new Uint32Array((1 << DIGIT) + 1)
+  for (let index = 0; index < count; index++) {
+    const next = (((keys[ids[index] ?? 0] ?? 0) >>> shift) & mask) + 1
+    starts[next] = (starts[next] ?? 0) + 1
   }
-  for (let digit = 0; digit < 0x1_0000; digit++) starts[digit + 1] = (starts[digit + 1] ?? 0) + (starts[digit] ?? 0)
-  const sorted = new Uint32Array(ids.length)
-  for (const id of ids) {
-    const digit = ((keys[id] ?? 0) >>> shift) & 0xffff
+  for (let digit = 0; digit < mask; digit++) starts[digit + 1] = (starts[digit + 1] ?? 0) + (starts[digit] ?? 0)
+  const sorted = new Uint32Array(count)
+  for (let index = 0; index < count; index++) {
+    const id = ids[index] ?? 0
+    const digit = ((keys[id] ?? 0) >>> shift) & mask
     const to = starts[digit] ?? 0
     starts[digit] = to + 1
     sorted[to] = id

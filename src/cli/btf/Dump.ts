@@ -7,6 +7,7 @@ import type { Btf } from "../../btf/Btf.ts"
 import * as BtfDump from "../../btf/BtfDump.ts"
 import type { BtfError } from "../../btf/BtfError.ts"
 import * as BtfInput from "../BtfInput.ts"
+import * as Engine from "../Engine.ts"
 import { Failed } from "../Failed.ts"
 import { InFile, reporting } from "../Failure.ts"
 import * as Output from "../Output.ts"
@@ -111,10 +112,10 @@ export const dump = Command.make("dump", {
     )
     const progress = yield* Progress.make
     yield* Effect.ensuring(
-      Output.stream(
+      Engine.short(Output.stream(
         mode === "pretty" ? prettyJson(parts) : parts,
         (bytes) => progress.say(`dumped ${bytes >> 10} KiB`)
-      ),
+      )),
       progress.clear
     )
     for (const problem of problems) yield* Output.message(errorText(reportOf(new InFile({ path, cause: problem }))))
