@@ -478,6 +478,24 @@ describe("dedup of what was made to take long", () => {
     assert.isBelow(poor.report.work, 2000)
   })
 
+  it("structs that differ behind many pointers, which count as work", () => {
+    const depth = 60
+    const types = Array.from({ length: 300 }, (_, index): ReadonlyArray<B.Rec> => {
+      const first = 1 + index * (depth + 2)
+      return [
+        B.struct("s", 8, [["p", first + 1, 0]]),
+        ...Array.from({ length: depth }, (_, at) => B.ptr(first + 2 + at)),
+        B.int(`i${index}`, 4)
+      ]
+    }).flat()
+    const btf = B.btfOf(types)
+    const few = B.expectSuccess(BtfDedup.dedup(btf, { budget: 200_000 })).report
+    assert.isTrue(few.exhausted)
+    // Passed by a step for each that is left.
+    assert.isBelow(few.work, 200_000 + 2 * 300)
+    assert.isFalse(B.expectSuccess(BtfDedup.dedup(btf, { budget: 10_000_000 })).report.exhausted)
+  })
+
   it("the same type twice in a unit, at every level of many", () => {
     // Level by level two equal structs that contain both of the next level: 2^200 paths.
     const unit = (first: number): ReadonlyArray<B.Rec> =>

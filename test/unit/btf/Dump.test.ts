@@ -65,6 +65,17 @@ describe("order", () => {
     )
   })
 
+  it("defines the element of an array first, though only a pointer leads to the array", () => {
+    const text = dumped([
+      B.struct("H", 8, [["p", 2, 0]]),
+      B.ptr(3),
+      B.array(4, 5, 2),
+      B.struct("E", 4, [["x", 5, 0]]),
+      int
+    ])
+    assert.strictEqual(text, lines("struct E {", "\tint x;", "};", "", "struct H {", "\tstruct E (*p)[2];", "};", ""))
+  })
+
   it("leaves referenced enums without a name to where they are used, and writes others", () => {
     const text = dumped([
       B.enumeration("", 4, false, [["ALONE", 1]]),
