@@ -134,53 +134,81 @@ describe("values", () => {
     )
   })
 
+  const codecLaw = (codecOf: typeof BtfValue.codec) =>
+    fc.property(wellFormed(), fc.uint8Array({ minLength: 1, maxLength: 64 }), how, (blob, seed, options) => {
+      const btf = parse(blob)
+      for (const [id, size] of sized(btf)) {
+        const codec = B.expectSuccess(codecOf(btf, id, options))
+        assert.strictEqual(codec.size, size)
+        const bytes = stretch(seed, size)
+        const value = B.expectSuccess(codec.decode(bytes))
+        assert.deepEqual(value, B.expectSuccess(BtfValue.decode(btf, id, bytes, options)))
+        assert.deepEqual(codec.encode(value), BtfValue.encode(btf, id, value, options))
+      }
+    })
+
   it("of a codec are those of the module", () => {
-    fc.assert(
-      fc.property(wellFormed(), fc.uint8Array({ maxLength: 64 }), how, (blob, seed, options) => {
-        const btf = parse(blob)
-        for (const [id, size] of sized(btf)) {
-          const codec = B.expectSuccess(BtfValue.codec(btf, id, options))
-          assert.strictEqual(codec.size, size)
-          const bytes = stretch(seed, size)
-          const value = B.expectSuccess(codec.decode(bytes))
-          assert.deepEqual(value, B.expectSuccess(BtfValue.decode(btf, id, bytes, options)))
-          assert.deepEqual(codec.encode(value), BtfValue.encode(btf, id, value, options))
-        }
-      }),
-      { numRuns: runs(60) }
-    )
+    fc.assert(codecLaw(BtfValue.codec), { numRuns: runs(60) })
   })
 
-  it("of CPUs are each at a multiple of eight bytes", () => {
-    fc.assert(
-      fc.property(
-        wellFormed({ maxLength: 4 }),
-        fc.uint8Array({ minLength: 1, maxLength: 64 }),
-        fc.nat(4),
-        how,
-        (blob, seed, cpus, options) => {
-          const btf = parse(blob)
-          for (const [id, size] of sized(btf)) {
-            const stride = BtfValue.perCpuStride(size)
-            if (stride === 0) continue
-            const bytes = stretch(seed, stride * cpus)
-            const values = B.expectSuccess(BtfValue.decodePerCpu(btf, id, bytes, options))
-            const slots = Array.from({ length: cpus }, (_, cpu) => bytes.subarray(cpu * stride))
-            assert.deepEqual(values, slots.map((slot) => B.expectSuccess(BtfValue.decode(btf, id, slot, options))))
-            const encoded = B.expectSuccess(BtfValue.encodePerCpu(btf, id, values, options))
-            assert.strictEqual(encoded.length, bytes.length)
-            for (const [cpu, value] of values.entries()) {
-              const own = B.expectSuccess(BtfValue.encode(btf, id, value, options))
-              assert.deepEqual(encoded.subarray(cpu * stride, cpu * stride + size), own)
-            }
-            if (cpus > 0) {
-              assert.isTrue(Result.isFailure(BtfValue.decodePerCpu(btf, id, bytes.subarray(1), options)))
-            }
+  it("named fault: a codec that does not mind its options", () => {
+    refuted(codecLaw((btf, id) => BtfValue.codec(btf, id)))
+  })
+
+  interface PerCpu {
+    readonly decode: typeof BtfValue.decodePerCpu
+    readonly encode: typeof BtfValue.encodePerCpu
+  }
+
+  const perCpuLaw = ({ decode, encode }: PerCpu) =>
+    fc.property(
+      wellFormed({ maxLength: 4 }),
+      fc.uint8Array({ minLength: 1, maxLength: 64 }),
+      fc.nat(4),
+      how,
+      (blob, seed, cpus, options) => {
+        const btf = parse(blob)
+        for (const [id, size] of sized(btf)) {
+          const stride = BtfValue.perCpuStride(size)
+          if (stride === 0) continue
+          const bytes = stretch(seed, stride * cpus)
+          const values = B.expectSuccess(decode(btf, id, bytes, options))
+          const slots = Array.from({ length: cpus }, (_, cpu) => bytes.subarray(cpu * stride))
+          assert.deepEqual(values, slots.map((slot) => B.expectSuccess(BtfValue.decode(btf, id, slot, options))))
+          const encoded = B.expectSuccess(encode(btf, id, values, options))
+          assert.strictEqual(encoded.length, bytes.length)
+          for (const [cpu, value] of values.entries()) {
+            const own = B.expectSuccess(BtfValue.encode(btf, id, value, options))
+            assert.deepEqual(encoded.subarray(cpu * stride, cpu * stride + size), own)
           }
+          if (cpus > 0) assert.isTrue(Result.isFailure(decode(btf, id, bytes.subarray(1), options)))
         }
-      ),
-      { numRuns: runs(60) }
+      }
     )
+
+  const perCpu: PerCpu = { decode: BtfValue.decodePerCpu, encode: BtfValue.encodePerCpu }
+
+  it("of CPUs are each at a multiple of eight bytes", () => {
+    fc.assert(perCpuLaw(perCpu), { numRuns: runs(60) })
+  })
+
+  it("named fault: the CPUs are in the other order", () => {
+    const backwards: typeof BtfValue.decodePerCpu = (...args) =>
+      Result.map(BtfValue.decodePerCpu(...args), (values) => values.toReversed())
+    refuted(perCpuLaw({ ...perCpu, decode: backwards }))
+  })
+
+  it("named fault: values follow each other without padding", () => {
+    const dense: typeof BtfValue.encodePerCpu = (btf, id, values, options) => {
+      const parts = values.map((value) => B.expectSuccess(BtfValue.encode(btf, id, value, options)))
+      const padded = BtfValue.encodePerCpu(btf, id, values, options)
+      return Result.map(padded, ({ length }) => {
+        const bytes = new Uint8Array(length)
+        bytes.set(parts.flatMap((part) => [...part]))
+        return bytes
+      })
+    }
+    refuted(perCpuLaw({ ...perCpu, encode: dense }))
   })
 })
 
@@ -240,7 +268,7 @@ describe("schemas", () => {
     }
     let accepted = 0
     let rejected = 0
-    fc.assert(
+    const holds = (schemaOf: typeof BtfSchema.make) =>
       fc.property(
         wellFormed({ maxLength: 6 }),
         fc.uint8Array({ maxLength: 16 }),
@@ -252,18 +280,19 @@ describe("schemas", () => {
           const random = () => ((state = Math.imul(state, 1103515245) + 12345) & 0x10000) === 0
           for (const [id, size] of sized(btf)) {
             const value = replaced(B.expectSuccess(BtfValue.decode(btf, id, stretch(seed, size))), other, random)
-            const valid = Schema.is(B.expectSuccess(BtfSchema.make(btf, id)))(value)
+            const valid = Schema.is(B.expectSuccess(schemaOf(btf, id)))(value)
             const encoded = BtfValue.encode(btf, id, value)
             assert.strictEqual(valid, Result.isSuccess(encoded), String(encoded))
             if (valid) accepted++
             else rejected++
           }
         }
-      ),
-      { numRuns: runs(100) }
-    )
+      )
+    fc.assert(holds(BtfSchema.make), { numRuns: runs(100) })
     assert.isAbove(accepted, 0)
     assert.isAbove(rejected, 0)
+    // Named fault: a schema that takes anything.
+    refuted(holds(() => Result.succeed(Schema.Any)))
   })
 })
 
@@ -326,27 +355,29 @@ describe("typed data dumps", () => {
   })
 
   /** A value of zeroes shows nothing but its brackets. */
+  const emptyLaw = (dump: typeof BtfDataDump.dump) =>
+    fc.property(wellFormed(), (blob) => {
+      const btf = parse(blob)
+      for (const [id, size] of sized(btf)) {
+        if (Btf.kindOf(btf, Btf.resolveType(btf, id)) !== Btf.BTF_KIND_STRUCT) continue
+        if (Btf.kindOf(btf, id) === Btf.BTF_KIND_VAR) continue
+        const dumped = B.expectSuccess(dump(btf, id, new Uint8Array(size), { compact: true, skipNames: true }))
+        assert.strictEqual(dumped.text, "{}")
+      }
+    })
+
   it("of zeroes are empty", () => {
-    fc.assert(
-      fc.property(wellFormed(), (blob) => {
-        const btf = parse(blob)
-        for (const [id, size] of sized(btf)) {
-          if (Btf.kindOf(btf, Btf.resolveType(btf, id)) !== Btf.BTF_KIND_STRUCT) continue
-          if (Btf.kindOf(btf, id) === Btf.BTF_KIND_VAR) continue
-          const dumped = B.expectSuccess(
-            BtfDataDump.dump(btf, id, new Uint8Array(size), { compact: true, skipNames: true })
-          )
-          assert.strictEqual(dumped.text, "{}")
-        }
-      }),
-      { numRuns: runs(60) }
-    )
+    fc.assert(emptyLaw(BtfDataDump.dump), { numRuns: runs(60) })
+  })
+
+  it("named fault: zeroes are shown", () => {
+    refuted(emptyLaw((btf, id, bytes, options) => BtfDataDump.dump(btf, id, bytes, { ...options, emitZeroes: true })))
   })
 })
 
 describe("hostile types", () => {
   /** Everything that takes a type and bytes answers, or says what is wrong. */
-  const answers = (btf: Btf.Btf, seed: Uint8Array): void => {
+  const answers = (btf: Btf.Btf, seed: Uint8Array, decode: typeof BtfValue.decode = BtfValue.decode): void => {
     for (let id = 0; id < Math.min(btf.endId + 1, 60); id++) {
       const size = Btf.resolveSize(btf, id)
       const bytes = stretch(seed, Result.isSuccess(size) ? Math.min(size.success, 512) : 8)
@@ -355,7 +386,7 @@ describe("hostile types", () => {
         if (Result.isFailure(dumped)) assert.instanceOf(dumped.failure, BtfValue.BtfValueError)
         else if (dumped.success.error !== undefined) assert.instanceOf(dumped.success.error, BtfValue.BtfValueError)
       }
-      const value = BtfValue.decode(btf, id, bytes, { flexible: true, octets: true })
+      const value = decode(btf, id, bytes, { flexible: true, octets: true })
       if (Result.isFailure(value)) assert.instanceOf(value.failure, BtfValue.BtfValueError)
       else {
         const encoded = BtfValue.encode(btf, id, value.success, { flexible: true })
@@ -371,6 +402,20 @@ describe("hostile types", () => {
     fc.assert(
       fc.property(nearlyWellFormed(), fc.uint8Array({ maxLength: 32 }), (blob, seed) => answers(parse(blob), seed)),
       { numRuns: runs(200) }
+    )
+  })
+
+  it("named fault: a reader that believes what types say of themselves", () => {
+    const believing: typeof BtfValue.decode = (btf, id, bytes, options) => {
+      if (bytes.length < Btf.sizeOrTypeOf(btf, id)) throw new RangeError("offset is outside the bounds")
+      return BtfValue.decode(btf, id, bytes, options)
+    }
+    refuted(
+      fc.property(
+        nearlyWellFormed(),
+        fc.uint8Array({ maxLength: 32 }),
+        (blob, seed) => answers(parse(blob), seed, believing)
+      )
     )
   })
 
