@@ -6,8 +6,10 @@ import * as Flag from "effect/cli/Flag"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
+import type { FeatureReport } from "../services/Kernel/FeatureReport.ts"
 import type { Kernel } from "../services/Kernel/Kernel.ts"
 import type { KernelError } from "../services/Kernel/KernelError.ts"
+import type { ReportOptions } from "../services/Kernel/KernelLive.ts"
 import type { ProfiledOptions } from "../services/Kernel/KernelProfiled.ts"
 import type { ProfileError } from "../services/Kernel/profile/ProfileError.ts"
 import { UsageError } from "./Usage.ts"
@@ -34,6 +36,9 @@ const flagOf = (description: string) =>
 /** Which kernel a command works with. */
 export const flag = flagOf(`Kernel to plan for or to load into: ${listed(["live", "simulated"])}, or ${profiles}`)
 
+/** Which kernel a command asks, without loading anything into it that stays. */
+export const askedFlag = flagOf(`Kernel to ask: ${listed(["live", "simulated"])}, or ${profiles}`)
+
 /** Which kernel a command works with whose work has to outlive it: the others end with the process. */
 export const lastingFlag = flagOf(`Kernel to load into: ${listed(["live"])}`).pipe(
   Flag.filter((name) => name === "live", () => `Expected one of: ${listed(["live"])}`)
@@ -47,6 +52,8 @@ const simulated = Effect.promise(() => import("../services/Kernel/KernelSimulate
 const profiled = Effect.promise(() => import("../services/Kernel/KernelProfiled.ts"))
 
 const profileFolder = Effect.promise(() => import("../services/Kernel/live/ProfileFolder.ts"))
+
+const profileReport = Effect.promise(() => import("../services/Kernel/profile/Report.ts"))
 
 /** Whether a kernel is neither of those that have a name, but what is known of one in a file. */
 export const isProfile = (name: string): boolean => !Object.hasOwn(kernels, name)
@@ -80,6 +87,26 @@ export const layer = (
       return Layer.unwrap(Effect.gen(function*() {
         return (yield* profiled).layer(yield* openProfile(name), options)
       }))
+  }
+}
+
+/**
+ * What the kernel of this name supports, or the one of the profile or BTF file at this path. The options are for a kernel that
+ * can be tried: the one of this machine.
+ */
+export const features = (
+  name: string,
+  options: ReportOptions
+): Effect.Effect<FeatureReport, KernelError | ProfileError | UsageError> => {
+  switch (name) {
+    case "simulated":
+      return Effect.flatMap(simulated, (module) => module.features())
+    case "live":
+      return Effect.flatMap(live, (module) => module.features(options))
+    default:
+      return Effect.gen(function*() {
+        return (yield* profileReport).reportOf(yield* openProfile(name))
+      })
   }
 }
 

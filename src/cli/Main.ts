@@ -52,6 +52,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       load: Chosen.from(() => import("./Core.ts"), ({ core }) => core)
     },
     {
+      name: "feature",
+      summary: "What a kernel supports: probe",
+      load: Chosen.from(() => import("./Feature.ts"), ({ feature }) => feature)
+    },
+    {
       name: "kernel",
       summary: "What is known of a kernel: snapshot, show",
       load: Chosen.from(() => import("./Kernel.ts"), ({ kernel }) => kernel)

@@ -17,6 +17,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { lineCounts } from "../../vm/Lines.ts"
+import type { FeatureReport } from "./FeatureReport.ts"
 import { Kernel, type KernelShape } from "./Kernel.ts"
 import type { KernelError } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
@@ -24,6 +25,7 @@ import * as Session from "./Session.ts"
 import { ask } from "./simulated/Answers.ts"
 import * as BtfCalls from "./simulated/BtfCalls.ts"
 import * as Kernels from "./simulated/Context.ts"
+import * as Features from "./simulated/Features.ts"
 import * as MapCalls from "./simulated/MapCalls.ts"
 import { drop, type Handle } from "./simulated/Objects.ts"
 import type { SimulatedOptions } from "./simulated/Options.ts"
@@ -123,6 +125,10 @@ export const fromContext = (context: Kernels.Context): Simulated => {
 /** A simulated kernel in which nothing is loaded. Options that make no machine are `EINVAL`, with a hint that says why. */
 export const make = (options: SimulatedOptions = {}): Effect.Effect<Simulated, KernelError> =>
   Effect.suspend(() => Effect.map(Effect.fromResult(Kernels.make(options)), fromContext))
+
+/** What a simulated kernel of these options supports. */
+export const features = (options: SimulatedOptions = {}): Effect.Effect<FeatureReport, KernelError> =>
+  Effect.suspend(() => Effect.map(Effect.fromResult(Kernels.make(options)), Features.report))
 
 /** A simulated kernel as a service, with the service that looks into it. */
 export const layer = (options: SimulatedOptions = {}): Layer.Layer<Kernel | Simulation, KernelError> =>
