@@ -20,39 +20,49 @@ const definitions = (text: string): ReadonlyArray<string> => text.split(/;\n\n/)
 
 describe("well-formed BTF", () => {
   it("is written without a problem, in any order", () => {
-    fc.assert(
+    const holds = (dump: typeof c) =>
       fc.property(A.wellFormed(), ({ bytes }) => {
         const btf = parse(bytes)
-        for (const sorted of [false, true]) assert.deepStrictEqual(c(btf, { sorted }).problems.map(String), [])
-      }),
-      { numRuns: runs(60) }
-    )
+        for (const sorted of [false, true]) assert.deepStrictEqual(dump(btf, { sorted }).problems.map(String), [])
+      })
+    fc.assert(holds(c), { numRuns: runs(60) })
+    // A dump for which a blob has one type more than it has.
+    assert.throws(() => fc.assert(holds((btf) => c(btf, { rootIds: [btf.endId] })), { numRuns: 200 }))
   })
 
   it("of a base and of BTF over it is that of both in one", () => {
-    fc.assert(
+    const holds = (dump: typeof c) =>
       fc.property(A.split(), ({ base, split, whole }) => {
         const over = parse(split.bytes, parse(base.bytes))
         const one = parse(whole.bytes)
         for (const sorted of [false, true]) {
-          assert.strictEqual(c(over, { sorted }).text, c(one, { sorted }).text)
+          assert.strictEqual(dump(over, { sorted }).text, c(one, { sorted }).text)
         }
-      }),
-      { numRuns: runs(60) }
-    )
+      })
+    fc.assert(holds(c), { numRuns: runs(60) })
+    // A dump of the blob's own types and what they need.
+    const own = (btf: Btf.Btf) =>
+      c(btf, { ...unsorted, rootIds: Array.from({ length: btf.endId - btf.firstId }, (_, at) => btf.firstId + at) })
+    assert.throws(() => fc.assert(holds(own), { numRuns: 200 }))
   })
 
   it("does not depend on the byte order, nor on where strings lie", () => {
-    fc.assert(
+    const holds = (dump: typeof c) =>
       fc.property(A.wellFormed(), ({ bytes, types }) => {
         const expected = c(parse(bytes)).text
         for (const order of ["little", "big"] as const) {
           const btf = parse(B.blob(types, { order, repeatStrings: true, moreStrings: ["zzz"] }))
-          assert.strictEqual(c(btf).text, expected)
+          assert.strictEqual(dump(btf).text, expected)
         }
-      }),
-      { numRuns: runs(60) }
-    )
+      })
+    fc.assert(holds(c), { numRuns: runs(60) })
+    // A dump in the order in which names lie.
+    const byPlace = (btf: Btf.Btf) => {
+      const ids = Array.from(btf.offsets, (_, at) => at + 1)
+      const rootIds = ids.sort((one, other) => Btf.nameOffsetOf(btf, one) - Btf.nameOffsetOf(btf, other))
+      return c(btf, { ...unsorted, rootIds })
+    }
+    assert.throws(() => fc.assert(holds(byPlace), { numRuns: 200 }))
   })
 })
 
