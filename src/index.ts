@@ -84,6 +84,8 @@ export * as RingBuffer from "./events/RingBuffer.ts"
 
 /** Applies CO-RE records to instructions: a pure function of the object's types and the kernel's. */
 export * as Core from "./stages/relocate/core/Core.ts"
+/** The BTF that objects need of a kernel: the few of its types that their CO-RE records look at. */
+export * as MinCoreBtf from "./stages/gen/MinCoreBtf.ts"
 /** What became of each CO-RE relocation of an object: where, what it accesses, the kernel's types, guarded or not. */
 export * as CoreReport from "./stages/relocate/CoreReport.ts"
 
@@ -108,6 +110,8 @@ export * as BtfExt from "./btf/BtfExt.ts"
 export * as BtfEdit from "./btf/BtfEdit.ts"
 /** BTF as bytes, in either byte order. */
 export * as BtfEncode from "./btf/BtfEncode.ts"
+/** Some of the types of BTF, with some of their members, as BTF of their own. */
+export * as BtfSubset from "./btf/BtfSubset.ts"
 /** The types of BTF in another order. */
 export * as BtfPermute from "./btf/BtfPermute.ts"
 /** Dedup: each type and string of merged BTF once, declarations resolved, split BTF against its base. */

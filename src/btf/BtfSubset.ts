@@ -14,15 +14,24 @@
 import type * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
 import { type BtfError, fail, isBtfError } from "./BtfError.ts"
+import { ELEMENT_TYPE_WORD } from "./BtfFields.ts"
 import { idsOfKind } from "./BtfFind.ts"
 import { assembled } from "./BtfImage.ts"
-import { BTF_KIND_DECL_TAG, BTF_KIND_STRUCT, BTF_KIND_UNION, BTF_TYPE_SIZE } from "./BtfKind.ts"
+import {
+  BTF_KIND_DECL_TAG,
+  BTF_KIND_ENUM,
+  BTF_KIND_ENUM64,
+  BTF_KIND_STRUCT,
+  BTF_KIND_UNION,
+  BTF_TYPE_SIZE,
+  ELEMENT_SIZE
+} from "./BtfKind.ts"
 import { type Btf, kindOf, ownerOf, recordOffset, sizeOrTypeOf, vlenOf } from "./BtfModel.ts"
 import { HEADER_SIZE } from "./BtfParse.ts"
 import * as Copy from "./edit/Copy.ts"
 import * as Draft from "./edit/Draft.ts"
 
-/** What is taken of a type: all of it, or of a struct or union the members at these positions. */
+/** What is taken of a type: all of it, or of a struct, union or enum the members or values at these positions. */
 export type Taken = "whole" | ReadonlySet<number>
 
 /** What is taken of the types that one blob holds itself, by id. */
@@ -84,7 +93,7 @@ const taken = (selections: ReadonlyArray<Selection>): Subset => {
   })
   for (const item of items) {
     const newId = (id: number): number => newIds.get(ownerOf(item.btf, id) ?? item.btf)?.get(id) ?? 0
-    if (item.taken !== "whole" && isComposite(kindOf(item.btf, item.id))) addComposite(draft, item, item.taken, newId)
+    if (item.taken !== "whole" && hasElements(kindOf(item.btf, item.id))) addPart(draft, item, item.taken, newId)
     else if (kindOf(item.btf, item.id) === BTF_KIND_DECL_TAG) addDeclTag(draft, item, components, newId)
     else Copy.addType(draft, item.btf, item.id, newId)
   }
@@ -99,6 +108,8 @@ const taken = (selections: ReadonlyArray<Selection>): Subset => {
   })
   return { btf, origins: items.map(({ btf, id }) => ({ btf, id })) }
 }
+
+const hasElements = (kind: number): boolean => isComposite(kind) || kind === BTF_KIND_ENUM || kind === BTF_KIND_ENUM64
 
 const isComposite = (kind: number): boolean => kind === BTF_KIND_STRUCT || kind === BTF_KIND_UNION
 
@@ -153,10 +164,8 @@ const addDeclTag = (
   Draft.put(draft, at, components(btf, id) ?? NO_COMPONENT)
 }
 
-const MEMBER_SIZE = 12
-
-/** A struct or union with some of its members. Its kind flag stays, which says how the offsets are to be read. */
-const addComposite = (
+/** A struct, union or enum with some of its elements. Its kind flag stays, which says how they are to be read. */
+const addPart = (
   draft: Draft.Draft,
   { btf, id }: Item,
   taken: ReadonlySet<number>,
@@ -165,18 +174,22 @@ const addComposite = (
   const { littleEndian, view } = btf.internal
   const from = recordOffset(btf, id)
   const word = (at: number): number => view.getUint32(from + at, littleEndian)
+  const kind = kindOf(btf, id)
+  const stride = ELEMENT_SIZE[kind] ?? 0
   const count = vlenOf(btf, id)
   const positions = inOrder(taken).filter((position) => position >= 0 && position < count)
-  const at = Draft.extend(draft, BTF_TYPE_SIZE + positions.length * MEMBER_SIZE)
+  const at = Draft.extend(draft, BTF_TYPE_SIZE + positions.length * stride)
   Draft.put(draft, at, draft.strings.addFrom(btf, word(0)))
   Draft.put(draft, at + 4, word(4) - count + positions.length)
   Draft.put(draft, at + 8, word(8))
   for (const [index, position] of positions.entries()) {
-    const member = BTF_TYPE_SIZE + position * MEMBER_SIZE
-    const to = at + BTF_TYPE_SIZE + index * MEMBER_SIZE
-    Draft.put(draft, to, draft.strings.addFrom(btf, word(member)))
-    Draft.put(draft, to + 4, newId(word(member + 4)))
-    Draft.put(draft, to + 8, word(member + 8))
+    const element = BTF_TYPE_SIZE + position * stride
+    const to = at + BTF_TYPE_SIZE + index * stride
+    Draft.put(draft, to, draft.strings.addFrom(btf, word(element)))
+    for (let field = 4; field < stride; field += 4) {
+      const isType = field === ELEMENT_TYPE_WORD[kind]
+      Draft.put(draft, to + field, isType ? newId(word(element + field)) : word(element + field))
+    }
   }
   Draft.begin(draft, at)
 }

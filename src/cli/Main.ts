@@ -52,6 +52,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       load: Chosen.from(() => import("./Core.ts"), ({ core }) => core)
     },
     {
+      name: "gen",
+      summary: "Files made of objects: min_core_btf",
+      load: Chosen.from(() => import("./Gen.ts"), ({ gen }) => gen)
+    },
+    {
       name: "feature",
       summary: "What a kernel supports: probe",
       load: Chosen.from(() => import("./Feature.ts"), ({ feature }) => feature)

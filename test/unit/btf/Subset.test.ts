@@ -63,6 +63,19 @@ describe("some of the types of a blob", () => {
     assert.deepInclude(tag, { _tag: "DeclTag", componentIndex: -1 })
     assert.strictEqual(Btf.vlenOf(subset(btf, [[2, new Set([0, 7, -1])]]).btf, 1), 1)
   })
+  it("have the values that are taken, of enums of both widths", () => {
+    const btf = B.btfOf([
+      B.enumeration("e", 4, true, [["A", 1], ["B", -2], ["C", 3]]),
+      B.enum64("w", 8, false, [["A", 1n], ["B", 0xffff_ffff_0000_0001n]])
+    ])
+    const { btf: some } = subset(btf, [[1, new Set([1])], [2, new Set([1])]])
+    assert.deepInclude(Btf.typeOf(some, 1), { _tag: "Enum", name: "e", size: 4, signed: true })
+    const values = [1, 2].map((id) => Btf.typeOf(some, id)).map((type) =>
+      type._tag === "Enum" || type._tag === "Enum64" ? type.values.map(({ name, value }) => [name, value]) : []
+    )
+    assert.deepStrictEqual(values, [[["B", -2]], [["B", 0xffff_ffff_0000_0001n]]])
+    assert.strictEqual(Btf.vlenOf(subset(btf, [[1, new Set()]]).btf, 1), 0)
+  })
   it("of a base and of blobs over it are one blob, in the order of the selections", () => {
     const base = B.btfOf([B.int("int", 4, 1), B.int("unused", 8)])
     const [one, two] = ["one", "two"].map((name) => B.btfOf([B.struct(name, 4, [["x", 1, 0]]), B.ptr(3)], { base }))
@@ -132,9 +145,13 @@ describe("some of the types of a blob", () => {
           const other = Btf.typeOf(btf, id)
           assert.strictEqual(one._tag, other._tag)
           assert.strictEqual(Btf.nameOf(some, index + 1), Btf.nameOf(btf, id))
+          const kept = chosen.get(id)
+          const isKept = (_: unknown, position: number): boolean => kept === "whole" || kept?.has(position) === true
+          if (one._tag === "Enum" && other._tag === "Enum") {
+            assert.deepStrictEqual(one.values, other.values.filter(isKept))
+          }
           if ((other._tag === "Struct" || other._tag === "Union") && (one._tag === "Struct" || one._tag === "Union")) {
-            const kept = chosen.get(id)
-            const members = other.members.filter((_, position) => kept === "whole" || kept?.has(position) === true)
+            const members = other.members.filter(isKept)
             assert.deepStrictEqual(
               one.members,
               members.map((member) => ({ ...member, type: idOf.get(member.type) ?? 0 }))

@@ -23,9 +23,9 @@ import { match, type Refusal } from "./Match.ts"
 import { type Candidate, candidatesOf, type LocalType } from "./Resolve.ts"
 import { parse, type Spec } from "./Spec.ts"
 import type { CoreTarget } from "./Target.ts"
-import { essentialsOf, isComposite, memberAt, membersOf, paramType, sameKind, skip } from "./Types.ts"
+import { essentialsOf, isComposite, isEnum, memberAt, membersOf, paramType, sameKind, skip } from "./Types.ts"
 
-/** What is noted of a type: all of it, or the members at these positions of a struct or union. */
+/** What is noted of a type: all of it, or the members at these positions of a struct or union; of an enum perhaps none. */
 export type Noted = "whole" | ReadonlySet<number>
 
 /** What is noted of the types that one blob holds itself, by id. */
@@ -48,7 +48,9 @@ export interface Conflict {
   readonly typeName: string
 }
 
-/** How far a type is noted. */
+/** How far a type is noted: enums without their values, structs and unions without their members. */
+const BARE = 16
+/** What its layout depends on, which is as far as pointers. */
 const SHALLOW = 1
 /** Through pointers; structs and unions without their members. */
 const THROUGH = 2
@@ -110,7 +112,7 @@ const noteCandidate = (growing: Growing, spec: Spec, kind: number, candidate: Ca
     reach(growing, btf, id, SHALLOW)
     noteField(growing, spec, kind, candidate, budget)
   } else if (Kind.isEnumeratorKind(kind)) {
-    reach(growing, btf, id, SHALLOW)
+    reach(growing, btf, id, "_tag" in matched ? BARE : SHALLOW)
   } else if (kind !== Kind.BPF_CORE_TYPE_MATCHES) {
     reach(growing, btf, id, THROUGH)
   } else if ("_tag" in matched) {
@@ -173,8 +175,8 @@ const reach = (growing: Growing, btf: Btf.Btf, root: number, how: number): void 
     reached.set(id, before | mode)
     const kind = Btf.kindOf(btf, id)
     const inner = innerMode(kind, mode)
-    if (!isComposite(kind)) types.set(id, "whole")
-    else if (inner !== 0) types.set(id, "whole")
+    const isWhole = isComposite(kind) ? inner !== 0 : !isEnum(kind) || mode !== BARE
+    if (isWhole) types.set(id, "whole")
     else if (!types.has(id)) types.set(id, new Set())
     if (inner === 0) continue
     const { littleEndian, view } = owner.internal
@@ -189,7 +191,7 @@ const innerMode = (kind: number, mode: number): number => {
     case Btf.BTF_KIND_UNION:
       return mode === WHOLE ? WHOLE : 0
     case Btf.BTF_KIND_PTR:
-      return mode === SHALLOW ? 0 : mode === WHOLE ? BEHIND : mode
+      return mode === SHALLOW || mode === BARE ? 0 : mode === WHOLE ? BEHIND : mode
     // As in bpftool: more than a comparison looks at, as it never looks at members behind pointers.
     case Btf.BTF_KIND_ARRAY:
     case Btf.BTF_KIND_FUNC_PROTO:
