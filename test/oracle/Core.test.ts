@@ -17,7 +17,15 @@ import { compareObject, coreBeside, relocateObject } from "../support/CoreBeside
 import * as Peer from "../support/Peer.ts"
 import { allFixtures, describeWith, fixture, repository, runs, temporaryFolder } from "../support/Require.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
-import { accesses, removed, resized, retypedAnyhow, varied } from "../unit/stages/relocate/core/Accesses.ts"
+import {
+  accesses,
+  bitten,
+  removed,
+  renamedField,
+  resized,
+  retypedAnyhow,
+  varied
+} from "../unit/stages/relocate/core/Accesses.ts"
 import { objectFile, type RecordSpec, show } from "../unit/stages/relocate/core/Records.ts"
 import * as Structs from "../unit/stages/relocate/core/Structs.ts"
 
@@ -52,7 +60,8 @@ describeWith({ kind: "live", tools: Peer.peerTools, files: [vmlinux] }, "CO-RE b
     assert.isAtLeast(records, 25)
   })
 
-  for (const [name, experiments] of Object.entries({ moved: varied, removed, resized, retyped: retypedAnyhow })) {
+  const changes = { moved: varied, removed, renamed: renamedField, bitten, resized, retyped: retypedAnyhow }
+  for (const [name, experiments] of Object.entries(changes)) {
     it(`structs at random, ${name} in the kernel`, () => {
       const seen = { compared: 0, refused: 0 }
       fc.assert(
@@ -74,7 +83,7 @@ describeWith({ kind: "live", tools: Peer.peerTools, files: [vmlinux] }, "CO-RE b
           seen.refused += comparison.refused
           assert.strictEqual(comparison.programs + comparison.refused, 1)
         }),
-        { numRuns: runs(200), endOnFailure: true }
+        { numRuns: runs(150), endOnFailure: true }
       )
       assert.isAbove(seen.compared, 500)
     })

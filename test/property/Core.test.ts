@@ -16,12 +16,14 @@ import * as B from "../support/arbitrary/BtfBlob.ts"
 import {
   type Access,
   accesses,
+  bitten,
   bytesOf,
   type Experiment,
   extent,
   isSigned,
   order,
   removed,
+  renamedField,
   resized,
   varied
 } from "../unit/stages/relocate/core/Accesses.ts"
@@ -91,7 +93,9 @@ const breaks = ({ mine, names, order, theirs }: Experiment, fault: Fault = {}): 
       const resized = Insn.opcode(insns, slot("load")) === Insn.CALL
       const mineSigned = isSigned(local.places.get(path)?.type ?? there.type)
       const sameSize = bytesOf(local.places.get(path)?.type ?? there.type) === bytes
-      if (resized !== (!sameSize && (mineSigned || isSigned(there.type)))) complain(`poisoned: ${resized}`)
+      const isNumber = there.type._tag !== "Enum"
+      const cannot = there.type._tag === "Bits" || (!sameSize && (mineSigned || isSigned(there.type)) && isNumber)
+      if (resized !== cannot) complain(`poisoned: ${resized}`)
       else if (!resized && loaded(memory, Insn.offset(insns, slot("load")), size, order) !== expected) {
         complain(`a load reads something else`)
       }
@@ -162,6 +166,12 @@ describe("law 3: relocation finds the field of the same name", () => {
   it("a field that is gone is said not to exist, and reading it is poisoned", () => {
     fc.assert(law(removed), { numRuns: runs(700) })
   })
+  it("a field that has another name is gone as well", () => {
+    fc.assert(law(renamedField), { numRuns: runs(500) })
+  })
+  it("an integer that has become a bit field is read by shifts and not by a load, and the other way round", () => {
+    fc.assert(law(bitten), { numRuns: runs(700) })
+  })
   it("unsigned integers and pointers of another size are loaded in that size, signed ones are poisoned", () => {
     fc.assert(law(resized), { numRuns: runs(700) })
   })
@@ -198,6 +208,19 @@ describe("law 3: relocation finds the field of the same name", () => {
         const spoiled = insns.slice()
         for (const { result, slot } of outcomes) {
           if (result._tag === "Poisoned") spoiled.set(before.subarray(slot * 8, slot * 8 + 8), slot * 8)
+        }
+        return { insns: spoiled, outcomes }
+      }
+    })
+  })
+  it("named fault: a bit field is loaded as a whole", () => {
+    refuted(bitten, {
+      after: ({ insns, outcomes }, before) => {
+        const spoiled = insns.slice()
+        for (const { result, slot } of outcomes) {
+          if (result._tag === "Poisoned" && result.why === "Resized") {
+            spoiled.set(before.subarray(slot * 8, slot * 8 + 8), slot * 8)
+          }
         }
         return { insns: spoiled, outcomes }
       }

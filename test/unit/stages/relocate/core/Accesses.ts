@@ -5,7 +5,17 @@ import { BPF_B, BPF_DW, BPF_H, BPF_LSH, BPF_RSH, BPF_W } from "../../../../../sr
 import type * as Core from "../../../../../src/stages/relocate/core/Core.ts"
 import type * as B from "../../../../support/arbitrary/BtfBlob.ts"
 import type { RecordSpec } from "./Records.ts"
-import { type FieldType, type Item, type LaidOut, type Place, retyped, structs, variantOf, without } from "./Structs.ts"
+import {
+  type FieldType,
+  type Item,
+  type LaidOut,
+  type Place,
+  renamed,
+  retyped,
+  structs,
+  variantOf,
+  without
+} from "./Structs.ts"
 
 const sizes = { 1: BPF_B, 2: BPF_H, 4: BPF_W, 8: BPF_DW } as const
 
@@ -38,11 +48,12 @@ export const extent = (
 ): { readonly bits: number; readonly bytes: number; readonly at: number } => {
   const bytes = bytesOf(type) ?? 1
   const bits = type._tag === "Bits" ? type.bits : bytes * 8
-  return { bits, bytes, at: Math.floor(bit / 8 / bytes) * bytes }
+  return { bits, bytes, at: type._tag === "Bits" ? Math.floor(bit / 8 / bytes) * bytes : bit / 8 }
 }
 
 /** Whether a number is signed. */
-export const isSigned = (type: FieldType): boolean => (type._tag === "Int" || type._tag === "Bits") && type.signed
+export const isSigned = (type: FieldType): boolean =>
+  (type._tag === "Int" || type._tag === "Bits" || type._tag === "Enum") && type.signed
 
 /** The records that access each field of a struct, with the values that its own layout gives them. */
 export const accesses = (
@@ -120,6 +131,29 @@ export const resized: fc.Arbitrary<Experiment> = varied.chain((experiment) =>
       experiment.theirs,
       (type, name) => type._tag === "Int" ? { ...type, bytes: widths[Number(name.slice(1)) % 8] ?? 4 } : type
     )
+  }))
+)
+
+/** One of the fields has another name. */
+export const renamedField: fc.Arbitrary<Experiment> = varied.chain((experiment) =>
+  fc.constantFrom("f0", "f1", "f2", "n0", "n1").map((name) => ({
+    ...experiment,
+    theirs: renamed(experiment.theirs, name, `${name}_now`)
+  }))
+)
+
+/** Integers have become bit fields, and bit fields integers; of the same declared size or of another. */
+export const bitten: fc.Arbitrary<Experiment> = varied.chain((experiment) =>
+  fc.array(fc.tuple(fc.integer({ min: 1, max: 63 }), fc.constantFrom(1 as const, 2 as const, 4 as const, 8 as const)), {
+    minLength: 8,
+    maxLength: 8
+  }).map((choices) => ({
+    ...experiment,
+    theirs: retyped(experiment.theirs, (type, name) => {
+      const [bits, bytes] = choices[Number(name.slice(1)) % 8] ?? [1, 4]
+      if (type._tag === "Bits") return bits % 3 === 0 ? { _tag: "Int", bytes, signed: type.signed } : type
+      return type._tag === "Int" && bits < bytes * 8 ? { _tag: "Bits", bytes, signed: type.signed, bits } : type
+    })
   }))
 )
 

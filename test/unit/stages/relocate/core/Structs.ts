@@ -11,15 +11,36 @@ import * as B from "../../../../support/arbitrary/BtfBlob.ts"
 export type FieldType =
   | { readonly _tag: "Int"; readonly bytes: 1 | 2 | 4 | 8; readonly signed: boolean }
   | { readonly _tag: "Pointer" }
-  | { readonly _tag: "Enum"; readonly wide: boolean }
+  | { readonly _tag: "Enum"; readonly wide: boolean; readonly signed: boolean }
   | { readonly _tag: "Bits"; readonly bytes: 1 | 2 | 4 | 8; readonly signed: boolean; readonly bits: number }
   | { readonly _tag: "Array"; readonly bytes: 1 | 2 | 4 | 8; readonly lengths: ReadonlyArray<number> }
-  | { readonly _tag: "Struct"; readonly items: ReadonlyArray<Item> }
+  | { readonly _tag: "Struct"; readonly items: ReadonlyArray<Item>; readonly packed: boolean }
+  /** An array of structs. */
+  | {
+    readonly _tag: "Structs"
+    readonly items: ReadonlyArray<Item>
+    readonly packed: boolean
+    readonly lengths: ReadonlyArray<number>
+  }
+
+/** What stands between a member and its type. */
+export type Wrapper = "const" | "volatile" | "typedef"
 
 /** A member: with a name, or a struct or union without one, whose members count as those of the struct around it. */
 export type Item =
-  | { readonly _tag: "Field"; readonly name: string; readonly type: FieldType }
-  | { readonly _tag: "Anonymous"; readonly union: boolean; readonly items: ReadonlyArray<Item> }
+  | {
+    readonly _tag: "Field"
+    readonly name: string
+    readonly type: FieldType
+    /** From the inside out. */
+    readonly through?: ReadonlyArray<Wrapper>
+  }
+  | {
+    readonly _tag: "Anonymous"
+    readonly union: boolean
+    readonly items: ReadonlyArray<Item>
+    readonly packed: boolean
+  }
 
 /** Where a field is, in bits from the start of the outermost struct. */
 export interface Place {
@@ -55,23 +76,56 @@ interface Sized {
   readonly inner: ReadonlyMap<string, Place>
 }
 
-const elements = (type: Extract<FieldType, { _tag: "Array" }>): ReadonlyMap<string, Place> => {
+/** All indices of an array of arrays, in order: of the first one of `lengths` alone, of the first two, and so on. */
+export const indicesOf = (lengths: ReadonlyArray<number>): ReadonlyArray<ReadonlyArray<number>> => {
+  const found: Array<ReadonlyArray<number>> = []
+  let before: ReadonlyArray<ReadonlyArray<number>> = [[]]
+  for (const length of lengths) {
+    before = before.flatMap((all) => Array.from({ length }, (_, index) => [...all, index]))
+    found.push(...before)
+  }
+  return found
+}
+
+/** The elements of an array by their indices in brackets, arrays that it is made of included, each with what is in it. */
+const elements = (
+  lengths: ReadonlyArray<number>,
+  bytes: number,
+  typeOf: (rest: ReadonlyArray<number>) => FieldType,
+  inner: ReadonlyMap<string, Place>
+): ReadonlyMap<string, Place> => {
   const places = new Map<string, Place>()
-  const total = type.lengths.reduce((product, length) => product * length, 1)
-  for (let index = 0; index < total; index++) {
-    let rest = index
-    const indices: Array<number> = []
-    for (const length of [...type.lengths].reverse()) {
-      indices.unshift(rest % length)
-      rest = Math.floor(rest / length)
+  const size = (rest: ReadonlyArray<number>): number => rest.reduce((product, length) => product * length, bytes)
+  for (const indices of indicesOf(lengths)) {
+    const path = indices.map((each) => `[${each}]`).join("")
+    const access = indices.map((each) => `:${each}`).join("")
+    const bit = indices.reduce((sum, index, level) => sum + index * size(lengths.slice(level + 1)) * 8, 0)
+    const rest = lengths.slice(indices.length)
+    places.set(path, { bit, type: typeOf(rest), access })
+    if (rest.length > 0) continue
+    for (const [name, place] of inner) {
+      places.set(`${path}.${name}`, { ...place, bit: bit + place.bit, access: access + place.access })
     }
-    places.set(indices.map((each) => `[${each}]`).join(""), {
-      bit: index * type.bytes * 8,
-      type: { _tag: "Int", bytes: type.bytes, signed: false },
-      access: indices.map((each) => `:${each}`).join("")
-    })
   }
   return places
+}
+
+/** What an array is made of: arrays of the other lengths, or its element where there are none. */
+export const elementOf = (
+  type: Extract<FieldType, { _tag: "Array" | "Structs" }>,
+  rest: ReadonlyArray<number>
+): FieldType => {
+  if (rest.length > 0) return { ...type, lengths: rest }
+  return type._tag === "Array"
+    ? { _tag: "Int", bytes: type.bytes, signed: false }
+    : { _tag: "Struct", items: type.items, packed: type.packed }
+}
+
+/** An array of a type that was added. */
+const arrayOf = (types: Types, element: number, lengths: ReadonlyArray<number>): number => {
+  let id = element
+  for (const length of [...lengths].reverse()) id = add(types, B.array(id, element, length))
+  return id
 }
 
 const make = (types: Types, type: FieldType): Sized => {
@@ -85,28 +139,70 @@ const make = (types: Types, type: FieldType): Sized => {
     case "Pointer":
       return { id: add(types, B.ptr(0)), bytes: 8, align: 8, inner: none }
     case "Enum": {
-      const wide = B.enum64("choice", 8, false, [["CHOICE", 1n]])
-      const id = add(types, type.wide ? wide : B.enumeration("choice", 4, false, [["CHOICE", 1]]))
+      const wide = B.enum64("choice", 8, type.signed, [["CHOICE", 1n]])
+      const id = add(types, type.wide ? wide : B.enumeration("choice", 4, type.signed, [["CHOICE", 1]]))
       const bytes = type.wide ? 8 : 4
       return { id, bytes, align: bytes, inner: none }
     }
     case "Array": {
-      let id = add(types, B.int(`u${type.bytes * 8}`, type.bytes))
-      const index = id
-      for (const length of [...type.lengths].reverse()) id = add(types, B.array(id, index, length))
+      const element = add(types, B.int(`u${type.bytes * 8}`, type.bytes))
       const bytes = type.lengths.reduce((product, length) => product * length, type.bytes)
-      return { id, bytes, align: type.bytes, inner: elements(type) }
+      const inner = elements(type.lengths, type.bytes, (rest) => elementOf(type, rest), none)
+      return { id: arrayOf(types, element, type.lengths), bytes, align: type.bytes, inner }
     }
     case "Struct": {
-      const laid = layOut(types, type.items, false)
+      const laid = layOut(types, type.items, { packed: type.packed })
       const id = add(types, B.struct("", laid.bytes, laid.members))
       return { id, bytes: laid.bytes, align: laid.align, inner: laid.places }
+    }
+    case "Structs": {
+      const { bytes, id, align, inner } = make(types, { ...type, _tag: "Struct" })
+      return {
+        id: arrayOf(types, id, type.lengths),
+        bytes: type.lengths.reduce((product, length) => product * length, bytes),
+        align,
+        inner: elements(type.lengths, bytes, (rest) => elementOf(type, rest), inner)
+      }
     }
   }
 }
 
+/** Puts the wrappers around a type. */
+const wrapped = (types: Types, inner: number, wrappers: ReadonlyArray<Wrapper>): number =>
+  wrappers.reduce((id, wrapper) => {
+    switch (wrapper) {
+      case "const":
+        return add(types, B.constant(id))
+      case "volatile":
+        return add(types, B.volatile(id))
+      case "typedef":
+        return add(types, B.typedef("alias", id))
+    }
+  }, inner)
+
+/** Whether there are bit fields in it, at whatever depth. */
+export const hasBits = (items: ReadonlyArray<Item>): boolean =>
+  items.some((item) => {
+    if (item._tag === "Anonymous") return hasBits(item.items)
+    const { type } = item
+    return type._tag === "Bits" || ((type._tag === "Struct" || type._tag === "Structs") && hasBits(type.items))
+  })
+
+/**
+ * Whether members may lie at any byte. Of what has bit fields none is packed here: those are laid out by other rules then,
+ * and no aligned load may have all of one.
+ */
+export const isPacked = (
+  { items, packed }: { readonly items: ReadonlyArray<Item>; readonly packed: boolean }
+): boolean => packed && !hasBits(items)
+
 /** Lays members out one behind the other, or at one place in a union, and adds their types. */
-export const layOut = (types: Types, items: ReadonlyArray<Item>, union: boolean): LaidOut => {
+export const layOut = (
+  types: Types,
+  items: ReadonlyArray<Item>,
+  { packed = false, union = false }: { readonly packed?: boolean; readonly union?: boolean } = {}
+): LaidOut => {
+  const dense = isPacked({ items, packed })
   const members: Array<B.MemberRec> = []
   const places = new Map<string, Place>()
   let end = 0
@@ -114,20 +210,21 @@ export const layOut = (types: Types, items: ReadonlyArray<Item>, union: boolean)
   let align = 1
   for (const [index, item] of items.entries()) {
     const isField = item._tag === "Field"
-    const type: FieldType = isField ? item.type : { _tag: "Struct", items: item.items }
+    const type: FieldType = isField ? item.type : { _tag: "Struct", items: item.items, packed: item.packed }
     const sized = isField ? make(types, type) : anonymous(types, item)
+    const id = isField ? wrapped(types, sized.id, item.through ?? []) : sized.id
     const unit = sized.bytes * 8
-    let bit = union ? 0 : roundUp(end, sized.align * 8)
+    let bit = union ? 0 : roundUp(end, (dense ? 1 : sized.align) * 8)
     let bits = unit
     if (type._tag === "Bits") {
       bits = type.bits
       bit = union ? 0 : end
       if (bit % unit + bits > unit) bit = roundUp(bit, unit)
     }
-    align = Math.max(align, sized.align)
+    if (!dense) align = Math.max(align, sized.align)
     end = bit + bits
     bytes = Math.max(bytes, Math.ceil(end / 8))
-    members.push([isField ? item.name : "", sized.id, bit, type._tag === "Bits" ? bits : 0])
+    members.push([isField ? item.name : "", id, bit, type._tag === "Bits" ? bits : 0])
     if (isField) places.set(item.name, { bit, type, access: `:${index}` })
     const separator = isField && type._tag === "Struct" ? `${item.name}.` : isField ? item.name : ""
     for (const [path, place] of sized.inner) {
@@ -138,7 +235,7 @@ export const layOut = (types: Types, items: ReadonlyArray<Item>, union: boolean)
 }
 
 const anonymous = (types: Types, item: Extract<Item, { _tag: "Anonymous" }>): Sized => {
-  const laid = layOut(types, item.items, item.union)
+  const laid = layOut(types, item.items, item)
   const id = add(types, (item.union ? B.union : B.struct)("", laid.bytes, laid.members))
   return { id, bytes: laid.bytes, align: laid.align, inner: laid.places }
 }
@@ -149,7 +246,7 @@ export const struct = (
   items: ReadonlyArray<Item>
 ): LaidOut & { readonly types: ReadonlyArray<B.Rec> } => {
   const types: Types = { list: [] }
-  const laid = layOut(types, items, false)
+  const laid = layOut(types, items)
   add(types, B.struct(name, laid.bytes, laid.members))
   return { ...laid, types: types.list }
 }
@@ -161,7 +258,7 @@ const width = fc.constantFrom(1 as const, 2 as const, 4 as const, 8 as const)
 const scalar: fc.Arbitrary<FieldType> = fc.oneof(
   fc.record({ _tag: fc.constant("Int" as const), bytes: width, signed: fc.boolean() }),
   fc.constant({ _tag: "Pointer" as const }),
-  fc.record({ _tag: fc.constant("Enum" as const), wide: fc.boolean() }),
+  fc.record({ _tag: fc.constant("Enum" as const), wide: fc.boolean(), signed: fc.boolean() }),
   width.chain((bytes) =>
     fc.record({
       _tag: fc.constant("Bits" as const),
@@ -177,14 +274,34 @@ const scalar: fc.Arbitrary<FieldType> = fc.oneof(
   })
 )
 
+/** Wrappers of a member: as a rule none. */
+const through: fc.Arbitrary<ReadonlyArray<Wrapper>> = fc.oneof(
+  { weight: 4, arbitrary: fc.constant([]) },
+  { weight: 1, arbitrary: fc.subarray<Wrapper>(["const", "typedef", "volatile"]) }
+)
+
 const named = (type: fc.Arbitrary<FieldType>, prefix: string, count: number): fc.Arbitrary<ReadonlyArray<Item>> =>
-  fc.array(type, { minLength: 1, maxLength: count }).map((list) =>
-    list.map((type, index) => ({ _tag: "Field" as const, name: `${prefix}${index}`, type }))
+  fc.array(fc.tuple(type, through), { minLength: 1, maxLength: count }).map((list) =>
+    list.map(([type, through], index) => ({ _tag: "Field" as const, name: `${prefix}${index}`, type, through }))
   )
 
+const packing = fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) })
+
 const nested: fc.Arbitrary<FieldType> = fc.oneof(
-  { weight: 4, arbitrary: scalar },
-  { weight: 1, arbitrary: named(scalar, "n", 4).map((items) => ({ _tag: "Struct" as const, items })) }
+  { weight: 8, arbitrary: scalar },
+  {
+    weight: 2,
+    arbitrary: fc.record({ _tag: fc.constant("Struct" as const), items: named(scalar, "n", 4), packed: packing })
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      _tag: fc.constant("Structs" as const),
+      items: named(scalar, "n", 3),
+      packed: packing,
+      lengths: fc.array(fc.integer({ min: 1, max: 2 }), { minLength: 1, maxLength: 2 })
+    })
+  }
 )
 
 /** The members of a struct as an object's author wrote them: some of them grouped without a name. */
@@ -192,11 +309,11 @@ export const structs: fc.Arbitrary<ReadonlyArray<Item>> = named(nested, "f", 7).
 
 /** Some neighbours among the members put into structs or unions without a name. */
 function grouped(items: ReadonlyArray<Item>): fc.Arbitrary<ReadonlyArray<Item>> {
-  return fc.tuple(fc.nat(items.length), fc.nat(items.length), fc.constantFrom("none", "struct", "union")).map(
-    ([one, other, how]) => {
+  return fc.tuple(fc.nat(items.length), fc.nat(items.length), fc.constantFrom("none", "struct", "union"), packing).map(
+    ([one, other, how, packed]) => {
       const [start, end] = [Math.min(one, other), Math.max(one, other)]
       if (how === "none" || start === end) return items
-      const group = { _tag: "Anonymous" as const, union: how === "union", items: items.slice(start, end) }
+      const group = { _tag: "Anonymous" as const, union: how === "union", items: items.slice(start, end), packed }
       return [...items.slice(0, start), group, ...items.slice(end)]
     }
   )
@@ -214,11 +331,16 @@ const paddings = fc.array(fc.tuple(fc.nat(20), scalar), { maxLength: 4 })
  */
 export const variantOf = (items: ReadonlyArray<Item>): fc.Arbitrary<ReadonlyArray<Item>> => {
   const members = flat(items)
-  const inner = members.map((item) =>
-    item.type._tag === "Struct"
-      ? variantOf(item.type.items).map((items): Item => ({ ...item, type: { _tag: "Struct", items } }))
-      : fc.constant<Item>(item)
-  )
+  const inner = members.map((item) => {
+    const { type } = item
+    if (type._tag !== "Struct" && type._tag !== "Structs") {
+      return through.map((through): Item => ({ ...item, through }))
+    }
+    return fc.tuple(variantOf(type.items), packing).map(([items, packed]): Item => ({
+      ...item,
+      type: { ...type, items, packed }
+    }))
+  })
   return fc.tuple(fc.tuple(...inner), paddings).chain(([changed, added]) =>
     fc.shuffledSubarray(changed, { minLength: changed.length }).chain((permuted) => {
       const all: Array<Item> = [...permuted]
@@ -246,4 +368,14 @@ export const retyped = (
     item._tag === "Anonymous"
       ? { ...item, items: retyped(item.items, retype) }
       : { ...item, type: retype(item.type, item.name) }
+  )
+
+/** The same members with this name in place of another, at whatever level. */
+export const renamed = (items: ReadonlyArray<Item>, name: string, other: string): ReadonlyArray<Item> =>
+  items.map((item): Item =>
+    item._tag === "Anonymous"
+      ? { ...item, items: renamed(item.items, name, other) }
+      : item.name === name
+      ? { ...item, name: other }
+      : item
   )
