@@ -13,7 +13,7 @@ const vmlinux = "/sys/kernel/btf/vmlinux"
 
 /** The command as it is shipped, bundled anew; where it is bundled, the compile cache of another run may serve it. */
 const bundle = (): string => {
-  const folder = Path.join(repository, ".cache/bench")
+  const folder = Path.join(repository, ".cache/bench/btf-command")
   const tool = Path.join(repository, "tools/bundle.mjs")
   const done = ChildProcess.spawnSync(process.execPath, [tool, Path.join(repository, "src/bin.ts"), folder], {
     encoding: "utf8"
@@ -30,7 +30,7 @@ const into = (file: string, command: string, args: ReadonlyArray<string>) => ({
 
 export default (): ReadonlyArray<Case> => {
   const command = bundle()
-  const out = Path.join(repository, ".cache/bench/vmlinux.h")
+  const out = Path.join(repository, ".cache/bench/btf-command/vmlinux.h")
   const repetitions = 7
   const version = into(out, process.execPath, [command, "--version"])
   const { peer: start } = bpftoolPeer(["version"], repetitions)
