@@ -289,7 +289,7 @@ describe("files that are written", () => {
       assert.strictEqual(Fs.readFileSync(out, "utf8"), "old")
       const nowhere = yield* command("dedup", blobFile("in.btf", types), "-o", Path.join(folder, "absent/out"))
       assert.strictEqual(nowhere.status, 1)
-      assert.include(nowhere.stderr, "absent/out")
+      assert.match(nowhere.stderr, /^error: .*absent\/out: cannot be written: there is no such folder$/m)
       assert.deepStrictEqual(Fs.readdirSync(folder), ["out"])
     }))
 })
