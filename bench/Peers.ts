@@ -69,7 +69,7 @@ const newer = (): string | undefined => {
 }
 
 /** What libbpf can be measured doing with BTF, as `btf_peer bench` names it; `find` also needs a name and a kind. */
-export type BtfWork = "parse" | "dedup" | "append" | "dump" | readonly ["find", name: string, kind: number]
+export type BtfWork = "parse" | "load" | "dedup" | "append" | "dump" | readonly ["find", name: string, kind: number]
 
 /**
  * libbpf working on the BTF at `path`, from memory, `repetitions` times in its process: the machine's, or the newer 1.5

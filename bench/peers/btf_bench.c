@@ -56,6 +56,20 @@ static double parse_once(struct work *work)
 	return time;
 }
 
+// From wherever libbpf finds the running kernel's types, the reading included.
+static double load_once(struct work *work)
+{
+	double time = now();
+	struct btf *btf = btf__load_vmlinux_btf();
+
+	(void)work;
+	if (!btf)
+		return -1;
+	time = now() - time;
+	btf__free(btf);
+	return time;
+}
+
 static double find_once(struct work *work)
 {
 	// Many at once, so that the clock is not what is measured: about 50 microseconds or more.
@@ -122,6 +136,7 @@ int bench_command(int count, char **args, struct btf *base)
 		int count;
 	} works[] = {
 		{ "parse", parse_once, 3 },
+		{ "load", load_once, 3 },
 		{ "find", find_once, 5 },
 		{ "append", append_once, 3 },
 		{ "dedup", dedup_once, 3 },

@@ -22,6 +22,7 @@
 //                                            tabs; for each a line with its answer, "text" in JSON for plain text. A
 //                                            command that takes longer than SECONDS (60) ends the process by SIGALRM.
 //   bench parse FILE N                       nanoseconds of N times btf__new from memory; "heap_bytes" it takes
+//   bench load FILE N                        btf__load_vmlinux_btf, whatever FILE is
 //   bench find FILE NAME KIND N              btf__find_by_name_kind
 //   bench dedup FILE N                       btf__dedup of FILE appended to itself; only dedup is timed
 //   bench append FILE N                      btf__add_btf of FILE to itself

@@ -1,6 +1,7 @@
 /** What the live kernel tells about itself, against what other tools on the machine say. */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Zlib from "node:zlib"
@@ -9,6 +10,8 @@ import { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import type { Fact, Requirement } from "../../src/services/Kernel/KernelInfo.ts"
 import * as KernelInfo from "../../src/services/Kernel/KernelInfo.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
+import * as Facts from "../../src/services/Kernel/live/Facts.ts"
+import * as Sys from "../../src/services/Kernel/sys/Sys.ts"
 import { describeWith, run } from "../support/Require.ts"
 
 const valueOf = <A>(fact: Fact<A> | undefined): A | undefined => fact?._tag === "Known" ? fact.value : undefined
@@ -82,6 +85,26 @@ describeWith({ kind: "live" }, "facts of the live kernel", () => {
       if (first === undefined) return
       assert.isDefined(Btf.findOne(first, "task_struct", Btf.BTF_KIND_STRUCT))
       assert.notStrictEqual(first, valueOf((yield* ask({ _tag: "VmlinuxTypes" })).vmlinuxTypes), "nothing is global")
+    }))
+
+  it.effect("are had by descriptors: with no file to be read, types are the ones that the kernel shows", () =>
+    Effect.gen(function*() {
+      const read: Array<string> = []
+      const facts = Facts.fromSources({
+        sys: Sys.make,
+        release: Os.release(),
+        version: Os.version(),
+        files: {
+          read: (path) => {
+            read.push(path)
+            return Result.fail(2)
+          },
+          list: () => Result.fail(2)
+        }
+      })
+      const types = yield* Effect.fromResult(facts.vmlinux())
+      assert.isTrue(Buffer.compare(types.bytes, Fs.readFileSync("/sys/kernel/btf/vmlinux")) === 0)
+      assert.deepStrictEqual(read, [])
     }))
 
   it.effect("know that bpf(2) works here", () =>

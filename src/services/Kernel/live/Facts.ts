@@ -104,7 +104,7 @@ const vmlinuxObject = (sys: Sources["sys"]): Uint8Array | undefined => {
 }
 
 /** The facts of the kernel that this process runs on. */
-export const make = (sys: Sources["sys"] = Sys.make): Facts => fromSources(sourcesOf(sys))
+export const make = (sys: Sources["sys"] = once(Sys.make)): Facts => fromSources(sourcesOf(sys))
 
 /** The facts of the kernel behind these sources; tests replace them. */
 export const fromSources = ({ files, release, sys, version }: Sources): Facts => {
@@ -168,6 +168,7 @@ export const fromSources = ({ files, release, sys, version }: Sources): Facts =>
   )
 
   let state: string | undefined
+  // Kept for other objects' symbols: the kernel takes longer to write the table than it takes to look through it.
   let table: Uint8Array | undefined
   let addresses = new Map<string, SymbolAddress>()
   let hidden = false

@@ -4,10 +4,13 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Btf from "../../../../src/btf/Btf.ts"
 import * as BtfEdit from "../../../../src/btf/BtfEdit.ts"
+import * as Encode from "../../../../src/insn/Encode.ts"
 import { Kernel } from "../../../../src/services/Kernel/Kernel.ts"
+import type { ProgLoad } from "../../../../src/services/Kernel/KernelCall.ts"
 import * as KernelInfo from "../../../../src/services/Kernel/KernelInfo.ts"
 import * as KernelProfile from "../../../../src/services/Kernel/KernelProfile.ts"
 import * as KernelProfiled from "../../../../src/services/Kernel/KernelProfiled.ts"
+import * as Ref from "../../../../src/services/Kernel/Ref.ts"
 import { Simulation } from "../../../../src/services/Kernel/KernelSimulated.ts"
 import { execute } from "../../../../src/stages/load/Execute.ts"
 import { plan } from "../../../../src/stages/load/Plan.ts"
@@ -210,13 +213,21 @@ describe("the files of a profile", () => {
     assert.deepStrictEqual(files().get("btf/vmlinux"), vmlinux.bytes)
     const least = read((files) => {
       files.clear()
-      files.set("profile.json", bytes("{\"format_version\":1,\"release\":\"6.9\",\"architecture\":\"\",\"byte_order\":\"big\"}"))
+      files.set(
+        "profile.json",
+        bytes("{\"format_version\":1,\"release\":\"6.9\",\"architecture\":\"\",\"byte_order\":\"big\"}")
+      )
     })
     assert.deepInclude(succeed(least), { release: "6.9", byteOrder: "big", vmlinux: undefined, modules: undefined })
   })
 
   const wrong: ReadonlyArray<readonly [string, (files: Map<string, Uint8Array>) => void, string, RegExp]> = [
-    ["no description", (files) => void files.delete("profile.json"), "NoProfile", /no kernel profile\nhint: .*snapshot/],
+    [
+      "no description",
+      (files) => void files.delete("profile.json"),
+      "NoProfile",
+      /no kernel profile\nhint: .*snapshot/
+    ],
     ["no JSON", (files) => void files.set("profile.json", bytes("{")), "Description", /no JSON/],
     ["another document", (files) => void files.set("profile.json", bytes("[1]")), "Description", /object/],
     ["a later version", describedBy({ format_version: 2 }), "Version", /newer effect-bpf/],
@@ -227,15 +238,40 @@ describe("the files of a profile", () => {
     ["a version out of range", describedBy({ kernel_version: "6.300.1" }), "Description", /kernel_version/],
     ["a byte order that is none", describedBy({ byte_order: "middle" }), "Description", /byte_order/],
     ["a feature that is no answer", describedBy({ features: { BpfCookie: "yes" } }), "Description", /BpfCookie/],
-    ["a module that leads elsewhere", describedBy({ modules: [{ name: "../../etc" }] }), "Description", /name of a module/],
+    [
+      "a module that leads elsewhere",
+      describedBy({ modules: [{ name: "../../etc" }] }),
+      "Description",
+      /name of a module/
+    ],
     ["a module called vmlinux", describedBy({ modules: [{ name: "vmlinux" }] }), "Description", /name of a module/],
     ["a module twice", describedBy({ modules: [{ name: "a" }, { name: "a" }] }), "Description", /twice/],
-    ["too many modules", describedBy({ modules: Array.from({ length: 16385 }, (_, i) => ({ name: `m${i}` })) }), "Description", /modules/],
+    [
+      "too many modules",
+      describedBy({ modules: Array.from({ length: 16385 }, (_, i) => ({ name: `m${i}` })) }),
+      "Description",
+      /modules/
+    ],
     ["a release without end", describedBy({ release: "x".repeat(300) }), "Description", /release/],
     ["types that are none", (files) => void files.set("btf/vmlinux", bytes("no types")), "Types", /btf\/vmlinux/],
-    ["types of the other byte order", describedBy({ byte_order: "big" }), "Types", /little-endian, and profile\.json says big/],
-    ["a description without end", (files) => void files.set("profile.json", new Uint8Array(17 << 20)), "TooLarge", /bytes/],
-    ["a configuration without end", (files) => void files.set("config", new Uint8Array(65 << 20)), "TooLarge", /config: it has \d+ bytes/]
+    [
+      "types of the other byte order",
+      describedBy({ byte_order: "big" }),
+      "Types",
+      /little-endian, and profile\.json says big/
+    ],
+    [
+      "a description without end",
+      (files) => void files.set("profile.json", new Uint8Array(17 << 20)),
+      "TooLarge",
+      /bytes/
+    ],
+    [
+      "a configuration without end",
+      (files) => void files.set("config", new Uint8Array(65 << 20)),
+      "TooLarge",
+      /config: it has \d+ bytes/
+    ]
   ]
 
   for (const [what, change, reason, message] of wrong) {
@@ -250,7 +286,9 @@ describe("the files of a profile", () => {
   it("of modules are read when they are asked for, once, and a broken one is its module's problem", () => {
     const reads: Array<string> = []
     const all = files()
-    describedBy({ modules: [{ name: "good" }, { name: "absent" }, { name: "broken" }, { name: "told", problem: "why" }] })(all)
+    describedBy({
+      modules: [{ name: "good" }, { name: "absent" }, { name: "broken" }, { name: "told", problem: "why" }]
+    })(all)
     all.set("btf/broken", bytes("no types"))
     const profile = succeed(KernelProfile.decode((name, limit) => {
       reads.push(name)
@@ -261,7 +299,7 @@ describe("the files of a profile", () => {
       const found = KernelProfile.moduleTypes(profile)?.map(({ btf, name, problem }) => [name, btf?.base, problem])
       assert.deepStrictEqual(found?.[0], ["good", profile.vmlinux, undefined])
       assert.deepStrictEqual(found?.[1], ["absent", undefined, "the profile has no file btf/absent"])
-      assert.match(String(found?.[2]?.[2]), /^btf\/broken: /)
+      assert.match(KernelProfile.moduleTypes(profile)?.[2]?.problem ?? "", /^btf\/broken: /)
       assert.deepStrictEqual(found?.[3], ["told", undefined, "why"])
     }
     assert.deepStrictEqual(reads.slice(4), ["btf/good", "btf/absent", "btf/broken"])
@@ -319,9 +357,49 @@ describe("the kernel of a profile", () => {
       const withOptions = Stage.pipeline(Open.open(), relocateWith({ kconfig }), plan, execute())
       const failure = yield* Effect.result(withOptions.run(fixture("externs.bpf.o")))
       assert.isTrue(
-        Result.isSuccess(failure) || !/CONFIG_(BPF_SYSCALL|HZ|BPF_JIT|NET|CC_VERSION_TEXT)\b/.test(failure.failure.message)
+        Result.isSuccess(failure) ||
+          !/CONFIG_(BPF_SYSCALL|HZ|BPF_JIT|NET|CC_VERSION_TEXT)\b/.test(failure.failure.message)
       )
     }).pipe(Effect.scoped, Effect.provide(KernelProfiled.layer(whole))))
+
+  it.effect("binds functions of its modules, and not those of modules whose types it lacks", () =>
+    Effect.gen(function*() {
+      const call = (name: string, module?: string): ProgLoad => ({
+        _tag: "ProgLoad",
+        as: Ref.prog(0),
+        attr: {
+          name: "p",
+          type: 1,
+          expectedAttachType: 0,
+          license: "GPL",
+          kernelVersion: 0,
+          flags: 0,
+          ifindex: 0
+        },
+        code: {
+          insns: Encode.program(Encode.callHelper(1), Encode.mov64Imm(0, 0), Encode.exit()),
+          refs: [{
+            _tag: "SymbolRef",
+            at: 0,
+            symbol: { name, kind: "Func", weak: false, ...(module === undefined ? {} : { module }) }
+          }]
+        },
+        log: { level: 1 }
+      })
+      const load = (call: ProgLoad) =>
+        Effect.scoped(Effect.gen(function*() {
+          const session = yield* (yield* Kernel).session()
+          return yield* Effect.result(session.call(call))
+        }))
+      for (const module of [undefined, "good"]) {
+        const loaded = yield* load(call("of_module", module))
+        assert.match(Result.isSuccess(loaded) ? loaded.success.log : "", /^of_module is not simulated/)
+      }
+      for (const [name, module] of [["of_module", "left_out"], ["of_module", "vmlinux"], ["nowhere", undefined]]) {
+        const refused = yield* load(call(name ?? "", module))
+        assert.isTrue(Result.isFailure(refused) && /ESRCH/.test(refused.failure.message), `${name} of ${module}`)
+      }
+    }).pipe(Effect.provide(KernelProfiled.layer(whole))))
 
   it.effect("is planned for, and cannot be run, where it is of another byte order", () =>
     Effect.gen(function*() {
