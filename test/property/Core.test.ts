@@ -6,6 +6,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import * as Btf from "../../src/btf/Btf.ts"
+import { rememberPlace } from "../../src/btf/BtfEssential.ts"
 import * as Encode from "../../src/insn/Encode.ts"
 import * as Insn from "../../src/insn/Insn.ts"
 import { BPF_W } from "../../src/insn/InsnConstants.ts"
@@ -27,7 +29,7 @@ import {
   resized,
   varied
 } from "../unit/stages/relocate/core/Accesses.ts"
-import { recorded, show } from "../unit/stages/relocate/core/Records.ts"
+import { type Recorded, recorded, show } from "../unit/stages/relocate/core/Records.ts"
 import * as Structs from "../unit/stages/relocate/core/Structs.ts"
 
 /** The bits of memory as one number: from the lowest bit of each byte upwards, or from the highest downwards. */
@@ -275,5 +277,38 @@ describe("whatever the records and types are", () => {
       ),
       { numRuns: runs(2000) }
     )
+  })
+
+  const answerOf = ({ insns, local, records }: Recorded, kernel: Btf.Btf): string => {
+    const done = B.expectSuccess(Core.examine(insns, records, local, Core.target(kernel)))
+    return show(done.insns) + done.outcomes.map((each) => each._tag === "Failure" ? each.failure.message : "").join()
+  }
+  /** What an object comes to is the same for a kernel that others were relocated for: `first` is what they leave behind. */
+  const forgetful = (first: (other: Recorded, kernel: Btf.Btf) => void) =>
+    fc.property(varied, Structs.structs, ({ mine, names, order, theirs }, others) => {
+      // Members of both objects have the same names, and mostly other types.
+      const [one, two] = [others, mine].map((items) => {
+        const laid = Structs.struct(names[0], items)
+        return recorded(laid.types, accesses(laid, laid.types.length, order).specs, order)
+      })
+      const kernel = (): Btf.Btf => B.btfOf(Structs.struct(names[1], theirs).types, { order })
+      if (one === undefined || two === undefined) return
+      const shared = kernel()
+      first(one, shared)
+      assert.strictEqual(answerOf(two, shared), answerOf(two, kernel()))
+    })
+
+  it("the answer is the same for a kernel that other objects were relocated for", () => {
+    fc.assert(forgetful((one, kernel) => void answerOf(one, kernel)), { numRuns: runs(1000) })
+  })
+  it("named fault: where a member was found is remembered wrongly", () => {
+    const wrong = forgetful((_, kernel) => {
+      for (let id = 1; id < kernel.endId; id++) {
+        for (const [name, index] of Btf.elementNames(kernel, id).named) {
+          rememberPlace(kernel, id, name, { indices: [index], typeId: id, bitOffset: 4096, type: 1 })
+        }
+      }
+    })
+    assert.isTrue(fc.check(wrong, { numRuns: 3000, endOnFailure: true }).failed, "the named fault went unnoticed")
   })
 })

@@ -435,6 +435,21 @@ describe("fields of types", () => {
       show(mov(16))
     )
   })
+  it("one that is found does not stand in for another of its name, of a type that fits better, whoever asks first", () => {
+    const kernel = B.btfOf([
+      B.int("int", 4, 1),
+      B.ptr(1),
+      B.struct("", 16, [["y", 1, 0], ["x", 2, 64]]),
+      B.struct("s", 24, [["", 3, 0], ["x", 1, 128]])
+    ])
+    const place = (type: number): number => {
+      const types = [B.int("int", 4, 1), B.ptr(1), B.struct("s", 8, [["x", type, 0]])]
+      const { insns, local, records } = recorded(types, [{ insn: mov(0), type: 3, access: "0:0", kind: "byte_off" }])
+      return Insn.imm(B.expectSuccess(Core.relocate(insns, records, local, Core.target(kernel))).insns, 0)
+    }
+    const [INT, PTR] = [1, 2]
+    assert.deepStrictEqual([INT, PTR, INT, PTR].map(place), [16, 8, 16, 8])
+  })
   it("elements of arrays are there up to the array's length, or without one at the end", () => {
     const struct = (length: number, last = true): ReadonlyArray<B.Rec> => [
       B.int("int", 4, 1),

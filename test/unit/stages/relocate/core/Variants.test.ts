@@ -7,6 +7,7 @@ import * as Result from "effect/Result"
 import * as Encode from "../../../../../src/insn/Encode.ts"
 import * as Open from "../../../../../src/stages/open/Open.ts"
 import * as Core from "../../../../../src/stages/relocate/core/Core.ts"
+import * as CoreReport from "../../../../../src/stages/relocate/CoreReport.ts"
 import { objects, type QuestionName } from "../../../../support/CoreObjects.ts"
 import * as Table from "../../../../support/KernelTable.ts"
 import * as Variants from "../../../../support/KernelVariants.ts"
@@ -52,6 +53,23 @@ describe("the table", () => {
       const object = Result.getOrThrow(Open.fromBytes(bytes, { path: `${name}.o` }))
       assert.deepStrictEqual(object.programs.map(({ insns }) => insns), [recorded.insns])
       assert.strictEqual(recorded.records.records.length, asks.length * 16)
+    }
+  })
+
+  it("fares the same in the report, which follows the programs by itself", () => {
+    for (const variant of Variants.variants) {
+      const { base, modules } = Variants.make(variant, kernel)
+      for (const { bytes, name } of objects) {
+        const object = Result.getOrThrow(Open.fromBytes(bytes, { path: `${name}.o` }))
+        const entries = Result.getOrThrow(CoreReport.examine(object, Core.target(base, modules)))
+          .flatMap(({ entries }) => entries)
+        const fatal = entries.some(({ outcome }) =>
+          outcome._tag === "Failed" || (outcome._tag === "Poisoned" && outcome.verdict !== "guarded")
+        )
+        const lacks = entries.some(({ outcome }) => outcome._tag === "Absent" || outcome._tag === "Poisoned")
+        const verdict = fatal ? "fatal" : lacks ? "guarded" : "green"
+        assert.strictEqual(verdict, Variants.verdictOf(name, variant), `${variant.name}, ${name}`)
+      }
     }
   })
 
