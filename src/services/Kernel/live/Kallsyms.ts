@@ -32,6 +32,7 @@ const renamed = ".llvm."
 
 /** A line of the table. */
 interface Line {
+  /** Digits in hexadecimal, without zeros in front. */
   readonly address: string
   /** Without what the compiler put behind it. That is only taken off data: what functions are renamed to is their name. */
   readonly name: string
@@ -39,14 +40,14 @@ interface Line {
   readonly owner: string | undefined
 }
 
-const linePattern = /^([0-9a-fA-F]{1,16}) (\S) ([^\t]+)(?:\t\[(.*)\])?$/
+const linePattern = /^(?=[0-9a-fA-F]{1,16} )0*([0-9a-fA-F]+) (\S) ([^\t]+)(?:\t\[(.*)\])?$/
 
 const parseLine = (table: Uint8Array, start: number, end: number): Line | undefined => {
   const match = linePattern.exec(utf8.decode(table.subarray(start, end)))
   const [, address, type, symbol, owner] = match ?? []
   if (address === undefined || symbol === undefined) return undefined
   const suffix = type === "d" ? symbol.indexOf(renamed) : -1
-  return { address, name: suffix < 0 ? symbol : symbol.slice(0, suffix), owner }
+  return suffix === 0 ? undefined : { address, name: suffix < 0 ? symbol : symbol.slice(0, suffix), owner }
 }
 
 /** Where a line ends: at its newline, or at the table's end. */
@@ -106,7 +107,7 @@ export const find = (table: Uint8Array, names: Iterable<string>): Found => {
     end = endOfLine(table, start)
     // Addresses of 64-bit kernels have 16 digits.
     let addressEnd = start + 16
-    if (table[addressEnd] !== SPACE) {
+    if (addressEnd >= end || table[addressEnd] !== SPACE) {
       addressEnd = start
       while (addressEnd < end && table[addressEnd] !== SPACE) addressEnd++
     }

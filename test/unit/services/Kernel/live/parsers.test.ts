@@ -111,6 +111,76 @@ describe("Kallsyms", () => {
     ])
   })
 
+  /** The table by lines and texts, as it would be read by somebody with time. */
+  const model = (text: string, names: ReadonlyArray<string>, cut = true): Kallsyms.Found => {
+    const symbols = text.split("\n").flatMap((line) => {
+      const match = /^([0-9a-fA-F]{1,16}) (\S) ([^\t]+)(?:\t\[.*\])?$/.exec(line)
+      if (match === null) return []
+      const [, address = "", type, symbol = ""] = match
+      const name = type === "d" && cut ? symbol.split(".llvm.")[0] ?? "" : symbol
+      return [{ name, address: BigInt(`0x${address}`) }]
+    })
+    return {
+      // A name of nothing but what the compiler has added is none.
+      of: new Map(names.map((name) => {
+        const addresses = [...new Set(symbols.filter((each) => each.name === name).map(({ address }) => address))]
+        return [name, addresses.length > 1 ? "ambiguous" : addresses[0]]
+      })),
+      hidden: symbols.length > 0 && symbols.every(({ address }) => address === 0n)
+    }
+  }
+
+  const part = fc.constantFrom("a", "bc", "jiffies", "_stext", ".llvm.", ".llvm", "12", ".", "é")
+  const symbolName = fc.array(part, { minLength: 1, maxLength: 3 }).map((parts) => parts.join(""))
+  const tableLine = fc.tuple(
+    fc.constantFrom("ffffffff81000000", "ffffffff81000010", "0000000000000000", "c0100000", "0"),
+    fc.constantFrom("t", "T", "d", "D", "b"),
+    symbolName,
+    fc.constantFrom("", "\t[nf_tables]", "\t[bpf]")
+  ).map(([address, type, name, owner]) => `${address} ${type} ${name}${owner}`)
+  const tables = fc.tuple(fc.array(tableLine, { maxLength: 8 }), fc.constantFrom("", "\n")).map(([lines, end]) =>
+    lines.join("\n") + end
+  )
+
+  it("law: finds what going through the lines as texts finds", () => {
+    const law = (expected: typeof model) =>
+      fc.property(tables, fc.uniqueArray(symbolName, { maxLength: 4 }), (text, names) => {
+        const found = Kallsyms.find(new TextEncoder().encode(text), names)
+        const wanted = expected(text, names)
+        assert.deepStrictEqual([...found.of], [...wanted.of])
+        assert.strictEqual(found.hidden, wanted.hidden)
+      })
+    fc.assert(law(model), { numRuns: runs(1000) })
+    // Named fault: a table read without regard to what the compiler renames.
+    assert.isTrue(fc.check(law((text, names) => model(text, names, false)), { numRuns: 3000 }).failed)
+  })
+
+  it("law: names are those under which addresses are found, but for programs'", () => {
+    fc.assert(
+      fc.property(tables, (text) => {
+        const bytes = new TextEncoder().encode(text)
+        const lasting = new TextEncoder().encode(text.split("\n").filter((line) => !line.endsWith("[bpf]")).join("\n"))
+        const names = Kallsyms.names(bytes)
+        const found = Kallsyms.find(lasting, names.keys())
+        for (const [name, count] of names) {
+          assert.strictEqual(count, found.of.get(name) === "ambiguous" ? "several" : "one", name)
+          assert.isDefined(found.of.get(name))
+        }
+      }),
+      { numRuns: runs(500) }
+    )
+  })
+
+  it("is gone through in time that grows with it", () => {
+    // No owner but in the last line, names of dots alone, and one line without end.
+    const many = `${"ffffffff81000000 d ...............\n".repeat(100_000)}ffffffff81000000 d last\t[m]\n`
+    assert.deepStrictEqual([...Kallsyms.find(new TextEncoder().encode(many), ["last"]).of.values()], [
+      0xffff_ffff_8100_0000n
+    ])
+    const long = new TextEncoder().encode(`0 d ${".llvm".repeat(400_000)}]`)
+    assert.deepStrictEqual([...Kallsyms.find(long, ["x"]).of.values()], [undefined])
+  })
+
   it("law: answers exactly the names that were asked for", () => {
     fc.assert(
       fc.property(fc.array(fc.string()), fc.string(), (names, text) => {
