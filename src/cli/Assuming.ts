@@ -33,7 +33,10 @@ const assumptionFor = (
     case "Kconfig":
       return { answers: { kconfig: new Map([[requirement.key, KernelInfo.known(undefined)]]) }, text: "not set" }
     case "Feature":
-      return { answers: { features: new Map([[requirement.feature, KernelInfo.known(KernelInfo.unsupported())]]) }, text: "absent" }
+      return {
+        answers: { features: new Map([[requirement.feature, KernelInfo.known(KernelInfo.unsupported())]]) },
+        text: "absent"
+      }
     case "Symbol":
       return { answers: { symbols: new Map([[requirement.name, KernelInfo.known(undefined)]]) }, text: "absent" }
     case "ModuleTypes":

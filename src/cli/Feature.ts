@@ -14,22 +14,26 @@ import { featureText, untriedText } from "./text/FeatureText.ts"
 const probe = Command.make("probe", {
   kernel: KernelChoice.askedFlag,
   full: Flag.Boolean("full").pipe(
-    Flag.withDescription("Also try the helpers that the kernel writes a warning of into its log: bpf_probe_write_user, …"),
+    Flag.withDescription(
+      "Also try the helpers that the kernel writes a warning of into its log: bpf_probe_write_user, …"
+    ),
     Flag.withoutNegation,
     Flag.withDefault(false)
   )
 }, ({ full, kernel }) =>
-  reporting(Effect.gen(function*() {
-    const progress = yield* Progress.make
-    const report = yield* KernelChoice.features(kernel, { full, progress: progress.say }).pipe(
-      Effect.ensuring(progress.clear)
-    )
-    const untried = KernelChoice.isProfile(kernel) ? untriedText : []
-    yield* Output.result(
-      () => featureDocument(report, kernel),
-      () => [...featureText(report, kernel), ...untried]
-    )
-  }).pipe(KernelChoice.explaining(kernel)))).pipe(
+  reporting(
+    Effect.gen(function*() {
+      const progress = yield* Progress.make
+      const report = yield* KernelChoice.features(kernel, { full, progress: progress.say }).pipe(
+        Effect.ensuring(progress.clear)
+      )
+      const untried = KernelChoice.isProfile(kernel) ? untriedText : []
+      yield* Output.result(
+        () => featureDocument(report, kernel),
+        () => [...featureText(report, kernel), ...untried]
+      )
+    }).pipe(KernelChoice.explaining(kernel))
+  )).pipe(
     Command.withDescription(
       "Find out what a kernel supports: features that decide how objects are loaded, types of programs and maps, ways to\n" +
         "  attach, the helpers that programs of each type may call, limits of the verifier, settings and configuration.\n" +

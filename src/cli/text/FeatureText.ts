@@ -2,12 +2,7 @@
  * The text of `feature probe`: a section for each kind of thing, what is there, what is not and why, what was refused.
  */
 import { helperName } from "../../insn/Helpers.ts"
-import {
-  AttachType,
-  attachTypeName,
-  mapTypeName,
-  progTypeName
-} from "../../services/Kernel/abi/BpfConstants.ts"
+import { AttachType, attachTypeName, mapTypeName, progTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
 import { descriptions, type Support } from "../../services/Kernel/Feature.ts"
 import { type FeatureReport, type HelperAnswers, misc } from "../../services/Kernel/FeatureReport.ts"
 import { blank, type Cell, counted, heading, type Line, line, span, table, wrapped } from "./Text.ts"
@@ -46,10 +41,13 @@ const section = (title: string, items: ReadonlyArray<Item>): ReadonlyArray<Line>
 const settingsText = ({ settings }: FeatureReport): ReadonlyArray<Line> =>
   settings.length === 0 ? [] : [
     heading("Settings"),
-    ...table(["name", "value"], settings.map(({ errno, name, value }) => [
-      name,
-      value === undefined ? span("warning", `cannot be read (${errno ?? "EIO"})`) : meaning(name, value)
-    ])).slice(1),
+    ...table(
+      ["name", "value"],
+      settings.map(({ errno, name, value }) => [
+        name,
+        value === undefined ? span("warning", `cannot be read (${errno ?? "EIO"})`) : meaning(name, value)
+      ])
+    ).slice(1),
     blank
   ]
 
@@ -142,7 +140,9 @@ export const featureText = (report: FeatureReport, kernel: string): ReadonlyArra
   const { architecture, attachTypes, features, mapTypes, programTypes, release, syscall } = report
   const lines = [
     heading(
-      [kernel, ...(release === "" ? [] : [`Linux ${release}`]), ...(architecture === "" ? [] : [architecture])].join(", ")
+      [kernel, ...(release === "" ? [] : [`Linux ${release}`]), ...(architecture === "" ? [] : [architecture])].join(
+        ", "
+      )
     ),
     blank,
     ...settingsText(report),
@@ -158,7 +158,11 @@ export const featureText = (report: FeatureReport, kernel: string): ReadonlyArra
     ),
     ...section(
       "Verifier and instruction set",
-      [...report.misc].map(([each, support]) => ({ name: misc[each].name, support, description: misc[each].description }))
+      [...report.misc].map(([each, support]) => ({
+        name: misc[each].name,
+        support,
+        description: misc[each].description
+      }))
     ),
     ...section(
       "Types of programs",

@@ -27,7 +27,9 @@ const absent = <K extends string>(
   const known = namesOf(types, name)
   if (known === undefined) return new Map()
   return new Map(
-    symbols.filter((symbol) => !known.has(symbol)).map((symbol) => [symbol, unsupported(`enum ${name} has no ${symbol}`)])
+    symbols.filter((symbol) => !known.has(symbol)).map((
+      symbol
+    ) => [symbol, unsupported(`enum ${name} has no ${symbol}`)])
   )
 }
 

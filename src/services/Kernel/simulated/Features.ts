@@ -26,7 +26,10 @@ const isAttachType = (symbol: string): symbol is AttachTypeSymbol => Object.hasO
 const helpersOf = (context: Context): HelperAnswers => {
   const answers = new Map<number, Support>()
   for (let id = 1; id < helperCount; id++) {
-    answers.set(id, context.helpers.has(helperName(id) ?? "") ? supported : unsupported("what it acts on is not simulated"))
+    answers.set(
+      id,
+      context.helpers.has(helperName(id) ?? "") ? supported : unsupported("what it acts on is not simulated")
+    )
   }
   return { _tag: "Probed", answers }
 }

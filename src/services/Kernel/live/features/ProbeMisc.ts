@@ -14,8 +14,7 @@ import { denied, enter, type Host, judged, loadProgram, within } from "./Host.ts
 const oldLimit = 4096
 
 const programs: Readonly<Record<Misc, () => Uint8Array>> = {
-  LargeInsnLimit: () =>
-    Encode.program(...Array.from({ length: oldLimit }, () => Encode.mov64Imm(0, 1)), Encode.exit()),
+  LargeInsnLimit: () => Encode.program(...Array.from({ length: oldLimit }, () => Encode.mov64Imm(0, 1)), Encode.exit()),
   BoundedLoops: () =>
     Encode.program(
       Encode.mov64Imm(0, 10),
