@@ -78,7 +78,10 @@ export interface ObjectNeeds {
   readonly records: number
   /** How many of the records ask for ids of the kernel's types. */
   readonly typeIds: number
-  /** Those that cannot be applied on this kernel, and in which ELF section; that is so against the result, too. */
+  /**
+   * Those that cannot be applied on this kernel, and in which ELF section; that is so against the result, too. Of those that
+   * ask the same the first is told. `error.record` counts over all sections, `error.slot` in the section.
+   */
   readonly problems: ReadonlyArray<{ readonly section: string; readonly error: Core.CoreError }>
 }
 
@@ -146,7 +149,10 @@ const made = (target: Core.CoreTarget, objects: ReadonlyArray<MinCoreObject>): M
   }
 }
 
-/** Kinds of records by name. */
+/** Bytes of the known fields of a record. */
+const RECORD_SIZE = 16
+
+/** The kind of records that ask for ids. */
 const TARGET_TYPE_ID = Core.kindNames.indexOf("target_type_id")
 
 const note = (
@@ -162,25 +168,29 @@ const note = (
       hint: "a BPF object file is expected, as clang -target bpf -g -O2 -c makes it"
     })
   }
-  const { recordSize, sections } = ext.coreRelocations ?? { recordSize: 0, sections: [] }
-  const problems: Array<ObjectNeeds["problems"][number]> = []
-  let count = 0
-  let typeIds = 0
-  for (const { count: inSection, records, section } of sections) {
-    const noted = Core.note(growing, { recordSize, records }, btf, target)
-    if (Result.isFailure(noted)) {
-      const { detail, hint } = noted.failure
-      const withHint = hint === undefined ? {} : { hint }
-      throw new MinCoreBtfError({ reason: "BadRecords", object: name, detail, ...withHint })
-    }
-    problems.push(...noted.success.map((error) => ({ section, error })))
-    count += inSection
-    const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
-    for (let at = 0; at < records.length; at += recordSize) {
-      if (view.getUint32(at + 12, ext.byteOrder === "little") === TARGET_TYPE_ID) typeIds++
-    }
+  const { recordSize, sections } = ext.coreRelocations ?? { recordSize: RECORD_SIZE, sections: [] }
+  // All at once: what sections share is looked at once, and the bound on the work is the object's.
+  const records = new Uint8Array(sections.reduce((size, section) => size + section.records.length, 0))
+  const names: Array<string> = []
+  let end = 0
+  for (const section of sections) {
+    records.set(section.records, end)
+    end += section.records.length
+    for (let index = 0; index < section.count; index++) names.push(section.section)
   }
-  return { name, records: count, typeIds, problems }
+  const noted = Core.note(growing, { recordSize, records }, btf, target)
+  if (Result.isFailure(noted)) {
+    const { detail, hint } = noted.failure
+    const withHint = hint === undefined ? {} : { hint }
+    throw new MinCoreBtfError({ reason: "BadRecords", object: name, detail, ...withHint })
+  }
+  const view = new DataView(records.buffer)
+  let typeIds = 0
+  for (let at = 0; at < records.length; at += recordSize) {
+    if (view.getUint32(at + 12, ext.byteOrder === "little") === TARGET_TYPE_ID) typeIds++
+  }
+  const problems = noted.success.map((error) => ({ section: names[error.record ?? 0] ?? "", error }))
+  return { name, records: names.length, typeIds, problems }
 }
 
 /** Refuses BTF whose pointers readers would take for larger or smaller ones than they are. */

@@ -298,7 +298,7 @@ const noteCompared = (
   const seen = new Set<string>()
   const pairs: Array<readonly [localId: number, id: number]> = []
   const compare = (localId: number, id: number): void => {
-    spend(budget, 1)
+    spend(budget, 16)
     const key = `${localId}:${id}`
     if (seen.has(key)) return
     seen.add(key)

@@ -6,6 +6,8 @@ import { BPF_DW } from "../../../../src/insn/InsnConstants.ts"
 import * as MinCoreBtf from "../../../../src/stages/gen/MinCoreBtf.ts"
 import * as Core from "../../../../src/stages/relocate/core/Core.ts"
 import * as B from "../../../support/arbitrary/BtfBlob.ts"
+import { objects } from "../../../support/CoreObjects.ts"
+import * as Variants from "../../../support/KernelVariants.ts"
 import * as MinCore from "../../../support/MinCore.ts"
 import { recorded, type RecordSpec } from "../relocate/core/Records.ts"
 
@@ -376,4 +378,23 @@ describe("what is refused", () => {
       [["socket", 0, 0, "BadAccess"], ["socket", 3, 3, "BadType"]]
     )
   })
+})
+
+describe("the law, for kernels that are each different in one respect:", () => {
+  const kernel = Variants.smallKernel()
+  for (const variant of Variants.variants) {
+    it(variant.name, () => {
+      const { base, modules } = Variants.make(variant, kernel)
+      const target = Core.target(base, modules)
+      const all = objects.map(({ name, recorded }) => MinCore.objectOf(recorded, name))
+      const together = B.expectSuccess(MinCoreBtf.make(target, all))
+      for (const [index, { name, recorded }] of objects.entries()) {
+        const alone = B.expectSuccess(MinCoreBtf.make(target, all.slice(index, index + 1)))
+        assert.deepStrictEqual(MinCore.differences(recorded, target, together), [], name)
+        assert.deepStrictEqual(MinCore.differences(recorded, target, alone), [], name)
+        assert.isAtMost(alone.btf.bytes.length, together.btf.bytes.length)
+      }
+      assert.isBelow(together.btf.bytes.length, base.bytes.length)
+    })
+  }
 })
