@@ -2,6 +2,7 @@
  * What the live kernel is really sent: the bpf(2) calls of our sessions, read from the memory that goes into the kernel,
  * in the words in which the C peer tells of libbpf's.
  */
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Arena from "../../src/services/Kernel/abi/Arena.ts"
 import * as Attr from "../../src/services/Kernel/abi/Attr.ts"
@@ -50,6 +51,8 @@ export const make = (
 ): { readonly kernel: KernelShape; readonly sent: ReadonlyArray<Sent> } => {
   const sent: Array<Sent> = []
   const described = new Map<number, Described>()
+  // The stages ask before they make a call of their own, so what is sent meanwhile is a probe.
+  let asking = 0
   const nameOf = (fd: number): string | null => fd === 0 ? null : described.get(fd)?.name ?? null
 
   const record = (command: number, arena: Arena.Arena, result: number): void => {
@@ -60,7 +63,7 @@ export const make = (
       fields[name] === undefined ? "0" : String(Arena.readBigInt(whole, fields[name]))
     const name = (at: Arena.Field<"name">): string => Arena.readName(whole, at)
     const region = (field: string): Uint8Array => Arena.region(arena, field)
-    const common = { result, probe: false }
+    const common = { result, probe: asking > 0 }
     const describe = (what: string, mapType = 0): void => {
       if (result >= 0) described.set(result, { name: what, mapType })
     }
@@ -198,6 +201,12 @@ export const make = (
   return {
     kernel: {
       ...kernel,
+      ask: (requirements) =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => asking++),
+          () => kernel.ask(requirements),
+          () => Effect.sync(() => asking--)
+        ),
       session: (more) => kernel.session({ ...more, ...options })
     },
     sent
