@@ -35,6 +35,10 @@ export * as Kernel from "./services/Kernel/Kernel.ts"
 export * as KernelCall from "./services/Kernel/KernelCall.ts"
 /** What is known of a kernel, and what can be asked of it. */
 export * as KernelInfo from "./services/Kernel/KernelInfo.ts"
+/** The features that decide how an object is loaded: supported, unsupported, or refused. */
+export * as Feature from "./services/Kernel/Feature.ts"
+/** All that can be said of what a kernel supports, as a value: what `feature probe` prints. */
+export * as FeatureReport from "./services/Kernel/FeatureReport.ts"
 /** What can go wrong between a plan and a kernel. */
 export * as KernelError from "./services/Kernel/KernelError.ts"
 /** A kernel in this process: objects are loaded and run with no root and no Linux. */
