@@ -6,7 +6,8 @@
  * pure function; what it remembers to be fast lives in the target and in its types, which are the caller's.
  *
  * The answers are libbpf's, but where those are wrong: they do not depend on the order of the records, enumerators of 32
- * bits keep their sign, floating-point types exist. Each place says so.
+ * bits keep their sign, floating-point types exist, a load is ambiguous where types of one name have the field in different
+ * sizes. Each place says so.
  *
  * Source: reference page `core-relo`.
  */

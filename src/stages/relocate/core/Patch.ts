@@ -19,7 +19,7 @@ import {
   BPF_W
 } from "../../../insn/InsnConstants.ts"
 import { fail } from "./CoreError.ts"
-import type { Resolution } from "./Resolve.ts"
+import { AMBIGUOUS, type Resolution } from "./Resolve.ts"
 
 /** The helper that a poisoned instruction calls. No kernel has it, so a program that can reach it is refused. */
 export const POISON = 0xbad_2310
@@ -107,10 +107,12 @@ const applyToWide = (insns: Uint8Array, slot: number, resolution: Resolution): C
 }
 
 const applyToOffset = (insns: Uint8Array, slot: number, resolution: Resolution): CoreResult => {
-  const { local, resizable, target } = resolution
+  const { local, resizable, sizesDiffer, target } = resolution
   const found = Insn.offset(insns, slot)
   const value = newValue(unsigned64(found), resolution) ?? mismatch(unsigned64(found), resolution)
   if (value > 0x7fffn) fail("OutOfRange", `the offset ${value} does not fit the instruction, which has 15 bits for it`)
+  // libbpf goes by the first type, and so may read half of the field that there is, or what is behind it.
+  if (sizesDiffer !== undefined) fail("Ambiguous", sizesDiffer, AMBIGUOUS)
   if (!resizable) return poison(insns, slot, "Resized")
   const offset = Number(value)
   const size = target === undefined ? 0 : target.size

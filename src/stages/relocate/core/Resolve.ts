@@ -59,6 +59,8 @@ export interface Resolution {
   readonly target: CoreValue | undefined
   /** Whether a load or store of the field may become one of the size that the field has in the kernel. */
   readonly resizable: boolean
+  /** That candidates have the field in different sizes, so that a load or store of it is ambiguous. */
+  readonly sizesDiffer: string | undefined
 }
 
 /** The most types of one name and kind that are looked at. */
@@ -153,7 +155,8 @@ export const resolve = (
       candidates,
       found: true,
       target: own,
-      resizable: true
+      resizable: true,
+      sizesDiffer: undefined
     }
   }
   if (type.name.length === 0) {
@@ -161,6 +164,7 @@ export const resolve = (
   }
   let first: Answer | undefined
   let wrong: string | undefined
+  let sizesDiffer: string | undefined
   for (const candidate of candidatesOf(target, type, budget)) {
     const { btf, id, module, typeName: name } = candidate
     spend(budget, 64)
@@ -173,12 +177,18 @@ export const resolve = (
     const { bitOffset } = matched
     const verdict = { _tag: "Match", path: pathOf(matched, name), bitOffset, value: value.value } as const
     candidates.push({ module, typeId: id, typeName: name, verdict })
-    if (first === undefined) first = { spec: matched, value, candidate }
-    else wrong ??= disagreement(kindName, first, { spec: matched, value, candidate })
+    const answer = { spec: matched, value, candidate }
+    if (first === undefined) {
+      first = answer
+      continue
+    }
+    wrong ??= disagreement(kindName, first, answer)
+    if (sizesDiffer === undefined && accessOf(local, own, first) !== accessOf(local, own, answer)) {
+      sizesDiffer = `${nameOf(first)} has ${first.value.size} bytes, ${nameOf(answer)} ${value.size}`
+    }
   }
   if (wrong !== undefined) {
-    const hint = "the kernel has several types of this name; use a flavor whose members only one of them has"
-    throw new CoreFailure({ reason: "Ambiguous", detail: wrong, hint, candidates })
+    throw new CoreFailure({ reason: "Ambiguous", detail: wrong, hint: AMBIGUOUS, candidates })
   }
   return {
     kind: kindName,
@@ -190,9 +200,20 @@ export const resolve = (
     candidates,
     found: first !== undefined,
     target: first === undefined ? valueOfMissing(kind) : first.value,
-    resizable: first === undefined || isResizable(local, own, first.candidate.btf, first.value)
+    resizable: first === undefined || isResizable(local, own, first.candidate.btf, first.value),
+    sizesDiffer
   }
 }
+
+/** What to do about several kernel types of one name. */
+export const AMBIGUOUS = "the kernel has several types of this name; use a flavor whose members only one of them has"
+
+/** The size that a load of the field has in a candidate; -1 where there is none. */
+const accessOf = (local: Btf.Btf, own: CoreValue, { candidate, value }: Answer): number =>
+  isResizable(local, own, candidate.btf, value) ? value.size : -1
+
+const nameOf = ({ candidate, spec }: Answer): string =>
+  `${pathOf(spec)} of type ${candidate.id}${candidate.module === undefined ? "" : ` in module ${candidate.module}`}`
 
 /** The access string. */
 const indicesOf = ({ raw }: Spec): string => {
@@ -209,17 +230,15 @@ interface Answer {
 
 /** What two candidates that match say differently; `undefined` where they agree. */
 const disagreement = (kind: Kind.CoreKind, one: Answer, other: Answer): string | undefined => {
-  const name = ({ candidate, spec }: Answer): string =>
-    `${pathOf(spec)} of type ${candidate.id}${candidate.module === undefined ? "" : ` in module ${candidate.module}`}`
   if (one.spec.bitOffset !== other.spec.bitOffset) {
-    return `${name(one)} is at bit ${one.spec.bitOffset}, ${name(other)} at bit ${other.spec.bitOffset}`
+    return `${nameOf(one)} is at bit ${one.spec.bitOffset}, ${nameOf(other)} at bit ${other.spec.bitOffset}`
   }
   // Types of two modules are two, also where their ids are one number; libbpf goes by the number.
   const areOne = one.value.value === other.value.value &&
     (kind !== "target_type_id" || one.candidate.btf === other.candidate.btf)
   return areOne
     ? undefined
-    : `${kind} is ${one.value.value} for ${name(one)} and ${other.value.value} for ${name(other)}`
+    : `${kind} is ${one.value.value} for ${nameOf(one)} and ${other.value.value} for ${nameOf(other)}`
 }
 
 /** Pointers and unsigned integers keep their value when they are loaded with the size that they have in the kernel. */
