@@ -37,15 +37,16 @@ const libbpf = (): { readonly version: string } | string => {
 /**
  * libbpf opening the object at `path` from memory, or opening and loading it, or both without the time inside bpf(2)
  * ("own"), `repetitions` times in its process; of several objects one after another. The machine's, or the newer 1.5 of
- * `test/support/judges.sh`. `btf` is what it relocates against in place of the kernel's own types.
+ * `test/support/judges.sh`. `btf` is what it relocates against in place of the kernel's own types; of several, each object
+ * is opened for each.
  */
 export const libbpfPeer = (
   what: "open" | "load" | "own",
   path: string | ReadonlyArray<string>,
   repetitions: number,
-  options: { readonly version?: BtfPeer.Version; readonly btf?: string } = {}
+  options: { readonly version?: BtfPeer.Version; readonly btf?: string | ReadonlyArray<string> } = {}
 ): { readonly peer?: Peer } => {
-  const { btf, version = "system" } = options
+  const { btf = [], version = "system" } = options
   const next = version === "system" ? Path.join(folder, "build/btf_peer") : newer()
   const there = version === "system" ? libbpf() : { version }
   if (typeof there === "string" || next === undefined) return {}
@@ -55,7 +56,13 @@ export const libbpfPeer = (
       name: `libbpf ${there.version}`,
       boundary: "in process",
       command: Path.join(Path.dirname(next), "libbpf_peer"),
-      args: ["bench", what, ...paths, String(repetitions), ...(btf === undefined ? [] : ["--btf", btf])],
+      args: [
+        "bench",
+        what,
+        ...paths,
+        String(repetitions),
+        ...(typeof btf === "string" ? [btf] : btf).flatMap((each) => ["--btf", each])
+      ],
       repetitions
     }
   }

@@ -3,8 +3,9 @@
 //   libbpf_peer open OBJECT [OPTION...]     programs and maps after opening, without loading
 //   libbpf_peer insns OBJECT [OPTION...]    loads it: every bpf(2) call, final instructions, the kernel's view
 //   libbpf_peer run OBJECT PROGRAM [OPTION...]  loads it, runs a program once with PROG_TEST_RUN, then shows the data maps
-//   libbpf_peer bench open|load|own OBJECT... N [--btf FILE]  nanoseconds of N openings (loadings) from memory, in this process;
-//                                           of "own" without those inside bpf(2), whether the kernel takes the object or not
+//   libbpf_peer bench open|load|own OBJECT... N [--btf FILE]...  nanoseconds of N openings (loadings) from memory, in this
+//                                           process, of each object with each BTF; of "own" without those inside bpf(2),
+//                                           whether the kernel takes the object or not
 //
 //   --name NAME      object name, for the names of its data maps     --btf FILE     BTF for CO-RE instead of the kernel's
 //   --only PROGRAM   turns off all other programs                    --kconfig TEXT values for .kconfig externs
@@ -450,7 +451,8 @@ static long long once(const struct benched *one, enum bench_kind kind, const cha
 	return kind == BENCH_OWN ? time - (record_inside() - inside) : time;
 }
 
-static int bench_command(enum bench_kind kind, const char *what, char **paths, int count, long repetitions, const char *btf)
+static int bench_command(enum bench_kind kind, const char *what, char **paths, int count, long repetitions,
+			 const char **btfs, int btf_count)
 {
 	long warm_up = repetitions < 5 ? repetitions : 5;
 	long long *times = room(repetitions * sizeof(*times));
@@ -468,8 +470,8 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 	for (long i = -warm_up; i < repetitions && !failed; i++) {
 		long long total = 0;
 
-		for (int j = 0; j < count && !failed; j++) {
-			long long time = once(&objects[j], kind, btf);
+		for (int j = 0; j < count * btf_count && !failed; j++) {
+			long long time = once(&objects[j % count], kind, btfs[j / count]);
 
 			failed = time < 0;
 			total += time;
@@ -503,7 +505,7 @@ static int usage(void)
 	fputs("usage: libbpf_peer open OBJECT [--name NAME] [--btf FILE] [--kconfig TEXT] [--pin-root DIR] [--relaxed]\n"
 	      "       libbpf_peer insns OBJECT [--only PROGRAM] [options of open]\n"
 	      "       libbpf_peer run OBJECT PROGRAM [--data HEX] [--context HEX] [options of open]\n"
-	      "       libbpf_peer bench open|load|own OBJECT... N [--btf FILE]\n", stderr);
+	      "       libbpf_peer bench open|load|own OBJECT... N [--btf FILE]...\n", stderr);
 	return 2;
 }
 
@@ -516,15 +518,17 @@ int main(int argc, char **argv)
 
 	if (argc >= 5 && !strcmp(argv[1], "bench")) {
 		static const char *const kinds[] = { "open", "load", "own" };
-		const char *btf = NULL;
+		const char **btfs = room(argc * sizeof(*btfs));
+		int count = 0;
 
-		if (argc >= 7 && !strcmp(argv[argc - 2], "--btf")) {
-			btf = argv[argc - 1];
+		while (argc >= 7 && !strcmp(argv[argc - 2], "--btf")) {
+			btfs[count++] = argv[argc - 1];
 			argc -= 2;
 		}
 		for (int kind = BENCH_OPEN; kind <= BENCH_OWN; kind++)
 			if (!strcmp(argv[2], kinds[kind]) && atol(argv[argc - 1]) > 0)
-				return bench_command(kind, argv[2], argv + 3, argc - 4, atol(argv[argc - 1]), btf);
+				return bench_command(kind, argv[2], argv + 3, argc - 4, atol(argv[argc - 1]), btfs,
+						     count ? count : 1);
 		return usage();
 	}
 	run = argc >= 4 && !strcmp(argv[1], "run");

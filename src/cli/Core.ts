@@ -11,7 +11,7 @@ import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
 import * as Os from "node:os"
 import * as Compatibility from "../diagnostics/Compatibility.ts"
-import * as Checker from "./core/Checker.ts"
+import type * as Checker from "./core/Checker.ts"
 import * as Inputs from "./core/Inputs.ts"
 import * as Threads from "./core/Threads.ts"
 import { Failed } from "./Failed.ts"
@@ -48,21 +48,16 @@ export const matrix = ({ kernels, objects, progress, threads }: MatrixOptions): 
     const count = threads ?? Math.min(Os.availableParallelism(), Math.ceil(kernels.length / KERNELS_PER_THREAD))
     const say = progress ?? (() => Effect.void)
     yield* say(`opening ${objects.length} objects`)
-    const checker = Checker.make(setup)
-    const working = yield* Threads.make(setup, checker, Math.min(count, kernels.length))
-    const concurrency = { concurrency: working.count }
-    let done = 0
-    const columns = yield* Effect.forEach(kernels, (_, position) =>
-      Effect.tap(working.column(position), () => {
-        done += 1
-        return say(`checked ${done} of ${kernels.length} kernels`)
-      }), concurrency)
+    const working = yield* Threads.make(setup, Math.min(count, kernels.length))
+    const columns = yield* working.columns((done) => say(`checked ${done} of ${kernels.length} kernels`))
     const checked = columns.map((column) => column.checked)
-    yield* say("comparing kernels")
     const questions = Compatibility.questions(checked.map((column) => column?.places))
-    const names = yield* Effect.forEach(questions, working.names, concurrency)
+    const names = yield* working.names(
+      questions,
+      (done) => say(`compared ${done} of ${questions.length} pairs of kernels`)
+    )
     return Compatibility.assemble(
-      checker.rows,
+      working.rows,
       kernels.map(({ name, path }, position) => ({ name, path, problem: columns[position]?.problem })),
       checked,
       new Map(names.flat())

@@ -24,6 +24,7 @@ import { type BpfObject, functionAt, type KsymExtern, type Program } from "../st
 import type * as Core from "../stages/relocate/core/Core.ts"
 import * as CoreReport from "../stages/relocate/CoreReport.ts"
 import type { RelocateError } from "../stages/relocate/RelocateError.ts"
+import * as SourceLines from "../stages/relocate/SourceLines.ts"
 import { type Finding, make as makeFinding, optional, type Verdict, worse } from "./compatibility/Finding.ts"
 import type * as Place from "./compatibility/Place.ts"
 import * as Relocations from "./compatibility/Relocations.ts"
@@ -58,6 +59,8 @@ interface Part {
   readonly programs: ReadonlyArray<Program>
   /** The kernel's symbols that they use, with the entry programs that do. */
   readonly externs: ReadonlyMap<KsymExtern, ReadonlyArray<string>>
+  /** The C lines of its instructions. */
+  readonly lines: SourceLines.Find
 }
 
 /** An object that is ready to be checked against kernels. */
@@ -115,6 +118,24 @@ const collectExterns = (
   }
 }
 
+/**
+ * The lines of an object, of which those that were looked for are remembered. What stands at an instruction is the same for
+ * each kernel, and so are the words that its line is chosen by.
+ */
+const remembered = (object: BpfObject): SourceLines.Find => {
+  const find = SourceLines.of(object)
+  const known = new Map<number, SourceLines.SourceLine | undefined>()
+  return (program, slot, words) => {
+    // A program has less than 2^24 slots: the key is exact.
+    const key = program * 0x100_0000 + slot
+    const line = known.get(key)
+    if (line !== undefined || known.has(key)) return line
+    const found = find(program, slot, words)
+    known.set(key, found)
+    return found
+  }
+}
+
 const partOf = (object: BpfObject, isIn: (program: Program) => boolean, budget: { visits: number }): Part => {
   const programs = object.programs.filter((program) => program.entry && isIn(program))
   const chosen = new Set(programs)
@@ -124,7 +145,7 @@ const partOf = (object: BpfObject, isIn: (program: Program) => boolean, budget: 
     const autoload = chosen.has(program)
     return program.autoload === autoload ? program : { ...program, autoload }
   }
-  return { object: { ...object, programs: object.programs.map(turned) }, programs, externs }
+  return { object: { ...object, programs: object.programs.map(turned) }, programs, externs, lines: remembered(object) }
 }
 
 /** Makes an object ready: what does not depend on a kernel is found out once. */
@@ -162,12 +183,13 @@ const needsModules = (reports: ReadonlyArray<CoreReport.ProgramReport>): boolean
   )
 
 const reportsOf = (
-  { object }: Part,
+  { lines, object, programs }: Part,
   target: Target,
   kconfig: Uint8Array | undefined
 ): Result.Result<ReadonlyArray<CoreReport.ProgramReport>, RelocateError> => {
+  if (programs.length === 0) return Result.succeed([])
   const examine = (types: Core.CoreTarget) =>
-    CoreReport.examine(object, types, kconfig === undefined ? {} : { kconfig })
+    CoreReport.examine(object, types, { lines, linesOfMissing: true, ...(kconfig === undefined ? {} : { kconfig }) })
   const alone = examine(target.core(false))
   return Result.isSuccess(alone) && target.knowsModules && needsModules(alone.success)
     ? examine(target.core(true))

@@ -37,24 +37,33 @@ export interface Column {
   readonly checked: Compatibility.CheckedColumn | undefined
 }
 
-/** What a thread is asked. */
-export type Request =
-  /** Checks all objects against the kernel at this position. */
-  | { readonly _tag: "Column"; readonly kernel: number }
-  /** What each reference of a question is called in the kernel that does not have it. */
-  | { readonly _tag: "Names"; readonly question: Compatibility.Question }
+/** Items of work, of which each thread takes the next until there are none left. */
+export type Work =
+  /** Checks all objects against each kernel. */
+  | { readonly _tag: "Columns" }
+  /** Finds out what references are called in kernels that do not have them. */
+  | { readonly _tag: "Names"; readonly questions: ReadonlyArray<Compatibility.Question> }
 
-/** The answers, by the tag of the request. */
+/** The answers to items, by the tag of the work. */
 export interface Answers {
-  readonly Column: Column
+  readonly Columns: Column
   readonly Names: ReadonlyArray<readonly [key: string, name: string]>
 }
 
-/** Answers requests. */
+/** How many items a work has. */
+export const itemsOf = ({ kernels }: Setup, work: Work): number =>
+  work._tag === "Columns" ? kernels.length : work.questions.length
+
+/** Takes the next item: its position, or `undefined` where all are taken. The counter is memory that threads share. */
+export const take = (next: Int32Array, count: number): number | undefined => {
+  const position = Atomics.add(next, 0, 1)
+  return position < count ? position : undefined
+}
+
+/** Does items of work. */
 export interface Checker {
   readonly rows: ReadonlyArray<Compatibility.ObjectRow>
-  readonly column: (kernel: number) => Column
-  readonly names: (question: Compatibility.Question) => Answers["Names"]
+  readonly answer: (work: Work, position: number) => Answers[Work["_tag"]]
 }
 
 type Prepared = Result.Result<Compatibility.Prepared, string>
@@ -102,6 +111,24 @@ export const make = ({ kernels, objects }: Setup): Checker => {
     }
     return found
   }
+  const column = (position: number): Column => {
+    const target = kernelAt(position)
+    if (Result.isFailure(target)) return { problem: target.failure, checked: undefined }
+    const places: Compatibility.Places = new Map()
+    const cells = prepared.map((one) =>
+      Result.isFailure(one) ? undefined : Compatibility.check(one.success, target.success, places)
+    )
+    return { problem: undefined, checked: { cells, places } }
+  }
+  const names = ({ having, references, without }: Compatibility.Question): Answers["Names"] => {
+    const one = kernelAt(having)
+    const other = kernelAt(without)
+    if (Result.isFailure(one) || Result.isFailure(other)) return []
+    return references.flatMap((reference) => {
+      const name = Compatibility.nameIn(one.success.types, other.success.types, reference)
+      return name === undefined ? [] : [[Compatibility.questionKey(having, without, reference), clip(name)] as const]
+    })
+  }
   return {
     rows: objects.map(({ path }, position): Compatibility.ObjectRow => {
       const one = prepared[position]
@@ -111,23 +138,10 @@ export const make = ({ kernels, objects }: Setup): Checker => {
         problem: one !== undefined && Result.isFailure(one) ? one.failure : undefined
       }
     }),
-    column: (position) => {
-      const target = kernelAt(position)
-      if (Result.isFailure(target)) return { problem: target.failure, checked: undefined }
-      const places: Compatibility.Places = new Map()
-      const cells = prepared.map((one) =>
-        Result.isFailure(one) ? undefined : Compatibility.check(one.success, target.success, places)
-      )
-      return { problem: undefined, checked: { cells, places } }
-    },
-    names: ({ having, references, without }) => {
-      const one = kernelAt(having)
-      const other = kernelAt(without)
-      if (Result.isFailure(one) || Result.isFailure(other)) return []
-      return references.flatMap((reference) => {
-        const name = Compatibility.nameIn(one.success.types, other.success.types, reference)
-        return name === undefined ? [] : [[Compatibility.questionKey(having, without, reference), clip(name)] as const]
-      })
+    answer: (work, position) => {
+      if (work._tag === "Columns") return column(position)
+      const question = work.questions[position]
+      return question === undefined ? [] : names(question)
     }
   }
 }

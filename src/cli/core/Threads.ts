@@ -1,112 +1,134 @@
 /**
  * Spreads the work of `core check` over threads.
  *
- * A thread opens all objects, which threads share the bytes of, and takes kernel after kernel, so that each kernel is read
- * and indexed once. A thread that dies, of memory above all, costs the kernel that it was at, and another one goes on.
+ * This thread works, too; the others join it when they have come up. Each opens all objects, of which they share the bytes,
+ * and takes one kernel after another from a counter that they share, so that each kernel is read and indexed once and
+ * nobody waits for anybody. A thread that dies, of memory above all, costs the kernel that it was at.
  */
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { Worker } from "node:worker_threads"
 import type * as Compatibility from "../../diagnostics/Compatibility.ts"
-import type * as Checker from "./Checker.ts"
+import * as Checker from "./Checker.ts"
 
-/** Answers requests, as many at a time as there are threads. */
+/** Hears how many items are done. */
+export type Told = (done: number) => Effect.Effect<void>
+
+/** Does work. */
 export interface Threads {
-  readonly count: number
-  readonly column: (kernel: number) => Effect.Effect<Checker.Column>
-  readonly names: (question: Compatibility.Question) => Effect.Effect<Checker.Answers["Names"]>
+  readonly rows: ReadonlyArray<Compatibility.ObjectRow>
+  /** What each kernel came to, in their order. */
+  readonly columns: (told: Told) => Effect.Effect<ReadonlyArray<Checker.Column>>
+  /** The answers to questions. */
+  readonly names: (
+    questions: ReadonlyArray<Compatibility.Question>,
+    told: Told
+  ) => Effect.Effect<ReadonlyArray<Checker.Answers["Names"]>>
 }
 
-/** In the bundled command the thread's code is a file beside it. */
+/** In the bundled command the threads' code is a file beside it. */
 const source = new URL(import.meta.url.endsWith(".ts") ? "./Worker.ts" : "./effect-bpf-worker.js", import.meta.url)
 
-/** This thread alone; between two requests it does what else there is to do. */
-const alone = (checker: Checker.Checker): Threads => ({
-  count: 1,
-  column: (kernel) => Effect.andThen(Effect.yieldNow, Effect.sync(() => checker.column(kernel))),
-  names: (question) => Effect.andThen(Effect.yieldNow, Effect.sync(() => checker.names(question)))
-})
-
-/** A place for a thread, which is started when it gets something to do. */
-interface Seat {
-  worker: Worker | undefined
+/** The other threads. */
+interface Helpers {
+  /** Those that live. */
+  readonly workers: Set<Worker>
+  /** Why one died, the last one that did. */
+  death: string | undefined
+  /** Hears of answers, and with nothing of deaths. */
+  heard: (message?: unknown) => void
 }
 
-const start = (seat: Seat, setup: Checker.Setup): Worker => {
-  const worker = new Worker(source, { workerData: setup })
-  // One that dies while it has nothing to do is replaced when there is something again.
-  worker.on("error", () => {
-    if (seat.worker === worker) seat.worker = undefined
-  })
-  return worker
-}
-
-type Answered = { readonly _tag: "Answer"; readonly value: unknown } | { readonly _tag: "Died"; readonly why: string }
-
-const ask = (seat: Seat, setup: Checker.Setup, request: Checker.Request): Effect.Effect<Answered> =>
-  Effect.callback<Answered>((resume) => {
-    const worker = seat.worker ??= start(seat, setup)
-    const finish = (answered: Answered): void => {
-      worker.off("message", onMessage).off("error", onError).off("exit", onExit)
-      if (answered._tag === "Died") seat.worker = undefined
-      resume(Effect.succeed(answered))
-    }
-    const onMessage = (value: unknown): void => finish({ _tag: "Answer", value })
-    const onError = (error: unknown): void =>
-      finish({ _tag: "Died", why: error instanceof Error ? error.message : String(error) })
-    const onExit = (status: number): void => finish({ _tag: "Died", why: `it ended with status ${status}` })
-    worker.on("message", onMessage).on("error", onError).on("exit", onExit)
-    worker.postMessage(request, [])
-    // Nobody waits for the answer any more; the next one must not be taken for it.
-    return Effect.promise(() => {
-      seat.worker = undefined
-      return worker.terminate()
-    })
-  })
+const isAnswer = (value: unknown): value is { readonly position: number; readonly answer: unknown } =>
+  typeof value === "object" && value !== null && "position" in value && typeof value.position === "number" &&
+  "answer" in value
 
 const isColumn = (value: unknown): value is Checker.Column =>
   typeof value === "object" && value !== null && "problem" in value && "checked" in value
 
 const isNames = (value: unknown): value is Checker.Answers["Names"] => Array.isArray(value)
 
-const stop = ({ worker }: Seat): Effect.Effect<void> =>
-  worker === undefined ? Effect.void : Effect.promise(() => worker.terminate())
+const start = (helpers: Helpers, setup: Checker.Setup): Worker => {
+  const worker = new Worker(source, { workerData: setup })
+  const die = (why: string): void => {
+    if (!helpers.workers.delete(worker)) return
+    helpers.death = why
+    helpers.heard()
+  }
+  worker.on("message", (message: unknown) => helpers.heard(message))
+  worker.on("error", (error: unknown) => die(error instanceof Error ? error.message : String(error)))
+  worker.on("exit", (status) => die(`it ended with status ${status}`))
+  helpers.workers.add(worker)
+  return worker
+}
 
-/** Starts `count` threads, or answers on this one where that is 1. They end with the scope. */
-export const make = (
+/** Does all items of a work; those that a thread died at stay `undefined`. */
+const all = <A>(
   setup: Checker.Setup,
   checker: Checker.Checker,
-  count: number
-): Effect.Effect<Threads, never, Scope.Scope> =>
+  helpers: Helpers,
+  work: Checker.Work,
+  is: (value: unknown) => value is A,
+  told: Told
+): Effect.Effect<ReadonlyArray<A | undefined>> =>
   Effect.gen(function*() {
-    if (count <= 1) return alone(checker)
-    const free = yield* Queue.unbounded<Seat>()
-    for (let position = 0; position < count; position++) {
-      const seat = yield* Effect.acquireRelease(Effect.sync((): Seat => ({ worker: undefined })), stop)
-      yield* Queue.offer(free, seat)
+    const count = Checker.itemsOf(setup, work)
+    const answers = Array.from({ length: count }, (): A | undefined => undefined)
+    const next = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+    let done = 0
+    let settled = (): void => {}
+    const put = (position: number, answer: unknown): void => {
+      if (!is(answer)) return
+      answers[position] = answer
+      done += 1
     }
-    const request = (request: Checker.Request): Effect.Effect<Answered> =>
-      Effect.acquireUseRelease(
-        Queue.take(free),
-        (seat) => ask(seat, setup, request),
-        (seat) => Queue.offer(free, seat)
-      )
+    helpers.heard = (message) => {
+      if (isAnswer(message)) put(message.position, message.answer)
+      settled()
+    }
+    for (const worker of helpers.workers) worker.postMessage({ work, next }, [])
+    for (let position = Checker.take(next, count); position !== undefined; position = Checker.take(next, count)) {
+      put(position, checker.answer(work, position))
+      // What the others say is heard in between, and so is an interruption.
+      yield* Effect.yieldNow
+      yield* told(done)
+    }
+    // All are taken; what is still open some other thread is at.
+    while (done < count && helpers.workers.size > 0) {
+      yield* Effect.callback<void>((resume) => {
+        settled = () => resume(Effect.void)
+      })
+      yield* told(done)
+    }
+    return answers
+  })
+
+/** Starts `count` threads, of which this one is the first. They end with the scope. */
+export const make = (setup: Checker.Setup, count: number): Effect.Effect<Threads, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const helpers: Helpers = { workers: new Set(), death: undefined, heard: () => {} }
+    for (let position = 1; position < count; position++) {
+      yield* Effect.acquireRelease(Effect.sync(() => start(helpers, setup)), (worker) => {
+        helpers.workers.delete(worker)
+        return Effect.promise(() => worker.terminate())
+      })
+    }
+    const checker = Checker.make(setup)
+    const died = (): Checker.Column => ({
+      problem: `the thread that was at it died: ${helpers.death ?? "nobody knows why"}`,
+      checked: undefined
+    })
     return {
-      count,
-      column: (kernel) =>
-        Effect.map(request({ _tag: "Column", kernel }), (answered): Checker.Column =>
-          answered._tag === "Answer" && isColumn(answered.value)
-            ? answered.value
-            : {
-              problem: `the thread that read it died: ${answered._tag === "Died" ? answered.why : "it said nothing"}`,
-              checked: undefined
-            }),
-      names: (question) =>
+      rows: checker.rows,
+      columns: (told) =>
         Effect.map(
-          request({ _tag: "Names", question }),
-          (answered) =>
-            answered._tag === "Answer" && isNames(answered.value) ? answered.value : []
+          all(setup, checker, helpers, { _tag: "Columns" }, isColumn, told),
+          (columns) => columns.map((column) => column ?? died())
+        ),
+      names: (questions, told) =>
+        Effect.map(
+          all(setup, checker, helpers, { _tag: "Names", questions }, isNames, told),
+          (names) => names.map((each) => each ?? [])
         )
     }
   })

@@ -1,5 +1,5 @@
 /**
- * A thread of `core check`: answers requests until it is stopped. In the bundled command it is a file of its own.
+ * A thread of `core check`: takes items of each work that it is sent. In the bundled command it is a file of its own.
  */
 import { parentPort, workerData } from "node:worker_threads"
 import * as Checker from "./Checker.ts"
@@ -7,16 +7,26 @@ import * as Checker from "./Checker.ts"
 const isSetup = (value: unknown): value is Checker.Setup =>
   typeof value === "object" && value !== null && "objects" in value && "kernels" in value
 
-const isRequest = (value: unknown): value is Checker.Request =>
-  typeof value === "object" && value !== null && "_tag" in value && (value._tag === "Column" || value._tag === "Names")
+/** What a thread is sent: the work, and the counter of its items. */
+interface Task {
+  readonly work: Checker.Work
+  readonly next: Int32Array
+}
+
+const isTask = (value: unknown): value is Task =>
+  typeof value === "object" && value !== null && "work" in value && "next" in value && value.next instanceof Int32Array
 
 const setup: unknown = workerData
 
 if (parentPort !== null && isSetup(setup)) {
   const port = parentPort
   const checker = Checker.make(setup)
-  port.on("message", (request: unknown) => {
-    if (!isRequest(request)) return
-    port.postMessage(request._tag === "Column" ? checker.column(request.kernel) : checker.names(request.question))
+  port.on("message", (task: unknown) => {
+    if (!isTask(task)) return
+    const { next, work } = task
+    const count = Checker.itemsOf(setup, work)
+    for (let position = Checker.take(next, count); position !== undefined; position = Checker.take(next, count)) {
+      port.postMessage({ position, answer: checker.answer(work, position) })
+    }
   })
 }

@@ -32,7 +32,8 @@ export const make = (name: string, profile: KernelProfile.KernelProfile): Target
   const { vmlinux } = profile
   if (vmlinux === undefined) return undefined
   const answers = KernelProfile.answers(profile)
-  const known = KernelProfile.toInfo(profile)
+  const { architecture, byteOrder, release } = profile
+  const known = { ...KernelInfo.make({ release, architecture, byteOrder }), vmlinuxTypes: KernelInfo.known(vmlinux) }
   const knowsModules = profile.modules !== undefined
   let modules: ReadonlyArray<KernelInfo.ModuleTypes> | undefined = knowsModules ? undefined : []
   let alone: Core.CoreTarget | undefined

@@ -109,6 +109,8 @@ interface Place {
   readonly program: string
   readonly layout: ReadonlyArray<Placement>
   readonly lines: SourceLines.Find
+  /** Whether relocations that the kernel lacks nothing for get no lines. */
+  readonly linesOfMissing: boolean
 }
 
 /** The macros of `bpf_core_read.h` that make records of a kind, where those are not made by accesses, too. */
@@ -136,7 +138,8 @@ const wordsOf = (kind: string, path: string): ReadonlyArray<string> => {
 const whereIs = (
   { layout, lines, object, program }: Place,
   slot: number,
-  { kind, path }: { readonly kind: string; readonly path: string }
+  { kind, path }: { readonly kind: string; readonly path: string },
+  withLine = true
 ): Pick<CoreEntry, "program" | "slot" | "function" | "functionSlot" | "source"> => {
   let low = 0
   for (let high = layout.length; high - low > 1;) {
@@ -148,7 +151,8 @@ const whereIs = (
   const position = placement?.program ?? 0
   const functionSlot = slot - (placement?.slot ?? 0)
   const name = object.programs[position]?.name ?? program
-  return { program, slot, function: name, functionSlot, source: lines(position, functionSlot, wordsOf(kind, path)) }
+  const source = withLine ? lines(position, functionSlot, wordsOf(kind, path)) : undefined
+  return { program, slot, function: name, functionSlot, source }
 }
 
 const outcomeOf = ({ found, result }: Core.CoreOutcome, verdict: Reachability.Verdict): Outcome => {
@@ -159,7 +163,18 @@ const outcomeOf = ({ found, result }: Core.CoreOutcome, verdict: Reachability.Ve
 
 const entryOf = (place: Place, outcome: Core.CoreOutcome, became: Outcome): CoreEntry => {
   const { access, candidates, kind, local, path, sizes, slot, typeId } = outcome
-  return { ...whereIs(place, slot, outcome), kind, typeId, path, access, local, sizes, candidates, outcome: became }
+  const withLine = !place.linesOfMissing || (became._tag !== "Value" && became._tag !== "Unchanged")
+  return {
+    ...whereIs(place, slot, outcome, withLine),
+    kind,
+    typeId,
+    path,
+    access,
+    local,
+    sizes,
+    candidates,
+    outcome: became
+  }
 }
 
 const failedEntry = (place: Place, error: Core.CoreError): CoreEntry => ({
@@ -194,22 +209,25 @@ const deferredEntries = (
 
 const isPoisoned = ({ result }: Core.CoreOutcome): boolean => result._tag === "Poisoned"
 
-const placeOf = (object: BpfObject, program: RelocatedProgram, lines: SourceLines.Find): Place => ({
+const placeOf = (
+  object: BpfObject,
+  program: RelocatedProgram,
+  lines: SourceLines.Find,
+  linesOfMissing = false
+): Place => ({
   object,
   program: object.programs[program.program]?.name ?? "",
   layout: program.layout,
-  lines
+  lines,
+  linesOfMissing
 })
 
 const entriesOf = (
-  relocated: RelocatedObject,
+  place: Place,
   program: RelocatedProgram,
-  lines: SourceLines.Find,
   ask: Reachability.Ask,
   budget: Reachability.Budget
 ): ReadonlyArray<CoreEntry> => {
-  const { object } = relocated
-  const place = placeOf(object, program, lines)
   if (program.core === undefined) return deferredEntries(place, program)
   const verdicts = ask(program, program.core.filter(isPoisoned).map(({ slot }) => slot), budget)
   return program.core.map((outcome) =>
@@ -230,7 +248,7 @@ export const of = (
   return relocated.programs.map((program) => ({
     position: program.program,
     program: relocated.object.programs[program.program]?.name ?? "",
-    entries: entriesOf(relocated, program, lines, ask, budget)
+    entries: entriesOf(placeOf(relocated.object, program, lines), program, ask, budget)
   }))
 }
 
@@ -266,6 +284,10 @@ export interface ExamineOptions {
   /** The bytes of the `.kconfig` map, where they are known: guards may depend on them. */
   readonly kconfig?: Uint8Array
   readonly budget?: Reachability.Budget
+  /** The object's lines, where they were made before: for one object on many kernels. */
+  readonly lines?: SourceLines.Find
+  /** Whether only relocations that the kernel lacks something for get their lines, which take a third of the time. */
+  readonly linesOfMissing?: boolean
 }
 
 /** What the instructions of a laid-out program refer to, as names alone: nothing is looked for in a kernel. */
@@ -308,7 +330,8 @@ export const examine = (
     const core = Info.index(object.btfExt?.coreRelocations, object.byteOrder)
     const funcs = Info.index(object.btfExt?.funcInfo, object.byteOrder)
     const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
-    const lines = SourceLines.of(object)
+    const lines = options.lines ?? SourceLines.of(object)
+    const linesOfMissing = options.linesOfMissing === true
     const callbacks = ExceptionCallback.find(object)
     let slots = 0
     let relocations = 0
@@ -341,8 +364,8 @@ export const examine = (
         notes: []
       }
       const relocated: RelocatedObject = { object, programs: [program], kconfig: options.kconfig }
-      const applied = entriesOf(relocated, program, lines, Reachability.of(relocated), budget)
-      const place = placeOf(object, program, lines)
+      const place = placeOf(object, program, lines, linesOfMissing)
+      const applied = entriesOf(place, program, Reachability.of(relocated), budget)
       let next = 0
       const entries = outcomes.flatMap((outcome) => {
         const entry = Result.isSuccess(outcome) ? applied[next++] : failedEntry(place, outcome.failure)
@@ -362,4 +385,4 @@ export const failed = (
   program: string,
   layout: ReadonlyArray<Placement>,
   error: Core.CoreError
-): CoreEntry => failedEntry({ object, program, layout, lines: SourceLines.of(object) }, error)
+): CoreEntry => failedEntry({ object, program, layout, lines: SourceLines.of(object), linesOfMissing: false }, error)
