@@ -79,7 +79,10 @@ export const toC = (btf: Btf, options: COptions = {}): Iterable<Part> => iterabl
 function* partsOfC(btf: Btf, options: COptions): Generator<Part> {
   const { header = true, rootIds, sorted = true } = options
   const missing = rootIds?.find((id) => !exists(btf, id))
-  if (missing !== undefined) return yield Result.fail(noType(btf, missing))
+  if (missing !== undefined) {
+    yield Result.fail(noType(btf, missing))
+    return
+  }
   const state = makeState(btf, options.limit)
   const { out } = state
   let ids: Ids | undefined
@@ -161,7 +164,10 @@ const JSON_END = ascii("]}\n")
 function* partsOfList(btf: Btf, syntax: ListSyntax, options: ListOptions): Generator<Part> {
   const { rootIds } = options
   const missing = rootIds?.find((id) => !exists(btf, id))
-  if (missing !== undefined) return yield Result.fail(noType(btf, missing))
+  if (missing !== undefined) {
+    yield Result.fail(noType(btf, missing))
+    return
+  }
   const roots = rootIds?.filter((id) => id > 0)
   const count = roots?.length ?? btf.endId - btf.firstId
   const flat = flatten(btf)

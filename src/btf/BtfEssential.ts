@@ -202,7 +202,7 @@ export const memberPlace = (btf: Btf, id: number, name: string): MemberPlace | u
  */
 export const rememberPlace = (btf: Btf, id: number, name: string, place: MemberPlace): void => {
   const { cache } = (ownerOf(btf, id) ?? btf).internal
-  const memory = cache.memberPlaces ??= { count: 0, places: new Map() }
+  const memory = cache.memberPlaces ??= { count: 0, places: new Map<number, Map<string, MemberPlace>>() }
   if (memory.count >= MAX_PLACES) return
   memory.count++
   const known = memory.places.get(id)

@@ -134,10 +134,7 @@ const print = (descriptor: number) => (...values: ReadonlyArray<unknown>): void 
 }
 
 /** Node's console, with texts written without its streams. */
-const console: Console.Console = Object.assign(Object.create(globalThis.console), {
-  log: print(STDOUT),
-  error: print(STDERR)
-})
+const console: Console.Console = { ...globalThis.console, log: print(STDOUT), error: print(STDERR) }
 
 const sinkOf = (descriptor: 1 | 2, method: string) => () =>
   Sink.forEach((part: string | Uint8Array) =>

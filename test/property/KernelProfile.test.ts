@@ -74,7 +74,7 @@ const profile: fc.Arbitrary<KernelProfile.KernelProfile> = fc.record({
 /** A profile without functions and blobs, to be compared. */
 const plain = ({ modules, symbols, vmlinux, ...rest }: KernelProfile.KernelProfile) => ({
   ...rest,
-  symbols: symbols === undefined ? undefined : [...symbols].sort(),
+  symbols: symbols === undefined ? undefined : [...symbols].sort((one, other) => one < other ? -1 : 1),
   vmlinux: vmlinux?.bytes,
   modules: modules?.map(({ name, types }) => ({
     name,

@@ -399,7 +399,7 @@ export const make = (options: LedgerOptions = {}): Ledger => {
     const features = new Map<KernelInfo.Feature, KernelInfo.Fact<KernelInfo.Support>>()
     const symbols = new Map<string, KernelInfo.Fact<KernelInfo.SymbolAddress>>()
     const plain: { -readonly [Name in "pageSize" | "possibleCpus" | "kernelVersion"]?: KernelInfo.Fact<number> } = {}
-    let types: KernelInfo.Answers = {}
+    const types: { -readonly [Name in "vmlinuxTypes" | "moduleTypes"]?: typeof KernelInfo.deferred } = {}
     for (const requirement of requirements) {
       asked.push(requirement)
       if (options.silentOn?.includes(requirement._tag)) continue
@@ -423,10 +423,10 @@ export const make = (options: LedgerOptions = {}): Ledger => {
           symbols.set(requirement.name, KernelInfo.known((options.symbols ?? defaultSymbols).get(requirement.name)))
           break
         case "VmlinuxTypes":
-          types = { ...types, vmlinuxTypes: KernelInfo.deferred }
+          types.vmlinuxTypes = KernelInfo.deferred
           break
         case "ModuleTypes":
-          types = { ...types, moduleTypes: KernelInfo.deferred }
+          types.moduleTypes = KernelInfo.deferred
           break
       }
     }

@@ -132,7 +132,9 @@ describe("the folder of a profile", () => {
         "profile/profile.json",
         "profile/symbols"
       ])
-      assert.strictEqual(Fs.statSync(folder).mode & 0o777, 0o777 & ~process.umask(), "others may read it")
+      const ordinary = Path.join(temporaryFolder(), "ordinary")
+      Fs.mkdirSync(ordinary)
+      assert.strictEqual(Fs.statSync(folder).mode & 0o777, Fs.statSync(ordinary).mode & 0o777, "others may read it")
       const profile = yield* ProfileFolder.open(folder)
       assert.deepStrictEqual([...KernelProfile.encode(profile)], [...files])
     }))
