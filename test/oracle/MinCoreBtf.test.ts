@@ -51,7 +51,7 @@ for (const [version, bpftool] of Object.entries(bpftools)) {
       for (
         const [name, path] of Object.entries({ running: vmlinux, "6.1": kernel("6.1").btf, "6.12": kernel("6.12").btf })
       ) {
-        it(`of the ${name} kernel has all that bpftool's has, for each fixture and for all`, () => {
+        it(`of the ${name} kernel has all that bpftool's has, and relocates alike, for each fixture and for all`, () => {
           const target = Core.target(Beside.readBtf(path))
           const output = Path.join(temporaryFolder(), "min.btf")
           const all = objects()
@@ -59,7 +59,12 @@ for (const [version, bpftool] of Object.entries(bpftools)) {
           for (const some of [...all.map((each) => [each]), all]) {
             const theirs = Beside.bpftoolMakes(executable, path, some.map(([path]) => path), output)
             if (typeof theirs === "string") return assert.fail(theirs)
-            assert.deepStrictEqual(Beside.lacking(made(target, ...some.map(([, object]) => object)), theirs), [])
+            const ours = made(target, ...some.map(([, object]) => object))
+            assert.deepStrictEqual(Beside.lacking(ours, theirs), [])
+            for (const [file] of some) {
+              const { lines } = Beside.relocatedDifferently(file, target, Core.target(ours))
+              assert.deepStrictEqual(lines, [], file)
+            }
             types += theirs.offsets.length
           }
           assert.isAbove(types, 20)

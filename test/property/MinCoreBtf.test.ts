@@ -136,7 +136,7 @@ const faults: Readonly<Record<string, Fault>> = {
 
 describe("what records come to against minimal BTF", () => {
   it("is what they come to against the whole", () => {
-    fc.assert(law(cases), { numRuns: runs(4000) })
+    fc.assert(law(cases), { numRuns: runs(2500) })
   })
   it("for every access of structs, and loads of their members", () => {
     fc.assert(law(fc.oneof(varied, removed, resized, retypedAnyhow).map(experimentOf)), { numRuns: runs(800) })
@@ -149,7 +149,7 @@ describe("what records come to against minimal BTF", () => {
         fc.pre(lines !== undefined)
         assert.deepStrictEqual(lines, [])
       }),
-      { numRuns: runs(1000) }
+      { numRuns: runs(700) }
     )
   })
   for (const [name, fault] of Object.entries(faults)) {
@@ -207,7 +207,7 @@ describe("minimal BTF", () => {
           if (lines !== undefined) assert.deepStrictEqual(lines, [])
         }
       ),
-      { numRuns: runs(2000) }
+      { numRuns: runs(1000) }
     )
   })
 })
