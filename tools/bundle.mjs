@@ -79,8 +79,10 @@ const withoutFacades = {
   name: "without facades",
   setup: (build) => {
     // Imported at run time, they are what Node gives: there the facade's names are known to nobody else.
-    build.onResolve({ filter: /^node:/ }, ({ kind, path }) =>
-      kind === "import-statement" ? { path, namespace: "builtin" } : { path, external: true })
+    build.onResolve(
+      { filter: /^node:/ },
+      ({ kind, path }) => kind === "import-statement" ? { path, namespace: "builtin" } : { path, external: true }
+    )
     build.onLoad({ filter: /^node:/, namespace: "builtin" }, ({ path }) => ({
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
       loader: "js"

@@ -30,11 +30,10 @@ const node = Effect.promise(() => import("@effect/platform-node/NodeFileSystem")
 const nodeFiles = Effect.flatMap(node, ({ layer }) => Effect.provide(FileSystem.FileSystem, layer))
 
 /** A method of Node's files that loads them when it is first run. */
-const loading =
-  <Args extends ReadonlyArray<unknown>, A, E, R>(
-    method: (files: FileSystem.FileSystem) => (...args: Args) => Effect.Effect<A, E, R>
-  ) =>
-  (...args: Args): Effect.Effect<A, E, R> => Effect.flatMap(nodeFiles, (files) => method(files)(...args))
+const loading = <Args extends ReadonlyArray<unknown>, A, E, R>(
+  method: (files: FileSystem.FileSystem) => (...args: Args) => Effect.Effect<A, E, R>
+) =>
+(...args: Args): Effect.Effect<A, E, R> => Effect.flatMap(nodeFiles, (files) => method(files)(...args))
 
 const files: FileSystem.FileSystem = FileSystem.make({
   access: loading((files) => files.access),

@@ -24,9 +24,7 @@ describeWith({ kind: "live", files: [vmlinux] }, "CO-RE beside the kernel's own 
   /** Relocates as for a kernel that nobody knows yet: the records go along. */
   const byKernel = (object: BpfObject) =>
     Effect.map(
-      Asked.drive((info) =>
-        Relocate.toObject(object, KernelInfo.add(info, { vmlinuxTypes: KernelInfo.deferred }))
-      ),
+      Asked.drive((info) => Relocate.toObject(object, KernelInfo.add(info, { vmlinuxTypes: KernelInfo.deferred }))),
       ({ value }) => value
     )
 

@@ -158,7 +158,11 @@ const faults: ReadonlyArray<Fault> = [
       emitZeroes !== true && some(btf, typeId, (type) => isComposite(btf, type.id)) &&
       (someMember(btf, typeId, (member) => isComposite(btf, member.type)) ||
         some(btf, typeId, (type) => type._tag === "Array" || type._tag === "Datasec")),
-    example: [9, [0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0], "(struct first){.in = (struct inner){.b = (int)5,},.z = (int)1,}"]
+    example: [
+      9,
+      [0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0],
+      "(struct first){.in = (struct inner){.b = (int)5,},.z = (int)1,}"
+    ]
   },
   {
     fault: "an array of characters never ends being one, and after a NUL nothing is shown",
@@ -174,8 +178,11 @@ const faults: ReadonlyArray<Fault> = [
   {
     fault: "names of values above 2^31 are not found",
     shows: (btf, { typeId }) =>
-      some(btf, typeId, (type) =>
-        type._tag === "Enum" && !type.signed && type.values.some(({ value }) => value > 0x7fff_ffff)),
+      some(
+        btf,
+        typeId,
+        (type) => type._tag === "Enum" && !type.signed && type.values.some(({ value }) => value > 0x7fff_ffff)
+      ),
     example: [5, [0, 0, 0, 0x80], "(enum high)TOP"]
   },
   {
@@ -189,7 +196,8 @@ const faults: ReadonlyArray<Fault> = [
       // Eight bytes are the largest enum's: a member at a multiple of them has the enums in it where they were.
       someMember(btf, typeId, (member, type) =>
         member.bitOffset % (isEnum(type) ? 8 * type.size : 64) !== 0 && some(btf, member.type, isEnum)) ||
-      some(btf, typeId, (type) => type._tag === "Array" && some(btf, type.type, isEnum)),
+      some(btf, typeId, (type) =>
+        type._tag === "Array" && some(btf, type.type, isEnum)),
     example: [12, [1, 0xff, 0xff, 0xff, 0xff], "(struct packed){.c = (unsigned char)1,.e = (enum low)MINUS,}"]
   },
   {

@@ -14,7 +14,8 @@ const refuted = <T>(property: fc.IProperty<T>): void => {
   assert.isTrue(fc.check(property, { numRuns: 2000 }).failed, "the named fault went unnoticed")
 }
 
-const optional = <A>(arbitrary: fc.Arbitrary<A>): fc.Arbitrary<A | undefined> => fc.option(arbitrary, { nil: undefined })
+const optional = <A>(arbitrary: fc.Arbitrary<A>): fc.Arbitrary<A | undefined> =>
+  fc.option(arbitrary, { nil: undefined })
 
 /** Text that survives being written as UTF-8. */
 const text = fc.string({ unit: "binary", maxLength: 40 })

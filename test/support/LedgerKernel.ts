@@ -417,7 +417,10 @@ export const make = (options: LedgerOptions = {}): Ledger => {
           kconfig.set(requirement.key, KernelInfo.known((options.kconfig ?? defaultKconfig).get(requirement.key)))
           break
         case "Feature":
-          features.set(requirement.feature, KernelInfo.known(KernelInfo.supportOf(options.features?.get(requirement.feature) ?? true)))
+          features.set(
+            requirement.feature,
+            KernelInfo.known(KernelInfo.supportOf(options.features?.get(requirement.feature) ?? true))
+          )
           break
         case "Symbol":
           symbols.set(requirement.name, KernelInfo.known((options.symbols ?? defaultSymbols).get(requirement.name)))

@@ -32,7 +32,8 @@ const rooms: ReadonlyArray<Room> = [
   {
     name: "kernels",
     floor: 4,
-    files: /^services\/Kernel\/(Kernel(Recording|Simulated|Profiled|Traced|Faulty)|recording\/|simulated\/|traced\/|faulty\/)/
+    files:
+      /^services\/Kernel\/(Kernel(Recording|Simulated|Profiled|Traced|Faulty)|recording\/|simulated\/|traced\/|faulty\/)/
   },
   { name: "services/Kernel", floor: 2, files: /^services\/Kernel\// },
   // Half a floor above the contract: its maps take the contract's attributes and answer with its error numbers.

@@ -4,7 +4,13 @@
 import * as Result from "effect/Result"
 import * as KernelConfig from "../../services/Kernel/KernelConfig.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
-import { type FactName, factOf, hasFeature, type KernelProfile, whyMissing } from "../../services/Kernel/KernelProfile.ts"
+import {
+  type FactName,
+  factOf,
+  hasFeature,
+  type KernelProfile,
+  whyMissing
+} from "../../services/Kernel/KernelProfile.ts"
 import { versionText } from "../../services/Kernel/profile/Description.ts"
 import { blank, counted, heading, type Line, span, wrapped } from "./Text.ts"
 

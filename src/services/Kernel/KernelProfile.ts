@@ -178,8 +178,7 @@ export const answers = (profile: KernelProfile): Answering => {
         return Result.succeed({ symbols: new Map([[requirement.name, symbolOf(profile, requirement.name)]]) })
     }
   }
-  return (requirements) =>
-    Result.map(Result.all(requirements.map(answer)), KernelInfo.together)
+  return (requirements) => Result.map(Result.all(requirements.map(answer)), KernelInfo.together)
 }
 
 const symbolOf = ({ symbols }: KernelProfile, name: string): KernelInfo.Fact<KernelInfo.SymbolAddress> => {

@@ -26,9 +26,9 @@ export const make = (
     const { architecture, byteOrder, release } = profile
     const answers = KernelProfile.answers(profile)
     const supplied = new Set([...Object.keys(options.kfuncs ?? {}), ...Object.keys(options.variables ?? {})])
-    const machine = yield* Effect.cached(Effect.suspend(() =>
-      KernelSimulated.make({ ...options, ...KernelProfile.toSimulatedOptions(profile) })
-    ))
+    const machine = yield* Effect.cached(
+      Effect.suspend(() => KernelSimulated.make({ ...options, ...KernelProfile.toSimulatedOptions(profile) }))
+    )
     /** What can be seen of the machine; nothing of one that cannot be made. */
     const seen = <A>(look: (machine: KernelSimulated.Simulated) => Effect.Effect<A>, nothing: A): Effect.Effect<A> =>
       Effect.matchEffect(machine, { onFailure: () => Effect.succeed(nothing), onSuccess: look })
@@ -55,7 +55,6 @@ export const layer = (
   Layer.effectContext(
     Effect.map(
       make(profile, options),
-      ({ kernel, simulation }) =>
-        Context.make(Kernel, kernel).pipe(Context.add(KernelSimulated.Simulation, simulation))
+      ({ kernel, simulation }) => Context.make(Kernel, kernel).pipe(Context.add(KernelSimulated.Simulation, simulation))
     )
   )

@@ -30,7 +30,9 @@ const startsWith = async (...entries: ReadonlyArray<string>): Promise<ReadonlyAr
   const seen = new Set(waiting)
   for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
     const output = outputs[path]
-    for (const [input, { bytesInOutput }] of Object.entries(output?.inputs ?? {})) if (bytesInOutput > 0) found.add(input)
+    for (const [input, { bytesInOutput }] of Object.entries(output?.inputs ?? {})) {
+      if (bytesInOutput > 0) found.add(input)
+    }
     for (const { external, kind, path: to } of output?.imports ?? []) {
       if (kind === "dynamic-import") continue
       if (external === true) found.add(to)
@@ -88,7 +90,11 @@ describe("the start of the command", () => {
     })))
 
   it("completes the flags of all commands", () => {
-    const done = ChildProcess.spawnSync(process.execPath, [Path.join(repository, "src/bin.ts"), "--completions", "bash"], {
+    const done = ChildProcess.spawnSync(process.execPath, [
+      Path.join(repository, "src/bin.ts"),
+      "--completions",
+      "bash"
+    ], {
       encoding: "utf8"
     })
     assert.strictEqual(done.status, 0, done.stderr)

@@ -80,7 +80,9 @@ describe("text of the user's", () => {
 
   it("must be well formed", () => {
     assert.deepStrictEqual(answer("\nCONFIG_A"), ["CONFIG_A: line 2 of the given configuration has no ="])
-    assert.deepStrictEqual(answer("CONFIG_A=\n"), ["CONFIG_A: line 1 of the given configuration has no value after its ="])
+    assert.deepStrictEqual(answer("CONFIG_A=\n"), [
+      "CONFIG_A: line 1 of the given configuration has no value after its ="
+    ])
     assert.match(String(answer("CONFIG_A=x\nCONFIG_B=1")[0]), /the value x is no int/)
   })
 })

@@ -77,7 +77,10 @@ describe("functions", () => {
     const other = [B.int("int", 4, 1), B.funcProto(0, [["flags", 1]]), B.func("bpf_rcu_read_lock", 2, 0)]
     const found = settled(calls, kernel(types(other, [])))
     assert.strictEqual(found["refused"], "bpf_rcu_read_lock")
-    assert.match(String(found["detail"]), /declared as `void bpf_rcu_read_lock\(void\)`, and the kernel has `void bpf_rcu_read_lock\(int flags\)`/)
+    assert.match(
+      String(found["detail"]),
+      /declared as `void bpf_rcu_read_lock\(void\)`, and the kernel has `void bpf_rcu_read_lock\(int flags\)`/
+    )
   })
 
   it("of another type are absent where they are weak, and one of several that fits is taken", () => {
@@ -163,7 +166,10 @@ describe("variables with a type", () => {
 
   it("are found behind the qualifiers of the kernel's", () => {
     const there = [B.struct("rq", 64, []), B.constant(1), B.variable("schedule", 2, 1)]
-    assert.deepStrictEqual(settled(typed, kernel({ ...types(there), symbols }))["schedule"], { owner: "vmlinux", id: 3 })
+    assert.deepStrictEqual(settled(typed, kernel({ ...types(there), symbols }))["schedule"], {
+      owner: "vmlinux",
+      id: 3
+    })
   })
 
   it("of another kind of type are refused", () => {
