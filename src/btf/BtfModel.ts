@@ -129,8 +129,9 @@ export interface MemberPlace {
   readonly typeId: number
   /** Bits from the start of the outermost one. */
   readonly bitOffset: number
-  /** The member's type. */
+  /** The member's type, and the bits of one that is a bit field, else 0. */
   readonly type: number
+  readonly bits: number
 }
 
 /** The elements of a type by essential name: those of each in order. */

@@ -28,7 +28,20 @@ const LEFT_OUT = "…"
  * The name of a type in C: `struct event`, `int[4]`, `char *`, `const struct foo *`, `int (*)(void *)`. A variable or a
  * function is spelled as its declaration, an anonymous type as `struct (anonymous)`, a section by its name.
  */
-export const typeName = (btf: Btf, id: number): string => spell(btf, id, "", { left: TYPE_LIMIT }, 0)
+export const typeName = (btf: Btf, id: number): string => {
+  const kind = kindOf(btf, id)
+  switch (kind) {
+    case Kind.BTF_KIND_STRUCT:
+    case Kind.BTF_KIND_UNION:
+    case Kind.BTF_KIND_ENUM:
+    case Kind.BTF_KIND_INT:
+    case Kind.BTF_KIND_TYPEDEF:
+      // Most names that are asked for, and nothing in them to walk through.
+      return terminal(btf, id, kind)
+    default:
+      return spell(btf, id, "", { left: TYPE_LIMIT }, 0)
+  }
+}
 
 interface Budget {
   left: number

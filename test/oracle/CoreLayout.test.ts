@@ -8,6 +8,7 @@ import * as fc from "fast-check"
 import * as Result from "effect/Result"
 import * as Btf from "../../src/btf/Btf.ts"
 import * as Insn from "../../src/insn/Insn.ts"
+import { BPF_B } from "../../src/insn/InsnConstants.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Core from "../../src/stages/relocate/core/Core.ts"
 import type { Order } from "../support/arbitrary/BtfBlob.ts"
@@ -83,7 +84,10 @@ const breaks = (
         if (Insn.offset(insns, slot) !== there.offset) complain(`it loads at ${Insn.offset(insns, slot)}`)
       } else if (!cannot) {
         const [offset, size] = [Insn.offset(insns, slot), Insn.sizeInBytes(insns, slot)]
-        if (loaded(there.mask, offset, size, order) !== BigInt.asUintN(size * 8, -1n)) complain("it loads too little")
+        if (size !== there.size) complain(`it loads ${size} bytes of ${there.size}`)
+        if (loaded(there.mask, offset, size, order) !== BigInt.asUintN(size * 8, -1n)) {
+          complain("it loads something else")
+        }
         if (loaded(others(there.mask), offset, size, order) !== 0n) complain("it loads more than the field")
       }
       continue
@@ -189,6 +193,17 @@ describeWith({ kind: "oracle", tools: ["clang", "llvm-nm"] }, "law 3 with clang 
       })
       it("named fault: shifts count in the other byte order", () => {
         assert.isNotEmpty(all(ours, order === "little" ? "big" : "little").lines)
+      })
+      it("named fault: every load is of one byte", () => {
+        const narrow = (index: number): Core.Relocated => {
+          const { insns, outcomes } = ours(index)
+          const spoiled = insns.slice()
+          for (const { kind, slot } of outcomes) {
+            if (kind === "byte_off" && Insn.insnClass(spoiled, slot) === 1) Insn.setSize(spoiled, slot, BPF_B)
+          }
+          return { insns: spoiled, outcomes }
+        }
+        assert.isNotEmpty(all(narrow).lines)
       })
       it("named fault: every access is a byte further", () => {
         const further = (index: number): Core.Relocated => {

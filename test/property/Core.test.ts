@@ -305,7 +305,7 @@ describe("whatever the records and types are", () => {
     const wrong = forgetful((_, kernel) => {
       for (let id = 1; id < kernel.endId; id++) {
         for (const [name, index] of Btf.elementNames(kernel, id).named) {
-          rememberPlace(kernel, id, name, { indices: [index], typeId: id, bitOffset: 4096, type: 1 })
+          rememberPlace(kernel, id, name, { indices: [index], typeId: id, bitOffset: 4096, type: 1, bits: 0 })
         }
       }
     })

@@ -198,7 +198,11 @@ const programs = (experiments: ReadonlyArray<Experiment>): string => {
       ...fieldsOf(mine).flatMap((field) => [
         ...kindsOf(field).map((kind) => `  sink = __builtin_preserve_field_info(p->${field.path}, ${infos[kind]});`),
         ...(isScalar(field) && field.type._tag !== "Bits"
-          ? [`  sink = (unsigned long long)*(volatile typeof(p->${field.path}) *)&p->${field.path};`]
+          ? [
+            // Through a pointer, which clang takes for aligned: of a packed member it would load the bytes one by one.
+            `  { const volatile void *at = &p->${field.path};`,
+            `    sink = (unsigned long long)*(volatile typeof(p->${field.path}) *)at; }`
+          ]
           : [])
       ]),
       "  return 0;",

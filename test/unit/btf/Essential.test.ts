@@ -137,6 +137,49 @@ describe("types by essential name", () => {
     assert.isTrue(fc.check(law(whole), { numRuns: 300 }).failed)
   })
 
+  it("is the same of text as of a blob's bytes", () => {
+    fc.assert(fc.property(names, (name) => {
+      const { hash, length, ...one } = Btf.essentialOf(name)
+      const other = essentialOf(name)
+      assert.deepStrictEqual([hash, length, textOf({ hash, length, ...one })], [
+        other.hash,
+        other.length,
+        textOf(other)
+      ])
+    }))
+    assert.strictEqual(textOf(Btf.essentialOf("a\0b")), "a")
+  })
+
+  const exactly = (find: typeof Btf.ownNamed) =>
+    fc.property(flavored, flavored, order, (below, above, order) => {
+      const base = B.btfOf(below.map(typeOf), { order })
+      const split = B.btfOf(above.map(typeOf), { order, base })
+      for (const btf of [base, split]) {
+        for (const kind of [1, 4, 5, 6, 7, 8, 16, 19]) {
+          for (const name of ["a", "a___1", "a___1___2", "b", "b___x", "b___y", "___", "", "a\0"]) {
+            const wanted = walked(btf, kind, Btf.essentialName(name)).filter((id) =>
+              Btf.nameOf(btf, id) === name && Btf.kindOf(btf, id) === kind
+            )
+            assert.deepStrictEqual(find(btf, name, kind), wanted)
+          }
+        }
+      }
+    })
+  it("with a flavor or not are found by their whole names, too", () => {
+    fc.assert(exactly(Btf.ownNamed), { numRuns: runs(200) })
+  })
+  it("named fault: those of another flavor are found as well", () => {
+    const loose: typeof Btf.ownNamed = (btf, name, kind) =>
+      name === "" ? [] : Btf.idsOfEssential(btf, kind, Btf.essentialOf(name))
+    assert.isTrue(fc.check(exactly(loose), { numRuns: 300 }).failed)
+  })
+  it("are not searched for longer than there are steps", () => {
+    const many = B.btfOf(Array.from({ length: 100 }, () => B.struct("a", 0, [])))
+    const steps = { left: 10 }
+    assert.isAtMost(Btf.ownNamed(many, "a", Btf.BTF_KIND_STRUCT, steps).length, 10)
+    assert.isBelow(steps.left, 0)
+  })
+
   it("are remembered with the types, by kind", () => {
     const types = [B.struct("a", 0, []), B.typedef("a", 0)]
     const btf = B.btfOf(types)
@@ -226,7 +269,7 @@ describe("elements by name", () => {
 })
 
 describe("places of members", () => {
-  const place = { indices: [1, 0], typeId: 3, bitOffset: 64, type: 1 }
+  const place = { indices: [1, 0], typeId: 3, bitOffset: 64, type: 1, bits: 0 }
 
   it("are remembered by struct and name, with the blob that holds the struct", () => {
     const base = B.btfOf([B.int("int", 4), B.struct("s", 4, [["x", 1, 0]])])

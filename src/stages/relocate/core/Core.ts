@@ -84,7 +84,8 @@ const RECORD_SIZE = 16
 /** What stays the same for all records. */
 interface Run {
   readonly insns: Uint8Array
-  readonly view: DataView
+  /** The records' bytes. */
+  readonly records: Uint8Array
   readonly littleEndian: boolean
   readonly recordSize: number
   readonly local: Btf.Btf
@@ -109,7 +110,7 @@ export const relocate = (
   const run = begin(insns, records, local, target)
   if (run instanceof CoreError) return Result.fail(run)
   const outcomes: Array<CoreOutcome> = []
-  const count = run.view.byteLength / run.recordSize
+  const count = run.records.length / run.recordSize
   for (let record = 0; record < count; record++) {
     const outcome = relocateOne(run, record)
     if (outcome instanceof CoreError) return Result.fail(outcome)
@@ -131,7 +132,7 @@ export const examine = (
   const run = begin(insns, records, local, target)
   if (run instanceof CoreError) return Result.fail(run)
   const outcomes: Array<Result.Result<CoreOutcome, CoreError>> = []
-  const count = run.view.byteLength / run.recordSize
+  const count = run.records.length / run.recordSize
   for (let record = 0; record < count; record++) {
     const outcome = relocateOne(run, record)
     outcomes.push(outcome instanceof CoreError ? Result.fail(outcome) : Result.succeed(outcome))
@@ -154,10 +155,10 @@ export const note = (
   if (run instanceof CoreError) return Result.fail(run)
   const problems: Array<CoreError> = []
   const known = new Set<string>()
-  const count = run.view.byteLength / run.recordSize
+  const count = run.records.length / run.recordSize
   for (let record = 0; record < count; record++) {
-    const word = (index: number): number => run.view.getUint32(record * run.recordSize + index * 4, run.littleEndian)
-    const [typeId, access, kind] = [word(1), word(2), word(3)]
+    const at = record * run.recordSize
+    const [typeId, access, kind] = [word(run, at + 4), word(run, at + 8), word(run, at + 12)]
     const key = `${typeId} ${access} ${kind}`
     if (known.has(key)) continue
     known.add(key)
@@ -201,7 +202,7 @@ const begin = (insns: Uint8Array, records: InfoRecords, local: Btf.Btf, target: 
   return {
     // Not `slice`: of a Buffer it would be a view, and the input would change.
     insns: new Uint8Array(insns),
-    view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    records: bytes,
     littleEndian: local.byteOrder === "little",
     recordSize,
     local,
@@ -220,14 +221,23 @@ const knownOf = (target: CoreTarget, local: Btf.Btf): Map<number, LocalType> => 
   return empty
 }
 
+/** The 32 bits at `at`. Objects have few records each: a view of them would cost as much as what it reads. */
+const word = ({ littleEndian, records }: Run, at: number): number => {
+  const a = records[at] ?? 0
+  const b = records[at + 1] ?? 0
+  const c = records[at + 2] ?? 0
+  const d = records[at + 3] ?? 0
+  return (littleEndian ? a | b << 8 | c << 16 | d << 24 : a << 24 | b << 16 | c << 8 | d) >>> 0
+}
+
 /** Applies one record. */
 const relocateOne = (run: Run, record: number): CoreOutcome | CoreError => {
-  const { insns, littleEndian, view } = run
+  const { insns } = run
   const at = record * run.recordSize
-  const offset = view.getUint32(at, littleEndian)
-  const typeId = view.getUint32(at + 4, littleEndian)
-  const access = view.getUint32(at + 8, littleEndian)
-  const kind = view.getUint32(at + 12, littleEndian)
+  const offset = word(run, at)
+  const typeId = word(run, at + 4)
+  const access = word(run, at + 8)
+  const kind = word(run, at + 12)
   const slot = offset / 8
   let resolution: Resolution | undefined
   try {
@@ -264,17 +274,16 @@ const errorOf = (
   failure: CoreFailure,
   looked?: ReadonlyArray<CoreCandidate>
 ): CoreError => {
-  const { littleEndian, view } = run
   const at = record * run.recordSize
-  const slot = view.getUint32(at, littleEndian) / 8
-  const typeId = view.getUint32(at + 4, littleEndian)
+  const slot = word(run, at) / 8
+  const typeId = word(run, at + 4)
   const { detail, hint, reason } = failure
   const candidates = failure.candidates ?? looked
   return new CoreError({
     reason,
     record,
     ...(Number.isInteger(slot) ? { slot } : {}),
-    ...describe(run, typeId, view.getUint32(at + 8, littleEndian), view.getUint32(at + 12, littleEndian)),
+    ...describe(run, typeId, word(run, at + 8), word(run, at + 12)),
     typeId,
     detail,
     ...(candidates === undefined ? {} : { candidates }),

@@ -75,7 +75,7 @@ const matchEnumerator = (local: Spec, btf: Btf.Btf, id: number, budget: Budget):
   const index = essentialsOf(btf, root, budget).get(Btf.essentialName(wanted))?.[0]
   if (index === undefined) return refusal("NoEnumerator", wanted)
   const name = Btf.stringAt(btf, elementNameOffset(btf, root, index)) ?? ""
-  return { btf, rootId: id, raw: [index], accessors: [{ typeId: root, index, name }], bitOffset: 0 }
+  return { btf, rootId: id, raw: [index], accessors: [{ typeId: root, index, name, type: 0, bits: 0 }], bitOffset: 0 }
 }
 
 /** A path that grows. */
@@ -84,12 +84,10 @@ interface Growing {
   readonly raw: Array<number>
   readonly accessors: Array<Accessor>
   bitOffset: number
-  /** Of the member that was found last. */
-  type: number
 }
 
 const matchField = (local: Spec, btf: Btf.Btf, id: number, budget: Budget): Spec | Refusal => {
-  const path: Growing = { btf, raw: [], accessors: [], bitOffset: 0, type: 0 }
+  const path: Growing = { btf, raw: [], accessors: [], bitOffset: 0 }
   let current = id
   for (let position = 0; position < local.accessors.length; position++) {
     const accessor = local.accessors[position]
@@ -107,16 +105,15 @@ const matchField = (local: Spec, btf: Btf.Btf, id: number, budget: Budget): Spec
         current = skip(btf, Btf.elementType(btf, current))
       }
       push(path, accessor.index)
-      path.accessors.push({ typeId: current, index: accessor.index, name: undefined })
+      path.accessors.push({ typeId: current, index: accessor.index, name: undefined, type: 0, bits: 0 })
       path.bitOffset += accessor.index * sizeOf(btf, current) * 8
     } else {
       const { name } = accessor
       spend(budget, name.length >> 4)
       if (!isComposite(Btf.kindOf(btf, current))) return refusal("NotComposite", name)
-      const { type } = memberAt(local.btf, accessor.typeId, accessor.index)
-      const found = find(path, current, name, { local: local.btf, type, budget, seen: undefined, mixed: false })
+      const found = find(path, current, name, local.btf, accessor.type, budget)
       if (found !== "Found") return refusal(found === "Incompatible" ? "IncompatibleMember" : "NoMember", name)
-      current = path.type
+      current = path.accessors.at(-1)?.type ?? 0
     }
     if (path.bitOffset > MAX_BITS) fail("OutOfRange", "the field is more than 512 MiB from the start of its type")
   }
@@ -140,27 +137,40 @@ interface Wanted {
 }
 
 /** Finds a member of a struct or union where it was found before, or else searches for it, and makes the path lead there. */
-const find = (path: Growing, id: number, name: string, wanted: Wanted): "Found" | "Missing" | "Incompatible" => {
+const find = (
+  path: Growing,
+  id: number,
+  name: string,
+  local: Btf.Btf,
+  localType: number,
+  budget: Budget
+): "Found" | "Missing" | "Incompatible" => {
   const { btf, raw } = path
   const place = memberPlace(btf, id, name)
   if (place !== undefined && raw.length + place.indices.length <= MAX_DEPTH) {
-    const { bitOffset, indices, type, typeId } = place
-    if (fieldsCompatible(wanted.local, wanted.type, btf, type, wanted.budget)) {
+    const { bitOffset, bits, indices, type, typeId } = place
+    if (fieldsCompatible(local, localType, btf, type, budget)) {
       for (const index of indices) raw.push(index)
-      path.accessors.push({ typeId, index: indices.at(-1) ?? 0, name })
-      path.type = type
+      path.accessors.push({ typeId, index: indices.at(-1) ?? 0, name, type, bits })
       path.bitOffset += bitOffset
       return "Found"
     }
   }
   const depth = raw.length
   const start = path.bitOffset
+  const wanted: Wanted = { local, type: localType, budget, seen: undefined, mixed: false }
   const found = search(path, id, name, wanted)
   const last = path.accessors.at(-1)
   // Where an incompatible member of the same name came first, what is found depends on the type that is wanted.
   if (found === "Found" && !wanted.mixed && last !== undefined) {
-    const indices = raw.slice(depth)
-    rememberPlace(btf, id, name, { indices, typeId: last.typeId, bitOffset: path.bitOffset - start, type: path.type })
+    const { bits, type, typeId } = last
+    rememberPlace(btf, id, name, {
+      indices: raw.slice(depth),
+      typeId,
+      bitOffset: path.bitOffset - start,
+      type,
+      bits
+    })
   }
   return found
 }
@@ -197,9 +207,8 @@ const search = (path: Growing, id: number, name: string, wanted: Wanted): "Found
     return "Incompatible"
   }
   push(path, own)
-  path.accessors.push({ typeId: id, index: own, name })
+  path.accessors.push({ typeId: id, index: own, name, type: member.type, bits: member.bits })
   path.bitOffset += member.bitOffset
-  path.type = member.type
   return "Found"
 }
 

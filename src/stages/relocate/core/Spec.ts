@@ -25,6 +25,9 @@ export interface Accessor {
   readonly index: number
   /** Of a member or an enumerator; `undefined` for an element of an array. */
   readonly name: string | undefined
+  /** The type of a member, and the bits of one that is a bit field; else 0. */
+  readonly type: number
+  readonly bits: number
 }
 
 /** A path through the types of one blob. */
@@ -101,7 +104,13 @@ export const parse = (
     if (indices.length !== 1) fail("BadAccess", "the access string of an enumerator must be one number")
     if (first >= count) fail("BadAccess", `there is no enumerator ${first}: ${Btf.typeName(btf, root)} has ${count}`)
     const name = Btf.stringAt(btf, elementNameOffset(btf, root, first)) ?? ""
-    return { btf, rootId: typeId, raw: indices, accessors: [{ typeId: root, index: first, name }], bitOffset: 0 }
+    return {
+      btf,
+      rootId: typeId,
+      raw: indices,
+      accessors: [{ typeId: root, index: first, name, type: 0, bits: 0 }],
+      bitOffset: 0
+    }
   }
   return walk(btf, typeId, root, indices, budget)
 }
@@ -114,7 +123,7 @@ const walk = (
   budget: Budget
 ): Spec => {
   const first = indices[0] ?? 0
-  const accessors: Array<Accessor> = [{ typeId: root, index: first, name: undefined }]
+  const accessors: Array<Accessor> = [{ typeId: root, index: first, name: undefined, type: 0, bits: 0 }]
   let bitOffset = first * sizeOf(btf, root) * 8
   let current = root
   for (let level = 1; level < indices.length; level++) {
@@ -130,7 +139,7 @@ const walk = (
       bitOffset += member.bitOffset
       const name = Btf.stringAt(btf, member.nameOffset) ?? ""
       spend(budget, 1 + (name.length >> 4))
-      if (name !== "") accessors.push({ typeId: current, index, name })
+      if (name !== "") accessors.push({ typeId: current, index, name, type: member.type, bits: member.bits })
       current = member.type
     } else if (kind === Btf.BTF_KIND_ARRAY) {
       const length = Btf.arrayLength(btf, current)
@@ -138,7 +147,7 @@ const walk = (
         fail("BadAccess", `there is no element ${index}: the array has ${length}`)
       }
       current = skip(btf, Btf.elementType(btf, current))
-      accessors.push({ typeId: current, index, name: undefined })
+      accessors.push({ typeId: current, index, name: undefined, type: 0, bits: 0 })
       bitOffset += index * sizeOf(btf, current) * 8
     } else {
       fail("BadAccess", `${Btf.typeName(btf, current)} has neither members nor elements`)

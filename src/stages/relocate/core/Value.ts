@@ -8,7 +8,7 @@ import * as Btf from "../../../btf/Btf.ts"
 import { fail } from "./CoreError.ts"
 import * as Kind from "./Kind.ts"
 import { type Accessor, pathOf, type Spec } from "./Spec.ts"
-import { enumeratorValue, intEncoding, isEnum, memberAt, sizeOf, skip } from "./Types.ts"
+import { enumeratorValue, intEncoding, isEnum, sizeOf, skip } from "./Types.ts"
 
 /** A value, and what the instruction that takes it has to know. */
 export interface CoreValue {
@@ -73,9 +73,8 @@ const fieldValue = (spec: Spec, kind: number): CoreValue => {
   if (last === undefined) return fail("BadAccess", "the path is empty")
   if (last.name === undefined) return elementValue(spec, kind, last)
   const { btf } = spec
-  const member = memberAt(btf, last.typeId, last.index)
-  const type = skip(btf, member.type)
-  if (member.bits > 0) return bitFieldValue(spec, kind, type, member.bits)
+  const type = skip(btf, last.type)
+  if (last.bits > 0) return bitFieldValue(spec, kind, type, last.bits)
   switch (kind) {
     case Kind.BPF_CORE_FIELD_BYTE_OFFSET:
       return plain(Math.floor(spec.bitOffset / 8), true, sizeOf(btf, scalarOf(btf, type)), type)
