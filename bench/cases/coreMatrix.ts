@@ -1,18 +1,22 @@
 /**
  * The matrix of `core check` beside libbpf: 50 objects on 20 kernels.
  *
- * Ours is the built command as a whole process: Node's start, reading 20 kernels, all cells, histories, and the document.
  * libbpf opens each object for each kernel (`btf_custom_path`) and loads it, one pair after another in one process; the time
- * inside bpf(2) is taken off, so that what is left is opening, reading the kernel's types and relocating.
+ * inside bpf(2) is taken off, so that what is left is opening, reading the kernel's types and relocating. Ours opens the
+ * objects, reads the kernels and makes the matrix with its findings and histories, anew each time and on one thread, too. The
+ * last row is the built command as a whole process, Node's start and all threads included.
  *
  * The kernels are the running one, Debian's 6.1 and 6.12 where they are there, and variants of those; the objects are those
  * of the corpus that do CO-RE, or else the fixtures and small ones.
  */
 import * as ChildProcess from "node:child_process"
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Btf from "../../src/btf/Btf.ts"
+import { matrix } from "../../src/cli/Core.ts"
+import * as Inputs from "../../src/cli/core/Inputs.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import { objects as smallObjects } from "../../test/support/CoreObjects.ts"
 import * as Variants from "../../test/support/KernelVariants.ts"
@@ -91,6 +95,12 @@ export default (): ReadonlyArray<Case> => {
   }
   const objects = objectPaths()
   const inputBytes = [...objects, ...kernels].reduce((sum, path) => sum + Fs.statSync(path).size, 0)
+  const given = {
+    objects: objects.map((path) => ({ path, bytes: new Uint8Array(Fs.readFileSync(path)), problem: undefined })),
+    kernels: Inputs.named(kernels),
+    threads: 1
+  }
+  const inProcess = { inputBytes, ours: () => Effect.runPromise(matrix(given)) }
   const args = [bundle(), "core", "check", ...objects, ...kernels.flatMap((path) => ["--btf", path]), "--json"]
   // Some cells are fatal, and the status says so.
   const shell = [
@@ -100,18 +110,12 @@ export default (): ReadonlyArray<Case> => {
     Path.join(work, "matrix.json"),
     process.execPath
   ]
-  const matrix = (more: ReadonlyArray<string>): Omit<Case, "name"> => ({
-    inputBytes,
-    ours: { command: "sh", args: [...shell, ...args, ...more] }
-  })
-  const name = `core check: ${objects.length} objects on ${kernels.length} kernels, libbpf's bpf(2) taken off`
+  const command = { inputBytes, ours: { command: "sh", args: [...shell, ...args] } }
+  const name = `core check: ${objects.length} objects on ${kernels.length} kernels`
+  const old = libbpfPeer("own", objects, 1, { btf: kernels })
   return [
-    { ...matrix([]), name, ...libbpfPeer("own", objects, 1, { btf: kernels }) },
-    {
-      ...matrix([]),
-      name: `${name}, beside 1.5`,
-      ...libbpfPeer("own", objects, 1, { btf: kernels, version: "1.5" })
-    },
-    { ...matrix(["--threads", "1"]), name: `${name}, one thread`, ...libbpfPeer("own", objects, 1, { btf: kernels }) }
+    { ...inProcess, name, ...old },
+    { ...inProcess, name: `${name}, beside 1.5`, ...libbpfPeer("own", objects, 1, { btf: kernels, version: "1.5" }) },
+    { ...command, name: `${name}, the command`, ...old }
   ]
 }

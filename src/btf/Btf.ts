@@ -13,7 +13,9 @@ export {
   essentialAt,
   essentialElements,
   essentialName,
+  essentialOf,
   idsOfEssential,
+  ownNamed,
   sameEssential
 } from "./BtfEssential.ts"
 export type { EssentialName, Steps } from "./BtfEssential.ts"

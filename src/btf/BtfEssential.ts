@@ -50,8 +50,15 @@ const nothing = new Uint8Array()
 export const essentialAt = (btf: Btf, offset: number): EssentialName => {
   const owner = stringOwnerOf(btf, offset)
   if (owner === undefined) return { bytes: nothing, start: 0, end: 0, hash: 0, length: 0 }
-  const { bytes } = owner
-  const start = owner.stringsOffset + (offset - owner.stringsStart)
+  return scan(owner.bytes, owner.stringsOffset + (offset - owner.stringsStart))
+}
+
+const utf8 = new TextEncoder()
+
+/** The essential part of a name that is in no blob. A name with a NUL in it ends there. */
+export const essentialOf = (name: string): EssentialName => scan(utf8.encode(`${name}\0`), 0)
+
+const scan = (bytes: Uint8Array, start: number): EssentialName => {
   // FNV-1a, of which the state before each run of underscores is kept: it is the hash if the run is a separator.
   let hash = 0x811c9dc5
   let run = 0
@@ -77,6 +84,31 @@ export const essentialAt = (btf: Btf, offset: number): EssentialName => {
   const chosen = cut < 0 ? hash : cutHash
   // The low bits choose a chain; FNV mixes upwards, so its high bits are folded in.
   return { bytes, start, end: cut < 0 ? at : cut, hash: (chosen ^ (chosen >>> 15)) >>> 0, length: at - start }
+}
+
+/** The hash of the essential part of a name, as `scan` has it, without an object for each of many names. */
+const hashOf = (bytes: Uint8Array, start: number): number => {
+  let hash = 0x811c9dc5
+  let run = 0
+  let beforeRun = 0
+  let cutHash = 0
+  let isCut = false
+  for (let at = start;; at++) {
+    const byte = bytes[at] ?? 0
+    if (byte === 0) break
+    if (byte === UNDERSCORE) {
+      if (run++ === 0) beforeRun = hash
+    } else {
+      if (run === 3 && at - 3 > start) {
+        isCut = true
+        cutHash = beforeRun
+      }
+      run = 0
+    }
+    hash = Math.imul(hash ^ byte, 0x01000193)
+  }
+  const chosen = isCut ? cutHash : hash
+  return (chosen ^ (chosen >>> 15)) >>> 0
 }
 
 /** Whether two essential names are equal. */
@@ -119,6 +151,32 @@ export const idsOfEssential = (
   return ids
 }
 
+/**
+ * The blob's own types of kind `kind` that are called `name`, flavor and all, in order of ids: as `find` finds them, by the
+ * index that `idsOfEssential` builds of one kind. For many names of a kind: a single one is found sooner by `find`.
+ */
+export const ownNamed = (
+  btf: Btf,
+  name: string,
+  kind: number,
+  steps: Steps = unlimited()
+): ReadonlyArray<number> => {
+  if (name === "" || name.includes("\0")) return []
+  const needle = essentialOf(name)
+  return idsOfEssential(btf, kind, needle, steps).filter((id) =>
+    kindOf(btf, id) === kind && sameWhole(needle, essentialAt(btf, nameOffsetOf(btf, id)))
+  )
+}
+
+/** Whether two names are equal as a whole; their essential parts are. */
+const sameWhole = (one: EssentialName, other: EssentialName): boolean => {
+  if (one.length !== other.length) return false
+  for (let at = one.end - one.start; at < one.length; at++) {
+    if (one.bytes[one.start + at] !== other.bytes[other.start + at]) return false
+  }
+  return true
+}
+
 /** The ids of a kind, those of enums of both widths in one order. */
 const ownIds = (btf: Btf, kind: number): Readonly<Uint32Array> => {
   const ids = idsOfKind(btf, kind)
@@ -141,9 +199,11 @@ const buildChains = (btf: Btf, ids: Readonly<Uint32Array>): EssentialChains => {
   const next = new Uint32Array(length)
   const hashes = new Uint32Array(length)
   for (let index = length - 1; index >= 0; index--) {
-    const at = offsets[(ids[index] ?? 0) - btf.firstId] ?? 0
-    const { hash, length: bytes } = essentialAt(btf, view.getUint32(at, littleEndian))
-    if (bytes === 0) continue
+    const name = view.getUint32(offsets[(ids[index] ?? 0) - btf.firstId] ?? 0, littleEndian)
+    const owner = name >= btf.stringsStart ? btf : stringOwnerOf(btf, name)
+    const start = owner === undefined ? 0 : owner.stringsOffset + (name - owner.stringsStart)
+    if (owner === undefined || owner.bytes[start] === 0) continue
+    const hash = hashOf(owner.bytes, start)
     hashes[index] = hash
     next[index] = heads[hash & mask] ?? 0
     heads[hash & mask] = index + 1

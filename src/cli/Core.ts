@@ -28,8 +28,16 @@ import { matrixText } from "./text/MatrixText.ts"
 import { UsageError } from "./Usage.ts"
 import { version } from "./Version.ts"
 
-/** Kernels for which another thread is worth its start. */
-const KERNELS_PER_THREAD = 4
+/** About how long a kernel takes to be read, and an object to be checked against it, in milliseconds. */
+const KERNEL = 20
+const CELL = 0.5
+
+/** How much work another thread is worth its start for, in milliseconds. */
+const SHARE = 500
+
+/** How many threads share the work, where nobody says. */
+const threadsFor = (objects: number, kernels: number): number =>
+  Math.min(Os.availableParallelism(), kernels, 1 + Math.floor(kernels * (KERNEL + objects * CELL) / SHARE))
 
 /** What is checked, and how. */
 export interface MatrixOptions {
@@ -45,10 +53,10 @@ export interface MatrixOptions {
 export const matrix = ({ kernels, objects, progress, threads }: MatrixOptions): Effect.Effect<Compatibility.Matrix> =>
   Effect.scoped(Effect.gen(function*() {
     const setup = { objects, kernels }
-    const count = threads ?? Math.min(Os.availableParallelism(), Math.ceil(kernels.length / KERNELS_PER_THREAD))
+    const count = Math.min(threads ?? threadsFor(objects.length, kernels.length), kernels.length)
     const say = progress ?? (() => Effect.void)
     yield* say(`opening ${objects.length} objects`)
-    const working = yield* Threads.make(setup, Math.min(count, kernels.length))
+    const working = yield* Threads.make(setup, count)
     const columns = yield* working.columns((done) => say(`checked ${done} of ${kernels.length} kernels`))
     const checked = columns.map((column) => column.checked)
     const questions = Compatibility.questions(checked.map((column) => column?.places))
@@ -100,7 +108,9 @@ const guarded = Flag.Boolean("guarded").pipe(
 
 const threads = Flag.Int("threads").pipe(
   Flag.withMetavar("COUNT"),
-  Flag.withDescription("Threads that share the work; 1 starts none. By default as many as there are processors"),
+  Flag.withDescription(
+    "Threads that share the work; 1 starts none. By default as many as there are processors, and as the work is worth"
+  ),
   Flag.filter((count) => count >= 1 && count <= 1024, () => "Expected a number of threads, 1 to 1024"),
   Flag.optional
 )

@@ -8,8 +8,7 @@ import * as Place from "./Place.ts"
 
 /** The types of a name, those that are declared only left out. */
 const rootsOf = (btf: Btf.Btf, kind: number, name: string): ReadonlyArray<number> => {
-  const found = Btf.find(btf, name, kind)
-  const ids = found._tag === "None" ? [] : found._tag === "One" ? [found.id] : found.ids
+  const ids = Btf.ownNamed(btf, name, kind)
   if (ids.length > 0 || kind !== Btf.BTF_KIND_ENUM) return ids
   return rootsOf(btf, Btf.BTF_KIND_ENUM64, name)
 }

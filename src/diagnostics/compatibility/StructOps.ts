@@ -29,14 +29,15 @@ const wraps = (btf: Btf.Btf, wrapper: number, id: number): boolean => {
 
 const find = (target: Target, name: string): Found => {
   const look = (module: string | undefined, btf: Btf.Btf, wrapper: number): Found => {
-    const id = Btf.findOne(btf, name, Btf.BTF_KIND_STRUCT)
+    const [own] = module === undefined ? [] : target.named(module, name, Btf.BTF_KIND_STRUCT)
+    const id = target.named(undefined, name, Btf.BTF_KIND_STRUCT)[0] ?? own
     if (id === undefined) return "NoStruct"
     return wraps(btf, wrapper, id) ? { module, btf, id } : "NoMember"
   }
-  const own = Btf.findOne(target.types, wrapperOf(name), Btf.BTF_KIND_STRUCT)
+  const [own] = target.named(undefined, wrapperOf(name), Btf.BTF_KIND_STRUCT)
   if (own !== undefined) return look(undefined, target.types, own)
   for (const { btf, name: owner } of target.modules()) {
-    const wrapper = btf === undefined ? undefined : Btf.findOwn(btf, wrapperOf(name), Btf.BTF_KIND_STRUCT)
+    const [wrapper] = target.named(owner, wrapperOf(name), Btf.BTF_KIND_STRUCT)
     if (btf !== undefined && wrapper !== undefined) return look(owner, btf, wrapper)
   }
   return "NoWrapper"

@@ -29,12 +29,12 @@ interface Owned {
 
 /** Finds a symbol in the kernel, then in its modules, or in the one module that is named. */
 const find = (target: Target, name: string, kind: number, module?: string): Owned | undefined => {
-  const own = module === undefined || module === "vmlinux" ? Btf.findOne(target.types, name, kind) : undefined
+  const [own] = module === undefined || module === "vmlinux" ? target.named(undefined, name, kind) : []
   if (own !== undefined) return { module: undefined, btf: target.types, id: own }
   if (module === "vmlinux") return undefined
   for (const { btf, name: owner } of target.modules()) {
     if (btf === undefined || (module !== undefined && owner !== module)) continue
-    const id = Btf.findOwn(btf, name, kind)
+    const [id] = target.named(owner, name, kind)
     if (id !== undefined) return { module: owner, btf, id }
   }
   return undefined

@@ -72,6 +72,8 @@ const addressOf = (object: BpfObject, info: KernelInfo.KernelInfo, extern: KsymE
 
 /** The blob's own types of this name and kind, in order of ids. */
 const ownOf = (btf: Btf.Btf, name: string, kind: number): ReadonlyArray<number> => {
+  // An index that CO-RE or others have built already is quicker than one of its own.
+  if (btf.internal.cache.essentials?.has(kind) === true) return Btf.ownNamed(btf, name, kind)
   const found = Btf.find(btf, name, kind)
   const ids = found._tag === "None" ? [] : found._tag === "One" ? [found.id] : found.ids
   return ids.filter((id) => id >= btf.firstId)

@@ -10,7 +10,7 @@ import * as Btf from "../../../btf/Btf.ts"
 import type { Feature } from "../Feature.ts"
 
 const hasFunction = (btf: Btf.Btf, names: ReadonlyArray<string>): boolean =>
-  names.some((name) => Btf.find(btf, name, Btf.BTF_KIND_FUNC)._tag !== "None")
+  names.some((name) => Btf.ownNamed(btf, name, Btf.BTF_KIND_FUNC).length > 0)
 
 /** Whether an enumeration has a name; `undefined` where the types do not have the enumeration, or nothing of it. */
 const inEnum = (btf: Btf.Btf, enumeration: string, name: string): boolean | undefined => {
