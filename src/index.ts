@@ -95,6 +95,8 @@ export * as CoreReport from "./stages/relocate/CoreReport.ts"
 
 // Diagnostics.
 
+/** Whether objects can be loaded into kernels, by the kernels' types: cells, findings, histories of fields. */
+export * as Compatibility from "./diagnostics/Compatibility.ts"
 /** The verifier's log, read for its user: the lines that name the cause, and what they mean. */
 export * as VerifierLog from "./diagnostics/VerifierLog.ts"
 
