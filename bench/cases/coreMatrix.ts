@@ -57,11 +57,10 @@ const objectPaths = (): ReadonlyArray<string> => {
   // Not one next to the other: neighbours in the corpus are often variants of one test.
   const step = Math.max(1, Math.floor(real.length / OBJECTS))
   const spread = real.filter((_, position) => position % step === 0)
-  const fixtures = allFixtures().filter((name) => name.endsWith(".bpf.o")).map((name) =>
-    Path.join(repository, "test/fixtures", name)
-  )
+  const fixtures = allFixtures().filter((name) => name.endsWith(".bpf.o"))
+    .map((name) => Path.join(repository, "test/fixtures", name)).filter(doesCore)
   const small = smallObjects.map(({ bytes, name }) => written(`${name}.bpf.o`, bytes))
-  const again = fixtures.filter(doesCore).map((path) =>
+  const again = fixtures.map((path) =>
     written(`again-${Path.basename(path)}`, new Uint8Array(Fs.readFileSync(path)))
   )
   return [...spread, ...fixtures, ...small, ...again].slice(0, OBJECTS)
