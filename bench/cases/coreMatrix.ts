@@ -60,9 +60,7 @@ const objectPaths = (): ReadonlyArray<string> => {
   const fixtures = allFixtures().filter((name) => name.endsWith(".bpf.o"))
     .map((name) => Path.join(repository, "test/fixtures", name)).filter(doesCore)
   const small = smallObjects.map(({ bytes, name }) => written(`${name}.bpf.o`, bytes))
-  const again = fixtures.map((path) =>
-    written(`again-${Path.basename(path)}`, new Uint8Array(Fs.readFileSync(path)))
-  )
+  const again = fixtures.map((path) => written(`again-${Path.basename(path)}`, new Uint8Array(Fs.readFileSync(path))))
   return [...spread, ...fixtures, ...small, ...again].slice(0, OBJECTS)
 }
 
