@@ -345,10 +345,25 @@ export const make = (options: LedgerOptions = {}): Ledger => {
             btfId: 0,
             funcInfo: none,
             lineInfo: none,
-            verifiedInstructions: 0
+            verifiedInstructions: 0,
+            loadTime: 0n,
+            createdByUid: 0,
+            ifindex: 0,
+            runTime: 0n,
+            runCount: 0n,
+            recursionMisses: 0n,
+            attachBtfObjectId: 0,
+            attachBtfId: 0
           }
         }
       }),
+    BtfGetInfo: (call, bound) =>
+      attempts(call, Ref.key(call.btf), bound, () => ({
+        result: { id: bound.resolve(call.btf)?.object.id ?? 0, name: "", isKernels: false, size: 0 }
+      })),
+    IdNext: (call, bound) => attempts(call, call.kind, bound, () => ({ result: undefined })),
+    GetById: (call, bound) =>
+      attempts(call, String(call.id), bound, (): Done<void> | KernelError => fail(call, "ENOENT", String(call.id))),
     ObjPin: (call, bound) =>
       attempts(call, call.path, bound, (): Done<void> | KernelError => {
         if (pins.has(call.path)) return fail(call, "EEXIST", call.path)

@@ -36,8 +36,12 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   ProgBindMap: "BPF_PROG_BIND_MAP",
   ProgTestRun: "BPF_PROG_TEST_RUN",
   ProgGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
+  BtfGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
+  IdNext: "BPF_*_GET_NEXT_ID",
+  GetById: "BPF_*_GET_FD_BY_ID",
   ObjPin: "BPF_OBJ_PIN",
   ObjGet: "BPF_OBJ_GET",
+  Adopt: "adopt",
   Close: "close"
 }
 

@@ -3,7 +3,13 @@
  */
 import * as Btf from "../../btf/Btf.ts"
 import { attachTypeName, MapFlag, mapTypeName, ProgFlag, progTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
-import type { CodeRef, KernelCall, MapAttributes } from "../../services/Kernel/KernelCall.ts"
+import {
+  type CodeRef,
+  isProgFunction,
+  type KernelCall,
+  type MapAttributes,
+  type ProgLoad
+} from "../../services/Kernel/KernelCall.ts"
 import type { KernelInfo } from "../../services/Kernel/KernelInfo.ts"
 import type { Ref } from "../../services/Kernel/Ref.ts"
 import {
@@ -71,6 +77,13 @@ const references = (refs: ReadonlyArray<CodeRef>): ReadonlyArray<string> => {
   ].flatMap(([tag, noun]) => of(tag) === 0 ? [] : [counted(of(tag), noun)])
 }
 
+/** What a program is for: a name of the kernel, or a function of another program. */
+const targetOf = (object: BpfObject, attachTo: NonNullable<ProgLoad["attachTo"]>): string => {
+  if (!isProgFunction(attachTo)) return attachTo.name
+  const program = nameOf(object, attachTo.program)
+  return `function ${attachTo.function} of ${program === "" ? "the program that was given" : program}`
+}
+
 /** What a call is given, beyond what its step says it is for. */
 const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => {
   switch (call._tag) {
@@ -96,7 +109,7 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
         ...(attr.expectedAttachType === 0 ? [] : [`attach type ${attachTypeName(attr.expectedAttachType)}`]),
         counted(slots, "instruction"),
         ...references(code.refs),
-        ...(attachTo === undefined ? [] : [`for ${attachTo.name}`]),
+        ...(attachTo === undefined ? [] : [`for ${targetOf(object, attachTo)}`]),
         ...flagNames(attr.flags, ProgFlag)
       ]
     }
@@ -109,11 +122,18 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "ObjPin":
     case "ObjGet":
       return [call.path]
+    case "Adopt":
+      return [`descriptor ${call.fd}`]
+    case "IdNext":
+      return [`${call.kind.toLowerCase()}s after ${call.after}`]
+    case "GetById":
+      return [`${call.as._tag.toLowerCase()} ${call.id}`]
     case "MapFreeze":
     case "MapGetInfo":
     case "ProgBindMap":
     case "ProgTestRun":
     case "ProgGetInfo":
+    case "BtfGetInfo":
     case "Close":
       return []
   }

@@ -98,6 +98,15 @@ export interface ProgAttributes {
   readonly ifindex: number
 }
 
+/**
+ * A function of a loaded program: what a program that replaces it (`freplace`) or watches it (`fentry`, `fexit`) is for. It
+ * is looked up by its name in the types that came with the program.
+ */
+export interface ProgFunction {
+  readonly program: ProgRef
+  readonly function: string
+}
+
 /** How much the verifier is asked to say: bits 1 basic, 2 verbose, 4 statistics; 0 asks only when the load fails. */
 export interface LogRequest {
   readonly level: number
@@ -118,6 +127,11 @@ export interface MapCreate {
   /** The map whose shape the values of a map-in-map have. */
   readonly inner?: MapRef
   readonly types?: { readonly btf: BtfRef; readonly key: number; readonly value: number }
+  /**
+   * The only program that may use the map: by the SHA-256 of its instructions as they are loaded, in which references to
+   * maps are zero. The program need not exist yet.
+   */
+  readonly exclusiveTo?: { readonly prog: ProgRef; readonly hash: Uint8Array }
 }
 
 /** Sets one element. */
@@ -176,6 +190,8 @@ export interface MapMmap {
 export interface MapGetInfo {
   readonly _tag: "MapGetInfo"
   readonly map: MapRef
+  /** With what only the descriptor's file in procfs tells (`file` of the answer). */
+  readonly file?: boolean
 }
 
 /** Loads a program. */
@@ -189,8 +205,11 @@ export interface ProgLoad {
   readonly funcInfo?: InfoRecords
   /** Which instruction came from which line; needs `btf`. */
   readonly lineInfo?: InfoRecords
-  /** The kernel function, tracepoint or hook that the program's type and attach type need to know at load. */
-  readonly attachTo?: KernelSymbol
+  /**
+   * The kernel function, tracepoint or hook that the program's type and attach type need to know at load, or the function
+   * of another program.
+   */
+  readonly attachTo?: KernelSymbol | ProgFunction
   readonly log: LogRequest
 }
 
@@ -221,6 +240,36 @@ export interface ProgTestRun {
 export interface ProgGetInfo {
   readonly _tag: "ProgGetInfo"
   readonly prog: ProgRef
+  /** With the instructions as the verifier left them (`instructions` and `jitedSymbols` of the answer). */
+  readonly instructions?: boolean
+  /** With what only the descriptor's file in procfs tells (`file` of the answer). */
+  readonly file?: boolean
+}
+
+/** What the kernel says of a BTF object. */
+export interface BtfGetInfo {
+  readonly _tag: "BtfGetInfo"
+  readonly btf: BtfRef
+  /** With the blob itself. */
+  readonly bytes?: boolean
+}
+
+/** The kinds of object that the kernel gives identifiers to. */
+export type IdKind = "Map" | "Prog" | "Btf" | "Link"
+
+/** The lowest identifier of this kind above `after`, `undefined` after the last. Begin with 0. Needs `CAP_SYS_ADMIN`. */
+export interface IdNext {
+  readonly _tag: "IdNext"
+  readonly kind: IdKind
+  readonly after: number
+}
+
+/** Opens the object of an identifier: `ENOENT` where it has gone. Needs `CAP_SYS_ADMIN`. */
+export interface GetById {
+  readonly _tag: "GetById"
+  /** What it is called from now on; its kind is the kind of the identifier. */
+  readonly as: MapRef | ProgRef | BtfRef | LinkRef
+  readonly id: number
 }
 
 /** Gives an object a name in a bpf file system. Undone when the session closes, unless it was committed. */
@@ -237,6 +286,20 @@ export interface ObjGet {
   readonly path: string
 }
 
+/** Takes an object of the user's into the session, which never closes it: a descriptor that the user has open. */
+export interface Adopt {
+  readonly _tag: "Adopt"
+  /** What it is called from now on. What the descriptor stands for must be of this kind. */
+  readonly as: MapRef | ProgRef | LinkRef
+  readonly fd: number
+}
+
+/** Borrows an object of the user's by its descriptor, which the session never closes: `WrongKind` where it is another. */
+export interface Adopt {
+  readonly _tag: "Adopt"
+  readonly as: MapRef | ProgRef | LinkRef
+  readonly fd: number
+}
 /** Releases what a ref names before its session ends. */
 export interface Close {
   readonly _tag: "Close"
@@ -258,8 +321,12 @@ export interface Calls {
   readonly ProgBindMap: ProgBindMap
   readonly ProgTestRun: ProgTestRun
   readonly ProgGetInfo: ProgGetInfo
+  readonly BtfGetInfo: BtfGetInfo
+  readonly IdNext: IdNext
+  readonly GetById: GetById
   readonly ObjPin: ObjPin
   readonly ObjGet: ObjGet
+  readonly Adopt: Adopt
   readonly Close: Close
 }
 
@@ -294,6 +361,22 @@ export interface MapInfo extends MapAttributes {
   readonly btfId: number
   readonly btfKeyTypeId: number
   readonly btfValueTypeId: number
+  /** The struct of vmlinux that the value of a struct_ops map is; absent where it is none. */
+  readonly vmlinuxValueTypeId?: number
+  /** The BTF object that the type is of: vmlinux's, or a module's. */
+  readonly vmlinuxBtfId?: number
+  /** There where it was asked for, and where procfs could be read. */
+  readonly file?: MapFile
+}
+
+/** What procfs tells of a map's descriptor. */
+export interface MapFile {
+  /** Bytes of memory that the map takes. */
+  readonly memlock: bigint | undefined
+  readonly frozen: boolean | undefined
+  /** The type of the programs that a program array takes, once it has held one: `BPF_PROG_TYPE_*`. */
+  readonly ownerProgType: number | undefined
+  readonly ownerJited: boolean | undefined
 }
 
 /** What the kernel says of a program. */
@@ -312,6 +395,46 @@ export interface ProgInfo {
   readonly funcInfo: InfoRecords
   readonly lineInfo: InfoRecords
   readonly verifiedInstructions: number
+  /** When it was loaded: nanoseconds since boot. */
+  readonly loadTime: bigint
+  /** Who loaded it. */
+  readonly createdByUid: number
+  /** The device that it runs on, 0 for the machine itself. */
+  readonly ifindex: number
+  /** How long it has run in all, nanoseconds; 0 unless statistics are switched on (`kernel.bpf_stats_enabled`). */
+  readonly runTime: bigint
+  /** How often it ran while statistics were on. */
+  readonly runCount: bigint
+  /** How often it did not run because it was running already on that CPU. */
+  readonly recursionMisses: bigint
+  /** Where it attaches, if that is known at load: a BTF object of the kernel's (0: a program's), and a type in it. */
+  readonly attachBtfObjectId: number
+  readonly attachBtfId: number
+  /** Instruction slots as the kernel runs or compiles them; absent unless asked for, empty where the kernel hides them. */
+  readonly instructions?: Uint8Array
+  /** Addresses of the compiled functions, the program's own first; zeros where the kernel hides them. */
+  readonly jitedSymbols?: ReadonlyArray<bigint>
+  /** There where it was asked for, and where procfs could be read. */
+  readonly file?: ProgFile
+}
+
+/** What procfs tells of a program's descriptor. */
+export interface ProgFile {
+  /** Bytes of memory that the program takes. */
+  readonly memlock: bigint | undefined
+}
+
+/** What the kernel says of a BTF object. */
+export interface BtfInfo {
+  readonly id: number
+  /** `vmlinux`, the name of a module, or `""`: what came with a program has none. */
+  readonly name: string
+  /** The kernel's own or a module's, not one that a program brought. */
+  readonly isKernels: boolean
+  /** Bytes of the blob. */
+  readonly size: number
+  /** The blob: absent unless asked for. */
+  readonly bytes?: Uint8Array
 }
 
 /** What each call answers. */
@@ -330,13 +453,20 @@ export interface Results {
   readonly ProgBindMap: void
   readonly ProgTestRun: TestRunResult
   readonly ProgGetInfo: ProgInfo
+  readonly BtfGetInfo: BtfInfo
+  readonly IdNext: number | undefined
+  readonly GetById: void
   readonly ObjPin: void
   readonly ObjGet: void
+  readonly Adopt: void
   readonly Close: void
 }
 
 /** What a call of this type answers. */
 export type ResultOf<C extends KernelCall> = Results[C["_tag"]]
+
+/** Whether a program is for a function of another program. */
+export const isProgFunction = (target: NonNullable<ProgLoad["attachTo"]>): target is ProgFunction => "program" in target
 
 /** The refs that a call brings to life, changes and only reads. */
 export interface Footprint {
@@ -363,7 +493,9 @@ const codeReads = (code: Code): ReadonlyArray<Ref> => {
 export const footprint = (call: KernelCall): Footprint => {
   switch (call._tag) {
     case "BtfLoad":
+    case "GetById":
     case "ObjGet":
+    case "Adopt":
       return { defines: call.as, changes: [], reads: [] }
     case "MapCreate": {
       const reads: Array<Ref> = []
@@ -382,12 +514,12 @@ export const footprint = (call: KernelCall): Footprint => {
       return { defines: undefined, changes: [], reads: [call.map] }
     case "MapMmap":
       return { defines: call.as, changes: [], reads: [call.map] }
-    case "ProgLoad":
-      return {
-        defines: call.as,
-        changes: [],
-        reads: call.btf ? [...codeReads(call.code), call.btf] : codeReads(call.code)
-      }
+    case "ProgLoad": {
+      const reads = [...codeReads(call.code)]
+      if (call.btf) reads.push(call.btf)
+      if (call.attachTo && isProgFunction(call.attachTo)) reads.push(call.attachTo.program)
+      return { defines: call.as, changes: [], reads }
+    }
     case "ProgBindMap":
       return { defines: undefined, changes: [call.prog], reads: [call.map] }
     case "ProgTestRun":
@@ -395,6 +527,10 @@ export const footprint = (call: KernelCall): Footprint => {
       return { defines: undefined, changes: [call.prog], reads: [] }
     case "ProgGetInfo":
       return { defines: undefined, changes: [], reads: [call.prog] }
+    case "BtfGetInfo":
+      return { defines: undefined, changes: [], reads: [call.btf] }
+    case "IdNext":
+      return { defines: undefined, changes: [], reads: [] }
     case "ObjPin":
       return { defines: undefined, changes: [call.object], reads: [] }
     case "Close":

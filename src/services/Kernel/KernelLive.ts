@@ -26,6 +26,7 @@ import * as Facts from "./live/Facts.ts"
 import * as Features from "./live/Features.ts"
 import { type Files, machine } from "./live/Files.ts"
 import type { Handle } from "./live/Handle.ts"
+import * as IdCalls from "./live/IdCalls.ts"
 import * as MapCalls from "./live/MapCalls.ts"
 import * as PinCalls from "./live/PinCalls.ts"
 import * as ProgCalls from "./live/ProgCalls.ts"
@@ -82,6 +83,7 @@ const backendOf = (context: Context): Session.Backend<Handle> => ({
     ...MapCalls.handlers(context),
     ...ProgLoad.handlers(context),
     ...ProgCalls.handlers(context),
+    ...IdCalls.handlers(context),
     ...PinCalls.handlers(context)
   },
   release: (handle) => release(context.sys, handle),

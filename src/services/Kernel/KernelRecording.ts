@@ -111,6 +111,9 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       ProgBindMap: never(),
       ProgTestRun: never(),
       ProgGetInfo: never(),
+      BtfGetInfo: never(),
+      IdNext: never(),
+      GetById: never(),
       ObjPin: never(),
       ObjGet: never()
     },

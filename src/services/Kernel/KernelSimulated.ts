@@ -26,6 +26,7 @@ import { ask } from "./simulated/Answers.ts"
 import * as BtfCalls from "./simulated/BtfCalls.ts"
 import * as Kernels from "./simulated/Context.ts"
 import * as Features from "./simulated/Features.ts"
+import * as IdCalls from "./simulated/IdCalls.ts"
 import * as MapCalls from "./simulated/MapCalls.ts"
 import { drop, type Handle } from "./simulated/Objects.ts"
 import type { SimulatedOptions } from "./simulated/Options.ts"
@@ -69,6 +70,7 @@ const backendOf = (context: Kernels.Context): Session.Backend<Handle> => ({
     ...MapCalls.handlers(context),
     ...ProgLoad.handlers(context),
     ...ProgCalls.handlers(context),
+    ...IdCalls.handlers(context),
     ...PinCalls.handlers(context)
   },
   release: (handle) => release(context, handle),

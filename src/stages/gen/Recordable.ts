@@ -5,13 +5,14 @@
  * would make the kernel read on behind it. So lengths are checked here, once, while a loader is made.
  */
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
-import type {
-  InfoRecords,
-  KernelCall,
-  MapAttributes,
-  MapCreate,
-  MapUpdate,
-  ProgLoad
+import {
+  type InfoRecords,
+  isProgFunction,
+  type KernelCall,
+  type MapAttributes,
+  type MapCreate,
+  type MapUpdate,
+  type ProgLoad
 } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { AssembleError } from "./AssembleError.ts"
@@ -98,7 +99,9 @@ const ofProgLoad = (call: ProgLoad): AssembleError | undefined => {
   const { attr, code, funcInfo, lineInfo } = call
   const bad = (detail: string): AssembleError => complain(call, attr.name, "BadValue", detail)
   if (call.attachTo !== undefined) {
-    const detail = `loaders cannot look up kernel symbols yet, and it attaches to ${call.attachTo.name}`
+    const detail = isProgFunction(call.attachTo)
+      ? `loaders cannot name other programs yet, and it attaches to their function ${call.attachTo.function}`
+      : `loaders cannot look up kernel symbols yet, and it attaches to ${call.attachTo.name}`
     return complain(call, attr.name, "Unsupported", detail)
   }
   for (const ref of code.refs) {
@@ -149,6 +152,8 @@ export const complaint = (
     case "ObjGet":
     case "ObjPin":
       return unsupported(call.path, "loaders cannot use pins: the kernel does not let them")
+    case "Adopt":
+      return unsupported(`descriptor ${call.fd}`, "descriptors cannot be taken along: a loader runs later, elsewhere")
     case "ProgBindMap":
       return unsupported(
         mapOf(call.map)?.name ?? Ref.key(call.map),
@@ -169,6 +174,21 @@ export const complaint = (
       return unsupported(
         Ref.key(call.prog),
         "there is no answer while a loader is recorded: it will run later, elsewhere"
+      )
+    case "BtfGetInfo":
+      return unsupported(
+        Ref.key(call.btf),
+        "there is no answer while a loader is recorded: it will run later, elsewhere"
+      )
+    case "IdNext":
+      return unsupported(
+        `${call.kind.toLowerCase()} ${call.after}`,
+        "there is no answer while a loader is recorded: it will run later, elsewhere"
+      )
+    case "GetById":
+      return unsupported(
+        `${call.as._tag.toLowerCase()} ${call.id}`,
+        "identifiers are those of one kernel at one time: a loader runs later, elsewhere"
       )
   }
 }

@@ -14,6 +14,7 @@ import type { Bound, Handlers, Performed } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
 import { type Context, handleOf, optionalHandleOf } from "./Context.ts"
 import { attemptsOf, enter, invalid, once, refused } from "./Enter.ts"
+import * as FdInfo from "./FdInfo.ts"
 import { expectedValueLength, type Handle, type MapHandle, type MapShape, valueLength } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
 import { memoryView } from "./MemoryView.ts"
@@ -44,7 +45,7 @@ const checkKey = (
 /** What the kernel says of a map, through a descriptor. */
 export const mapInfo = (
   sys: Sys,
-  call: "MapGetInfo" | "ObjGet" | "Borrow",
+  call: "MapGetInfo" | "ObjGet" | "Borrow" | "GetById",
   subject: string,
   fd: number
 ): Effect.Effect<MapInfo, KernelError> =>
@@ -62,6 +63,7 @@ export const mapInfo = (
 /** Reads a `struct bpf_map_info`. */
 export const decodeMapInfo = (info: Uint8Array): MapInfo => {
   const { fields } = Attr.MapInfo
+  const vmlinuxValueTypeId = Arena.readNumber(info, fields.btf_vmlinux_value_type_id)
   return {
     id: Arena.readNumber(info, fields.id),
     name: Arena.readName(info, fields.name),
@@ -76,7 +78,10 @@ export const decodeMapInfo = (info: Uint8Array): MapInfo => {
     extra: Arena.readBigInt(info, fields.map_extra),
     btfId: Arena.readNumber(info, fields.btf_id),
     btfKeyTypeId: Arena.readNumber(info, fields.btf_key_type_id),
-    btfValueTypeId: Arena.readNumber(info, fields.btf_value_type_id)
+    btfValueTypeId: Arena.readNumber(info, fields.btf_value_type_id),
+    ...(vmlinuxValueTypeId === 0
+      ? {}
+      : { vmlinuxValueTypeId, vmlinuxBtfId: Arena.readNumber(info, fields.btf_vmlinux_id) })
   }
 }
 
@@ -259,7 +264,9 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
 
     MapGetInfo: Effect.fnUntraced(function*(call, bound) {
       const map = yield* handleOf(bound, "MapGetInfo", call.map)
-      return { result: yield* attemptsOf(bound).persist(undefined, mapInfo(sys, "MapGetInfo", map.name, map.fd)) }
+      const info = yield* attemptsOf(bound).persist(undefined, mapInfo(sys, "MapGetInfo", map.name, map.fd))
+      const file = call.file === true ? FdInfo.ofMap(map.fd) : undefined
+      return { result: file === undefined ? info : { ...info, file } }
     })
   }
 }

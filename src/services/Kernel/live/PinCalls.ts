@@ -97,7 +97,7 @@ const typed = Effect.fnUntraced(function*(sys: Sys, call: ObjGet, path: string, 
 /** The handle that a descriptor of this kind makes. Maps and programs are asked for what calls on them depend on. */
 export const describeDescriptor = (
   sys: Sys,
-  call: "ObjGet" | "Borrow",
+  call: "ObjGet" | "Borrow" | "GetById",
   subject: string,
   kind: Extract<DescriptorKind, "Map" | "Prog" | "Link">,
   fd: number

@@ -12,6 +12,7 @@ import type { Handlers, Performed } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
 import { type Context, handleOf } from "./Context.ts"
 import { type Answer, attemptsOf, enter, once, type Request } from "./Enter.ts"
+import * as FdInfo from "./FdInfo.ts"
 import type { Handle, ProgHandle } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
 
@@ -61,7 +62,7 @@ const contextOut = (call: ProgTestRun, prog: ProgHandle, arena: Arena.Arena<type
 
 /** Asks for a program's info; rooms for the arrays that are wanted are among the values. */
 const infoRequest = (
-  call: "ProgGetInfo" | "ObjGet" | "Borrow",
+  call: "ProgGetInfo" | "ObjGet" | "Borrow" | "GetById",
   prog: { readonly fd: number; readonly name: string },
   values: Arena.Values<typeof Attr.ProgInfo>
 ): Request<typeof Attr.GetInfo> => ({
@@ -78,7 +79,7 @@ const number = (info: Uint8Array, field: keyof typeof Attr.ProgInfo.fields): num
 /** The handle that a program's descriptor makes. */
 export const progHandle = (
   sys: Sys,
-  call: "ObjGet" | "Borrow",
+  call: "ObjGet" | "Borrow" | "GetById",
   subject: string,
   fd: number
 ): Effect.Effect<ProgHandle, KernelError> =>
@@ -89,9 +90,17 @@ export const progHandle = (
   })
 
 /** The counts of one answer as the request for the next. */
-const roomsFor = (info: Uint8Array): Arena.Values<typeof Attr.ProgInfo> => {
+const roomsFor = (info: Uint8Array, instructions: boolean): Arena.Values<typeof Attr.ProgInfo> => {
   const records = (count: number, size: number) => Arena.room(count * size)
   return {
+    ...(instructions
+      ? {
+        xlated_prog_len: number(info, "xlated_prog_len"),
+        xlated_prog_insns: Arena.room(number(info, "xlated_prog_len")),
+        nr_jited_ksyms: number(info, "nr_jited_ksyms"),
+        jited_ksyms: records(number(info, "nr_jited_ksyms"), 8)
+      }
+      : {}),
     nr_map_ids: number(info, "nr_map_ids"),
     map_ids: records(number(info, "nr_map_ids"), 4),
     nr_func_info: number(info, "nr_func_info"),
@@ -108,7 +117,7 @@ const isComplete = (asked: Uint8Array, answered: Uint8Array): boolean =>
   (["nr_map_ids", "nr_func_info", "nr_line_info"] as const)
     .every((count) => number(answered, count) <= number(asked, count))
 
-const decode = (arena: Arena.Arena<typeof Attr.GetInfo>): ProgInfo => {
+const decode = (arena: Arena.Arena<typeof Attr.GetInfo>, instructions: boolean): ProgInfo => {
   const info = Arena.region(arena, "info")
   const { fields } = Attr.ProgInfo
   const mapIds = Arena.region(arena, "info", "map_ids")
@@ -133,7 +142,27 @@ const decode = (arena: Arena.Arena<typeof Attr.GetInfo>): ProgInfo => {
     btfId: number(info, "btf_id"),
     funcInfo: records("func_info", "func_info_rec_size", "nr_func_info"),
     lineInfo: records("line_info", "line_info_rec_size", "nr_line_info"),
-    verifiedInstructions: number(info, "verified_insns")
+    verifiedInstructions: number(info, "verified_insns"),
+    loadTime: Arena.readBigInt(info, fields.load_time),
+    createdByUid: number(info, "created_by_uid"),
+    ifindex: number(info, "ifindex"),
+    runTime: Arena.readBigInt(info, fields.run_time_ns),
+    runCount: Arena.readBigInt(info, fields.run_cnt),
+    recursionMisses: Arena.readBigInt(info, fields.recursion_misses),
+    attachBtfObjectId: number(info, "attach_btf_obj_id"),
+    attachBtfId: number(info, "attach_btf_id"),
+    ...(instructions
+      ? {
+        // A kernel that hides them takes the address of the room out of the answer.
+        instructions: Arena.readBigInt(info, fields.xlated_prog_insns) === 0n
+          ? new Uint8Array()
+          : Arena.region(arena, "info", "xlated_prog_insns").slice(0, number(info, "xlated_prog_len")),
+        jitedSymbols: Array.from(
+          { length: Arena.readBigInt(info, fields.jited_ksyms) === 0n ? 0 : number(info, "nr_jited_ksyms") },
+          (_, i) => Arena.readBigInt(Arena.region(arena, "info", "jited_ksyms"), Arena.u64(i * 8))
+        )
+      }
+      : {})
   }
 }
 
@@ -190,17 +219,20 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap"
     ProgGetInfo: Effect.fnUntraced(function*(call, bound) {
       const prog = yield* handleOf(bound, "ProgGetInfo", call.prog)
       const attempts = attemptsOf(bound)
+      const instructions = call.instructions === true
       let { arena } = yield* attempts.persist(undefined, enter(sys, infoRequest("ProgGetInfo", prog, {})))
       for (let round = 0; round < maximumInfoRounds; round++) {
         const counted = Arena.region(arena, "info")
         const answer = yield* attempts.persist(
           "arrays",
-          enter(sys, infoRequest("ProgGetInfo", prog, roomsFor(counted)))
+          enter(sys, infoRequest("ProgGetInfo", prog, roomsFor(counted, instructions)))
         )
         arena = answer.arena
         if (isComplete(counted, Arena.region(arena, "info"))) break
       }
-      return { result: decode(arena) }
+      const info = decode(arena, instructions)
+      const file = call.file === true ? FdInfo.ofProg(prog.fd) : undefined
+      return { result: file === undefined ? info : { ...info, file } }
     })
   }
 }

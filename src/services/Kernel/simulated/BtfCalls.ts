@@ -8,7 +8,7 @@ import * as Errno from "../abi/Errno.ts"
 import { fromErrno } from "../KernelError.ts"
 import type { Handlers } from "../Session.ts"
 import type { Context } from "./Context.ts"
-import type { Handle } from "./Objects.ts"
+import { type BtfObject, type Handle, register } from "./Objects.ts"
 import * as Refuse from "./Refuse.ts"
 
 const subject = "the object's types"
@@ -29,7 +29,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "BtfLoad"> =>
       if (parsed.success.byteOrder !== "little") {
         return Result.fail(Refuse.invalid("BtfLoad", subject, "the blob is big-endian, and the machine is not"))
       }
-      const handle: Handle = { _tag: "Btf", id: context.ids.Btf++, btf: parsed.success, references: 1, users: 1 }
-      return Result.succeed({ result: undefined, handle })
+      const btf: BtfObject = { _tag: "Btf", id: context.ids.Btf++, btf: parsed.success, references: 1, users: 1 }
+      return Result.succeed({ result: undefined, handle: register(context.objects, btf) })
     })
 })

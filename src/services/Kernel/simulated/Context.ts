@@ -8,7 +8,7 @@ import * as Helpers from "../../../vm/helpers/Helpers.ts"
 import * as Memory from "../../../vm/Memory.ts"
 import type { Program } from "../../../vm/Program.ts"
 import type { KernelError } from "../KernelError.ts"
-import type { KernelObject, ProgObject } from "./Objects.ts"
+import type { KernelObject, ProgObject, Registry } from "./Objects.ts"
 import { type SimulatedOptions, type World, worldOf } from "./Options.ts"
 
 /** A simulated kernel. */
@@ -34,6 +34,8 @@ export interface Context {
   readonly covered: Array<ProgObject>
   /** Lines that programs printed. */
   readonly printk: Array<string>
+  /** What there is, by identifier. */
+  readonly objects: Registry
   /** The next id of each kind of object. */
   readonly ids: { Btf: number; Map: number; Prog: number }
 }
@@ -78,6 +80,7 @@ export const make = (options: SimulatedOptions): Result.Result<Context, KernelEr
       coverage: new Map(),
       covered: [],
       printk,
+      objects: { Btf: new Map(), Map: new Map(), Prog: new Map() },
       ids: { Btf: 1, Map: 1, Prog: 1 }
     }
   })

@@ -5,14 +5,23 @@ import * as Result from "effect/Result"
 import * as Btf from "../../../btf/Btf.ts"
 import * as BoundMap from "../../../vm/helpers/BoundMap.ts"
 import * as Maps from "../../../vm/maps/SimulatedMap.ts"
-import type { CallTag, MapAttributes, MapCreate, MapUpdate } from "../KernelCall.ts"
+import type { CallTag, MapAttributes, MapCreate, MapFile, MapUpdate } from "../KernelCall.ts"
 import type { CallError } from "../KernelError.ts"
 import type { Bound, Handlers, Performed } from "../Session.ts"
 import { oneCpuFlags } from "../abi/ElementSize.ts"
 import * as Hints from "../abi/Hints.ts"
 import { kernelName } from "../abi/Name.ts"
 import type { Context } from "./Context.ts"
-import { type BtfObject, drop, type Handle, hold, type KernelObject, type MapObject, slotOf } from "./Objects.ts"
+import {
+  type BtfObject,
+  drop,
+  type Handle,
+  hold,
+  type KernelObject,
+  type MapObject,
+  register,
+  slotOf
+} from "./Objects.ts"
 import * as Refuse from "./Refuse.ts"
 
 type Tags =
@@ -162,10 +171,22 @@ const found = (
 ): Result.Result<Uint8Array | undefined, Maps.MapFailure> =>
   Result.isFailure(result) && result.failure === "ENOENT" ? Result.succeed(undefined) : result
 
+/** What procfs would tell: no memory of the machine's is counted. */
+const fileOf = ({ map }: MapObject): MapFile => ({
+  memlock: 0n,
+  frozen: map.frozen,
+  ownerProgType: undefined,
+  ownerJited: undefined
+})
+
 /** The handlers of the calls on maps. */
 export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => ({
   MapCreate: (call, bound) =>
-    Refuse.once(bound, () => Result.map(create(context, call, bound), (handle) => ({ result: undefined, handle }))),
+    Refuse.once(bound, () =>
+      Result.map(create(context, call, bound), (map) => ({
+        result: undefined,
+        handle: register(context.objects, map)
+      }))),
 
   MapUpdate: (call, bound) =>
     Refuse.once(bound, () =>
@@ -250,7 +271,8 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => ({
           id: map.id,
           btfId: map.types?.btf.id ?? 0,
           btfKeyTypeId: map.types?.key ?? 0,
-          btfValueTypeId: map.types?.value ?? 0
+          btfValueTypeId: map.types?.value ?? 0,
+          ...(call.file === true ? { file: fileOf(map) } : {})
         }
       })))
 })

@@ -22,6 +22,8 @@ interface Counted {
   references: number
   /** Those among them that users hold: refs of sessions, and pins. */
   users: number
+  /** Told when nothing refers to it any more. */
+  gone?: () => void
 }
 
 /** A BTF object that was loaded. */
@@ -70,6 +72,23 @@ export interface ViewHandle {
 /** What a ref of a simulated session stands for. */
 export type Handle = KernelObject | ViewHandle
 
+/** The objects of a kernel by their identifiers, in rising order. */
+export interface Registry {
+  readonly Btf: Map<number, BtfObject>
+  readonly Map: Map<number, MapObject>
+  readonly Prog: Map<number, ProgObject>
+}
+
+/** Enters a new object, which leaves by itself when it has gone. */
+export const register = <O extends KernelObject>(registry: Registry, object: O): O => {
+  const kind: Map<number, KernelObject> = registry[object._tag]
+  kind.set(object.id, object)
+  object.gone = () => {
+    kind.delete(object.id)
+  }
+  return object
+}
+
 /** Refers to an object once more. */
 export const hold = (object: KernelObject, as: "user" | "kernel"): void => {
   object.references++
@@ -94,6 +113,7 @@ export const drop = (environment: Environment, object: KernelObject, as: "user" 
       for (const held of emptied(each)) pending.push([held, "kernel"])
     }
     if (each.references > 0) continue
+    each.gone?.()
     for (const held of heldBy(each)) pending.push([held, "kernel"])
     if (each._tag === "Map") BoundMap.unbind(environment, each.bound)
   }

@@ -35,7 +35,19 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap"
 
   ProgGetInfo: (call, bound) =>
     Refuse.once(bound, () =>
-      Result.map(Refuse.handleOf(bound, "ProgGetInfo", call.prog), (prog) => ({
-        result: { ...prog.info, id: prog.id, btfId: prog.btf?.id ?? 0, mapIds: [...prog.maps].map((map) => map.id) }
-      })))
+      Result.map(Refuse.handleOf(bound, "ProgGetInfo", call.prog), (prog) => {
+        const { instructions, ...info } = prog.info
+        return {
+          result: {
+            ...info,
+            id: prog.id,
+            btfId: prog.btf?.id ?? 0,
+            mapIds: [...prog.maps].map((map) => map.id),
+            ...(call.instructions === true && instructions !== undefined
+              ? { instructions: instructions.slice(), jitedSymbols: [] }
+              : {}),
+            ...(call.file === true ? { file: { memlock: 0n } } : {})
+          }
+        }
+      }))
 })

@@ -21,15 +21,23 @@ import type { Program } from "../../../vm/Program.ts"
 import { ProgType } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
 import { kernelName } from "../abi/Name.ts"
-import type { CodeRef, InfoRecords, KernelSymbol, ProgInfo, ProgLoad } from "../KernelCall.ts"
+import {
+  type CodeRef,
+  type InfoRecords,
+  isProgFunction,
+  type KernelSymbol,
+  type ProgInfo,
+  type ProgLoad
+} from "../KernelCall.ts"
 import { type CallError, fromErrno, type KernelError, VerifierError } from "../KernelError.ts"
 import type { Bound, Handlers } from "../Session.ts"
 import type { Context } from "./Context.ts"
 import { contextBytes } from "./ContextAccess.ts"
-import { type BtfObject, type Handle, hold, type MapObject, type ProgObject } from "./Objects.ts"
+import { type BtfObject, type Handle, hold, type MapObject, type ProgObject, register } from "./Objects.ts"
 import { isPoison, KFUNC_POISON, MAP_POISON } from "./Poison.ts"
 import * as Refuse from "./Refuse.ts"
 import { progTag } from "./Tag.ts"
+import { shown } from "./Xlated.ts"
 
 /** `BPF_COMPLEXITY_LIMIT_INSNS`: the most instructions of a program. */
 const maximumInstructions = 1_000_000
@@ -324,6 +332,25 @@ const checkHelpers = (binding: Binding): VerifierError | undefined => {
   return undefined
 }
 
+/** Why a program cannot be for this function of another: that one has no types, or no such function. */
+const missingFunction = (name: string, target: ProgObject, wanted: string): CallError | undefined => {
+  if (target.btf === undefined) {
+    return fromErrno("ProgLoad", name, Errno.numbers.EINVAL, {
+      hint: `the target program ${target.name} was loaded without BTF, so its functions have no names`
+    })
+  }
+  const { btf } = target.btf
+  const { recordSize, records } = target.info.funcInfo
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
+  const names: Array<string> = []
+  for (let at = 0; at + 8 <= records.length; at += recordSize) names.push(Btf.nameOf(btf, view.getUint32(at + 4, true)))
+  if (names.includes(wanted)) return undefined
+  const has = names.length === 0 ? "none is known" : `it has ${names.slice(0, 20).join(", ")}`
+  return fromErrno("ProgLoad", name, Errno.numbers.ESRCH, {
+    hint: `the target program ${target.name} has no function ${wanted}; ${has}`
+  })
+}
+
 /** Everything of a program but its place in the kernel. */
 const prepare = (
   context: Context,
@@ -340,7 +367,13 @@ const prepare = (
       return yield* Result.fail(Refuse.invalid("ProgLoad", attr.name, hint))
     }
     const { attachTo } = call
-    if (
+    if (attachTo !== undefined && isProgFunction(attachTo)) {
+      const missing = yield* Result.map(
+        Refuse.handleOf(bound, "ProgLoad", attachTo.program),
+        (target) => missingFunction(attr.name, target, attachTo.function)
+      )
+      if (missing !== undefined) return yield* Result.fail(missing)
+    } else if (
       attachTo !== undefined && !attachTo.weak && context.world.types !== undefined &&
       attachTo.resolved === undefined && typeOf(context, attachTo) === undefined
     ) {
@@ -392,7 +425,16 @@ const prepare = (
       jitedLength: 0,
       funcInfo: btf === undefined || call.funcInfo === undefined ? noRecords(8) : copied(call.funcInfo, 8),
       lineInfo: btf === undefined || call.lineInfo === undefined ? noRecords(16) : copied(call.lineInfo, 16),
-      verifiedInstructions: 0
+      verifiedInstructions: 0,
+      loadTime,
+      createdByUid: 0,
+      ifindex: attr.ifindex,
+      runTime: 0n,
+      runCount: 0n,
+      recursionMisses: 0n,
+      attachBtfObjectId: 0,
+      attachBtfId: 0,
+      instructions: shown(insns, call.code.refs, (ref) => Refuse.optionalHandleOf(bound, ref)?.id)
     }
     const object: ProgObject = {
       _tag: "Prog",
@@ -412,6 +454,9 @@ const prepare = (
     const log = [...binding.missing].map((name) => `${name} is not simulated: a call of it ends the run\n`).join("")
     return { object, log: call.log.level > 0 ? log : "" }
   })
+
+/** What every simulated program says of its load: that it was a second after boot, when the machine's clock begins. */
+const loadTime = 1_000_000_000n
 
 const noRecords = (recordSize: number): InfoRecords => ({ recordSize, records: new Uint8Array(0) })
 
@@ -434,6 +479,6 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> =
         for (const map of object.maps) hold(map, "kernel")
         if (object.btf !== undefined) hold(object.btf, "kernel")
         if (context.world.coverage) context.covered.push(object)
-        return { result: { log }, handle: object }
+        return { result: { log }, handle: register(context.objects, object) }
       }))
 })

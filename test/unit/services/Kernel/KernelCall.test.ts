@@ -72,6 +72,9 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
     ""
   ],
   [{ _tag: "ProgGetInfo", prog }, "", "", "prog#2"],
+  [{ _tag: "BtfGetInfo", btf: Ref.btf(3) }, "", "", "btf#3"],
+  [{ _tag: "IdNext", kind: "Map", after: 0 }, "", "", ""],
+  [{ _tag: "GetById", as: Ref.link(4), id: 7 }, "link#4", "", ""],
   [{ _tag: "ObjPin", object: map, path: "/p" }, "", "map#1", ""],
   [{ _tag: "ObjGet", as: prog, path: "/p" }, "prog#2", "", ""],
   [{ _tag: "Close", ref: Ref.view(5) }, "", "view#5", ""]
@@ -102,8 +105,12 @@ describe("the footprint of", () => {
       ProgBindMap: true,
       ProgTestRun: true,
       ProgGetInfo: true,
+      BtfGetInfo: true,
+      IdNext: true,
+      GetById: true,
       ObjPin: true,
       ObjGet: true,
+      Adopt: true,
       Close: true
     }
     assert.sameMembers([...new Set(rows.map(([call]) => call._tag))], Object.keys(tags))
