@@ -294,12 +294,6 @@ export interface Adopt {
   readonly fd: number
 }
 
-/** Borrows an object of the user's by its descriptor, which the session never closes: `WrongKind` where it is another. */
-export interface Adopt {
-  readonly _tag: "Adopt"
-  readonly as: MapRef | ProgRef | LinkRef
-  readonly fd: number
-}
 /** Releases what a ref names before its session ends. */
 export interface Close {
   readonly _tag: "Close"

@@ -39,7 +39,7 @@ export interface Bound<H> {
 
 /** How a kernel performs each call. */
 export type Handlers<H> = {
-  readonly [T in Exclude<CallTag, "Close">]: (
+  readonly [T in Exclude<CallTag, "Close" | "Adopt">]: (
     call: Calls[T],
     bound: Bound<H>
   ) => Effect.Effect<Performed<H, Results[T]>, CallError>
@@ -186,6 +186,11 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
 
   const perform = (call: KernelCall, bound: Bound<H>): Effect.Effect<unknown, CallError> => {
     if (call._tag === "Close") return bound.attempt(0, undefined, close(call.ref))
+    if (call._tag === "Adopt") {
+      const { as, fd } = call
+      const borrow = bound.attempt(0, undefined, backend.borrow({ _tag: "Descriptor", kind: as._tag, fd }))
+      return Effect.map(borrow, (handle) => void table.set(Ref.key(as), { _tag: "Borrowed", handle }))
+    }
     const handler: AnyHandler<H> = backend.handlers[call._tag]
     // The tag chose the handler, so the call is of the handler's type: a fact that the type system cannot follow.
     return Effect.flatMap(handler(call as never, bound), (performed) => register(call, performed))

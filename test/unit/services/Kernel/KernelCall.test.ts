@@ -77,6 +77,7 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
   [{ _tag: "GetById", as: Ref.link(4), id: 7 }, "link#4", "", ""],
   [{ _tag: "ObjPin", object: map, path: "/p" }, "", "map#1", ""],
   [{ _tag: "ObjGet", as: prog, path: "/p" }, "prog#2", "", ""],
+  [{ _tag: "Adopt", as: map, fd: 7 }, "map#1", "", ""],
   [{ _tag: "Close", ref: Ref.view(5) }, "", "view#5", ""]
 ]
 
