@@ -3,7 +3,7 @@
  *
  * A test group that needs bpf(2), a tool or a file says so through `describeWith`. On a machine that has it the group
  * runs; elsewhere it is skipped with one line on standard error that names the group and the reason. Where a skip must
- * not pass unseen (CI), the environment variable `EFFECT_BPF_REQUIRE`, a comma list of `live` and `oracle`, turns it
+ * not pass unseen (CI), the environment variable `EFFECT_BPF_REQUIRE`, a comma list of `live`, `oracle` and `vm`, turns it
  * into a failing test that names what is missing.
  */
 import * as ChildProcess from "node:child_process"
@@ -16,8 +16,11 @@ import type { Live } from "./bpfProbe.ts"
 
 export type { Live } from "./bpfProbe.ts"
 
-/** `live` tests make bpf(2) calls on the running kernel; `oracle` tests compare with another implementation. */
-export type Kind = "live" | "oracle"
+/**
+ * `live` tests make bpf(2) calls on the running kernel; `oracle` tests compare with another implementation; `vm` is the run
+ * of the live tests on other kernels, in virtual machines (`npm run test:vm`).
+ */
+export type Kind = "live" | "oracle" | "vm"
 
 /** What a group of tests needs: a usable bpf(2) if it is live, tools on PATH, files (relative ones: from the repository). */
 export interface Requirements {
@@ -150,8 +153,8 @@ const debianPackage = (tool: string): string => packageOf[tool] ?? (/^llvm-[a-z]
 export const requiredKinds = (list: string | undefined): ReadonlySet<Kind> => {
   const kinds = new Set<Kind>()
   for (const name of (list ?? "").split(",").map((part) => part.trim())) {
-    if (name === "live" || name === "oracle") kinds.add(name)
-    else if (name !== "") throw new Error(`EFFECT_BPF_REQUIRE: ${name} is neither live nor oracle`)
+    if (name === "live" || name === "oracle" || name === "vm") kinds.add(name)
+    else if (name !== "") throw new Error(`EFFECT_BPF_REQUIRE: ${name} is neither live, oracle nor vm`)
   }
   return kinds
 }
