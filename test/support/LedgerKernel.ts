@@ -297,6 +297,12 @@ export const make = (options: LedgerOptions = {}): Ledger => {
           handle: acquire({ _tag: "View", id: nextId++, bytes }, "view")
         }
       }),
+    ViewWrite: (call, bound) =>
+      attempts(call, Ref.key(call.view), bound, () => {
+        const handle = bound.resolve(call.view)
+        if (handle?.object._tag === "View") handle.object.bytes.set(call.bytes, call.offset)
+        return { result: undefined }
+      }),
     MapGetInfo: (call, bound) =>
       onMap(call, bound, (map): MapInfo => ({
         ...map.attr,
@@ -379,6 +385,12 @@ export const make = (options: LedgerOptions = {}): Ledger => {
             entries.push({ _tag: "Unpin", path: call.path })
           })
         }
+      }),
+    ObjUnpin: (call, bound) =>
+      attempts(call, call.path, bound, (): Done<void> | KernelError => {
+        if (!pins.delete(call.path)) return fail(call, "ENOENT", call.path)
+        entries.push({ _tag: "Unpin", path: call.path })
+        return { result: undefined }
       }),
     ObjGet: (call, bound) =>
       attempts(call, call.path, bound, (): Done<void> | KernelError => {

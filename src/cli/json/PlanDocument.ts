@@ -31,6 +31,7 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   MapNextKey: "BPF_MAP_GET_NEXT_KEY",
   MapFreeze: "BPF_MAP_FREEZE",
   MapMmap: "mmap",
+  ViewWrite: "memory write",
   MapGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
   ProgLoad: "BPF_PROG_LOAD",
   ProgBindMap: "BPF_PROG_BIND_MAP",
@@ -40,6 +41,7 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   IdNext: "BPF_*_GET_NEXT_ID",
   GetById: "BPF_*_GET_FD_BY_ID",
   ObjPin: "BPF_OBJ_PIN",
+  ObjUnpin: "unlink",
   ObjGet: "BPF_OBJ_GET",
   Adopt: "adopt",
   Close: "close"
@@ -81,6 +83,7 @@ const stepJson = (step: Step): Json =>
       required: step.required,
       notes: step.notes,
       arguments: argumentsJson(step.call),
+      ...(step.mustEqual === undefined ? {} : { must_equal: partJson(step.mustEqual) }),
       otherwise: step.otherwise.map(({ on, steps }) => ({ on, steps: stepsJson(steps) }))
     }
     : {

@@ -92,7 +92,8 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "MapCreate":
       return [
         mapShape(object, call.attr, call.types),
-        ...(call.inner === undefined ? [] : [`holding maps like ${nameOf(object, call.inner)}`])
+        ...(call.inner === undefined ? [] : [`holding maps like ${nameOf(object, call.inner)}`]),
+        ...(call.exclusiveTo === undefined ? [] : [`for ${nameOf(object, call.exclusiveTo.prog)} alone`])
       ]
     case "MapUpdate":
       return call.value.refs.length > 0
@@ -119,7 +120,10 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
       return [nameOf(object, call.map)]
     case "MapMmap":
       return [`${nameOf(object, call.map)}, ${counted(call.length, "byte")} from ${call.offset}`]
+    case "ViewWrite":
+      return [`${counted(call.bytes.length, "byte")} from ${call.offset}`]
     case "ObjPin":
+    case "ObjUnpin":
     case "ObjGet":
       return [call.path]
     case "Adopt":
@@ -169,6 +173,9 @@ const callLines = (object: BpfObject, step: CallStep, number: string, depth: num
       `${" ".repeat(Math.max(0, commandWidth - command.length))}  ${step.why}`,
       given === "" ? "" : span("dim", `: ${given}`)
     ),
+    ...(step.mustEqual === undefined
+      ? []
+      : [beneath(depth, `it must be: ${mapShape(object, step.mustEqual, undefined)}`)]),
     ...notes.map((note) => beneath(depth, note)),
     ...step.otherwise.flatMap((branch) => branchLines(object, step, branch, number, depth))
   ]

@@ -44,6 +44,7 @@ const described: Readonly<Record<KernelSymbol["kind"], string>> = {
   Func: "function",
   Var: "variable",
   Typedef: "tracepoint",
+  Struct: "struct",
   Address: "symbol"
 }
 

@@ -13,8 +13,13 @@ export interface KernelSymbol {
   readonly name: string
   /** Restricts the search to one module; absent: vmlinux first, then every module. */
   readonly module?: string
-  /** `Func`, `Var` and `Typedef` are BTF kinds (kfuncs, per-CPU variables, raw tracepoints); `Address` is a line of kallsyms. */
-  readonly kind: "Func" | "Var" | "Typedef" | "Address"
+  /**
+   * `Func`, `Var`, `Typedef` and `Struct` are BTF kinds (kfuncs, per-CPU variables, raw tracepoints, structs that programs
+   * implement); `Address` is a line of kallsyms.
+   */
+  readonly kind: "Func" | "Var" | "Typedef" | "Struct" | "Address"
+  /** Of a struct: the member that a program implements, whose position is the program's expected attach type. */
+  readonly member?: string
   /** A weak symbol that is missing binds to zero; a missing strong one is an error. */
   readonly weak: boolean
   /** The type as the object declares it, checked against the kernel's when that is known. */
@@ -127,6 +132,8 @@ export interface MapCreate {
   /** The map whose shape the values of a map-in-map have. */
   readonly inner?: MapRef
   readonly types?: { readonly btf: BtfRef; readonly key: number; readonly value: number }
+  /** The struct of the kernel that the value is (`bpf_struct_ops_<name>`): of struct_ops maps, which need it. */
+  readonly valueType?: KernelSymbol
   /**
    * The only program that may use the map: by the SHA-256 of its instructions as they are loaded, in which references to
    * maps are zero. The program need not exist yet.
@@ -184,6 +191,20 @@ export interface MapMmap {
   readonly offset: number
   readonly length: number
   readonly writable: boolean
+  /**
+   * Where the memory has to be in this process: an arena of which addresses are shared. `EEXIST` where something else is there;
+   * absent, the kernel chooses.
+   */
+  readonly address?: bigint
+}
+
+/** Writes bytes to memory that is shared with the kernel: the initial image of an arena's variables. */
+export interface ViewWrite {
+  readonly _tag: "ViewWrite"
+  readonly view: ViewRef
+  /** Bytes from the view's beginning. */
+  readonly offset: number
+  readonly bytes: Uint8Array
 }
 
 /** What the kernel says of a map. */
@@ -279,6 +300,16 @@ export interface ObjPin {
   readonly path: string
 }
 
+/**
+ * Takes a name in a bpf file system away; `ENOENT` where there is none. The folder stays. It cannot be undone: the name may be
+ * the last that kept its object alive. So no plan has it, and a session refuses it (`EBUSY`) while it has pins that it
+ * may still have to take back itself: commit first.
+ */
+export interface ObjUnpin {
+  readonly _tag: "ObjUnpin"
+  readonly path: string
+}
+
 /** Opens what is pinned at a path. */
 export interface ObjGet {
   readonly _tag: "ObjGet"
@@ -310,6 +341,7 @@ export interface Calls {
   readonly MapNextKey: MapNextKey
   readonly MapFreeze: MapFreeze
   readonly MapMmap: MapMmap
+  readonly ViewWrite: ViewWrite
   readonly MapGetInfo: MapGetInfo
   readonly ProgLoad: ProgLoad
   readonly ProgBindMap: ProgBindMap
@@ -319,6 +351,7 @@ export interface Calls {
   readonly IdNext: IdNext
   readonly GetById: GetById
   readonly ObjPin: ObjPin
+  readonly ObjUnpin: ObjUnpin
   readonly ObjGet: ObjGet
   readonly Adopt: Adopt
   readonly Close: Close
@@ -344,6 +377,8 @@ export interface TestRunResult {
 export interface MemoryView {
   /** The mapping itself, valid until the view is closed; copy what must outlive it. */
   readonly bytes: Uint8Array
+  /** Where its first byte is, for pointers that programs leave in it; absent where memory has no addresses of this process. */
+  readonly address?: bigint
   readonly loadAcquire32: (offset: number) => number
   readonly loadAcquire64: (offset: number) => bigint
   readonly storeRelease64: (offset: number, value: bigint) => void
@@ -441,6 +476,7 @@ export interface Results {
   readonly MapNextKey: Uint8Array | undefined
   readonly MapFreeze: void
   readonly MapMmap: MemoryView
+  readonly ViewWrite: void
   readonly MapGetInfo: MapInfo
   /** The verifier's words, empty when they were not asked for. */
   readonly ProgLoad: { readonly log: string }
@@ -451,6 +487,7 @@ export interface Results {
   readonly IdNext: number | undefined
   readonly GetById: void
   readonly ObjPin: void
+  readonly ObjUnpin: void
   readonly ObjGet: void
   readonly Adopt: void
   readonly Close: void
@@ -507,7 +544,10 @@ export const footprint = (call: KernelCall): Footprint => {
     case "MapGetInfo":
       return { defines: undefined, changes: [], reads: [call.map] }
     case "MapMmap":
-      return { defines: call.as, changes: [], reads: [call.map] }
+      // An arena must have its place before programs that use it are loaded, so they wait as for a change.
+      return { defines: call.as, changes: [call.map], reads: [] }
+    case "ViewWrite":
+      return { defines: undefined, changes: [call.view], reads: [] }
     case "ProgLoad": {
       const reads = [...codeReads(call.code)]
       if (call.btf) reads.push(call.btf)
@@ -524,6 +564,7 @@ export const footprint = (call: KernelCall): Footprint => {
     case "BtfGetInfo":
       return { defines: undefined, changes: [], reads: [call.btf] }
     case "IdNext":
+    case "ObjUnpin":
       return { defines: undefined, changes: [], reads: [] }
     case "ObjPin":
       return { defines: undefined, changes: [call.object], reads: [] }

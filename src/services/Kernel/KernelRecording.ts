@@ -107,6 +107,7 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       MapDelete: never(),
       MapNextKey: never(),
       MapMmap: never(),
+      ViewWrite: never(),
       MapGetInfo: never(),
       ProgBindMap: never(),
       ProgTestRun: never(),
@@ -115,6 +116,7 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       IdNext: never(),
       GetById: never(),
       ObjPin: never(),
+      ObjUnpin: never(),
       ObjGet: never()
     },
     // A `Close` of the plan is one of the loader; what ends with the session is handed out by it instead.

@@ -151,6 +151,7 @@ export const complaint = (
       return ofProgLoad(call)
     case "ObjGet":
     case "ObjPin":
+    case "ObjUnpin":
       return unsupported(call.path, "loaders cannot use pins: the kernel does not let them")
     case "Adopt":
       return unsupported(`descriptor ${call.fd}`, "descriptors cannot be taken along: a loader runs later, elsewhere")
@@ -169,6 +170,8 @@ export const complaint = (
         mapOf(call.map)?.name ?? Ref.key(call.map),
         "there is no answer while a loader is recorded: it will run later, elsewhere"
       )
+    case "ViewWrite":
+      return unsupported(Ref.key(call.view), "loaders cannot write to mapped memory yet: there is none when one is recorded")
     case "ProgTestRun":
     case "ProgGetInfo":
       return unsupported(

@@ -45,6 +45,9 @@ export interface BtfHandle {
 export interface ViewHandle {
   readonly _tag: "View"
   readonly mapping: Mapping
+  /** The map's name. */
+  readonly name: string
+  readonly writable: boolean
 }
 
 /** What a ref of a live session stands for. */

@@ -3,11 +3,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
-import { Command } from "../abi/BpfConstants.ts"
+import { Command, MapFlag } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
-import type { MapInfo, Value } from "../KernelCall.ts"
+import type { KernelSymbol, MapInfo, Value } from "../KernelCall.ts"
 import type { KernelError } from "../KernelError.ts"
 import * as Ref from "../Ref.ts"
 import type { Bound, Handlers, Performed } from "../Session.ts"
@@ -28,6 +29,7 @@ type Tags =
   | "MapNextKey"
   | "MapFreeze"
   | "MapMmap"
+  | "ViewWrite"
   | "MapGetInfo"
 
 const done: Performed<Handle, void> = { result: undefined }
@@ -108,13 +110,45 @@ const valueBytes = (bound: Bound<Handle>, subject: string, value: Value): Result
   return Result.succeed(bytes)
 }
 
+/** The attributes that name the struct of a struct_ops map's value. */
+interface StructValues {
+  readonly btf_vmlinux_value_type_id?: number
+  readonly value_type_btf_obj_fd?: number
+}
+
+/**
+ * The kernel's struct that the value of a struct_ops map is, as attributes. The descriptor of a module's types lives as long as
+ * the scope.
+ */
+const valueStruct = Effect.fnUntraced(function*(
+  context: Context,
+  name: string,
+  symbol: KernelSymbol
+): Effect.fn.Return<StructValues, KernelError, Scope.Scope> {
+  const targets = yield* Effect.mapError(
+    context.targets(name, [symbol]),
+    ({ errnoNumber, hint }) => refused("MapCreate", name, errnoNumber, { hint })
+  )
+  const target = targets(symbol)
+  if (target?._tag !== "Type") {
+    return yield* refused("MapCreate", name, Errno.numbers.ESRCH, { hint: `the kernel has no struct ${symbol.name}` })
+  }
+  const { id, moduleFd } = target
+  return {
+    btf_vmlinux_value_type_id: id,
+    ...(moduleFd === undefined ? {} : { value_type_btf_obj_fd: moduleFd })
+  }
+})
+
 /** The handlers of the calls on maps. */
 export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
   const { sys } = context
 
   return {
+    // A descriptor of a module's types is needed until the kernel has answered.
     MapCreate: Effect.fnUntraced(function*(call, bound) {
-      const { attr } = call
+      const { attr, valueType } = call
+      const struct: StructValues = valueType === undefined ? {} : yield* valueStruct(context, attr.name, valueType)
       context.mapNames.set(Ref.key(call.as), attr.name)
       const types = call.types && optionalHandleOf(bound, call.types.btf)
       const inner = call.inner && optionalHandleOf(bound, call.inner)
@@ -130,7 +164,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
           key_size: attr.keySize,
           value_size: attr.valueSize,
           max_entries: attr.maxEntries,
-          map_flags: attr.flags,
+          map_flags: attr.flags | (struct.value_type_btf_obj_fd === undefined ? 0 : MapFlag.BPF_F_VTYPE_BTF_OBJ_FD),
           inner_map_fd: inner?.fd,
           numa_node: attr.numaNode,
           map_name: kernelName(attr.name),
@@ -139,12 +173,13 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
           ...(types === undefined || call.types === undefined
             ? {}
             : { btf_fd: types.fd, btf_key_type_id: call.types.key, btf_value_type_id: call.types.value }),
+          ...struct,
           map_extra: attr.extra
         }
       })
       const handle: MapHandle = { _tag: "Map", fd: answer.result, name: attr.name, shape: attr }
       return { result: undefined, handle }
-    }),
+    }, Effect.scoped),
 
     MapUpdate: Effect.fnUntraced(function*(call, bound) {
       const map = yield* handleOf(bound, "MapUpdate", call.map)
@@ -239,7 +274,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
 
     MapMmap: Effect.fnUntraced(function*(call, bound) {
       const map = yield* handleOf(bound, "MapMmap", call.map)
-      const { length, offset, writable } = call
+      const { address, length, offset, writable } = call
       const isAligned = (bytes: number) => Number.isSafeInteger(bytes) && bytes >= 0 && bytes % sys.pageSize === 0
       if (!isAligned(offset) || !isAligned(length) || length === 0) {
         return yield* invalid(
@@ -248,10 +283,13 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
           `offset and length must be multiples of the page size, ${sys.pageSize}`
         )
       }
+      if (address !== undefined && (address <= 0n || address >= 2n ** 63n || address % BigInt(sys.pageSize) !== 0n)) {
+        return yield* invalid("MapMmap", map.name, `0x${address.toString(16)} is no address of a page`)
+      }
       const mapping = yield* attemptsOf(bound).persist(
         undefined,
         Effect.suspend(() => {
-          const mapped = sys.map(map.fd, offset, length, writable)
+          const mapped = sys.map(map.fd, offset, length, writable, address)
           return typeof mapped === "number"
             ? Effect.fail(
               refused("MapMmap", map.name, -mapped, { hint: Hints.mapMmap(Errno.fromNumber(-mapped)) })
@@ -259,7 +297,24 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
             : Effect.succeed(mapped)
         })
       )
-      return { result: memoryView(mapping.buffer, writable), handle: { _tag: "View", mapping } }
+      const view = { ...memoryView(mapping.buffer, writable), address: mapping.address }
+      return { result: view, handle: { _tag: "View", mapping, name: map.name, writable } }
+    }),
+
+    ViewWrite: Effect.fnUntraced(function*(call, bound) {
+      const { mapping, name, writable } = yield* handleOf(bound, "ViewWrite", call.view)
+      const { bytes, offset } = call
+      if (!writable) return yield* invalid("ViewWrite", name, "this memory was mapped for reading only")
+      if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > mapping.length) {
+        const hint = `bytes ${offset} to ${offset + bytes.length} lie outside of the view's ${mapping.length}`
+        return yield* invalid("ViewWrite", name, hint)
+      }
+      // No system call, but an attempt as any other: whoever watches or fails calls sees it.
+      yield* attemptsOf(bound).persist(
+        undefined,
+        Effect.sync(() => new Uint8Array(mapping.buffer).set(bytes, offset))
+      )
+      return done
     }),
 
     MapGetInfo: Effect.fnUntraced(function*(call, bound) {

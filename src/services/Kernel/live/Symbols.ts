@@ -25,7 +25,12 @@ import { enter } from "./Enter.ts"
 import type { Facts } from "./Facts.ts"
 import type { Found } from "./Kallsyms.ts"
 
-const kinds = { Func: Btf.BTF_KIND_FUNC, Var: Btf.BTF_KIND_VAR, Typedef: Btf.BTF_KIND_TYPEDEF } as const
+const kinds = {
+  Func: Btf.BTF_KIND_FUNC,
+  Var: Btf.BTF_KIND_VAR,
+  Typedef: Btf.BTF_KIND_TYPEDEF,
+  Struct: Btf.BTF_KIND_STRUCT
+} as const
 
 /** Room for a module's name, bytes: `MODULE_NAME_LEN`. */
 const moduleNameLength = 64

@@ -32,6 +32,7 @@ type Tags =
   | "MapNextKey"
   | "MapFreeze"
   | "MapMmap"
+  | "ViewWrite"
   | "MapGetInfo"
 
 const done: Performed<Handle, void> = { result: undefined }
@@ -259,7 +260,24 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => ({
         )
         // A mapping keeps a map alive, and does not count as somebody who can reach its slots.
         hold(map, "kernel")
-        return { result: view, handle: { _tag: "View", map, view, close } satisfies Handle }
+        return { result: view, handle: { _tag: "View", map, view, writable, close } satisfies Handle }
+      })),
+
+  ViewWrite: (call, bound) =>
+    Refuse.once(bound, () =>
+      Result.gen(function*() {
+        const { map, view, writable } = yield* Refuse.handleOf(bound, "ViewWrite", call.view)
+        const { bytes, offset } = call
+        const { length } = view.bytes
+        if (!writable) {
+          return yield* Result.fail(Refuse.invalid("ViewWrite", map.name, "this memory was mapped for reading only"))
+        }
+        if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > length) {
+          const hint = `bytes ${offset} to ${offset + bytes.length} lie outside of the view's ${length}`
+          return yield* Result.fail(Refuse.invalid("ViewWrite", map.name, hint))
+        }
+        view.bytes.set(bytes, offset)
+        return done
       })),
 
   MapGetInfo: (call, bound) =>

@@ -66,6 +66,7 @@ export interface ViewHandle {
   readonly _tag: "View"
   readonly map: MapObject
   readonly view: MemoryView
+  readonly writable: boolean
   readonly close: () => void
 }
 

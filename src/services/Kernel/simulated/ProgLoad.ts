@@ -195,13 +195,18 @@ const bindMap = (
 }
 
 /** The type of a symbol among the kernel's, where those are known. */
-const typeOf = (
+export const typeOf = (
   context: Context,
   { kind, module, name, resolved }: KernelSymbol
 ): { readonly btf: Btf.Btf; readonly id: number } | undefined => {
   const { modules, types } = context.world
   if (types === undefined || kind === "Address") return undefined
-  const kinds = { Func: Btf.BTF_KIND_FUNC, Var: Btf.BTF_KIND_VAR, Typedef: Btf.BTF_KIND_TYPEDEF }
+  const kinds = {
+    Func: Btf.BTF_KIND_FUNC,
+    Var: Btf.BTF_KIND_VAR,
+    Typedef: Btf.BTF_KIND_TYPEDEF,
+    Struct: Btf.BTF_KIND_STRUCT
+  }
   const vmlinux = "vmlinux"
   if (resolved !== undefined) {
     if (!("owner" in resolved)) return undefined

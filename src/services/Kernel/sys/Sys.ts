@@ -36,8 +36,17 @@ export interface Sys {
   /** bpf(2) that answers with a descriptor, which is close-on-exec and never one of the three standard ones. */
   readonly bpfDescriptor: (command: number, arena: Arena) => number
   readonly bpfDescriptorAsync: (command: number, arena: Arena, done: (result: number, arena: Arena) => void) => void
-  /** Maps a map's memory, shared. Offset and length are bytes. */
-  readonly map: (fd: number, offset: number, length: number, writable: boolean) => Mapping | number
+  /**
+   * Maps a map's memory, shared. Offset and length are bytes. At `address`, where one is given, or nowhere: what is mapped
+   * there already is never replaced (`EEXIST`).
+   */
+  readonly map: (
+    fd: number,
+    offset: number,
+    length: number,
+    writable: boolean,
+    address?: bigint
+  ) => Mapping | number
   /** Detaches every view of the mapping, then gives its memory back. */
   readonly unmap: (mapping: Mapping) => void
   /** Closes a descriptor; errors have nobody to go to, since Linux frees the descriptor anyway. */
@@ -52,6 +61,7 @@ const SC_PAGESIZE = 30
 const PROT_READ = 1
 const PROT_WRITE = 2
 const MAP_SHARED = 1
+const MAP_FIXED_NOREPLACE = 0x10_0000
 const F_DUPFD_CLOEXEC = 1030
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn
 const firstOrdinaryDescriptor = 3
@@ -169,10 +179,17 @@ const bind = (bpf_: number, architecture: string, foreign: Foreign.Foreign): Sys
     bpfAsync,
     bpfDescriptor: (command, arena) => ordinary(bpf(command, arena)),
     bpfDescriptorAsync: (command, arena, done) => bpfAsync(command, arena, (result) => done(ordinary(result), arena)),
-    map: (fd, offset, length, writable) => {
-      const returned = mmap(null, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset)
+    map: (fd, offset, length, writable, wanted) => {
+      const protection = writable ? PROT_READ | PROT_WRITE : PROT_READ
+      const flags = wanted === undefined ? MAP_SHARED : MAP_SHARED | MAP_FIXED_NOREPLACE
+      const returned = mmap(wanted ?? null, length, protection, flags, fd, offset)
       const address = typeof returned === "bigint" ? returned : MAP_FAILED
       if (address === MAP_FAILED) return -foreign.errno()
+      if (wanted !== undefined && address !== wanted) {
+        // Kernels before 4.17 do not know the flag, and take the address for a wish.
+        munmap(address, length)
+        return -Errno.numbers.EEXIST
+      }
       try {
         return { address, length, buffer: foreign.view(address, length) }
       } catch {

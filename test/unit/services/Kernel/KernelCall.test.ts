@@ -41,7 +41,8 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
   [{ _tag: "MapDelete", map, key: bytes }, "", "map#1", ""],
   [{ _tag: "MapNextKey", map, keySize: 4 }, "", "", "map#1"],
   [{ _tag: "MapFreeze", map }, "", "map#1", ""],
-  [{ _tag: "MapMmap", map, as: Ref.view(0), offset: 0, length: 4096, writable: false }, "view#0", "", "map#1"],
+  [{ _tag: "MapMmap", map, as: Ref.view(0), offset: 0, length: 4096, writable: false }, "view#0", "map#1", ""],
+  [{ _tag: "ViewWrite", view: Ref.view(0), offset: 0, bytes }, "", "view#0", ""],
   [{ _tag: "MapGetInfo", map }, "", "", "map#1"],
   [
     {
@@ -76,6 +77,7 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
   [{ _tag: "IdNext", kind: "Map", after: 0 }, "", "", ""],
   [{ _tag: "GetById", as: Ref.link(4), id: 7 }, "link#4", "", ""],
   [{ _tag: "ObjPin", object: map, path: "/p" }, "", "map#1", ""],
+  [{ _tag: "ObjUnpin", path: "/p" }, "", "", ""],
   [{ _tag: "ObjGet", as: prog, path: "/p" }, "prog#2", "", ""],
   [{ _tag: "Adopt", as: map, fd: 7 }, "map#1", "", ""],
   [{ _tag: "Close", ref: Ref.view(5) }, "", "view#5", ""]
@@ -101,6 +103,7 @@ describe("the footprint of", () => {
       MapNextKey: true,
       MapFreeze: true,
       MapMmap: true,
+      ViewWrite: true,
       MapGetInfo: true,
       ProgLoad: true,
       ProgBindMap: true,
@@ -110,6 +113,7 @@ describe("the footprint of", () => {
       IdNext: true,
       GetById: true,
       ObjPin: true,
+      ObjUnpin: true,
       ObjGet: true,
       Adopt: true,
       Close: true
