@@ -72,6 +72,25 @@ describeWith({ kind: "live" }, "pins of the live kernel", () => {
       }))
     }))
 
+  it.live("are taken away by a call, which touches nothing outside of bpf file systems", () =>
+    withObjects((session) =>
+      Effect.gen(function*() {
+        const path = Path.join(bpffs(), "taken_away")
+        yield* session.call(pin(Ref.map(0), path))
+        assert.strictEqual((yield* kernelError(session.call({ _tag: "ObjUnpin", path }))).errno, "EBUSY")
+        yield* session.commit
+        yield* session.call({ _tag: "ObjUnpin", path })
+        assert.isFalse(Fs.existsSync(path))
+        assert.strictEqual((yield* kernelError(session.call({ _tag: "ObjUnpin", path }))).errno, "ENOENT")
+        assert.strictEqual((yield* kernelError(session.call({ _tag: "ObjUnpin", path: bpffs() }))).call, "ObjUnpin")
+        const file = Path.join(temporaryFolder(), "no_pin")
+        Fs.writeFileSync(file, "kept")
+        const elsewhere = yield* kernelError(session.call({ _tag: "ObjUnpin", path: file }))
+        assert.match(elsewhere.hint ?? "", /bpf file system/)
+        assert.isTrue(Fs.existsSync(file))
+      })
+    ))
+
   it.live("keep what they name alive, and are the same object for all who open them", () =>
     withObjects((session) =>
       Effect.gen(function*() {

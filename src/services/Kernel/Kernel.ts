@@ -61,6 +61,8 @@ export interface Session {
   readonly exists: (ref: MapRef | ProgRef | LinkRef) => boolean
   /** Keeps the pins that were made so far when the session closes. */
   readonly commit: Effect.Effect<void>
+  /** Takes back, last first, the pins that were made since the last `commit`, now instead of when the session closes. */
+  readonly rollback: Effect.Effect<void>
 }
 
 /** What every kernel offers. */

@@ -10,7 +10,9 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Attempt, Handle, Observer, Session, SessionOptions } from "./Kernel.ts"
 import { type Calls, type CallTag, footprint, type KernelCall, type ResultOf, type Results } from "./KernelCall.ts"
-import { type CallError, RefError } from "./KernelError.ts"
+import * as Errno from "./abi/Errno.ts"
+import * as Hints from "./abi/Hints.ts"
+import { type CallError, fromErrno, RefError } from "./KernelError.ts"
 import * as Ref from "./Ref.ts"
 
 /** What a handler did: the call's result, what the defined ref became, and how to take back what no handle stands for. */
@@ -76,9 +78,8 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
   const scope = yield* Effect.scope
   const table = new Map<string, Entry<H>>()
   const observer = options?.observer ?? silent
-  /** Undoable effects are numbered as they are made; those below `committed` are kept. */
-  let undoable = 0
-  let committed = 0
+  /** Undoable effects that were neither kept nor undone yet, in the order in which they were made. */
+  const undoable = new Set<Effect.Effect<void>>()
   let borrowed = firstBorrowedIndex
 
   /** Whether the scope has begun to close: what it released must not be used, and nothing may be acquired any more. */
@@ -171,9 +172,10 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       if (isOver()) return yield* new RefError({ call: call._tag, ref: name, reason: "Closed" })
     }
     if (performed.undo !== undefined) {
-      const undo = performed.undo
-      const number = undoable++
-      yield* Scope.addFinalizer(scope, Effect.suspend(() => number < committed ? Effect.void : undo))
+      // One of its own, so that two calls that are undone alike are told apart.
+      const undo = Effect.andThen(Effect.void, performed.undo)
+      undoable.add(undo)
+      yield* Scope.addFinalizer(scope, Effect.suspend(() => undoable.delete(undo) ? undo : Effect.void))
     }
     return performed.result
   })
@@ -190,6 +192,9 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       const { as, fd } = call
       const borrow = bound.attempt(0, undefined, backend.borrow({ _tag: "Descriptor", kind: as._tag, fd }))
       return Effect.map(borrow, (handle) => void table.set(Ref.key(as), { _tag: "Borrowed", handle }))
+    }
+    if (call._tag === "ObjUnpin" && undoable.size > 0) {
+      return Effect.fail(fromErrno(call._tag, call.path, Errno.numbers.EBUSY, { hint: Hints.objUnpin("EBUSY") ?? "" }))
     }
     const handler: AnyHandler<H> = backend.handlers[call._tag]
     // The tag chose the handler, so the call is of the handler's type: a fact that the type system cannot follow.
@@ -232,9 +237,12 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       return (ref.session === undefined || ref.session === id) &&
         (entry?._tag === "Owned" || entry?._tag === "Borrowed")
     },
-    commit: Effect.sync(() => {
-      committed = undoable
-    })
+    commit: Effect.sync(() => undoable.clear()),
+    rollback: Effect.uninterruptible(Effect.suspend(() => {
+      const undos = [...undoable].reverse()
+      undoable.clear()
+      return Effect.forEach(undos, (undo) => undo, { discard: true })
+    }))
   }
   return session
 })

@@ -359,7 +359,8 @@ describe("RingBuffer.open", () => {
       adopt: () => Effect.die("not called"),
       stamp: (ref) => ref,
       exists: () => true,
-      commit: Effect.void
+      commit: Effect.void,
+      rollback: Effect.void
     }
   }
 

@@ -180,6 +180,23 @@ export const objPin: Hint = (errno) => {
   }
 }
 
+/** Why a pin was not removed. */
+export const objUnpin: Hint = (errno) => {
+  switch (errno) {
+    case "ENOENT":
+      return "nothing is pinned at this path"
+    case "EBUSY":
+      return "this session has pins that it takes back if it fails, which this call could not: commit it first"
+    case "EPERM":
+    case "EACCES":
+      return "the path is a folder, or its folder is not writable"
+    case "EISDIR":
+      return "the path is a folder: name the pins in it"
+    default:
+      return general(errno)
+  }
+}
+
 /** Why a pin was not opened. */
 export const objGet: Hint = (errno) => {
   switch (errno) {

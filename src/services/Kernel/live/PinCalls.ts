@@ -25,25 +25,30 @@ import { progHandle } from "./ProgCalls.ts"
 const isBpffs = (folder: string): boolean => Fs.statfsSync(folder).type === BPF_FS_MAGIC
 
 /** A path that the kernel reads as it stands. */
-const resolve = (call: "ObjPin" | "ObjGet", path: string): Effect.Effect<string, KernelError> =>
+const resolve = (call: "ObjPin" | "ObjUnpin" | "ObjGet", path: string): Effect.Effect<string, KernelError> =>
   path === "" || path.includes("\0")
     ? Effect.fail(invalid(call, JSON.stringify(path), "this is no path"))
     : Effect.succeed(Path.resolve(path))
 
-const notBpffs = (folder: string): KernelError =>
+const notBpffs = (call: "ObjPin" | "ObjUnpin", folder: string): KernelError =>
   invalid(
-    "ObjPin",
+    call,
     folder,
     "objects are pinned in a bpf file system, and this folder is in another one: mount -t bpf bpf /sys/fs/bpf"
   )
 
 /** What `body` answers, or throws as Node does for a failed system call. */
-const files = <A>(subject: string, body: () => A): Effect.Effect<A, KernelError> =>
+const files = <A>(
+  subject: string,
+  body: () => A,
+  call: "ObjPin" | "ObjUnpin" = "ObjPin"
+): Effect.Effect<A, KernelError> =>
   Effect.try({
     try: body,
     catch: (thrown) => {
       const errnoNumber = -errnoOf(thrown)
-      return refused("ObjPin", subject, errnoNumber, { hint: Hints.objPin(Errno.fromNumber(errnoNumber)) })
+      const hintOf = call === "ObjPin" ? Hints.objPin : Hints.objUnpin
+      return refused(call, subject, errnoNumber, { hint: hintOf(Errno.fromNumber(errnoNumber)) })
     }
   })
 
@@ -54,7 +59,7 @@ const files = <A>(subject: string, body: () => A): Effect.Effect<A, KernelError>
 const prepareFolder = Effect.fnUntraced(function*(folder: string) {
   const exists = Fs.existsSync(folder)
   const checked = exists ? folder : Path.dirname(folder)
-  if (!(yield* files(checked, () => isBpffs(checked)))) return yield* notBpffs(checked)
+  if (!(yield* files(checked, () => isBpffs(checked)))) return yield* notBpffs("ObjPin", checked)
   if (exists) return false
   return yield* files(folder, () => {
     // Somebody else may have made it meanwhile; then it is theirs to remove.
@@ -117,8 +122,17 @@ export const describeDescriptor = (
   }
 }
 
+/** Removes a name, where it is one of a bpf file system: no other file is ever touched. */
+const unpin = (path: string): Effect.Effect<void, KernelError> => {
+  const folder = Path.dirname(path)
+  return Effect.flatMap(
+    files(path, () => isBpffs(folder), "ObjUnpin"),
+    (pinned) => pinned ? files(path, () => Fs.unlinkSync(path), "ObjUnpin") : Effect.fail(notBpffs("ObjUnpin", folder))
+  )
+}
+
 /** The handlers of the calls on names. */
-export const handlers = (context: Context): Pick<Handlers<Handle>, "ObjPin" | "ObjGet"> => {
+export const handlers = (context: Context): Pick<Handlers<Handle>, "ObjPin" | "ObjUnpin" | "ObjGet"> => {
   const { sys } = context
   return {
     ObjPin: Effect.fnUntraced(function*(call, bound) {
@@ -143,6 +157,11 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ObjPin" | "O
       })
       const created = yield* attemptsOf(bound).persist(undefined, pin)
       return { result: undefined, undo: remove(path, created ? folder : undefined) }
+    }),
+
+    ObjUnpin: Effect.fnUntraced(function*(call, bound) {
+      const path = yield* resolve("ObjUnpin", call.path)
+      return { result: yield* attemptsOf(bound).persist(undefined, unpin(path)) }
     }),
 
     ObjGet: Effect.fnUntraced(function*(call, bound) {

@@ -22,7 +22,7 @@ const normal = (path: string): string => {
   return `/${parts.join("/")}`
 }
 
-const resolve = (call: "ObjPin" | "ObjGet", path: string): Result.Result<string, CallError> =>
+const resolve = (call: "ObjPin" | "ObjUnpin" | "ObjGet", path: string): Result.Result<string, CallError> =>
   path === "" || path.includes("\0")
     ? Result.fail(Refuse.invalid(call, JSON.stringify(path), "this is no path"))
     : Result.succeed(normal(path))
@@ -96,8 +96,21 @@ const open = (context: Context, as: Ref.Ref, path: string): Result.Result<Perfor
   return Result.succeed({ result: undefined, handle: object })
 }
 
+const take = (context: Context, path: string): Result.Result<Performed<Handle, void>, CallError> => {
+  const object = context.pins.get(path)
+  if (object === undefined) {
+    // What is outside of the bpf file systems does not exist here.
+    return Result.fail(
+      Refuse.refused("ObjUnpin", path, context.folders.has(path) ? "EISDIR" : "ENOENT", Hints.objUnpin)
+    )
+  }
+  context.pins.delete(path)
+  drop(context.environment, object, "user")
+  return Result.succeed({ result: undefined })
+}
+
 /** The handlers of the calls on names. */
-export const handlers = (context: Context): Pick<Handlers<Handle>, "ObjPin" | "ObjGet"> => ({
+export const handlers = (context: Context): Pick<Handlers<Handle>, "ObjPin" | "ObjUnpin" | "ObjGet"> => ({
   ObjPin: (call, bound: Bound<Handle>) =>
     Refuse.once(bound, () =>
       Result.flatMap(resolve("ObjPin", call.path), (path) => {
@@ -106,6 +119,8 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ObjPin" | "O
           ? Result.fail(new RefError({ call: "ObjPin", ref: Ref.key(call.object), reason: "Absent" }))
           : pin(context, object, path)
       })),
+  ObjUnpin: (call, bound) =>
+    Refuse.once(bound, () => Result.flatMap(resolve("ObjUnpin", call.path), (path) => take(context, path))),
   ObjGet: (call, bound) =>
     Refuse.once(bound, () => Result.flatMap(resolve("ObjGet", call.path), (path) => open(context, call.as, path)))
 })

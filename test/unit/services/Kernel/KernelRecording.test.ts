@@ -200,6 +200,7 @@ describe("calls that a recording refuses", () => {
     ],
     ["attach targets", progLoad(1, { attachTo: symbol }), /prog1.*bpf_task_acquire/],
     ["pins", { _tag: "ObjPin", object: Ref.map(0), path: "/sys/fs/bpf/m" }, /\/sys\/fs\/bpf\/m.*pins/],
+    ["removing pins", { _tag: "ObjUnpin", path: "/sys/fs/bpf/m" }, /\/sys\/fs\/bpf\/m.*pins/],
     ["taking pins", { _tag: "ObjGet", as: Ref.map(1), path: "/sys/fs/bpf/m" }, /\/sys\/fs\/bpf\/m.*pins/],
     ["bindings", { _tag: "ProgBindMap", prog: Ref.prog(0), map: Ref.map(0) }, /map0.*bind/],
     ["removals", { _tag: "MapDelete", map: Ref.map(0), key: new Uint8Array(4) }, /map0.*remove/],

@@ -340,6 +340,9 @@ describe("the simulated kernel", () => {
         "ENOENT"
       )
       assert.strictEqual(yield* failure(later.call({ _tag: "ObjGet", as: Ref.prog(4), path })), "RefError")
+      assert.strictEqual(yield* failure(later.call({ _tag: "ObjUnpin", path: "/sys/fs/bpf/folder" })), "EISDIR")
+      yield* later.call({ _tag: "ObjUnpin", path })
+      assert.strictEqual(yield* failure(later.call({ _tag: "ObjUnpin", path })), "ENOENT")
       assert.strictEqual(yield* failure(later.adopt({ _tag: "Descriptor", kind: "Map", fd: 3 })), "UnsupportedCall")
     }))
 

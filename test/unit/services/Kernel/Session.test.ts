@@ -295,6 +295,43 @@ describe("undo", () => {
     assert.deepStrictEqual([...ledger.pins.keys()], ["/kept"])
     assert.deepStrictEqual(actions(ledger).slice(-2), ["unpin /not kept", "-map#0"])
   })
+
+  it("is done at once by rollback, for the pins since the last commit, and not again when the session closes", async () => {
+    const ledger = LedgerKernel.make()
+    await withSession(ledger.kernel, (session) =>
+      Effect.gen(function*() {
+        yield* session.call(createMap(0))
+        yield* session.call(pin("/kept"))
+        yield* session.commit
+        yield* session.call(pin("/one"))
+        yield* session.call(pin("/two"))
+        yield* session.rollback
+        yield* session.rollback
+        assert.deepStrictEqual([...ledger.pins.keys()], ["/kept"])
+        yield* session.call(pin("/one"))
+        yield* session.commit
+      }))
+    assert.deepStrictEqual([...ledger.pins.keys()], ["/kept", "/one"])
+    assert.deepStrictEqual(actions(ledger).slice(2), ["pin /one", "pin /two", "unpin /two", "unpin /one", "pin /one", "-map#0"])
+  })
+
+  it("is what unpinning does not have, so it waits until all is committed", async () => {
+    const ledger = LedgerKernel.make()
+    const unpin: KernelCall = { _tag: "ObjUnpin", path: "/one" }
+    await withSession(ledger.kernel, (session) =>
+      Effect.gen(function*() {
+        yield* session.call(createMap(0))
+        yield* session.call(pin("/one"))
+        const early = yield* Effect.flip(session.call(unpin))
+        assert.deepInclude({ ...early }, { call: "ObjUnpin", errno: "EBUSY", subject: "/one" })
+        assert.match(early.message, /commit it first/)
+        assert.isTrue(ledger.pins.has("/one"))
+        yield* session.commit
+        yield* session.call(unpin)
+        assert.deepInclude({ ...yield* Effect.flip(session.call(unpin)) }, { errno: "ENOENT" })
+      }))
+    assert.strictEqual(ledger.pins.size, 0)
+  })
 })
 
 describe("observers", () => {
