@@ -10,6 +10,7 @@ import type { BtfExt } from "../../btf/BtfExt.ts"
 import type { MapAttributes } from "../../services/Kernel/KernelCall.ts"
 import type { ByteOrder } from "../../services/Elf/Elf.ts"
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
+import type { Given } from "./Given.ts"
 import type { SectionDefinition } from "./SectionDefinitions.ts"
 
 export { essentialName } from "../../btf/BtfEssential.ts"
@@ -59,6 +60,11 @@ export interface Program {
   readonly definition: SectionDefinition | undefined
   /** What the section's name says after its first `/`. */
   readonly attachTarget: string | undefined
+  /**
+   * The program that `attachTarget` is a function of, where it is not one of the kernel: another entry program of the object
+   * by its name, or one of the user's.
+   */
+  readonly attachProgram?: string | Given | undefined
   /** What the verifier is asked to say on success: 0 nothing, 1 basic, 2 verbose, 4 statistics. */
   readonly logLevel: number
 }
@@ -104,6 +110,12 @@ export interface MapDefinition {
   /** Whether a load creates this map. */
   readonly autocreate: boolean
   readonly structOps: StructOps | undefined
+  /** A map of the user's that a load takes in place of one of its own; it is neither filled nor sealed. */
+  readonly replacedBy?: Given
+  /** Of a map of maps: a map of the user's that has the shape of those in it, in place of `inner`. */
+  readonly innerLike?: Given
+  /** The name of the only program that may use the map. */
+  readonly exclusiveTo?: string
 }
 
 /** A kernel configuration value that a program reads: one variable of `.kconfig`. */

@@ -11,15 +11,18 @@ import * as BtfEdit from "../../btf/BtfEdit.ts"
 import * as BtfValue from "../../btf/BtfValue.ts"
 import * as Decode from "../../insn/Decode.ts"
 import * as Insn from "../../insn/Insn.ts"
+import { ProgType, progTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { MapAttributes } from "../../services/Kernel/KernelCall.ts"
 import {
   type BpfObject,
   findMap,
+  holdsMaps,
   isGlobalData,
   type MapDefinition,
   type Program,
   type Relocation
 } from "./BpfObject.ts"
+import * as Given from "./Given.ts"
 import * as SectionDefinitions from "./SectionDefinitions.ts"
 import { findVariable, variables } from "./Variables.ts"
 
@@ -37,6 +40,10 @@ export class EditError extends Schema.TaggedError<EditError>()("EditError", {
     "Size",
     /** The instructions are not well formed, or do not fit the program's relocations. */
     "Instructions",
+    /** A map of the user's is named by something that names no map, or where none can be. */
+    "Handle",
+    /** A program cannot be for what the edit says. */
+    "AttachTarget",
     /** Nothing of this kind can be edited: its value comes from the kernel. */
     "ReadOnly"
   ]),
@@ -69,6 +76,51 @@ export interface MapChanges extends Partial<Omit<MapAttributes, "name">> {
   readonly pinPath?: string | null
   /** Whether a load creates the map. Programs that use one which is not created are refused by the verifier. */
   readonly autocreate?: boolean
+  /**
+   * Take a map of the user's in its place, by descriptor, pin or identifier; `null` for one of the load's own. The load
+   * looks whether type, sizes, flags and `map_extra` are those of the definition, and neither fills nor seals the map.
+   */
+  readonly replacedBy?: Given.Given | null
+  /** Of a map of maps: a map of the user's that has the shape of those in it; `null` for the definition's own. */
+  readonly innerLike?: Given.Given | null
+  /** The only program that may use the map, by name; `null` for any. Kernels before 6.18 know no such maps. */
+  readonly exclusiveTo?: string | null
+}
+
+/** What does not go with each other in changes of a map; `undefined` where all does. */
+const wrongUse = (object: BpfObject, map: MapDefinition, changes: MapChanges): EditError | undefined => {
+  const { exclusiveTo, innerLike, replacedBy } = changes
+  const wrong = (reason: EditError["reason"], detail: string, hint?: string): EditError =>
+    new EditError({ reason, name: map.name, detail, ...(hint === undefined ? {} : { hint }) })
+  for (const given of [replacedBy, innerLike]) {
+    const complaint = given === undefined || given === null ? undefined : Given.complaint(given)
+    if (complaint !== undefined) return wrong("Handle", complaint)
+  }
+  if (typeof replacedBy === "object" && replacedBy !== null && map.origin === "StructOps") {
+    return wrong("Handle", "a struct_ops variable cannot be another map: the kernel calls the programs in this one")
+  }
+  if (typeof innerLike === "object" && innerLike !== null && !holdsMaps(changes.type ?? map.attr.type)) {
+    return wrong("Handle", "only maps of maps have a shape that the maps in them must have")
+  }
+  const names = object.programs.filter((program) => program.entry).map((program) => program.name)
+  return typeof exclusiveTo === "string" && !names.includes(exclusiveTo)
+    ? wrong("NoSuchProgram", `there is no program ${exclusiveTo} that the map could belong to`, oneOf(names))
+    : undefined
+}
+
+/** The changes that a field of its own keeps: `null` takes it away, absence leaves it. */
+const withUse = (
+  map: MapDefinition,
+  { exclusiveTo, innerLike, replacedBy }: MapChanges
+): Pick<MapDefinition, "exclusiveTo" | "innerLike" | "replacedBy"> => {
+  const taker = replacedBy === undefined ? map.replacedBy : replacedBy
+  const like = innerLike === undefined ? map.innerLike : innerLike
+  const owner = exclusiveTo === undefined ? map.exclusiveTo : exclusiveTo
+  return {
+    ...(taker === undefined || taker === null ? {} : { replacedBy: taker }),
+    ...(like === undefined || like === null ? {} : { innerLike: like }),
+    ...(owner === undefined || owner === null ? {} : { exclusiveTo: owner })
+  }
 }
 
 /** The DATASEC of a map whose last variable is an array, with that array made longer or shorter to fill the new size. */
@@ -144,9 +196,11 @@ export const setMap = (object: BpfObject, name: string, changes: MapChanges): Re
       oneOf(object.maps.map((m) => m.name))
     )
   }
-  const { autocreate, pinPath, ...attr } = changes
+  const { autocreate, exclusiveTo: _owner, innerLike: _like, pinPath, replacedBy: _taker, ...attr } = changes
   const wide = wrongNumber(attr)
   if (wide !== undefined) return refuse("Size", name, wide)
+  const misused = wrongUse(object, found, changes)
+  if (misused !== undefined) return Result.fail(misused)
   let edited = object
   let map = found
   const { valueSize } = attr
@@ -168,8 +222,10 @@ export const setMap = (object: BpfObject, name: string, changes: MapChanges): Re
     (valueSize !== undefined && valueSize !== map.attr.valueSize)
   )
   if (sizesChange && map.origin === "StructOps") return refuse("Size", name, "its size is that of its struct")
+  const { exclusiveTo: _oldOwner, innerLike: _oldLike, replacedBy: _oldTaker, ...rest } = map
   const changed: MapDefinition = {
-    ...map,
+    ...rest,
+    ...withUse(map, changes),
     attr: { ...map.attr, ...attr },
     pinPath: pinPath === undefined ? map.pinPath : pinPath ?? undefined,
     autocreate: autocreate ?? map.autocreate,
@@ -178,6 +234,13 @@ export const setMap = (object: BpfObject, name: string, changes: MapChanges): Re
   }
   return Result.succeed({ ...edited, maps: replaceAt(edited.maps, position, changed) })
 }
+
+/** Takes a map of the user's in place of one of the object's: `setMap` with `replacedBy`. */
+export const replaceMap = (
+  object: BpfObject,
+  name: string,
+  handle: Given.Given
+): Result.Result<BpfObject, EditError> => setMap(object, name, { replacedBy: handle })
 
 /**
  * Sets the initial value of a global variable. The value is checked against the variable's BTF type: see
@@ -317,8 +380,55 @@ export const setSection = (
         type: definition.programType,
         expectedAttachType: definition.expectedAttachType,
         flags: SectionDefinitions.programFlags(definition),
-        attachTarget: SectionDefinitions.targetOf(bare)
+        attachTarget: SectionDefinitions.targetOf(bare),
+        attachProgram: undefined
       })
+  })
+
+/** A function of another program, which a program is to be for. */
+export interface AttachTo {
+  /** An entry program of the same object by its name, or one that is loaded already. */
+  readonly program: string | Given.Given
+  /** The function's name: of the program's own, or of a subprogram. Default: what the section says behind its slash. */
+  readonly function?: string
+}
+
+/** Types of programs that can be for a function of another program. */
+const watchesPrograms: ReadonlySet<number> = new Set([ProgType.BPF_PROG_TYPE_EXT, ProgType.BPF_PROG_TYPE_TRACING])
+
+/** Why this program of the object has no function of that name that is loaded with it. */
+const targetComplaint = (object: BpfObject, name: string, target: string, wanted: string): string | undefined => {
+  const entries = object.programs.filter((program) => program.entry).map((program) => program.name)
+  if (target === name) return "a program cannot be for a function of its own"
+  if (!entries.includes(target)) return `there is no program ${target}: ${oneOf(entries)}`
+  if (object.programs.some((program) => program.name === wanted)) return undefined
+  return `there is no function ${wanted}: ${oneOf(object.programs.map((program) => program.name))}`
+}
+
+/**
+ * Says that a program replaces (`freplace`) or watches (`fentry`, `fexit`, `fmod_ret`) a function of another program, not
+ * one of the kernel. That program is loaded first, or is loaded already.
+ */
+export const attachTo = (object: BpfObject, name: string, target: AttachTo): Result.Result<BpfObject, EditError> =>
+  editProgram(object, name, (program) => {
+    if (!watchesPrograms.has(program.type)) {
+      return refuse(
+        "AttachTarget",
+        name,
+        `programs of type ${progTypeName(program.type)} are not for functions of other programs`,
+        "freplace, fentry, fexit and fmod_ret are"
+      )
+    }
+    const wanted = target.function ?? program.attachTarget ?? ""
+    if (wanted === "" || wanted.includes("\0")) {
+      return refuse("AttachTarget", name, "the function is not named", "name the function of the other program")
+    }
+    const complaint = typeof target.program === "string"
+      ? targetComplaint(object, name, target.program, wanted)
+      : Given.complaint(target.program)
+    return complaint === undefined
+      ? Result.succeed({ ...program, attachProgram: target.program, attachTarget: wanted })
+      : refuse("AttachTarget", name, complaint)
   })
 
 const fits = (insns: Uint8Array, relocation: Relocation): boolean => {

@@ -12,24 +12,25 @@ import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
 import { Command, PROG_LOAD_ATTEMPTS } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
-import type { InfoRecords, KernelSymbol, ProgLoad } from "../KernelCall.ts"
+import { type InfoRecords, isProgFunction, type KernelSymbol, type ProgLoad } from "../KernelCall.ts"
 import { type CallError, fromErrno, type KernelError, VerifierError } from "../KernelError.ts"
 import * as Ref from "../Ref.ts"
 import type { Bound, Handlers, Performed } from "../Session.ts"
 import { bind, type BindError, type BoundCode, type Target } from "./Bind.ts"
-import { type Context, optionalHandleOf } from "./Context.ts"
+import { type Context, handleOf, optionalHandleOf, type Targets } from "./Context.ts"
 import { attemptsOf, invalid, type Patience, patience, refused } from "./Enter.ts"
 import type { Handle } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
 import * as LoadLog from "./LoadLog.ts"
 import { kernelName } from "./Name.ts"
+import * as ProgFunctions from "./ProgFunctions.ts"
 
 const loadPatience: Patience = { ...patience, EAGAIN: PROG_LOAD_ATTEMPTS }
 
 /** The kernel symbols that a program's code and its attachment mention. */
 const symbolsOf = (call: ProgLoad): ReadonlyArray<KernelSymbol> => {
   const symbols = call.code.refs.flatMap((ref) => ref._tag === "SymbolRef" ? [ref.symbol] : [])
-  return call.attachTo === undefined ? symbols : [...symbols, call.attachTo]
+  return call.attachTo === undefined || isProgFunction(call.attachTo) ? symbols : [...symbols, call.attachTo]
 }
 
 /** What is wrong with a call that the kernel would misread. */
@@ -62,13 +63,19 @@ const bindRefused = (call: ProgLoad, error: BindError): KernelError =>
     })
     : invalid("ProgLoad", call.attr.name, error.message)
 
+/** Whom a program is for, as the kernel identifies it. */
+interface AttachValues {
+  readonly attach_btf_id?: number
+  /** A program, or the BTF of a module. */
+  readonly attach_prog_fd?: number
+}
+
 /** The attach target as the kernel identifies it: a type of vmlinux, or of the module of this descriptor. */
-const attachValues = (
+const symbolValues = (
   call: ProgLoad,
+  symbol: KernelSymbol,
   target: Target | undefined
-): Result.Result<{ readonly attach_btf_id?: number; readonly attach_prog_fd?: number }, KernelError> => {
-  const symbol = call.attachTo
-  if (symbol === undefined) return Result.succeed({})
+): Result.Result<AttachValues, KernelError> => {
   if (target?._tag === "Type") {
     return Result.succeed({
       attach_btf_id: target.id,
@@ -85,6 +92,23 @@ const attachValues = (
   )
 }
 
+/** The attach target as the kernel identifies it. */
+const attachValues = (
+  context: Context,
+  call: ProgLoad,
+  bound: Bound<Handle>,
+  targetOf: Targets
+): Effect.Effect<AttachValues, CallError> => {
+  const { attachTo } = call
+  if (attachTo === undefined) return Effect.succeed({})
+  return isProgFunction(attachTo)
+    ? Effect.flatMap(
+      handleOf(bound, "ProgLoad", attachTo.program),
+      (target) => ProgFunctions.find(context, call.attr.name, target, attachTo.function)
+    )
+    : Effect.fromResult(symbolValues(call, attachTo, targetOf(attachTo)))
+}
+
 /** Records as the attribute takes them: where they are, how many, how long each. */
 const recordCount = (records: InfoRecords): number => records.records.length / records.recordSize
 
@@ -93,7 +117,7 @@ const valuesOf = (
   bound: Bound<Handle>,
   call: ProgLoad,
   code: BoundCode,
-  attach: { readonly attach_btf_id?: number; readonly attach_prog_fd?: number }
+  attach: AttachValues
 ): Arena.Values<typeof Attr.ProgLoad> => {
   const { attr, funcInfo, lineInfo } = call
   const { coreRelocations } = call.code
@@ -167,7 +191,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> =
     const code = yield* Effect.fromResult(
       Result.mapError(bind(call.code, mapFd, targetOf), (error) => bindRefused(call, error))
     )
-    const attach = yield* Effect.fromResult(attachValues(call, call.attachTo && targetOf(call.attachTo)))
+    const attach = yield* attachValues(context, call, bound, targetOf)
     const values = valuesOf(bound, call, code, attach)
     const outcome = yield* LoadLog.load(
       attemptsOf(bound),
