@@ -42,6 +42,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       load: Chosen.from(() => import("./Prog.ts"), ({ prog }) => prog)
     },
     {
+      name: "map",
+      summary: "Maps of the kernel: show, dump, lookup, update, delete, create",
+      load: Chosen.from(() => import("./Map.ts"), ({ mapCommand }) => mapCommand)
+    },
+    {
       name: "btf",
       summary: "Types: dump, dedup, distill, relocate, diff",
       load: (args) => Effect.flatMap(Effect.promise(() => import("./Btf.ts")), ({ btf }) => btf(args))
