@@ -24,6 +24,20 @@ export * as Plan from "./stages/load/Plan.ts"
 export * as LoadPlan from "./stages/load/LoadPlan.ts"
 /** Carries a plan out on the kernel that is provided. */
 export * as Execute from "./stages/load/Execute.ts"
+/** Some of an object's programs, with exactly the maps that they need. */
+export * as Select from "./stages/load/Select.ts"
+/** Loads in two halves: maps first, then programs, some or all; and unloads programs while maps live on. */
+export * as Prepare from "./stages/load/Prepare.ts"
+/** Pins and unpins an object's maps and programs together. */
+export * as Pins from "./stages/load/Pins.ts"
+/** Opens what an earlier load has pinned. */
+export * as Reopen from "./stages/load/Reopen.ts"
+/** Loads a program once more, differently. */
+export * as Clone from "./stages/load/Clone.ts"
+/** The global variables of a loaded object while its programs run. */
+export * as Globals from "./stages/load/Globals.ts"
+/** Whether a map that is there already can stand in for one that an object defines. */
+export * as PinnedMap from "./stages/load/PinnedMap.ts"
 /** Pure stages that ask for what they must know of a kernel, and the driver that answers them. */
 export * as Asked from "./stages/Asked.ts"
 

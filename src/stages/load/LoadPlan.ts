@@ -24,9 +24,11 @@ export interface CallStep {
   /** Whether the load fails when the call fails and nothing is to be done instead. */
   readonly required: boolean
   readonly otherwise: ReadonlyArray<Otherwise>
+  /** Of a call that takes a map of the user's: what the map must be like, or the load fails. */
+  readonly mustEqual?: MapShape
 }
 
-/** What a pinned map must be like to be used in place of one of our own. */
+/** What a map must be like to be used in place of one of our own. */
 export type MapShape = Pick<MapAttributes, "type" | "keySize" | "valueSize" | "maxEntries" | "flags" | "extra">
 
 /** A map that is shared by its pin: used when it is there, else created, filled and pinned. */
@@ -51,7 +53,7 @@ export type LoadPlan = ReadonlyArray<Step>
 export const required = (
   call: KernelCall,
   why: string,
-  more: Partial<Pick<CallStep, "notes" | "otherwise">> = {}
+  more: Partial<Pick<CallStep, "notes" | "otherwise" | "mustEqual">> = {}
 ): CallStep => ({ _tag: "Call", call, why, notes: [], required: true, otherwise: [], ...more })
 
 /** A step that may fail; what it should have made is then absent. */

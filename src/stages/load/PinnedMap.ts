@@ -19,6 +19,20 @@ export class PinnedMapError extends Schema.TaggedError<PinnedMapError>()("Pinned
   }
 }
 
+/** A map of the user's that shall stand in for one that an object defines is another kind of map. */
+export class ReplacedMapError extends Schema.TaggedError<ReplacedMapError>()("ReplacedMapError", {
+  map: Schema.String,
+  /** What the user gave, in words: `descriptor 7`, `/sys/fs/bpf/counts`, `id 12`. */
+  handle: Schema.String,
+  /** Each field that differs, for people: `max_entries is 64, the object wants 128`. */
+  differences: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return `${this.map}: the map of the user's, ${this.handle}, cannot take its place: ${this.differences.join("; ")}\n` +
+      "hint: give another map, or change the object's definition to be equal (Edit.setMap)"
+  }
+}
+
 /** Types to whose flags the kernel adds `BPF_F_RDONLY_PROG` by itself. */
 const addsReadOnly: ReadonlySet<number> = new Set([MapType.BPF_MAP_TYPE_DEVMAP, MapType.BPF_MAP_TYPE_DEVMAP_HASH])
 
