@@ -6,6 +6,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
+import * as Feature from "../services/Kernel/Feature.ts"
 import type { FeatureReport } from "../services/Kernel/FeatureReport.ts"
 import type { Kernel } from "../services/Kernel/Kernel.ts"
 import type { KernelError } from "../services/Kernel/KernelError.ts"
@@ -23,6 +24,9 @@ const kernels: Readonly<Record<string, string>> = {
 const listed = (names: ReadonlyArray<string>): string =>
   names.map((name) => `${name} (${kernels[name] ?? ""})`).join(", ")
 
+/** How a simulated kernel of a release is named. */
+const ofRelease = "simulated:5.4 (or another release of Linux: one with the features of that release)"
+
 /** What else a kernel may be. */
 const profiles = "the path of a kernel profile (kernel snapshot writes them) or of a BTF file"
 
@@ -34,10 +38,10 @@ const flagOf = (description: string) =>
   )
 
 /** Which kernel a command works with. */
-export const flag = flagOf(`Kernel to plan for or to load into: ${listed(["live", "simulated"])}, or ${profiles}`)
+export const flag = flagOf(`Kernel to plan for or to load into: ${listed(["live", "simulated"])}, ${ofRelease}, or ${profiles}`)
 
 /** Which kernel a command asks, without loading anything into it that stays. */
-export const askedFlag = flagOf(`Kernel to ask: ${listed(["live", "simulated"])}, or ${profiles}`)
+export const askedFlag = flagOf(`Kernel to ask: ${listed(["live", "simulated"])}, ${ofRelease}, or ${profiles}`)
 
 /** Which kernel a command works with whose work has to outlive it: the others end with the process. */
 export const lastingFlag = flagOf(`Kernel to load into: ${listed(["live"])}`).pipe(
@@ -55,8 +59,21 @@ const profileFolder = Effect.promise(() => import("../services/Kernel/live/Profi
 
 const profileReport = Effect.promise(() => import("../services/Kernel/profile/Report.ts"))
 
+/** The release in the name of a simulated kernel: `5.4` in `simulated:5.4`. `undefined` in any other name. */
+export const releaseIn = (name: string): string | undefined => /^simulated:(.*)$/s.exec(name)?.[1]
+
+/** The options of a simulated kernel of a release, or why there is none. */
+const ofNamedRelease = (release: string) =>
+  Feature.ofRelease(release) === undefined
+    ? new UsageError({
+      argument: `simulated:${release}`,
+      detail: `${release === "" ? "nothing" : release} is no release of Linux`,
+      hint: "write its numbers, as in simulated:5.4"
+    })
+    : Effect.succeed({ release, features: "release" as const })
+
 /** Whether a kernel is neither of those that have a name, but what is known of one in a file. */
-export const isProfile = (name: string): boolean => !Object.hasOwn(kernels, name)
+export const isProfile = (name: string): boolean => !Object.hasOwn(kernels, name) && releaseIn(name) === undefined
 
 /** The profile at this path, or the types of the file there. */
 export const openProfile = Effect.fnUntraced(function*(path: string) {
@@ -83,10 +100,14 @@ export const layer = (
       return Layer.unwrap(Effect.map(simulated, (module) => module.layer(options)))
     case "live":
       return Layer.unwrap(Effect.map(live, (module) => module.layer))
-    default:
+    default: {
+      const release = releaseIn(name)
       return Layer.unwrap(Effect.gen(function*() {
-        return (yield* profiled).layer(yield* openProfile(name), options)
+        return release === undefined
+          ? (yield* profiled).layer(yield* openProfile(name), options)
+          : (yield* simulated).layer({ ...options, ...(yield* ofNamedRelease(release)) })
       }))
+    }
   }
 }
 
@@ -103,10 +124,14 @@ export const features = (
       return Effect.flatMap(simulated, (module) => module.features())
     case "live":
       return Effect.flatMap(live, (module) => module.features(options))
-    default:
+    default: {
+      const release = releaseIn(name)
       return Effect.gen(function*() {
-        return (yield* profileReport).reportOf(yield* openProfile(name))
+        return release === undefined
+          ? (yield* profileReport).reportOf(yield* openProfile(name))
+          : yield* (yield* simulated).features(yield* ofNamedRelease(release))
       })
+    }
   }
 }
 

@@ -20,6 +20,16 @@ import { planText } from "./text/PlanText.ts"
 /** From an opened object to its plan. */
 export const planning = (options: RelocateOptions) => Stage.pipeline(relocateWith(options), planStage)
 
+/** What is not known of a simulated kernel of a release, but derived from its number. */
+const assumedOfRelease = (kernelName: string): ReadonlyArray<Assumed> => {
+  const release = KernelChoice.releaseIn(kernelName)
+  return release === undefined ? [] : [{
+    what: "the features",
+    value: `those of Linux ${release}`,
+    why: "by the version in which each came; kernels of distributions may have others"
+  }]
+}
+
 /** The command. */
 export const plan = Command.make("plan", {
   object: ObjectFile.argument,
@@ -36,7 +46,7 @@ export const plan = Command.make("plan", {
     Effect.gen(function*() {
       const object = yield* ObjectFile.openEdited(path, edits)
       const kernel = yield* Kernel
-      const assumed: Array<Assumed> = []
+      const assumed: Array<Assumed> = [...assumedOfRelease(kernelName)]
       const options = yield* Relocation.options({ btf, kconfig })
       const planned = yield* planning(options).run(object).pipe(
         Effect.provideService(Kernel, assuming(kernel, assumed)),
@@ -64,6 +74,7 @@ export const plan = Command.make("plan", {
         command: "effect-bpf plan firewall.bpf.o --map events.max_entries=4096 --set sample_every=10",
         description: "With a smaller ring buffer, and another setting"
       },
+      { command: "effect-bpf plan firewall.bpf.o --kernel simulated:5.4", description: "As an old kernel would be asked" },
       { command: "effect-bpf plan firewall.bpf.o --json | jq -r '.steps[].command'", description: "For scripts" }
     ])
   )

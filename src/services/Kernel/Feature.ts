@@ -86,6 +86,38 @@ export const isFeature = (name: string): name is Feature => Object.hasOwn(table,
 /** All of them, in libbpf's order. */
 export const features: ReadonlyArray<Feature> = Object.keys(table).filter(isFeature)
 
+/** Major and minor number of a release; `undefined` where the text does not begin with two numbers. */
+const versionOf = (release: string): readonly [major: number, minor: number] | undefined => {
+  const [, major, minor] = /^(\d+)\.(\d+)(?!\d)/.exec(release) ?? []
+  return major === undefined || minor === undefined ? undefined : [Number(major), Number(minor)]
+}
+
+/**
+ * Whether a release of Linux, as `5.4` or `6.1.0-47-cloud-amd64`, is one of those that have a feature as they are published.
+ * `undefined` where the release is no version, or where it is not known in which one the feature came. It is told to people
+ * and makes kernels that exist nowhere; what is known of a real one is never replaced by it.
+ */
+export const inRelease = (feature: Feature, release: string): boolean | undefined => {
+  const { since } = descriptions[feature]
+  const first = since === undefined ? undefined : versionOf(since)
+  const version = versionOf(release)
+  if (first === undefined || version === undefined) return undefined
+  return version[0] > first[0] || (version[0] === first[0] && version[1] >= first[1])
+}
+
+/**
+ * The features of a release of Linux by the versions in which they came, for a simulated kernel; a feature whose version is
+ * not known is newer than all that are. `undefined` where the text is no version. Distributions move features between
+ * versions and configurations leave some out, so a kernel of this release may have others.
+ */
+export const ofRelease = (release: string): Readonly<Record<Feature, boolean>> | undefined => {
+  if (versionOf(release) === undefined) return undefined
+  const found: Partial<Record<Feature, boolean>> = {}
+  for (const feature of features) found[feature] = inRelease(feature, release) ?? false
+  // Every feature has been given its answer.
+  return found as Readonly<Record<Feature, boolean>>
+}
+
 /** The features that concern what BTF a kernel takes. */
 export const btfFeatures: ReadonlyArray<Feature> = features.filter((feature) => feature.startsWith("Btf"))
 

@@ -15,6 +15,7 @@ import * as Btf from "../../../src/btf/Btf.ts"
 import * as BtfEdit from "../../../src/btf/BtfEdit.ts"
 import { Failed } from "../../../src/cli/Failed.ts"
 import { run } from "../../../src/cli/Main.ts"
+import * as Feature from "../../../src/services/Kernel/Feature.ts"
 import * as KernelProfile from "../../../src/services/Kernel/KernelProfile.ts"
 import { repository, temporaryFolder } from "../../support/Require.ts"
 
@@ -64,7 +65,7 @@ const profile: KernelProfile.KernelProfile = {
   pageSize: 65536,
   possibleCpus: 12,
   kernelVersion: 0x06019e,
-  features: { BpfCookie: true, SyscallWrapper: true },
+  features: { ...Feature.ofRelease("6.1"), SyscallWrapper: true },
   configuration,
   vmlinux: types(64),
   modules: [],
@@ -185,7 +186,7 @@ describe("--kernel with a profile", () => {
       assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
       assert.match(
         stdout,
-        /on the profiled kernel \(Linux 6\.1\.0-elsewhere, arm64, little-endian; asked for page size 65536, 12 possible CPUs\)/
+        /on the profiled kernel \(Linux 6\.1\.0-elsewhere, arm64, little-endian; asked for page size 65536, 12 possible CPUs, \d+ features\)/
       )
       assert.match(stdout, /map perf: perf_event_array, .*max_entries 12$/m)
       assert.match(stdout, /map ring: ringbuf, max_entries 65536$/m)
@@ -250,7 +251,8 @@ describe("--kernel with a BTF file", () => {
       assert.deepInclude(kernel, { release: null, architecture: null })
       assert.deepStrictEqual(assumed.map(({ what }: { readonly what: string }) => what), [
         "the page size",
-        "the number of possible CPUs"
+        "the number of possible CPUs",
+        "features Btf, BtfDatasec, BtfFunc, BtfGlobalFunc, GlobalData, ProgName, ArrayMmap"
       ])
     }))
 

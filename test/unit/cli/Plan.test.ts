@@ -8,12 +8,14 @@ import * as LoadPlan from "../../../src/stages/load/LoadPlan.ts"
 import { type PlannedObject, toPlan } from "../../../src/stages/load/Plan.ts"
 import * as Open from "../../../src/stages/open/Open.ts"
 import { toObject } from "../../../src/stages/relocate/Relocate.ts"
+import { allFeatures } from "../../support/AllFeatures.ts"
 import { allFixtures, fixture } from "../../support/Require.ts"
 
 const info = KernelInfo.add(KernelInfo.make({ release: "6.99.0", architecture: "x64", byteOrder: "little" }), {
   pageSize: KernelInfo.known(4096),
   possibleCpus: KernelInfo.known(8),
-  kernelVersion: KernelInfo.known(0x66300)
+  kernelVersion: KernelInfo.known(0x66300),
+  features: allFeatures()
 })
 
 const succeed = <A, E extends Error>(result: Result.Result<A, E>): A => {
@@ -37,7 +39,7 @@ describe("PlanText", () => {
     const text = textOf("xdp_firewall.bpf.o")
     assert.match(
       text,
-      /^To load xdp_firewall\.bpf\.o on the live kernel \(Linux 6\.99\.0, x64, little-endian; asked for page size 4096, 8 possible CPUs\), 11 calls:$/m
+      /^To load xdp_firewall\.bpf\.o on the live kernel \(Linux 6\.99\.0, x64, little-endian; asked for page size 4096, 8 possible CPUs, 26 features\), 11 calls:$/m
     )
     const commands = [...text.matchAll(/^ +\d+ {2}(\w+)/gm)].map(([, command]) => command)
     assert.deepStrictEqual(commands, [

@@ -8,7 +8,7 @@ import { helperId } from "../../../insn/Helpers.ts"
 import type { Clock, Device, EnvironmentOptions, Override, Task } from "../../../vm/helpers/Environment.ts"
 import * as Errno from "../abi/Errno.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
-import { type Feature, features as allFeatures, type Support, supportOf } from "../Feature.ts"
+import { type Feature, features as allFeatures, ofRelease, type Support, supportOf } from "../Feature.ts"
 import type { ModuleTypes, SymbolAddress } from "../KernelInfo.ts"
 
 /** How a simulated kernel differs from the one that is simulated without options. */
@@ -25,8 +25,11 @@ export interface SimulatedOptions {
   readonly kernelVersion?: number
   /** `CONFIG_*` options as `.config` has them after the `=`. Default: none is set. */
   readonly kconfig?: Readonly<Record<string, string>>
-  /** Those that differ from the default: every feature is there. One may also be refused, as to who lacks rights. */
-  readonly features?: Readonly<Partial<Record<Feature, boolean | Support>>>
+  /**
+   * Those that differ from the default: every feature is there. One may also be refused, as to who lacks rights. `"release"`:
+   * those of `release`, by the version of Linux in which each came; distributions' kernels may have others.
+   */
+  readonly features?: "release" | Readonly<Partial<Record<Feature, boolean | Support>>>
   /** The addresses of kallsyms. Default: there are none. */
   readonly symbols?: Readonly<Record<string, bigint>> | ReadonlyMap<string, SymbolAddress>
   /**
@@ -89,6 +92,7 @@ export interface World {
   readonly environment: EnvironmentOptions
 }
 
+const defaultRelease = "6.18.0"
 const defaultBudget = 100_000_000
 const defaultMemoryLimit = 2 ** 30
 
@@ -134,14 +138,18 @@ const problemOf = (options: SimulatedOptions): string | undefined => {
     return `cpu is ${cpu}, and must be below possibleCpus, ${possibleCpus}`
   }
   if (budget !== undefined && !isCount(budget)) return `budget is ${budget}, and must be a whole number of at least 1`
+  if (options.features === "release" && ofRelease(options.release ?? defaultRelease) === undefined) {
+    return `release is ${options.release}, and features of a release need its numbers, as 5.4`
+  }
   if (types !== undefined && types.byteOrder !== "little") return "types are big-endian, and the machine is not"
   const unknown = Object.keys(helpers ?? {}).find((name) => helperId(name) === undefined)
   return unknown === undefined ? undefined : `helpers has ${unknown}, which is no helper: they are called bpf_…`
 }
 
-const featuresOf = (options: NonNullable<SimulatedOptions["features"]>): World["features"] => {
+const featuresOf = (options: NonNullable<SimulatedOptions["features"]>, release: string): World["features"] => {
   const features: Partial<Record<Feature, Support>> = {}
-  for (const feature of allFeatures) features[feature] = supportOf(options[feature] ?? true)
+  const given = options === "release" ? ofRelease(release) ?? {} : options
+  for (const feature of allFeatures) features[feature] = supportOf(given[feature] ?? true)
   // Every feature has been given its answer.
   return features as Record<Feature, Support>
 }
@@ -159,7 +167,7 @@ export const worldOf = (
   if (problem !== undefined) {
     return Result.fail(fromErrno("session", "the simulated kernel", Errno.numbers.EINVAL, { hint: problem }))
   }
-  const release = options.release ?? "6.18.0"
+  const release = options.release ?? defaultRelease
   const { cpu, devices, modules = [], numaNode, symbols = {}, task } = options
   return Result.succeed({
     release,
@@ -168,7 +176,7 @@ export const worldOf = (
     pageSize: options.pageSize ?? 4096,
     possibleCpus: options.possibleCpus ?? 1,
     kconfig: options.kconfig ?? {},
-    features: featuresOf(options.features ?? {}),
+    features: featuresOf(options.features ?? {}, release),
     symbols: isMap(symbols) ? symbols : new Map(Object.entries(symbols)),
     types: options.types,
     modules: typeof modules === "function" ? modules : () => modules,

@@ -14,6 +14,7 @@ import * as Explain from "../../../../src/stages/load/Explain.ts"
 import * as Plan from "../../../../src/stages/load/Plan.ts"
 import * as Relocate from "../../../../src/stages/relocate/Relocate.ts"
 import * as LedgerKernel from "../../../support/LedgerKernel.ts"
+import { allFeatures } from "../../../support/AllFeatures.ts"
 import { opened } from "../Pipeline.ts"
 
 const editor = BtfEdit.make()
@@ -23,7 +24,8 @@ const types = Result.getOrThrow(editor.finish())
 
 const info = KernelInfo.add(KernelInfo.make({ release: "6.99", architecture: "x64", byteOrder: "little" }), {
   vmlinuxTypes: KernelInfo.known(types),
-  moduleTypes: KernelInfo.known([])
+  moduleTypes: KernelInfo.known([]),
+  features: allFeatures()
 })
 
 const relocated = (() => {

@@ -17,6 +17,7 @@ import * as Relocate from "../../../../src/stages/relocate/Relocate.ts"
 import * as Stage from "../../../../src/stages/Stage.ts"
 import { UnansweredError } from "../../../../src/stages/Asked.ts"
 import * as LedgerKernel from "../../../support/LedgerKernel.ts"
+import { allFeatures } from "../../../support/AllFeatures.ts"
 import { fixture } from "../../../support/Require.ts"
 import * as CallGraph from "../CallGraph.ts"
 import { nothing } from "../ObjectBuilder.ts"
@@ -384,13 +385,16 @@ describe("programs", () => {
 })
 
 describe("what is asked of the kernel", () => {
+  // Those that a load depends on have a test of their own, that of Sanitise.
+  const kconfigFeatures: ReadonlySet<string> = new Set(["BpfCookie", "SyscallWrapper"])
   const asked = (name: string, edit: (object: BpfObject) => BpfObject = (object) => object): ReadonlyArray<string> => {
     const object = edit(opened(name))
     const ledger = LedgerKernel.make({ byteOrder: object.byteOrder })
     Effect.runSync(
       Stage.pipeline(Relocate.relocate, Plan.plan).run(object).pipe(Effect.provideService(Kernel, ledger.kernel))
     )
-    return ledger.asked.map(KernelInfo.describe)
+    return ledger.asked.filter((each) => each._tag !== "Feature" || kconfigFeatures.has(each.feature))
+      .map(KernelInfo.describe)
   }
 
   it("is what the object needs, once, and nothing more", () => {
@@ -433,7 +437,8 @@ describe("no plan", () => {
     const info = KernelInfo.add(KernelInfo.make({ release: "6.18", architecture: "x64", byteOrder }), {
       pageSize: KernelInfo.known(4096),
       possibleCpus: KernelInfo.known(1),
-      kernelVersion: KernelInfo.known(1)
+      kernelVersion: KernelInfo.known(1),
+      features: allFeatures()
     })
     const answer = Plan.toPlan(relocated(object), info)
     if (Result.isSuccess(answer) || !(answer.failure instanceof PlanError)) throw new Error("there is a plan")

@@ -1,0 +1,33 @@
+/**
+ * The features of a kernel as a load takes them: yes or no, with the reason for people.
+ *
+ * One that the kernel would not tell of, for lack of rights, is missing, as it is for libbpf; one that is decided when a
+ * loader program runs is there, since the loader cannot leave anything out any more.
+ */
+import { descriptions } from "../services/Kernel/Feature.ts"
+import type { Feature, KernelInfo, Requirement } from "../services/Kernel/KernelInfo.ts"
+
+/** What is known of a kernel's features. */
+export interface Features {
+  readonly has: (feature: Feature) => boolean
+  /** Why a load goes without a feature: `the kernel lacks names of programs and maps`. */
+  readonly because: (feature: Feature) => string
+}
+
+/** The features that a kernel has told of. One that was not asked for counts as there. */
+export const of = ({ features }: KernelInfo): Features => ({
+  has: (feature) => {
+    const fact = features.get(feature)
+    return fact?._tag !== "Known" || fact.value._tag === "Supported"
+  },
+  because: (feature) => {
+    const fact = features.get(feature)
+    const { description } = descriptions[feature]
+    return fact?._tag === "Known" && fact.value._tag === "Refused"
+      ? `the kernel would not say whether it has this: ${description} (${fact.value.errno})`
+      : `the kernel lacks this: ${description}`
+  }
+})
+
+/** The requirement that asks for a feature. */
+export const requirement = (feature: Feature): Requirement => ({ _tag: "Feature", feature })
