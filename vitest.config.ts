@@ -10,7 +10,8 @@ const report = process.env["EFFECT_BPF_REPORT"]
 
 /**
  * Two projects: `default` is what `npm test` runs (under five minutes), `full` holds the long comparisons that
- * `npm run test:full` adds. Live tests share one kernel, so files run one after another in one process each.
+ * `npm run test:full` adds. What only other kernels can show (`*.vm.test.ts`) runs in virtual machines (`npm run test:vm`),
+ * which also run the live tests. Live tests share one kernel, so files run one after another in one process each.
  */
 export default defineConfig({
   test: {
@@ -23,7 +24,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "default", include: ["test/**/*.test.ts"], exclude: ["test/**/*.full.test.ts"] }
+        test: {
+          name: "default",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/**/*.full.test.ts", "test/**/*.vm.test.ts"]
+        }
       },
       { extends: true, test: { name: "full", include: ["test/**/*.full.test.ts"], testTimeout: 1_800_000 } }
     ]

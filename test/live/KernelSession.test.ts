@@ -89,19 +89,9 @@ describeWith({ kind: "live" }, "sessions of the live kernel", () => {
   })
 
   it("keep away from the numbers of standard input, output and error", () => {
-    // In a process whose standard input is closed, the kernel hands out number 0.
-    const script = `
-      import * as Effect from "effect/Effect"
-      import * as Fs from "node:fs"
-      import { inSession, mapCreate, openDescriptors, progLoad, returning } from "./test/support/LiveKernel.ts"
-      const open = await Effect.runPromise(inSession((session) => Effect.gen(function*() {
-        Fs.closeSync(0)
-        yield* session.call(mapCreate(0))
-        yield* session.call(progLoad(0, returning(0)))
-        return openDescriptors()
-      })))
-      Fs.writeSync(1, JSON.stringify({ open, after: openDescriptors() }))`
-    const result = run(process.execPath, ["--input-type=module", "-e", script], { cwd: repository })
+    const result = run(process.execPath, [Path.join(repository, "test/support/withoutInput.ts")], {
+      env: { NODE_NO_WARNINGS: "1" }
+    })
     assert.strictEqual(result.status, 0, result.stderr)
     const { after, open } = JSON.parse(result.stdout) as { open: ReadonlyArray<number>; after: ReadonlyArray<number> }
     assert.strictEqual(open.length, 2)

@@ -77,7 +77,7 @@ const said = Effect.fnUntraced(function*(
   }
   const ofPrograms: Array<{ readonly tag: string; readonly mapIds: ReadonlyArray<string> }> = []
   for (const prog of programs) {
-    const { btfId, id, jitedLength: _, ...info } = yield* session.call({ _tag: "ProgGetInfo", prog })
+    const { btfId, id, jitedLength: _, loadTime: __, ...info } = yield* session.call({ _tag: "ProgGetInfo", prog })
     const mapIds = info.mapIds.map((map) => names.get(map) ?? "")
     const said = { ...info, mapIds, hasBtf: btfId !== 0, xlated: xlated(id, names) }
     ofPrograms.push(said)

@@ -27,6 +27,10 @@ export interface Requirements {
   readonly kind: Kind
   readonly tools?: ReadonlyArray<string>
   readonly files?: ReadonlyArray<string>
+  /** The oldest release of Linux that the group is about: `6.18`. For what no feature tells. */
+  readonly linux?: string
+  /** The user is root: the group takes rights away, changes the owner of what it starts, or reads what only root may. */
+  readonly root?: boolean
 }
 
 /** What becomes of a group: it runs, is skipped with a line for people, or fails because its kind was required. */
@@ -130,14 +134,22 @@ export const missing = (
     readonly live: Live
     readonly hasTool: (tool: string) => boolean
     readonly hasFile: (path: string) => boolean
+    readonly release: string
+    readonly uid: number | undefined
   } = {
     live,
     hasTool: (tool) => toolPath(tool) !== undefined,
-    hasFile: (path) => Fs.existsSync(Path.resolve(repository, path))
+    hasFile: (path) => Fs.existsSync(Path.resolve(repository, path)),
+    release: Os.release(),
+    uid: process.geteuid?.()
   }
 ): ReadonlyArray<string> => {
   const absent: Array<string> = []
   if (requirements.kind === "live" && !facts.live.available) absent.push(facts.live.reason)
+  if (requirements.linux !== undefined && isOlder(facts.release, requirements.linux)) {
+    absent.push(`Linux is ${facts.release}, and this is of ${requirements.linux} and later`)
+  }
+  if (requirements.root === true && facts.uid !== 0) absent.push("the user is not root")
   for (const tool of requirements.tools ?? []) {
     if (!facts.hasTool(tool)) absent.push(`${tool} is not on PATH; apt-get install ${debianPackage(tool)}`)
   }
@@ -145,6 +157,13 @@ export const missing = (
     if (!facts.hasFile(file)) absent.push(`${file} is absent${makerOf(file)}`)
   }
   return absent
+}
+
+/** Whether a release, as `6.1.0-47-cloud-amd64`, is older than a version, as `6.18`. */
+const isOlder = (release: string, version: string): boolean => {
+  const [major = 0, minor = 0] = release.split(/[.-]/).map(Number)
+  const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number)
+  return major < wantedMajor || (major === wantedMajor && minor < wantedMinor)
 }
 
 const debianPackage = (tool: string): string => packageOf[tool] ?? (/^llvm-[a-z]+$/.test(tool) ? "llvm-19" : tool)

@@ -12,7 +12,7 @@ import * as Bundle from "./Bundle.ts"
 import { archive, type Entry } from "./Cpio.ts"
 
 /** Tools that live tests start, and that are put into the guest where this machine has them. */
-const tools = ["bash", "bpftool", "ip", "setpriv", "strace", "taskset", "tc"]
+const tools = ["bash", "bpftool", "getconf", "ip", "setpriv", "strace", "taskset", "tc"]
 
 /** Modules that live tests use, or whose BTF they read; what these need is added. */
 const modules = ["veth", "dummy", "cls_bpf", "sch_ingress", "tcp_bbr", "nf_conntrack"]
@@ -57,7 +57,7 @@ const programs = (places: ReadonlyMap<string, string>): ReadonlyArray<Entry> => 
 const standIn = (script: string): string => `await import(${JSON.stringify(script)})\n`
 
 /** Sources that tests start by their path. */
-const started = ["examples/firewall.ts", "examples/inspect.ts", "examples/trace.ts"]
+const started = ["examples/firewall.ts", "examples/inspect.ts", "examples/trace.ts", "test/support/withoutInput.ts"]
 
 /** What all guests have in common: the entries of the archive, and the names of the test files in it. */
 export const common = async (names: ReadonlyArray<string>, scratch: string): Promise<ReadonlyArray<Entry>> => {

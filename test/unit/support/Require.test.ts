@@ -23,8 +23,14 @@ import type { Kind } from "../../support/Require.ts"
 
 const works = { available: true, reason: "bpf(2) loads programs" }
 const refused = { available: false, reason: "bpf(2) answers EPERM; run as root" }
-const nothing = { live: refused, hasTool: () => false, hasFile: () => false }
-const everything = { live: works, hasTool: () => true, hasFile: () => true }
+const nothing = {
+  live: refused,
+  hasTool: () => false,
+  hasFile: () => false,
+  release: "6.1.0-47-cloud-amd64",
+  uid: 1000
+}
+const everything = { live: works, hasTool: () => true, hasFile: () => true, release: "6.18.44", uid: 0 }
 
 describe("missing", () => {
   it("is empty where all is there", () => {
@@ -39,6 +45,17 @@ describe("missing", () => {
       "jq is not on PATH; apt-get install jq",
       "a/b is absent"
     ])
+  })
+
+  it("knows which kernels are older, and who is root", () => {
+    assert.deepStrictEqual(missing({ kind: "live", linux: "6.18", root: true }, everything), [])
+    assert.deepStrictEqual(missing({ kind: "oracle", linux: "6.18", root: true }, nothing), [
+      "Linux is 6.1.0-47-cloud-amd64, and this is of 6.18 and later",
+      "the user is not root"
+    ])
+    assert.deepStrictEqual(missing({ kind: "oracle", linux: "6.1" }, nothing), [])
+    assert.deepStrictEqual(missing({ kind: "oracle", linux: "5.19" }, nothing), [])
+    assert.deepStrictEqual(missing({ kind: "oracle", linux: "6.18" }, { ...nothing, release: "7.0-rc1" }), [])
   })
 
   it("says how the corpus is made", () => {

@@ -184,13 +184,26 @@ class Skipped extends Error {}
 
 const print = (line: Line): void => void Fs.writeSync(1, `${JSON.stringify(line)}\n`)
 
+const lines = (value: unknown): ReadonlyArray<string> =>
+  Util.inspect(value, { depth: 12, maxArrayLength: 1000, sorted: true, breakLength: 100 }).split("\n")
+
+/** The lines of two values of which only one has them. */
+const unlike = (actual: unknown, expected: unknown): string => {
+  const [left, right] = [lines(actual), lines(expected)]
+  const [inLeft, inRight] = [new Set(left), new Set(right)]
+  return [
+    ...left.filter((line) => !inRight.has(line)).slice(0, 40).map((line) => `- ${line}`),
+    ...right.filter((line) => !inLeft.has(line)).slice(0, 40).map((line) => `+ ${line}`)
+  ].join("\n")
+}
+
 const described = (error: unknown): string => {
   if (!(error instanceof Error)) return Util.inspect(error, { depth: 4 })
   const { actual, expected } = error as { readonly actual?: unknown; readonly expected?: unknown }
-  const compared = actual === undefined && expected === undefined
-    ? ""
-    : `\nactual: ${Util.inspect(actual, { depth: 6 })}\nexpected: ${Util.inspect(expected, { depth: 6 })}`
-  return `${error.stack ?? error.message}${compared}`.slice(0, 6000)
+  const compared = actual === undefined && expected === undefined ? "" : `\n${unlike(actual, expected)}`
+  // fast-check's errors say in their cause which assertion it was.
+  const cause = error.cause === undefined ? "" : `\ncaused by: ${described(error.cause)}`
+  return `${(error.stack ?? error.message).slice(0, 4000)}${compared}${cause}`.slice(0, 12000)
 }
 
 const hooksAround = (suite: Suite, kind: "beforeEach" | "afterEach"): ReadonlyArray<Hook> => {

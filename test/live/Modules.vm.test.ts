@@ -1,0 +1,136 @@
+/** The modules of the running kernel: their types by bpf(2), programs that are attached to them, and functions that they offer. */
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import * as Result from "effect/Result"
+import * as Btf from "../../src/btf/Btf.ts"
+import * as Encode from "../../src/insn/Encode.ts"
+import * as C from "../../src/insn/InsnConstants.ts"
+import { AttachType, ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import * as Errno from "../../src/services/Kernel/abi/Errno.ts"
+import type { CodeRef } from "../../src/services/Kernel/KernelCall.ts"
+import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
+import * as Facts from "../../src/services/Kernel/live/Facts.ts"
+import * as Ref from "../../src/services/Kernel/Ref.ts"
+import * as Sys from "../../src/services/Kernel/sys/Sys.ts"
+import { inSession, kernelError, progLoad, returning, testRun } from "../support/LiveKernel.ts"
+import { describeWith } from "../support/Require.ts"
+
+const folder = "/sys/kernel/btf"
+
+/** The modules that are loaded and have types, as the kernel lists them in sysfs. */
+const listed = (): ReadonlyArray<string> => Fs.readdirSync(folder).filter((name) => name !== "vmlinux").sort()
+
+const moduleTypes = Effect.gen(function*() {
+  const kernel = yield* KernelLive.make
+  const { moduleTypes } = yield* kernel.ask([{ _tag: "ModuleTypes" }])
+  return moduleTypes?._tag === "Known" ? moduleTypes.value : assert.fail("modules are not known")
+})
+
+// One that is in Debian's kernels, and that virtual machines insert.
+describeWith({ kind: "live", files: [`${folder}/veth`] }, "modules of the live kernel", () => {
+  it.live("have the types that sysfs shows, split over those of vmlinux", () =>
+    Effect.gen(function*() {
+      const modules = yield* moduleTypes
+      assert.deepStrictEqual(modules.map(({ name }) => name).toSorted(), listed())
+      for (const { btf, name, problem } of modules) {
+        assert.isUndefined(problem, `${name}: ${problem}`)
+        const shown = Fs.readFileSync(Path.join(folder, name))
+        assert.isTrue(btf !== undefined && Buffer.compare(btf.bytes, shown) === 0, name)
+      }
+    }))
+
+  it.live("are had without any file, by descriptors", () =>
+    Effect.sync(() => {
+      const read: Array<string> = []
+      const facts = Facts.fromSources({
+        sys: Sys.make,
+        release: Os.release(),
+        version: Os.version(),
+        files: {
+          read: (path) => {
+            read.push(path)
+            return Result.fail(2)
+          },
+          list: () => Result.fail(2)
+        }
+      })
+      const modules = facts.allModules()
+      assert.deepStrictEqual(modules.map(({ name }) => name).toSorted(), listed())
+      const veth = modules.find(({ name }) => name === "veth")?.btf
+      assert.isTrue(veth !== undefined && Buffer.compare(veth.bytes, Fs.readFileSync(`${folder}/veth`)) === 0)
+      assert.notInclude(read, `${folder}/veth`)
+    }))
+
+  it.live("have types that refer to vmlinux's", () =>
+    Effect.gen(function*() {
+      const veth = (yield* moduleTypes).find(({ name }) => name === "veth")?.btf
+      if (veth === undefined) return assert.fail("veth has no types")
+      const xmit = Btf.findOne(veth, "veth_xmit", Btf.BTF_KIND_FUNC)
+      assert.isDefined(xmit)
+      const device = Btf.findOne(veth, "net_device", Btf.BTF_KIND_STRUCT)
+      const { vmlinuxTypes } = yield* (yield* KernelLive.make).ask([{ _tag: "VmlinuxTypes" }])
+      const vmlinux = vmlinuxTypes?._tag === "Known" ? vmlinuxTypes.value : assert.fail("vmlinux has no types")
+      assert.strictEqual(device, Btf.findOne(vmlinux, "net_device", Btf.BTF_KIND_STRUCT))
+      assert.isUndefined(Btf.findOne(vmlinux, "veth_xmit", Btf.BTF_KIND_FUNC))
+    }))
+
+  it.live("have functions that programs are attached to", () =>
+    inSession(Effect.fnUntraced(function*(session) {
+      const attr = { type: ProgType.BPF_PROG_TYPE_TRACING, expectedAttachType: AttachType.BPF_TRACE_FENTRY }
+      const target = { name: "veth_xmit", kind: "Func", weak: false } as const
+      yield* session.call(progLoad(0, returning(0), attr, { attachTo: { ...target, module: "veth" } }))
+      const info = yield* session.call({ _tag: "ProgGetInfo", prog: Ref.prog(0) })
+      const veth = (yield* moduleTypes).find(({ name }) => name === "veth")?.btf
+      assert.strictEqual(info.attachBtfId, veth && Btf.findOne(veth, target.name, Btf.BTF_KIND_FUNC))
+      // Among vmlinux and all modules, too.
+      yield* session.call(progLoad(1, returning(0), attr, { attachTo: target }))
+      const found = yield* session.call({ _tag: "ProgGetInfo", prog: Ref.prog(1) })
+      assert.deepInclude(found, { attachBtfId: info.attachBtfId, attachBtfObjectId: info.attachBtfObjectId })
+      const elsewhere = yield* kernelError(
+        session.call(progLoad(2, returning(0), attr, { attachTo: { ...target, module: "dummy" } }))
+      )
+      assert.strictEqual(elsewhere.errno, "ESRCH")
+    })))
+})
+
+describeWith({ kind: "live", files: [`${folder}/nf_conntrack`] }, "functions that modules offer to programs", () => {
+  it.live("are called: connection tracking finds no connection", () =>
+    inSession(Effect.fnUntraced(function*(session) {
+      // struct bpf_sock_tuple at -16, struct bpf_ct_opts at -32: this network namespace, any error, TCP.
+      const insns = Encode.program(
+        Encode.st(C.BPF_W, 10, -16, 0),
+        Encode.st(C.BPF_W, 10, -12, 0),
+        Encode.st(C.BPF_W, 10, -8, 0),
+        Encode.st(C.BPF_W, 10, -32, -1),
+        Encode.st(C.BPF_W, 10, -28, 0),
+        Encode.st(C.BPF_W, 10, -24, 6),
+        Encode.mov64Reg(2, 10),
+        Encode.alu64Imm(C.BPF_ADD, 2, -16),
+        Encode.mov64Imm(3, 12),
+        Encode.mov64Reg(4, 10),
+        Encode.alu64Imm(C.BPF_ADD, 4, -32),
+        Encode.mov64Imm(5, 12),
+        Encode.callHelper(0),
+        Encode.jmpImm(C.BPF_JNE, 0, 0, 2),
+        Encode.ldx(C.BPF_W, 0, 10, -28),
+        Encode.exit(),
+        Encode.mov64Reg(1, 0),
+        Encode.callHelper(0),
+        Encode.mov64Imm(0, 0),
+        Encode.exit()
+      )
+      const calls = (at: number, name: string): CodeRef => ({
+        _tag: "SymbolRef",
+        at,
+        symbol: { name, kind: "Func", weak: false }
+      })
+      const refs = [calls(12, "bpf_xdp_ct_lookup"), calls(17, "bpf_ct_release")]
+      yield* session.call(progLoad(0, { insns, refs }, { type: ProgType.BPF_PROG_TYPE_XDP }))
+      // The error that the function wrote.
+      const { retval } = yield* session.call(testRun(0))
+      assert.strictEqual(retval | 0, -Errno.numbers.ENOENT)
+    })))
+})
