@@ -8,32 +8,43 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { Kernel, type Session, type SessionOptions } from "../../services/Kernel/Kernel.ts"
+import { footprint } from "../../services/Kernel/KernelCall.ts"
 import { type CallError, KernelError } from "../../services/Kernel/KernelError.ts"
 import type { MapRef, ProgRef } from "../../services/Kernel/Ref.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { type BpfObject, findMap } from "../open/BpfObject.ts"
+import * as Given from "../open/Given.ts"
 import type { RelocatedObject } from "../relocate/RelocatedObject.ts"
 import * as Stage from "../Stage.ts"
+import * as Changes from "./Changes.ts"
 import * as Explain from "./Explain.ts"
 import type { CallStep, EnsureStep, LoadPlan, Step } from "./LoadPlan.ts"
-import { differences, PinnedMapError } from "./PinnedMap.ts"
+import { differences, PinnedMapError, ReplacedMapError } from "./PinnedMap.ts"
 import type { PlannedObject } from "./Plan.ts"
 import * as Schedule from "./Schedule.ts"
 
-/** An object that is loaded. It lives as long as the scope in which it was executed. */
-export interface LoadedObject {
+/** An object whose maps are there, and whose programs need not be. It lives as long as the scope in which it was prepared. */
+export interface PreparedObject {
   readonly object: BpfObject
   readonly plan: LoadPlan
   /** The session that holds everything; calls on the object's maps and programs go through it. */
   readonly session: Session
+  /** What its instructions stand for, where they are known: an object that was reopened has none. */
+  readonly relocated?: RelocatedObject
+  /** What the operations on this object share. */
+  readonly changes: Changes.Changes
   /** The map of this name, by the rules of `findMap`; `undefined` where the load did not create it. */
   readonly map: (name: string) => MapRef | undefined
+}
+
+/** An object that is loaded. It lives as long as the scope in which it was executed. */
+export interface LoadedObject extends PreparedObject {
   /** The program of this name; `undefined` where the load did not load it. */
   readonly program: (name: string) => ProgRef | undefined
 }
 
 /** Why a plan could not be carried out. */
-export type ExecuteError = CallError | PinnedMapError
+export type ExecuteError = CallError | PinnedMapError | ReplacedMapError
 
 /** Whether an error is the kernel's answer to a call, which a plan may have foreseen. */
 const errnoOf = (error: ExecuteError): string | undefined =>
@@ -46,7 +57,7 @@ interface Run {
 }
 
 /** The session, with errors about instructions that were made invalid explained. */
-const explaining = (session: Session, relocated: RelocatedObject): Session => ({
+export const explaining = (session: Session, relocated: RelocatedObject): Session => ({
   ...session,
   call: (call) =>
     call._tag !== "ProgLoad" && call._tag !== "ProgTestRun"
@@ -55,6 +66,8 @@ const explaining = (session: Session, relocated: RelocatedObject): Session => ({
         if (call._tag === "ProgLoad") {
           return error._tag === "VerifierError"
             ? Explain.refusal(relocated, call, error)
+            : error._tag === "KernelError"
+            ? Explain.named(relocated, call, error)
             : error
         }
         return error._tag === "ProgramFault" ? Explain.fault(relocated, call, error) : error
@@ -63,8 +76,20 @@ const explaining = (session: Session, relocated: RelocatedObject): Session => ({
 
 const nameOf = ({ object }: Run, step: EnsureStep): string => object.maps[step.map.index]?.name ?? Ref.key(step.map)
 
+/** Whether the map that a call has opened is what it must be. */
+const checkShape = Effect.fnUntraced(function*(run: Run, { call, mustEqual }: CallStep) {
+  const { defines } = footprint(call)
+  if (mustEqual === undefined || defines?._tag !== "Map") return
+  const info = yield* run.session.call({ _tag: "MapGetInfo", map: defines })
+  const differing = differences(mustEqual, info)
+  if (differing.length === 0) return
+  const definition = run.object.maps[defines.index]
+  const handle = definition?.replacedBy === undefined ? Ref.key(defines) : Given.describe(definition.replacedBy)
+  return yield* new ReplacedMapError({ map: definition?.name ?? Ref.key(defines), handle, differences: differing })
+})
+
 const runCall = (run: Run, step: CallStep): Effect.Effect<void, ExecuteError> =>
-  Effect.catch(Effect.asVoid(run.session.call(step.call)), (error: ExecuteError) => {
+  Effect.catch(Effect.andThen(run.session.call(step.call), checkShape(run, step)), (error: ExecuteError) => {
     const errno = errnoOf(error)
     if (errno === undefined) {
       // A kernel that cannot do this at all has not refused it, so no branch is for that; but what is optional can be missed.
@@ -152,6 +177,37 @@ const runConcurrently = (run: Run, plan: LoadPlan): Effect.Effect<void, ExecuteE
     )
   })
 
+/** Carries steps out in a session, those that do not depend on each other at the same time where the session allows it. */
+export const run = (session: Session, object: BpfObject, plan: LoadPlan): Effect.Effect<void, ExecuteError> =>
+  session.concurrency > 1 ? runConcurrently({ session, object }, plan) : runInOrder({ session, object }, plan)
+
+/** An object in the session in which its maps are. */
+export const inSession = (
+  { object, plan, relocated }: Pick<PreparedObject, "object" | "plan" | "relocated">,
+  session: Session
+): PreparedObject => ({
+  object,
+  plan,
+  session,
+  ...(relocated === undefined ? {} : { relocated }),
+  changes: Changes.make(),
+  map: (name) => {
+    const position = object.maps.findIndex((map) => map === findMap(object, name))
+    const ref = session.stamp(Ref.map(position))
+    return position >= 0 && session.exists(ref) ? ref : undefined
+  }
+})
+
+/** The object with its programs, as far as they are loaded. */
+export const withPrograms = (prepared: PreparedObject): LoadedObject => ({
+  ...prepared,
+  program: (name) => {
+    const position = prepared.object.programs.findIndex((program) => program.entry && program.name === name)
+    const ref = prepared.session.stamp(Ref.prog(position))
+    return position >= 0 && prepared.session.exists(ref) ? ref : undefined
+  }
+})
+
 /** Executes a plan in a session of its own, which lives as long as the surrounding scope. */
 export const toLoaded = Effect.fnUntraced(function*(
   planned: PlannedObject,
@@ -160,24 +216,9 @@ export const toLoaded = Effect.fnUntraced(function*(
   const kernel = yield* Kernel
   const { object, plan, relocated } = planned
   const session = explaining(yield* kernel.session(options), relocated)
-  const run: Run = { session, object }
-  yield* session.concurrency > 1 ? runConcurrently(run, plan) : runInOrder(run, plan)
+  yield* run(session, object, plan)
   yield* session.commit
-  return {
-    object,
-    plan,
-    session,
-    map: (name) => {
-      const position = object.maps.findIndex((map) => map === findMap(object, name))
-      const ref = session.stamp(Ref.map(position))
-      return position >= 0 && session.exists(ref) ? ref : undefined
-    },
-    program: (name) => {
-      const position = object.programs.findIndex((program) => program.entry && program.name === name)
-      const ref = session.stamp(Ref.prog(position))
-      return position >= 0 && session.exists(ref) ? ref : undefined
-    }
-  }
+  return withPrograms(inSession(planned, session))
 })
 
 /** The stage: executes a plan on the kernel that is provided. */
