@@ -8,10 +8,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import type { KernelCall, ResultOf } from "./KernelCall.ts"
+import type { KernelCall, MemoryView, ResultOf } from "./KernelCall.ts"
 import type { CallError, KernelError } from "./KernelError.ts"
 import type { Answers, KernelInfo, Requirement } from "./KernelInfo.ts"
-import type { LinkRef, MapRef, ProgRef } from "./Ref.ts"
+import type { LinkRef, MapRef, ProgRef, ViewRef } from "./Ref.ts"
 
 /**
  * One entry into the kernel on behalf of a call.
@@ -59,6 +59,8 @@ export interface Session {
   readonly stamp: <R extends MapRef | ProgRef | LinkRef>(ref: R) => R
   /** Whether the ref names something that exists now: not one whose optional call failed. */
   readonly exists: (ref: MapRef | ProgRef | LinkRef) => boolean
+  /** The memory of a mapping that this session has made (`MapMmap`) and not closed. */
+  readonly view: (ref: ViewRef) => MemoryView | undefined
   /** Keeps the pins that were made so far when the session closes. */
   readonly commit: Effect.Effect<void>
   /** Takes back, last first, the pins that were made since the last `commit`, now instead of when the session closes. */

@@ -9,7 +9,15 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Attempt, Handle, Observer, Session, SessionOptions } from "./Kernel.ts"
-import { type Calls, type CallTag, footprint, type KernelCall, type ResultOf, type Results } from "./KernelCall.ts"
+import {
+  type Calls,
+  type CallTag,
+  footprint,
+  type KernelCall,
+  type MemoryView,
+  type ResultOf,
+  type Results
+} from "./KernelCall.ts"
 import * as Errno from "./abi/Errno.ts"
 import * as Hints from "./abi/Hints.ts"
 import { type CallError, fromErrno, RefError } from "./KernelError.ts"
@@ -77,6 +85,8 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
   const id = Symbol("session")
   const scope = yield* Effect.scope
   const table = new Map<string, Entry<H>>()
+  /** The memory of mappings; those that are closed are no longer told. */
+  const views = new Map<string, MemoryView>()
   const observer = options?.observer ?? silent
   /** Undoable effects that were neither kept nor undone yet, in the order in which they were made. */
   const undoable = new Set<Effect.Effect<void>>()
@@ -177,6 +187,7 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       undoable.add(undo)
       yield* Scope.addFinalizer(scope, Effect.suspend(() => undoable.delete(undo) ? undo : Effect.void))
     }
+    if (call._tag === "MapMmap") views.set(Ref.key(call.as), performed.result as MemoryView & A)
     return performed.result
   })
 
@@ -232,6 +243,10 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       return ref
     }),
     stamp: (ref) => ({ ...ref, session: id }),
+    view: (ref) => {
+      const isOurs = ref.session === undefined || ref.session === id
+      return isOurs && table.get(Ref.key(ref))?._tag === "Owned" ? views.get(Ref.key(ref)) : undefined
+    },
     exists: (ref) => {
       const entry = table.get(Ref.key(ref))
       return (ref.session === undefined || ref.session === id) &&

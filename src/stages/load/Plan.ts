@@ -6,22 +6,23 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { Btf } from "../../btf/Btf.ts"
-import { toByteOrder } from "../../btf/BtfEncode.ts"
 import { attempt } from "../../internal/attempt.ts"
 import { MapType, ProgType } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { Kernel } from "../../services/Kernel/Kernel.ts"
+import type { InfoRecords, ProgLoad } from "../../services/Kernel/KernelCall.ts"
 import type { KernelError } from "../../services/Kernel/KernelError.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Asked from "../Asked.ts"
-import type { BpfObject, MapDefinition, MapSlot } from "../open/BpfObject.ts"
+import type { BpfObject, MapDefinition, MapSlot, Program } from "../open/BpfObject.ts"
 import type { RelocatedObject, RelocatedProgram } from "../relocate/RelocatedObject.ts"
 import * as Stage from "../Stage.ts"
 import * as AttachTarget from "./AttachTarget.ts"
 import { type LoadPlan, optional, required, type Step } from "./LoadPlan.ts"
 import * as MapSteps from "./MapSteps.ts"
 import { isPlanError, PlanError } from "./PlanError.ts"
+import * as Sanitise from "./Sanitise.ts"
+import * as StructOps from "./StructOps.ts"
 
 /** A plan with the object that it loads. Map and program refs of the plan are positions in the object's lists. */
 export interface PlannedObject {
@@ -29,6 +30,8 @@ export interface PlannedObject {
   /** What the plan was made of: what its instructions stand for, for reports and when a load fails. */
   readonly relocated: RelocatedObject
   readonly plan: LoadPlan
+  /** The structs that the object implements, as this kernel has them, by the position of their maps: for registering them. */
+  readonly structOps: ReadonlyMap<number, StructOps.Variable>
   /** What the plan was made for. */
   readonly info: KernelInfo.KernelInfo
 }
@@ -50,25 +53,6 @@ const requirements = (object: BpfObject): ReadonlyArray<KernelInfo.Requirement> 
     ? [{ _tag: "KernelVersion" } as const]
     : [])
 ]
-
-const checkMap = (map: MapDefinition): void => {
-  if (map.attr.type === MapType.BPF_MAP_TYPE_ARENA && map.initialValue !== undefined) {
-    throw new PlanError({
-      reason: "Unsupported",
-      name: map.name,
-      detail: "global variables in an arena have to be written through its memory, which plans cannot say yet",
-      hint: "turn the map's autocreate off to load the rest of the object"
-    })
-  }
-  if (map.origin === "StructOps") {
-    throw new PlanError({
-      reason: "Unsupported",
-      name: map.name,
-      detail: "struct_ops needs the kernel's own layout of the struct, which is not looked up yet",
-      hint: "turn the map's autocreate off to load the rest of the object"
-    })
-  }
-}
 
 /** Puts a map or program into a slot. Throws `PlanError` where the load does not make what the slot names. */
 const slotStep = (object: BpfObject, position: number, map: MapDefinition, slot: MapSlot): Step => {
@@ -100,8 +84,8 @@ const mapSteps = (context: MapSteps.Context, object: BpfObject): LoadPlan => {
   const created = new Set<number>()
   object.maps.forEach((map, position) => {
     if (!map.autocreate) return
-    checkMap(map)
-    const slots = map.slots.filter((slot) => slot._tag === "Map")
+    // What is in a map of the user's stays.
+    const slots = map.replacedBy === undefined ? map.slots.filter((slot) => slot._tag === "Map") : []
     const as = Ref.map(position)
     const template = Ref.map(object.maps.length + position)
     // A map may hold one that is defined behind it: that slot waits until all maps are there.
@@ -121,40 +105,66 @@ const mapSteps = (context: MapSteps.Context, object: BpfObject): LoadPlan => {
   return [...steps, ...pinned, ...late]
 }
 
-/**
- * Of each program that stands in a struct_ops variable, whether a load creates one of those variables. The others are not
- * loaded, whatever their autoload says, as in libbpf: nothing could use them.
- */
-const structOpsPrograms = (object: BpfObject): ReadonlyMap<number, boolean> => {
-  const used = new Map<number, boolean>()
-  for (const map of object.maps) {
-    for (const { program } of map.structOps?.members ?? []) {
-      used.set(program, map.autocreate || used.get(program) === true)
-    }
-  }
-  return used
-}
-
-const isLoaded = (object: BpfObject, structOps: ReadonlyMap<number, boolean>, position: number): boolean => {
-  const program = object.programs[position]
-  if (program?.type !== ProgType.BPF_PROG_TYPE_STRUCT_OPS) return true
-  const used = structOps.get(position)
-  if (used !== undefined) return used
+/** What a program implements of a struct; `undefined` where it is no struct_ops program. Throws `PlanError`. */
+const implemented = (
+  { programs }: StructOps.Structs,
+  { name, type }: Program,
+  position: number
+): StructOps.Implemented | undefined => {
+  if (type !== ProgType.BPF_PROG_TYPE_STRUCT_OPS) return undefined
+  const found = programs.get(position)
+  if (found !== undefined) return found
   throw new PlanError({
     reason: "AttachTarget",
-    name: program.name,
+    name,
     detail: "no struct_ops variable refers to this program, so the kernel cannot be told which member it is",
     hint: "put it into a variable of SEC(\".struct_ops.link\"), or turn its autoload off"
   })
 }
 
+/** The object's types, as far as the kernel takes them. */
+interface ObjectTypes {
+  readonly btf: Ref.BtfRef | undefined
+  /** The function records of programs that name other types than the object's. */
+  readonly funcInfos: ReadonlyMap<number, InfoRecords>
+  readonly features: Sanitise.Features
+}
+
+/** What a program's load says of types, functions and lines. */
+const typesOf = (
+  { btf, features, funcInfos }: ObjectTypes,
+  { funcInfo: ownFuncInfo, lineInfo, program }: RelocatedProgram
+): { readonly fields: Pick<ProgLoad, "btf" | "funcInfo" | "lineInfo">; readonly notes: ReadonlyArray<string> } => {
+  const funcInfo = funcInfos.get(program) ?? ownFuncInfo
+  const described = funcInfo !== undefined || lineInfo !== undefined
+  if (btf === undefined) {
+    return {
+      fields: {},
+      notes: described ? [`without function and line info: ${features.because("Btf")}`] : []
+    }
+  }
+  if (described && !features.has("BtfFunc")) {
+    return { fields: { btf }, notes: [`without function and line info: ${features.because("BtfFunc")}`] }
+  }
+  return {
+    fields: {
+      btf,
+      ...(funcInfo === undefined ? {} : { funcInfo }),
+      ...(lineInfo === undefined ? {} : { lineInfo })
+    },
+    notes: []
+  }
+}
+
 const programSteps = (
   relocated: RelocatedObject,
   program: RelocatedProgram,
-  btf: Ref.BtfRef | undefined,
+  types: ObjectTypes,
+  structs: StructOps.Structs,
   info: KernelInfo.KernelInfo
 ): LoadPlan => {
   const { object } = relocated
+  const { features } = types
   const definition = object.programs[program.program]
   if (definition === undefined) return []
   if (definition.type === ProgType.BPF_PROG_TYPE_UNSPEC) {
@@ -165,59 +175,72 @@ const programSteps = (
       hint: "use a section name of libbpf, give the program a type, or turn its autoload off"
     })
   }
-  const attachTo = AttachTarget.of(definition)
+  const other = AttachTarget.ofProgram(object, program.program)
+  const member = implemented(structs, definition, program.program)
+  const attachTo = other === undefined ? member?.attachTo ?? AttachTarget.of(definition) : other.attachTo
   const as = Ref.prog(program.program)
   const version = object.kernelVersion ?? (info.kernelVersion._tag === "Known" ? info.kernelVersion.value : 0)
-  const withBtf = btf === undefined ? {} : {
-    btf,
-    ...(program.funcInfo === undefined ? {} : { funcInfo: program.funcInfo }),
-    ...(program.lineInfo === undefined ? {} : { lineInfo: program.lineInfo })
-  }
+  const attributes = Sanitise.ofProgram(definition, features)
+  const code = Sanitise.instructions(program.code.insns, features)
+  const typed = typesOf(types, program)
+  const bound = object.maps.flatMap((map, position) => Sanitise.isBound(map) ? [{ map, position }] : [])
+  const unbound = bound.length === 0 || features.has("ProgBindMap")
+    ? []
+    : [`${bound.map(({ map }) => map.name).join(", ")} may go before it does: ${features.because("ProgBindMap")}`]
   const load = required(
     {
       _tag: "ProgLoad",
       as,
       attr: {
-        name: definition.name.slice(0, 15),
+        name: attributes.name,
         type: definition.type,
-        expectedAttachType: definition.expectedAttachType,
+        expectedAttachType: member?.index ?? attributes.expectedAttachType,
         license: object.license,
         kernelVersion: version,
         flags: definition.flags,
         ifindex: definition.ifindex
       },
-      code: program.code,
-      ...withBtf,
+      code: code.insns === program.code.insns ? program.code : { ...program.code, insns: code.insns },
+      ...typed.fields,
       ...(attachTo === undefined ? {} : { attachTo }),
       log: { level: definition.logLevel }
     },
     `program ${definition.name}`,
-    { notes: program.notes }
+    { notes: [...program.notes, ...attributes.notes, ...code.notes, ...typed.notes, ...unbound] }
   )
-  const constants = object.maps.flatMap((map, position) =>
-    map.origin === "Rodata" && map.autocreate
-      ? [MapSteps.bindStep(as, Ref.map(position), `${map.name} lives as long as ${definition.name}`)]
-      : []
-  )
-  return [load, ...constants]
+  const constants = unbound.length > 0
+    ? []
+    : bound.map(({ map, position }) =>
+      MapSteps.bindStep(as, Ref.map(position), `${map.name} lives as long as ${definition.name}`)
+    )
+  return [...other?.before ?? [], load, ...other?.after ?? [], ...constants]
 }
 
 /** Programs in the slots of program arrays, once they are loaded. */
 const programSlotSteps = (object: BpfObject): LoadPlan =>
   object.maps.flatMap((map, position) =>
-    map.autocreate && map.attr.type === MapType.BPF_MAP_TYPE_PROG_ARRAY
+    map.autocreate && map.replacedBy === undefined && map.attr.type === MapType.BPF_MAP_TYPE_PROG_ARRAY
       ? map.slots.map((slot) => slotStep(object, position, map, slot))
       : []
   )
 
-/** The types of an object as the kernel takes them. Objects have types of the kinds that this library knows. */
-const blobOf = (name: string, btf: Btf, order: KernelInfo.KernelInfo["byteOrder"]): Uint8Array => {
-  const bytes = toByteOrder(btf, order)
-  if (Result.isSuccess(bytes)) return bytes.success
-  throw new PlanError({ reason: "ByteOrder", name, detail: bytes.failure.message })
+/** The types of an object as this kernel takes them; `undefined` where it takes none. Throws `PlanError`. */
+const loadedTypes = (
+  relocated: RelocatedObject,
+  programs: ReadonlyArray<RelocatedProgram>,
+  features: Sanitise.Features,
+  { architecture }: KernelInfo.KernelInfo
+): Sanitise.LoadedTypes | undefined => {
+  const { btf, name } = relocated.object
+  if (btf === undefined || !features.has("Btf")) return undefined
+  const types = Sanitise.types(btf, relocated, programs, features, architecture)
+  if (Result.isSuccess(types)) return types.success
+  throw new PlanError({ reason: "Types", name, detail: types.failure.message })
 }
 
-const planObject = (relocated: RelocatedObject, info: KernelInfo.KernelInfo): Asked.Asked<PlannedObject> => {
+const planObject = (whole: RelocatedObject, info: KernelInfo.KernelInfo): Asked.Asked<PlannedObject> => {
+  const features = Sanitise.of(info)
+  const relocated = Sanitise.variables(whole, features)
   const { object } = relocated
   if (object.byteOrder !== info.byteOrder) {
     throw new PlanError({
@@ -227,31 +250,53 @@ const planObject = (relocated: RelocatedObject, info: KernelInfo.KernelInfo): As
       hint: "compile with -target bpfel or -target bpfeb for the kernel's byte order"
     })
   }
-  const needs = requirements(object).filter((each) => KernelInfo.factOf(info, each)._tag === "Unasked")
+  const { programs } = relocated
+  const needs = [...requirements(object), ...Sanitise.requirements(relocated, programs)].filter((each) =>
+    KernelInfo.factOf(info, each)._tag === "Unasked"
+  )
   // Many maps may need the same.
   if (needs.length > 0) {
     return Asked.needs([...new Map(needs.map((each) => [KernelInfo.describe(each), each])).values()])
   }
-  const btf = object.btf === undefined ? undefined : btfRef
-  const context: MapSteps.Context = { info, btf, kconfig: relocated.kconfig }
-  const btfStep: LoadPlan = object.btf === undefined
+  const matched = StructOps.of(object, info)
+  if (matched._tag === "Needs") return matched
+  const structs = matched.value
+  // Whoever turns the programs off that cannot be loaded is told of these first: they are of no use without their variable.
+  for (const { program } of programs) {
+    const definition = object.programs[program]
+    if (definition !== undefined) implemented(structs, definition, program)
+  }
+  const types = loadedTypes(relocated, programs, features, info)
+  const btf = types === undefined ? undefined : btfRef
+  const context: MapSteps.Context = {
+    info,
+    features,
+    btf,
+    structOps: structs.variables,
+    arenaOffset: relocated.arenaOffset ?? 0,
+    kconfig: relocated.kconfig
+  }
+  const btfStep: LoadPlan = types === undefined
     ? []
     : [
-      optional(
-        { _tag: "BtfLoad", as: btfRef, bytes: blobOf(object.name, object.btf, info.byteOrder) },
-        "types of the object",
-        { notes: ["a kernel that refuses the types gets maps and programs without them"] }
-      )
+      structs.variables.size > 0
+        ? required({ _tag: "BtfLoad", as: btfRef, bytes: types.bytes }, "types of the object", {
+          notes: ["its struct_ops maps cannot do without them", ...types.notes]
+        })
+        : optional(
+          { _tag: "BtfLoad", as: btfRef, bytes: types.bytes },
+          "types of the object",
+          { notes: ["a kernel that refuses the types gets maps and programs without them", ...types.notes] }
+        )
     ]
-  const structOps = structOpsPrograms(object)
+  const withTypes: ObjectTypes = { btf, funcInfos: types?.funcInfos ?? new Map(), features }
   const plan: LoadPlan = [
     ...btfStep,
     ...mapSteps(context, object),
-    ...relocated.programs.filter(({ program }) => isLoaded(object, structOps, program))
-      .flatMap((program) => programSteps(relocated, program, btf, info)),
+    ...AttachTarget.inOrder(object, programs).flatMap((program) => programSteps(relocated, program, withTypes, structs, info)),
     ...programSlotSteps(object)
   ]
-  return Asked.done({ object, relocated, plan, info })
+  return Asked.done({ object, relocated, plan, structOps: structs.variables, info })
 }
 
 /** Plans the load of an object on a kernel, or says what must be known of the kernel first. */

@@ -4,7 +4,7 @@
 import * as Btf from "../../btf/Btf.ts"
 import * as Kind from "../../btf/BtfKind.ts"
 import { MapFlag, MapType } from "../../services/Kernel/abi/BpfConstants.ts"
-import { essentialName, type MapDefinition } from "./BpfObject.ts"
+import { type BpfObject, essentialName, type MapDefinition } from "./BpfObject.ts"
 import { OpenError } from "./OpenError.ts"
 import { maxNameLength } from "./OpenOptions.ts"
 import type { Sections } from "./Sections.ts"
@@ -62,4 +62,24 @@ export const collect = (sections: Sections, btf: Btf.Btf): ReadonlyArray<MapDefi
       }
     })
   })
+}
+
+/**
+ * The object with the autoload of its struct_ops programs as its variables want it: a program that stands in one is loaded
+ * exactly if a load creates one of those that it stands in, whatever its own autoload says, as in libbpf. Programs that stand
+ * in none keep theirs.
+ */
+export const withAutoload = (object: BpfObject): BpfObject => {
+  const wanted = new Map<number, boolean>()
+  for (const { autocreate, structOps } of object.maps) {
+    for (const { program } of structOps?.members ?? []) wanted.set(program, autocreate || wanted.get(program) === true)
+  }
+  const isAsWanted = object.programs.every(({ autoload }, position) => autoload === (wanted.get(position) ?? autoload))
+  return isAsWanted ? object : {
+    ...object,
+    programs: object.programs.map((program, position) => {
+      const autoload = wanted.get(position) ?? program.autoload
+      return autoload === program.autoload ? program : { ...program, autoload }
+    })
+  }
 }

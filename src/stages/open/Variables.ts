@@ -3,15 +3,16 @@
  */
 import * as Btf from "../../btf/Btf.ts"
 import * as Kind from "../../btf/BtfKind.ts"
-import { type BpfObject, isGlobalData } from "./BpfObject.ts"
+import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
+import { type BpfObject, isGlobalData, type MapDefinition } from "./BpfObject.ts"
 
 /** A variable of the object, or one that the kernel's configuration fills. */
 export interface Variable {
   readonly name: string
-  /** Position in `object.maps` of the map that is its section. */
+  /** Position in `object.maps` of the map that is its section, or the arena that its section is put into. */
   readonly map: number
   readonly section: string
-  /** Bytes from the start of the map's value. */
+  /** Bytes from the start of the map's value, or of the variables in the arena. */
   readonly offset: number
   /** Bytes. */
   readonly size: number
@@ -21,6 +22,17 @@ export interface Variable {
   readonly global: boolean
 }
 
+/** The section of the variables in an object's arena. */
+export const arenaSection = ".addr_space.1"
+
+/** The DATASEC that describes a map's value, where it is global data or has an arena's variables. */
+const datasecOf = (btf: Btf.Btf, map: MapDefinition): { readonly id: number; readonly size: number } | undefined => {
+  if (isGlobalData(map)) return map.valueType === 0 ? undefined : { id: map.valueType, size: map.attr.valueSize }
+  if (map.attr.type !== MapType.BPF_MAP_TYPE_ARENA || map.initialValue === undefined) return undefined
+  const id = Btf.findOne(btf, arenaSection, Kind.BTF_KIND_DATASEC)
+  return id === undefined ? undefined : { id, size: map.initialValue.length }
+}
+
 /** All variables that the object's BTF names, by map and offset. */
 export const variables = (object: BpfObject): ReadonlyArray<Variable> => {
   const { btf } = object
@@ -28,17 +40,18 @@ export const variables = (object: BpfObject): ReadonlyArray<Variable> => {
   const seen = new Set<number>()
   return object.maps.flatMap((map, position) => {
     // Sections of one name share their DATASEC; only the first can be the one that it describes.
-    if (!isGlobalData(map) || map.valueType === 0 || seen.has(map.valueType)) return []
-    seen.add(map.valueType)
-    const datasec = Btf.typeOf(btf, map.valueType)
+    const described = datasecOf(btf, map)
+    if (described === undefined || seen.has(described.id)) return []
+    seen.add(described.id)
+    const datasec = Btf.typeOf(btf, described.id)
     if (datasec._tag !== "Datasec") return []
     return datasec.entries.flatMap((entry): ReadonlyArray<Variable> => {
       const variable = Btf.typeOf(btf, entry.type)
-      if (variable._tag !== "Var" || entry.offset + entry.size > map.attr.valueSize) return []
+      if (variable._tag !== "Var" || entry.offset + entry.size > described.size) return []
       return [{
         name: variable.name,
         map: position,
-        section: map.sectionName,
+        section: isGlobalData(map) ? map.sectionName : arenaSection,
         offset: entry.offset,
         size: entry.size,
         type: variable.type,

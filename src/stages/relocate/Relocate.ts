@@ -19,6 +19,8 @@ import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Asked from "../Asked.ts"
 import type { BpfObject, Relocation } from "../open/BpfObject.ts"
 import * as Stage from "../Stage.ts"
+import * as StructOpsMaps from "../open/StructOpsMaps.ts"
+import * as ArenaPlacement from "./ArenaPlacement.ts"
 import * as CoreRelocations from "./CoreRelocations.ts"
 import * as CoreReport from "./CoreReport.ts"
 import * as ExceptionCallback from "./ExceptionCallback.ts"
@@ -52,8 +54,8 @@ const maxTotalRecordBytes = 0x1000_0000
 /** Base of the helper number that stands for a map which a load does not create: no kernel has such a helper. */
 export const poisonedMap = 2_001_000_000
 
-/** A call that the verifier refuses if it can be reached, and that says by its number what is missing. */
-const poison = (insns: Uint8Array, at: number, what: number): void => {
+/** Writes a call that the verifier refuses if it can be reached, and that says by its number what is missing. */
+export const poison = (insns: Uint8Array, at: number, what: number): void => {
   for (const slot of [at, at + 1]) {
     insns.fill(0, slot * 8, slot * 8 + 8)
     Insn.setOpcode(insns, slot, Insn.CALL)
@@ -66,13 +68,14 @@ interface Run {
   readonly object: BpfObject
   readonly segments: Segments
   readonly kconfigMap: number
+  readonly arena: ArenaPlacement.Placement | undefined
   readonly means: CoreRelocations.Means
   readonly symbols: Ksyms.Symbols
 }
 
 /** Names what one relocation refers to, and clears in the instruction what the session will fill in. */
 const refer = (
-  { kconfigMap, object, symbols }: Run,
+  { arena, kconfigMap, object, symbols }: Run,
   relocation: Relocation,
   insns: Uint8Array,
   slot: number,
@@ -105,7 +108,8 @@ const refer = (
       return
     case "MapValue":
       if (mapAt(relocation.map, BPF_PSEUDO_MAP_VALUE)) {
-        refs.push({ _tag: "MapValueRef", at, map: Ref.map(relocation.map), offset: relocation.offset })
+        const start = relocation.map === arena?.map ? arena.offset : 0
+        refs.push({ _tag: "MapValueRef", at, map: Ref.map(relocation.map), offset: start + relocation.offset })
       }
       return
     case "Extern": {
@@ -204,12 +208,17 @@ const relocateObject = (
   const means: CoreRelocations.Means = segments.core === undefined
     ? { _tag: "Kernel" }
     : CoreRelocations.means(info, options.coreTypes)
-  const needs = [...kconfig.needs, ...(means._tag === "Needs" ? means.requirements : [])]
-  if (needs.length > 0) return Asked.needs(needs)
+  const arena = ArenaPlacement.of(object, info)
+  const needs = [
+    ...kconfig.needs,
+    ...(arena._tag === "Needs" ? arena.requirements : []),
+    ...(means._tag === "Needs" ? means.requirements : [])
+  ]
+  if (needs.length > 0 || arena._tag === "Needs") return Asked.needs(needs)
   const callbacks = ExceptionCallback.find(object)
   const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
-  const symbols = Ksyms.make(object, info)
-  const run: Run = { object, segments, kconfigMap, means, symbols }
+  const symbols = Ksyms.collecting(Ksyms.make(object, info))
+  const run: Run = { object, segments, kconfigMap, arena: arena.value, means, symbols }
   const programs: Array<RelocatedProgram> = []
   let total = 0
   let recordBytes = 0
@@ -242,7 +251,13 @@ const relocateObject = (
   }
   const missing = symbols.needs()
   if (missing.length > 0) return Asked.needs(missing)
-  return Asked.done({ object, programs, kconfig: kconfig.bytes })
+  symbols.check()
+  return Asked.done({
+    object,
+    programs,
+    ...(arena.value === undefined ? {} : { arenaOffset: arena.value.offset }),
+    kconfig: kconfig.bytes
+  })
 }
 
 /** Relocates an object for a kernel, or says what must be known of the kernel first. */
@@ -251,7 +266,7 @@ export const toObject = (
   info: KernelInfo,
   options: RelocateOptions = {}
 ): Result.Result<Asked.Asked<RelocatedObject>, RelocateError> =>
-  attempt(isRelocateError, () => relocateObject(object, info, options))
+  attempt(isRelocateError, () => relocateObject(StructOpsMaps.withAutoload(object), info, options))
 
 /** The stage: relocates an opened object for the kernel that is provided. */
 export const relocateWith = (

@@ -36,6 +36,8 @@ export interface RelocatedObject {
   readonly object: BpfObject
   /** Entry programs that a load takes, in the object's order. */
   readonly programs: ReadonlyArray<RelocatedProgram>
+  /** Where the variables in the object's arena begin in it, bytes; absent where it has none. Code refers to them there. */
+  readonly arenaOffset?: number
   /** The value of the `.kconfig` map, where the object has one. */
   readonly kconfig: Uint8Array | undefined
 }

@@ -359,6 +359,7 @@ describe("RingBuffer.open", () => {
       adopt: () => Effect.die("not called"),
       stamp: (ref) => ref,
       exists: () => true,
+      view: () => undefined,
       commit: Effect.void,
       rollback: Effect.void
     }

@@ -159,6 +159,8 @@ describe("the order of calls", () => {
       MapCreate: 1,
       MapUpdate: 1,
       MapFreeze: 1,
+      MapMmap: 1,
+      ViewWrite: 1,
       Close: 1,
       ObjPin: 1,
       ProgLoad: 2,
@@ -486,13 +488,9 @@ describe("no plan", () => {
     assert.deepInclude(refused(maps), { reason: "Slot", name: "array_of_maps" })
   })
 
-  it("is made for what is not supported yet, and the hint says what to turn off", () => {
+  it("is made for programs of other programs' functions, unless these are named", () => {
     const freplace = edited(Edit.setSection(opened("xdp_firewall.bpf.o"), "xdp_firewall", "freplace/other"))
-    assert.strictEqual(refused(freplace).reason, "Unsupported")
-    const arena = refused(opened("arena.bpf.o"))
-    assert.strictEqual(arena.reason, "Unsupported")
-    assert.match(arena.hint ?? "", /autocreate/)
-    assert.strictEqual(refused(opened("struct_ops.bpf.o")).reason, "Unsupported")
+    assert.strictEqual(refused(freplace).reason, "AttachTarget")
   })
 
   it("is needed of struct_ops programs that nothing uses; those that only variables not created use are left out", () => {

@@ -1,0 +1,389 @@
+/**
+ * Structs of the kernel that an object implements: where the kernel has each member of them.
+ *
+ * The object declares as much of a struct as it fills in, under the kernel's name or a flavor of it. Its members are found in
+ * the kernel's struct by their names; what the object has in them is put where the kernel has them. The kernel takes the struct
+ * as part of another, `bpf_struct_ops_<name>`, whose other members are its own.
+ *
+ * Source: reference page `load`, section 5. Members without a name, which libbpf takes for the kernel's first one without,
+ * have to be empty here.
+ */
+import * as Btf from "../../btf/Btf.ts"
+import type { KernelSymbol, Value } from "../../services/Kernel/KernelCall.ts"
+import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
+import * as Asked from "../Asked.ts"
+import type { BpfObject, MapDefinition, StructOps } from "../open/BpfObject.ts"
+import { PlanError } from "./PlanError.ts"
+
+/** Who owns the types of the kernel itself. */
+const vmlinux = "vmlinux"
+
+/** A struct of the kernel that programs can implement. */
+export interface KernelStruct {
+  /** `vmlinux`, or the module that has it. */
+  readonly owner: string
+  readonly btf: Btf.Btf
+  readonly id: number
+  /** The struct around it that a map's value is: its id, its size and where the struct is in it, both in bytes. */
+  readonly wrapper: number
+  readonly size: number
+  readonly offset: number
+}
+
+/** What is missing of a struct that cannot be implemented. */
+export type Missing = "NoWrapper" | "NoStruct" | "NoMember"
+
+/** The types of a kernel in which structs are looked for. */
+export interface Lookup {
+  readonly vmlinux: Btf.Btf
+  /** In which the wrapper is looked for where vmlinux has none. */
+  readonly modules: () => Iterable<{ readonly name: string; readonly btf: Btf.Btf | undefined }>
+  /** The first struct of a name: of vmlinux, or a module's own. */
+  readonly structOf: (owner: { readonly name: string; readonly btf: Btf.Btf } | undefined, name: string) =>
+    | number
+    | undefined
+}
+
+/** What the struct is called that has this one, and the kernel's own members, in it. */
+export const wrapperName = (name: string): string => `bpf_struct_ops_${name}`
+
+/** The kernel's struct of a name, without a flavor. */
+export const find = (lookup: Lookup, name: string): KernelStruct | Missing => {
+  const look = (owner: string, btf: Btf.Btf, wrapper: number): KernelStruct | Missing => {
+    // A module may implement a struct of vmlinux, whose types come first.
+    const id = lookup.structOf(undefined, name) ??
+      (owner === vmlinux ? undefined : lookup.structOf({ name: owner, btf }, name))
+    if (id === undefined) return "NoStruct"
+    const around = Btf.typeOf(btf, wrapper)
+    if (around._tag !== "Struct") return "NoWrapper"
+    const member = around.members.find((each) => each.type === id)
+    return member === undefined || member.bitOffset % 8 !== 0
+      ? "NoMember"
+      : { owner, btf, id, wrapper, size: around.size, offset: member.bitOffset / 8 }
+  }
+  const own = lookup.structOf(undefined, wrapperName(name))
+  if (own !== undefined) return look(vmlinux, lookup.vmlinux, own)
+  for (const { btf, name: owner } of lookup.modules()) {
+    if (btf === undefined) continue
+    const wrapper = lookup.structOf({ name: owner, btf }, wrapperName(name))
+    if (wrapper !== undefined) return look(owner, btf, wrapper)
+  }
+  return "NoWrapper"
+}
+
+/** What is missing, for people. */
+export const missingText: Readonly<Record<Missing, (name: string) => string>> = {
+  NoWrapper: (name) => `the kernel has no struct ${wrapperName(name)}, so programs cannot implement struct ${name}`,
+  NoStruct: (name) => `the kernel has no struct ${name}`,
+  NoMember: (name) => `the kernel's struct ${wrapperName(name)} is not one of struct ${name}`
+}
+
+/** What becomes of a member. */
+export type Outcome =
+  /** The kernel does not have it, and the object leaves it empty. */
+  | { readonly _tag: "Absent" }
+  /** The object leaves it empty: a function that nobody implements. */
+  | { readonly _tag: "Empty" }
+  | { readonly _tag: "Program"; readonly program: number }
+  /** Its bytes are copied. */
+  | { readonly _tag: "Value"; readonly size: number }
+  /** It cannot be filled in: a clause that says why. */
+  | { readonly _tag: "Problem"; readonly detail: string }
+
+/** One member of the object's struct, and the kernel's of that name. */
+export interface MemberMatch {
+  readonly member: Btf.Member
+  /** Bytes from the beginning of the object's struct. */
+  readonly offset: number
+  /** Its size in the object, bytes; 0 where it has none. */
+  readonly size: number
+  /** The programs that the object has in it. */
+  readonly programs: ReadonlyArray<number>
+  /** The kernel's member, by its position in the kernel's struct, where it has one. */
+  readonly there: { readonly index: number; readonly member: Btf.Member } | undefined
+  readonly outcome: Outcome
+}
+
+/** Where bytes are that are not zero, for questions about parts of them. */
+const nonZero = (bytes: Uint8Array): (from: number, size: number) => boolean => {
+  const places: Array<number> = []
+  bytes.forEach((byte, at) => {
+    if (byte !== 0) places.push(at)
+  })
+  return (from, size) => {
+    let low = 0
+    let high = places.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((places[middle] ?? Infinity) < from) low = middle + 1
+      else high = middle
+    }
+    return (places[low] ?? Infinity) < from + size
+  }
+}
+
+const sizeOf = (btf: Btf.Btf, type: number): number | undefined => {
+  const size = Btf.resolveSize(btf, type)
+  return size._tag === "Success" ? size.success : undefined
+}
+
+/** What becomes of a member that the kernel has. */
+const outcomeOf = (
+  local: Btf.Btf,
+  member: Btf.Member,
+  size: number | undefined,
+  programs: ReadonlyArray<number>,
+  isFilled: boolean,
+  kernel: Btf.Btf,
+  there: Btf.Member
+): Outcome => {
+  const problem = (detail: string): Outcome => ({ _tag: "Problem", detail })
+  if (member.bitfieldSize > 0 || there.bitfieldSize > 0) return problem("it is a bit field, which cannot be filled in")
+  const type = Btf.skipModifiersAndTypedefs(local, member.type)
+  const other = Btf.skipModifiersAndTypedefs(kernel, there.type)
+  const kind = Btf.kindOf(local, type)
+  if (kind !== Btf.kindOf(kernel, other)) {
+    return problem(
+      `the object has it as \`${Btf.typeName(local, member.type)}\`, the kernel as \`${
+        Btf.typeName(kernel, there.type)
+      }\``
+    )
+  }
+  if (kind === Btf.BTF_KIND_PTR) {
+    const [program] = programs
+    if (program === undefined) {
+      return isFilled
+        ? problem("it is a pointer, and the object has a value of its own there; only programs can be put into pointers")
+        : { _tag: "Empty" }
+    }
+    const pointee = Btf.skipModifiersAndTypedefs(kernel, Btf.sizeOrTypeOf(kernel, other))
+    return Btf.kindOf(kernel, pointee) === Btf.BTF_KIND_FUNC_PROTO
+      ? { _tag: "Program", program }
+      : problem(`the kernel has a \`${Btf.typeName(kernel, there.type)}\` there, which is no function`)
+  }
+  const otherSize = sizeOf(kernel, other)
+  return size !== undefined && otherSize === size
+    ? { _tag: "Value", size }
+    : problem(`the object has it in ${size ?? "no"} bytes, the kernel in ${otherSize ?? "none"}`)
+}
+
+/**
+ * Every member of the object's struct beside the kernel's of the same name. `image` is what the object has in it, `programs`
+ * what stands in its functions.
+ */
+export const match = (
+  local: Btf.Btf,
+  typeId: number,
+  image: Uint8Array,
+  programs: StructOps["members"],
+  kernel: Pick<KernelStruct, "btf" | "id">
+): ReadonlyArray<MemberMatch> => {
+  const type = Btf.typeOf(local, typeId)
+  const struct = Btf.typeOf(kernel.btf, kernel.id)
+  if (type._tag !== "Struct" || struct._tag !== "Struct") return []
+  const byName = new Map<string, { readonly index: number; readonly member: Btf.Member }>()
+  struct.members.forEach((member, index) => {
+    if (!byName.has(member.name)) byName.set(member.name, { index, member })
+  })
+  const byOffset = new Map<number, Array<number>>()
+  for (const { offset, program } of programs) byOffset.set(offset, [...byOffset.get(offset) ?? [], program])
+  const holds = nonZero(image)
+  const seen = new Set<string>()
+  return type.members.map((member): MemberMatch => {
+    const offset = Math.floor(member.bitOffset / 8)
+    const size = sizeOf(local, member.type)
+    const inside = byOffset.get(offset) ?? []
+    const there = member.name === "" ? undefined : byName.get(member.name)
+    const isFilled = holds(offset, size ?? 0)
+    const known = { member, offset, size: size ?? 0, programs: inside, there }
+    const problem = (detail: string): MemberMatch => ({ ...known, outcome: { _tag: "Problem", detail } })
+    if (member.name === "") {
+      return isFilled
+        ? problem("it has no name to find it by in the kernel's struct, and the object gives it a value")
+        : { ...known, outcome: { _tag: "Absent" } }
+    }
+    if (seen.has(member.name)) return problem("the object's struct has two members of this name")
+    seen.add(member.name)
+    if (there === undefined) {
+      if (inside.length > 0) return problem("the kernel's struct has no such member, and the object has a program there")
+      return isFilled
+        ? problem("the kernel's struct has no such member, and the object gives it a value")
+        : { ...known, outcome: { _tag: "Absent" } }
+    }
+    return { ...known, outcome: outcomeOf(local, member, size, inside, isFilled, kernel.btf, there.member) }
+  })
+}
+
+/** A struct_ops variable as the kernel takes it. */
+export interface Variable {
+  /** Position in `object.maps`. */
+  readonly map: number
+  /** The struct that the map's value is. */
+  readonly valueType: KernelSymbol
+  /**
+   * What the map's only element is set to when the struct is registered: bytes in the kernel's layout, and the programs that
+   * the object has in its functions. A load sends it nowhere.
+   */
+  readonly value: Value
+  /** Whether a link attaches it (`.struct_ops.link`); else setting the element does. */
+  readonly linked: boolean
+  /** Members of the object's struct that the kernel does not have. */
+  readonly absent: ReadonlyArray<string>
+}
+
+/** What a program implements. */
+export interface Implemented {
+  readonly attachTo: KernelSymbol
+  /** The position of the member in the kernel's struct: the program's expected attach type. */
+  readonly index: number
+}
+
+/** The structs that an object implements, as the kernel has them. */
+export interface Structs {
+  readonly variables: ReadonlyMap<number, Variable>
+  /** By position in `object.programs`. */
+  readonly programs: ReadonlyMap<number, Implemented>
+}
+
+const none: Structs = { variables: new Map(), programs: new Map() }
+
+const lookupOf = (types: Btf.Btf, modules: () => ReadonlyArray<KernelInfo.ModuleTypes>): Lookup => ({
+  vmlinux: types,
+  modules,
+  structOf: (owner, name) =>
+    owner === undefined
+      ? Btf.findOne(types, name, Btf.BTF_KIND_STRUCT)
+      : Btf.findOwn(owner.btf, name, Btf.BTF_KIND_STRUCT)
+})
+
+const unknown = (map: MapDefinition): PlanError =>
+  new PlanError({
+    reason: "Unsupported",
+    name: map.name,
+    detail: "struct_ops needs the kernel's own layout of the struct, and this kernel does not tell its types",
+    hint: "plan for a kernel whose types are known, or turn the map's autocreate off to load the rest of the object"
+  })
+
+const optionalHint = "turn the map's autocreate off to load the rest of the object"
+
+/** Puts one variable into the kernel's layout. Throws `PlanError`. */
+const lay = (
+  object: BpfObject,
+  local: Btf.Btf,
+  position: number,
+  map: MapDefinition,
+  { typeId, typeName, members }: StructOps,
+  kernel: KernelStruct,
+  programs: Map<number, Implemented>
+): Variable => {
+  const bytes = new Uint8Array(kernel.size)
+  const refs: Array<Value["refs"][number]> = []
+  const absent: Array<string> = []
+  const image = map.initialValue ?? new Uint8Array(0)
+  const resolved = { owner: kernel.owner, id: kernel.id }
+  for (const { member, offset, outcome, programs: inside, there } of match(local, typeId, image, members, kernel)) {
+    const refuse = (detail: string, hint: string): PlanError =>
+      new PlanError({
+        reason: "StructOps",
+        name: map.name,
+        member: member.name === "" ? `byte ${offset}` : member.name,
+        detail,
+        hint,
+        localType: Btf.typeName(local, member.type),
+        ...(there === undefined ? {} : { kernelType: Btf.typeName(kernel.btf, there.member.type) })
+      })
+    const names = inside.map((program) => object.programs[program]?.name ?? "").join(", ")
+    const programHint = names === "" ? "" : ` (the program is ${names})`
+    if (outcome._tag === "Problem") {
+      throw refuse(
+        `member ${member.name === "" ? `at byte ${offset}` : member.name} of struct ${typeName}: ${outcome.detail}` +
+          programHint,
+        there === undefined
+          ? "leave it empty (Edit.setStructOps) where the kernel lacks it, or declare it as the kernel does"
+          : "declare it as the kernel does"
+      )
+    }
+    if (outcome._tag === "Absent") {
+      if (member.name !== "") absent.push(member.name)
+      continue
+    }
+    if (there === undefined || outcome._tag === "Empty") continue
+    const at = kernel.offset + Math.floor(there.member.bitOffset / 8)
+    const end = at + (outcome._tag === "Program" ? 8 : outcome.size)
+    // Types of a profile may contradict themselves.
+    if (end > bytes.length) throw refuse(`member ${member.name} of struct ${typeName} lies behind the struct's end`, optionalHint)
+    if (outcome._tag === "Value") {
+      bytes.set(image.subarray(offset, offset + outcome.size), at)
+      continue
+    }
+    const { program } = outcome
+    const before = programs.get(program)
+    const attachTo: KernelSymbol = { name: typeName, kind: "Struct", member: member.name, weak: false, resolved }
+    if (before !== undefined && !isSame(before, resolved, there.index)) {
+      const name = object.programs[program]?.name ?? ""
+      throw refuse(
+        `${name} implements ${typeName}.${member.name} here and ` +
+          `${before.attachTo.name}.${before.attachTo.member ?? ""} elsewhere; a program is loaded for one of them`,
+        "write a program for each"
+      )
+    }
+    programs.set(program, before ?? { attachTo, index: there.index })
+    refs.push({ at, size: 8, to: Ref.prog(program) })
+  }
+  return {
+    map: position,
+    valueType: {
+      name: wrapperName(typeName),
+      kind: "Struct",
+      weak: false,
+      resolved: { owner: kernel.owner, id: kernel.wrapper }
+    },
+    value: { bytes, refs },
+    linked: map.sectionName.endsWith(".link"),
+    absent
+  }
+}
+
+const isSame = (
+  { attachTo: { resolved: one }, index }: Implemented,
+  other: { readonly owner: string; readonly id: number },
+  at: number
+): boolean => one !== undefined && "owner" in one && one.owner === other.owner && one.id === other.id && index === at
+
+/** Matches all structs that a load makes with the kernel's, or says what must be known of it. Throws `PlanError`. */
+export const of = (object: BpfObject, info: KernelInfo.KernelInfo): Asked.Asked<Structs> => {
+  const { btf } = object
+  const [first] = object.maps.filter((map) => map.structOps !== undefined && map.autocreate)
+  if (first === undefined || btf === undefined) return Asked.done(none)
+  const { moduleTypes, vmlinuxTypes } = info
+  if (vmlinuxTypes._tag === "Unasked") return Asked.needs([{ _tag: "VmlinuxTypes" }])
+  if (vmlinuxTypes._tag === "Deferred") throw unknown(first)
+  let wantsModules = false
+  const lookup = lookupOf(vmlinuxTypes.value, () => {
+    if (moduleTypes._tag === "Known") return moduleTypes.value
+    wantsModules = true
+    return []
+  })
+  const variables = new Map<number, Variable>()
+  const programs = new Map<number, Implemented>()
+  for (const [position, map] of object.maps.entries()) {
+    const { structOps } = map
+    if (structOps === undefined || !map.autocreate) continue
+    const kernel = find(lookup, structOps.typeName)
+    if (wantsModules) {
+      if (moduleTypes._tag === "Deferred") throw unknown(map)
+      return Asked.needs([{ _tag: "ModuleTypes" }])
+    }
+    if (typeof kernel === "string") {
+      throw new PlanError({
+        reason: "StructOps",
+        name: map.name,
+        detail: missingText[kernel](structOps.typeName),
+        hint: `load the module that has it, or ${optionalHint}`
+      })
+    }
+    variables.set(position, lay(object, btf, position, map, structOps, kernel, programs))
+  }
+  return Asked.done({ variables, programs })
+}
