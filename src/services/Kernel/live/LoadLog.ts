@@ -23,6 +23,8 @@ export interface LoggedAnswer {
   readonly log: Uint8Array
   /** Bytes that the whole log has, the closing NUL included; 0 from kernels before 6.4, which do not tell. */
   readonly trueSize: number
+  /** Why the kernel may answer otherwise to what `enter` sends next, without a word about the program itself. */
+  readonly adapted?: string | undefined
 }
 
 /** How loading ended, as far as the kernel decided it. */
@@ -65,12 +67,14 @@ export const load = Effect.fnUntraced(function*(
 ) {
   let log = ""
   let trueSize = 0
+  let adapted: string | undefined
   const tryWith = (because: string | undefined, settings: LogSettings): Effect.Effect<number, CallError> =>
     attempts.persist(
       because,
       Effect.flatMap(enter(settings), (answer) => {
         log = textOf(answer.log)
         trueSize = answer.trueSize
+        adapted = answer.adapted
         return answer.result < 0 ? Effect.fail(refuse(-answer.result, log)) : Effect.succeed(answer.result)
       }),
       patience
@@ -83,10 +87,15 @@ export const load = Effect.fnUntraced(function*(
   for (;;) {
     log = ""
     trueSize = 0
+    adapted = undefined
     const tried = yield* Effect.result(tryWith(because, settings))
     if (Result.isSuccess(tried)) return { _tag: "Loaded", descriptor: tried.success, log } satisfies Outcome
     const error = tried.failure
     if (error._tag !== "KernelError") return yield* error
+    if (adapted !== undefined) {
+      because = adapted
+      continue
+    }
     if (settings.level === 0) {
       withoutLog = error
       settings = { level: 1, size: firstLogSize }

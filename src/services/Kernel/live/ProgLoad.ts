@@ -1,8 +1,5 @@
 /**
  * Loading programs: names become descriptors and ids, the verifier decides, and what it says is read for the user.
- *
- * Not done: kernels that know shorter function or line records than the object has answer `E2BIG` with the length that
- * they know; the records are not shortened then.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -24,6 +21,7 @@ import * as Hints from "./Hints.ts"
 import * as LoadLog from "./LoadLog.ts"
 import { kernelName } from "./Name.ts"
 import * as ProgFunctions from "./ProgFunctions.ts"
+import * as ShorterRecords from "./ShorterRecords.ts"
 
 const loadPatience: Patience = { ...patience, EAGAIN: PROG_LOAD_ATTEMPTS }
 
@@ -112,6 +110,29 @@ const attachValues = (
 /** Records as the attribute takes them: where they are, how many, how long each. */
 const recordCount = (records: InfoRecords): number => records.records.length / records.recordSize
 
+/** The types that a program's records name, and the records: without the types they mean nothing. */
+const recordValues = (
+  bound: Bound<Handle>,
+  call: ProgLoad,
+  { funcInfo, lineInfo }: { readonly funcInfo?: InfoRecords | undefined; readonly lineInfo?: InfoRecords | undefined }
+): Arena.Values<typeof Attr.ProgLoad> => {
+  const btf = call.btf && optionalHandleOf(bound, call.btf)
+  if (btf === undefined) return {}
+  return {
+    prog_btf_fd: btf.fd,
+    ...(funcInfo === undefined ? {} : {
+      func_info: Arena.bytes(funcInfo.records),
+      func_info_cnt: recordCount(funcInfo),
+      func_info_rec_size: funcInfo.recordSize
+    }),
+    ...(lineInfo === undefined ? {} : {
+      line_info: Arena.bytes(lineInfo.records),
+      line_info_cnt: recordCount(lineInfo),
+      line_info_rec_size: lineInfo.recordSize
+    })
+  }
+}
+
 /** Everything of `BPF_PROG_LOAD` but the log. */
 const valuesOf = (
   bound: Bound<Handle>,
@@ -119,9 +140,8 @@ const valuesOf = (
   code: BoundCode,
   attach: AttachValues
 ): Arena.Values<typeof Attr.ProgLoad> => {
-  const { attr, funcInfo, lineInfo } = call
+  const { attr } = call
   const { coreRelocations } = call.code
-  const btf = call.btf && optionalHandleOf(bound, call.btf)
   return {
     prog_type: attr.type,
     insn_cnt: Insn.count(code.insns),
@@ -133,18 +153,7 @@ const valuesOf = (
     prog_ifindex: attr.ifindex,
     expected_attach_type: attr.expectedAttachType,
     ...attach,
-    // Records name types of the BTF object: without it they mean nothing.
-    ...(btf === undefined ? {} : { prog_btf_fd: btf.fd }),
-    ...(btf === undefined || funcInfo === undefined ? {} : {
-      func_info: Arena.bytes(funcInfo.records),
-      func_info_cnt: recordCount(funcInfo),
-      func_info_rec_size: funcInfo.recordSize
-    }),
-    ...(btf === undefined || lineInfo === undefined ? {} : {
-      line_info: Arena.bytes(lineInfo.records),
-      line_info_cnt: recordCount(lineInfo),
-      line_info_rec_size: lineInfo.recordSize
-    }),
+    ...recordValues(bound, call, call),
     ...(coreRelocations === undefined || coreRelocations.records.length === 0 ? {} : {
       core_relos: Arena.bytes(coreRelocations.records),
       core_relo_cnt: recordCount(coreRelocations),
@@ -192,7 +201,8 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> =
       Result.mapError(bind(call.code, mapFd, targetOf), (error) => bindRefused(call, error))
     )
     const attach = yield* attachValues(context, call, bound, targetOf)
-    const values = valuesOf(bound, call, code, attach)
+    let sent = ShorterRecords.whole(call)
+    let values = valuesOf(bound, call, code, attach)
     const outcome = yield* LoadLog.load(
       attemptsOf(bound),
       loadPatience,
@@ -208,11 +218,20 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> =
             accept: "All",
             values: { ...values, log_level: level, log_size: size, log_buf: Arena.room(size) }
           }),
-          ({ arena, result }) => ({
-            result,
-            log: Arena.region(arena, "log_buf"),
-            trueSize: Arena.field(arena, "log_true_size")
-          })
+          ({ arena, result }) => {
+            const next = ShorterRecords.after(sent, result, arena)
+            if (next !== undefined) {
+              sent = next.sent
+              const records = { funcInfo: sent.funcInfo.records, lineInfo: sent.lineInfo.records }
+              values = { ...values, ...recordValues(bound, call, records) }
+            }
+            return {
+              result,
+              log: Arena.region(arena, "log_buf"),
+              trueSize: Arena.field(arena, "log_true_size"),
+              adapted: next?.because
+            }
+          }
         ),
       (errnoNumber, log) => {
         const hint = Hints.progLoad(call.attr, log)(Errno.fromNumber(errnoNumber))

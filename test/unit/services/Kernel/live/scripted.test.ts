@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Encode from "../../../../../src/insn/Encode.ts"
 import * as Arena from "../../../../../src/services/Kernel/abi/Arena.ts"
-import type * as Attr from "../../../../../src/services/Kernel/abi/Attr.ts"
+import * as Attr from "../../../../../src/services/Kernel/abi/Attr.ts"
 import { Command } from "../../../../../src/services/Kernel/abi/BpfConstants.ts"
 import { numbers } from "../../../../../src/services/Kernel/abi/Errno.ts"
 import type { Attempt, Observer } from "../../../../../src/services/Kernel/Kernel.ts"
@@ -187,6 +187,66 @@ describe("ProgLoad", () => {
       assert.deepStrictEqual(
         Result.isFailure(result) && result.failure.message,
         "program p was refused (EACCES): something new"
+      )
+    }))
+
+  it.live("sends records again without what the kernel does not know in them, once for each kind", () =>
+    Effect.gen(function*() {
+      const records = (recordSize: number) => ({ recordSize, records: new Uint8Array(2 * recordSize).fill(0xff) })
+      const call: ProgLoad = { ...progLoad, btf: Ref.btf(0), funcInfo: records(12), lineInfo: records(20) }
+      /** A kernel that knows 8 and 16 bytes; `deaf` never takes any. */
+      const answering = (deaf: boolean): Script => (command, arena) => {
+        if (command !== Command.BPF_PROG_LOAD) return 3
+        const typed = arena as Arena.Arena<typeof Attr.ProgLoad>
+        const view = new DataView(arena.buffer)
+        const isZero = (field: "func_info" | "line_info", size: number, known: number): boolean =>
+          Arena.region(typed, field).every((byte, at) => at % size < known || byte === 0)
+        if (!isZero("func_info", 12, 8) || deaf) {
+          view.setUint32(Attr.ProgLoad.fields.func_info_rec_size.offset, 8, Arena.hostIsLittle)
+          return -numbers.E2BIG
+        }
+        if (!isZero("line_info", 20, 16)) {
+          view.setUint32(Attr.ProgLoad.fields.line_info_rec_size.offset, 16, Arena.hostIsLittle)
+          return -numbers.E2BIG
+        }
+        return 7
+      }
+      const run = (script: Script) =>
+        Effect.gen(function*() {
+          const [trace, seen]: [Trace, Array<string>] = [[], []]
+          const result = yield* Effect.scoped(Effect.gen(function*() {
+            const session = yield* kernel(script, trace).session({ observer: recorder(seen) })
+            yield* session.call({ _tag: "BtfLoad", as: Ref.btf(0), bytes: new Uint8Array(1) })
+            return yield* Effect.result(session.call(call))
+          }))
+          return { trace, seen: seen.slice(1), result }
+        })
+      const patient = yield* run(answering(false))
+      assert.isTrue(Result.isSuccess(patient.result))
+      assert.deepStrictEqual(patient.seen, [
+        "0 first: E2BIG",
+        "1 function records of 8 bytes: E2BIG",
+        "2 line records of 16 bytes: ok"
+      ])
+      const last = patient.trace.findLast((entry) => entry._tag === "bpf" && entry.command === Command.BPF_PROG_LOAD)
+      if (last?._tag !== "bpf") return assert.fail("not loaded")
+      const sent = last.arena as Arena.Arena<typeof Attr.ProgLoad>
+      // Length and number of the records stay, and what the kernel knows of them.
+      assert.strictEqual(Arena.field(sent, "func_info_rec_size"), 12)
+      assert.strictEqual(Arena.field(sent, "line_info_rec_size"), 20)
+      assert.strictEqual(Arena.field(sent, "func_info_cnt"), 2)
+      assert.isTrue(Arena.region(sent, "line_info").every((byte, at) => byte === (at % 20 < 16 ? 0xff : 0)))
+      // The plan's own records are untouched.
+      assert.isTrue(call.funcInfo?.records.every((byte) => byte === 0xff))
+      const hopeless = yield* run(answering(true))
+      assert.deepStrictEqual(hopeless.seen, [
+        "0 first: E2BIG",
+        "1 function records of 8 bytes: E2BIG",
+        "2 log: E2BIG"
+      ])
+      assert.match(
+        Result.isFailure(hopeless.result) ? hopeless.result.failure.message : "",
+        /E2BIG.*\n?hint: .*records/s
       )
     }))
 
