@@ -19,6 +19,7 @@ const notCompared: ReadonlySet<string> = new Set([
   "legacy_maps_extended.bpf.o",
   "link_main.bpf.o",
   "map_in_map_late.bpf.o",
+  "map_types_new.bpf.o",
   "section_kinds.bpf.o",
   "static_entry.bpf.o",
   "struct_ops.bpf.o",

@@ -22,6 +22,7 @@ const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
   "legacy_maps.bpf.o": ["legacyMaps"],
   "legacy_maps_extended.bpf.o": ["legacyMaps"],
   "map_in_map_late.bpf.o": ["lateInner"],
+  "map_types_new.bpf.o": ["arenaTypes"],
   "section_kinds.bpf.o": ["beforeAnyCall"],
   "static_entry.bpf.o": ["staticEntry"],
   "struct_ops.bpf.o": ["structOps"],
@@ -32,6 +33,7 @@ const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
 const loadedByNobody: ReadonlySet<string> = new Set([
   "arena.bpf.o",
   "link_main.bpf.o",
+  "map_types_new.bpf.o",
   "section_kinds.bpf.o",
   "struct_ops_link.bpf.o"
 ])

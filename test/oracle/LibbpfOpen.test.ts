@@ -24,6 +24,7 @@ const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
   "legacy_maps_extended.bpf.o": ["legacyMaps"],
   "link_main.eb.o": [],
   "map_kinds.bpf.o": ["ringSize"],
+  "map_types.bpf.o": ["ringSize"],
   "section_kinds.bpf.o": ["newerSection"],
   "static_entry.bpf.o": ["staticEntry"],
   "struct_ops.bpf.o": ["structOpsMember", "structOpsValue"],

@@ -97,6 +97,10 @@ const table = {
     reason: "struct_ops maps are not loaded yet",
     explains: (difference) => fails(difference, "ours", "struct_ops needs the kernel's own layout")
   },
+  arenaTypes: {
+    reason: "arenas have neither keys nor values, and so no types, as in newer libbpf; libbpf 1.1 knows no arenas",
+    explains: ({ at, field, ours }) => at === "MAP_CREATE type_arena" && field === "btf" && ours === ""
+  },
   lateInner: {
     reason: "a map of maps may hold a map that is defined behind it; libbpf fills slots before that exists",
     explains: (difference) =>
