@@ -27,7 +27,15 @@ export interface OurLoad {
   /** The stage that failed, or `loaded`. */
   readonly stage: StageName
   /** The error, where a stage failed. */
-  readonly error?: { readonly tag: string; readonly reason: string; readonly message: string }
+  readonly error?: {
+    readonly tag: string
+    readonly reason: string
+    readonly message: string
+    /** The call that the kernel refused. */
+    readonly call?: string
+    /** The map, program or extern that the error names. */
+    readonly subject?: string
+  }
   readonly sent: ReadonlyArray<SentCalls.Sent>
   readonly programs: ReadonlyArray<{ readonly name: string; readonly kernel: OurProgramInfo }>
   readonly maps: ReadonlyArray<{ readonly name: string; readonly kernel: OurMapInfo }>
@@ -38,7 +46,21 @@ type Failure = NonNullable<OurLoad["error"]>
 const failureOf = (error: unknown): Failure => {
   if (!(error instanceof Error)) return { tag: "unknown", reason: "", message: String(error) }
   const reason = "reason" in error ? String(error.reason) : "errno" in error ? String(error.errno) : ""
-  return { tag: error.name, reason, message: error.message }
+  const text = (field: string): string | undefined => {
+    const value: unknown = Object.entries(error).find(([name]) => name === field)?.[1]
+    return typeof value === "string" ? value : undefined
+  }
+  // `name` of a plan's error is what it names.
+  const tag = text("_tag") ?? error.name
+  const call = tag === "VerifierError" ? "ProgLoad" : text("call")
+  const subject = text("subject") ?? text("program") ?? text("map") ?? text("name")
+  return {
+    tag,
+    reason,
+    message: error.message,
+    ...(call === undefined ? {} : { call }),
+    ...(subject === undefined ? {} : { subject })
+  }
 }
 
 const mapInfo = Effect.fnUntraced(function*(session: Session, position: number) {

@@ -7,7 +7,7 @@
  */
 import * as VerifierLog from "../../diagnostics/VerifierLog.ts"
 import type { ProgLoad, ProgTestRun } from "../../services/Kernel/KernelCall.ts"
-import { ProgramFault, VerifierError } from "../../services/Kernel/KernelError.ts"
+import { KernelError, ProgramFault, VerifierError } from "../../services/Kernel/KernelError.ts"
 import type { CoreEntry } from "../relocate/CoreReport.ts"
 import * as CoreReport from "../relocate/CoreReport.ts"
 import * as CoreText from "../relocate/CoreText.ts"
@@ -60,23 +60,45 @@ const fieldsOf = (entry: CoreEntry | undefined) => ({
   })
 })
 
+/** A program's whole name: the kernel knows 15 characters of it. */
+const wholeName = ({ object }: RelocatedObject, call: ProgLoad): string =>
+  object.programs[call.as.index]?.name ?? call.attr.name
+
 /** The verifier's refusal of a program, explained where its complaint is about an instruction that was made invalid. */
 export const refusal = (relocated: RelocatedObject, call: ProgLoad, error: VerifierError): VerifierError => {
-  const poison = VerifierLog.poisonIn(error.log)
-  if (poison === undefined) return error
-  const missing = find(relocated, call.as.index, poison)
-  if (missing === undefined) return error
-  const log = VerifierLog.explain(error.log, () => missing.name)
-  const { errno, errnoNumber, program } = error
+  const { errno, errnoNumber, hint, log, summary } = error
+  const program = wholeName(relocated, call)
+  const poison = VerifierLog.poisonIn(log)
+  const missing = poison === undefined ? undefined : find(relocated, call.as.index, poison)
+  if (poison === undefined || missing === undefined) {
+    return program === error.program
+      ? error
+      : new VerifierError({ program, errno, errnoNumber, log, summary, ...(hint === undefined ? {} : { hint }) })
+  }
+  const explained = VerifierLog.explain(log, () => missing.name)
   return new VerifierError({
     program,
     errno,
     errnoNumber,
-    log,
-    summary: VerifierLog.summarise(log),
+    log: explained,
+    summary: VerifierLog.summarise(explained),
     instruction: poison.at,
     ...fieldsOf(missing.entry),
     hint: missing.hint
+  })
+}
+
+/** A refusal of a program that was not the verifier's, under the program's whole name. */
+export const named = (relocated: RelocatedObject, call: ProgLoad, error: KernelError): KernelError => {
+  const { errno, errnoNumber, hint, log } = error
+  const subject = wholeName(relocated, call)
+  return subject === error.subject || error.subject !== call.attr.name ? error : new KernelError({
+    call: error.call,
+    errno,
+    errnoNumber,
+    subject,
+    ...(log === undefined ? {} : { log }),
+    ...(hint === undefined ? {} : { hint })
   })
 }
 

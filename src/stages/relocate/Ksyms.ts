@@ -16,7 +16,7 @@ import type { BpfObject, KsymExtern } from "../open/BpfObject.ts"
 import { budgetFor } from "./core/Budget.ts"
 import { compatible } from "./core/Compare.ts"
 import { CoreFailure } from "./core/CoreError.ts"
-import { RelocateError } from "./RelocateError.ts"
+import { isRelocateError, RelocateError } from "./RelocateError.ts"
 
 /** Finds the symbols of one object, each once. */
 export interface Symbols {
@@ -137,19 +137,25 @@ const typedOf = (object: BpfObject, info: KernelInfo.KernelInfo, extern: KsymExt
   )
 }
 
+const isAddress = ({ isFunction, typeId }: KsymExtern): boolean => !isFunction && typeId === 0
+
+const kindOf = (extern: KsymExtern): KernelSymbol["kind"] =>
+  extern.isFunction ? "Func" : isAddress(extern) ? "Address" : "Var"
+
 /** Finds the kernel symbols of an object with what is known of the kernel. */
 export const make = (object: BpfObject, info: KernelInfo.KernelInfo): Symbols => {
   const known = new Map<KsymExtern, KernelSymbol>()
   const needs = new Map<string, KernelInfo.Requirement>()
   const settle = (extern: KsymExtern): KernelSymbol => {
-    const isAddress = !extern.isFunction && extern.typeId === 0
     const symbol: KernelSymbol = {
       name: extern.kernelName,
-      kind: extern.isFunction ? "Func" : isAddress ? "Address" : "Var",
+      kind: kindOf(extern),
       weak: extern.weak,
-      ...(object.btf === undefined || isAddress ? {} : { expected: { btf: object.btf, typeId: extern.typeId } })
+      ...(object.btf === undefined || isAddress(extern)
+        ? {}
+        : { expected: { btf: object.btf, typeId: extern.typeId } })
     }
-    const finding = isAddress ? addressOf(object, info, extern) : typedOf(object, info, extern)
+    const finding = isAddress(extern) ? addressOf(object, info, extern) : typedOf(object, info, extern)
     if (finding._tag === "Settled") return { ...symbol, resolved: finding.resolved }
     if (finding._tag === "Ask") needs.set(KernelInfo.describe(finding.requirement), finding.requirement)
     return symbol
@@ -161,5 +167,39 @@ export const make = (object: BpfObject, info: KernelInfo.KernelInfo): Symbols =>
       return symbol
     },
     needs: () => [...needs.values()]
+  }
+}
+
+/** Symbols whose errors wait. */
+export interface Collecting extends Symbols {
+  /** Throws the error of the symbol that comes first: those with types by name, then addresses by name, as in libbpf. */
+  readonly check: () => void
+}
+
+/**
+ * The same symbols, but one that the kernel does not have is named only when all were asked for. So which one an error
+ * names does not depend on the order of programs and instructions.
+ */
+export const collecting = (symbols: Symbols): Collecting => {
+  const refused = new Map<KsymExtern, RelocateError>()
+  const before = (a: KsymExtern, b: KsymExtern): boolean =>
+    isAddress(a) === isAddress(b) ? a.name < b.name : isAddress(b)
+  return {
+    needs: symbols.needs,
+    of: (extern) => {
+      try {
+        return symbols.of(extern)
+      } catch (thrown) {
+        if (!isRelocateError(thrown)) throw thrown
+        refused.set(extern, thrown)
+        return { name: extern.kernelName, kind: kindOf(extern), weak: extern.weak }
+      }
+    },
+    check: () => {
+      let first: KsymExtern | undefined
+      for (const extern of refused.keys()) if (first === undefined || before(extern, first)) first = extern
+      const error = first === undefined ? undefined : refused.get(first)
+      if (error !== undefined) throw error
+    }
   }
 }
