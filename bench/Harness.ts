@@ -20,25 +20,30 @@ export interface Command {
   readonly args: ReadonlyArray<string>
 }
 
-/** The other implementation that does the same work on the same input. */
-export interface Peer extends Command {
-  /** Name and version, as "libbpf 1.1.2". */
-  readonly name: string
+/** A program that is measured. */
+export interface Measured extends Command {
   /**
    * "in process": the program repeats the work by itself, `repetitions` times (which its arguments already tell it), and
-   * prints a JSON document with `median_ns` and `n`, and `heap_bytes` where it says what the result holds. "whole process": the harness starts it `repetitions` times and
-   * takes the wall time of each.
+   * prints a JSON document with `median_ns` and `n`; `heap_bytes` where it says what the result holds, `apart_ns` where part
+   * of the work is not in the median but measured by itself, `peak_bytes` for the most memory that the process had. "whole
+   * process": the harness starts it `repetitions` times and takes the wall time of each.
    */
   readonly boundary: Boundary
   readonly repetitions: number
+}
+
+/** The other implementation that does the same work on the same input. */
+export interface Peer extends Measured {
+  /** Name and version, as "libbpf 1.1.2". */
+  readonly name: string
 }
 
 /** One piece of work, with the size of its input in bytes. */
 export interface Case {
   readonly name: string
   readonly inputBytes: number
-  /** What is timed: a function within this process, or a program to start where the boundary is a whole process. */
-  readonly ours: (() => unknown) | Command
+  /** What is timed: a function within this process, or a program to start: as a whole unless it measures itself. */
+  readonly ours: (() => unknown) | Command | Measured
   readonly peer?: Peer
   /** Makes a result anew; how much memory it holds beyond its input is printed. */
   readonly held?: () => unknown
@@ -61,6 +66,10 @@ export interface Measure {
   readonly samples: number
   /** Bytes that one result holds. */
   readonly heldBytes?: number
+  /** Milliseconds of the part of the work that is not in `milliseconds`. */
+  readonly apart?: number
+  /** The most memory that the process had, in bytes. */
+  readonly peakBytes?: number
 }
 
 export interface Row {
@@ -78,11 +87,16 @@ export const median = (values: ReadonlyArray<number>): number => {
 }
 
 const merge = (measures: ReadonlyArray<Measure>): Measure => {
-  const held = measures.flatMap(({ heldBytes }) => heldBytes === undefined ? [] : [heldBytes])
+  const medianOf = (field: "heldBytes" | "apart" | "peakBytes"): Partial<Measure> => {
+    const values = measures.flatMap((measure) => measure[field] ?? [])
+    return values.length === 0 ? {} : { [field]: median(values) }
+  }
   return {
     milliseconds: median(measures.map((measure) => measure.milliseconds)),
     samples: measures.reduce((sum, measure) => sum + measure.samples, 0),
-    ...(held.length === 0 ? {} : { heldBytes: median(held) })
+    ...medianOf("heldBytes"),
+    ...medianOf("apart"),
+    ...medianOf("peakBytes")
   }
 }
 
@@ -152,29 +166,37 @@ export const readPeer = (output: string): Measure => {
     typeof document === "object" && document !== null && "median_ns" in document && "n" in document &&
     typeof document.median_ns === "number" && typeof document.n === "number"
   ) {
+    const also = (key: string, field: keyof Measure, unit: number): Partial<Measure> => {
+      const value: unknown = Object.entries(document).find(([name]) => name === key)?.[1]
+      return typeof value === "number" ? { [field]: value / unit } : {}
+    }
     return {
       milliseconds: document.median_ns / 1e6,
       samples: document.n,
-      ...("heap_bytes" in document && typeof document.heap_bytes === "number" ? { heldBytes: document.heap_bytes } : {})
+      ...also("heap_bytes", "heldBytes", 1),
+      ...also("apart_ns", "apart", 1e6),
+      ...also("peak_bytes", "peakBytes", 1)
     }
   }
   throw new Error(`a peer must print median_ns and n, not ${output.slice(0, 200)}`)
 }
 
-const measurePeer = (peer: Peer): Measure =>
-  peer.boundary === "in process" ? readPeer(start(peer)) : measureProcess(peer, peer.repetitions)
+const measureProgram = (program: Measured): Measure =>
+  program.boundary === "in process" ? readPeer(start(program)) : measureProcess(program, program.repetitions)
+
+const measureOurs = (work: Case, plan: Plan): Promise<Measure> | Measure => {
+  if (typeof work.ours === "function") return measureFunction(work.ours, plan)
+  if ("boundary" in work.ours) return measureProgram(work.ours)
+  return measureProcess(work.ours, work.peer?.repetitions ?? plan.iterations)
+}
 
 /** Measures one case: ours and the peer in turns, `plan.rounds` times each. */
 export const measure = async (work: Case, plan: Plan = defaultPlan): Promise<Row> => {
   const ours: Array<Measure> = []
   const peer: Array<Measure> = []
   for (let round = 0; round < plan.rounds; round++) {
-    ours.push(
-      typeof work.ours === "function"
-        ? await measureFunction(work.ours, plan)
-        : measureProcess(work.ours, work.peer?.repetitions ?? plan.iterations)
-    )
-    if (work.peer !== undefined) peer.push(measurePeer(work.peer))
+    ours.push(await measureOurs(work, plan))
+    if (work.peer !== undefined) peer.push(measureProgram(work.peer))
   }
   const held = work.held === undefined ? {} : { heldBytes: heldBytes(work.held) }
   return { case: work, ours: { ...merge(ours), ...held }, peer: peer.length === 0 ? undefined : merge(peer) }
@@ -193,10 +215,20 @@ export const showTime = (milliseconds: number): string => {
 export const showSize = (bytes: number): string =>
   bytes < 1024 ? `${bytes} B` : bytes < 1 << 20 ? `${digits(bytes / 1024)} KiB` : `${digits(bytes / (1 << 20))} MiB`
 
-const boundaryOf = (row: Row): Boundary => typeof row.case.ours === "function" ? "in process" : "whole process"
+const boundaryOf = ({ case: { ours } }: Row): Boundary =>
+  typeof ours === "function" ? "in process" : "boundary" in ours ? ours.boundary : "whole process"
 
-const showHeld = (measure: Measure | undefined): string =>
-  measure?.heldBytes === undefined ? "–" : showSize(measure.heldBytes)
+/** Memory of a side: what one result holds, or the most that its process had. */
+const showMemory = (measure: Measure | undefined): string => {
+  if (measure?.heldBytes !== undefined) return showSize(measure.heldBytes)
+  return measure?.peakBytes === undefined ? "–" : `peak ${showSize(measure.peakBytes)}`
+}
+
+/** The time that the ratio is of, and the time that was measured apart from it. */
+const showMeasure = (measure: Measure): string =>
+  measure.apart === undefined
+    ? showTime(measure.milliseconds)
+    : `${showTime(measure.milliseconds)} (apart: ${showTime(measure.apart)})`
 
 /** The rows as a Markdown table. A ratio is our time over the peer's: below 1 we are faster. */
 export const table = (rows: ReadonlyArray<Row>, plan: Plan = defaultPlan): string => {
@@ -204,19 +236,22 @@ export const table = (rows: ReadonlyArray<Row>, plan: Plan = defaultPlan): strin
   const cells = rows.map((row) => [
     row.case.name,
     showSize(row.case.inputBytes),
-    showTime(row.ours.milliseconds),
-    row.peer === undefined ? "–" : showTime(row.peer.milliseconds),
+    showMeasure(row.ours),
+    row.peer === undefined ? "–" : showMeasure(row.peer),
     row.peer === undefined ? "–" : digits(row.ours.milliseconds / row.peer.milliseconds),
     `${row.ours.samples}/${row.peer?.samples ?? "–"}`,
     boundaryOf(row),
     row.case.peer?.name ?? "–",
-    row.ours.heldBytes === undefined ? "–" : `${showSize(row.ours.heldBytes)} / ${showHeld(row.peer)}`
+    row.ours.heldBytes === undefined && row.ours.peakBytes === undefined
+      ? "–"
+      : `${showMemory(row.ours)} / ${showMemory(row.peer)}`
   ])
   const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)))
   const line = (row: ReadonlyArray<string>) => `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`
   const warmUp = `median of ${plan.rounds} rounds in turns; warm-up: ${plan.warmUpIterations} iterations and ` +
     `${plan.milliseconds} ms of ours a round, the peer's own (5 repetitions, or one start). "holds": memory of one ` +
-    "result beyond the input's bytes; a peer that copies its input counts the copy"
+    "result beyond the input's bytes; a peer that copies its input counts the copy; \"peak\": of the whole process. " +
+    "\"apart\": not in the ratio"
   return [line(head), line(widths.map((width) => "-".repeat(width))), ...cells.map(line), "", warmUp, ""].join("\n")
 }
 

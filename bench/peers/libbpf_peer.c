@@ -3,9 +3,10 @@
 //   libbpf_peer open OBJECT [OPTION...]     programs and maps after opening, without loading
 //   libbpf_peer insns OBJECT [OPTION...]    loads it: every bpf(2) call, final instructions, the kernel's view
 //   libbpf_peer run OBJECT PROGRAM [OPTION...]  loads it, runs a program once with PROG_TEST_RUN, then shows the data maps
-//   libbpf_peer bench open|load|own OBJECT... N [--btf FILE]...  nanoseconds of N openings (loadings) from memory, in this
-//                                           process, of each object with each BTF; of "own" without those inside bpf(2),
-//                                           whether the kernel takes the object or not
+//   libbpf_peer bench open|load|own|rest OBJECT... N [--btf FILE]...  nanoseconds of N openings (loadings) from memory, in
+//                                           this process, of each object with each BTF; of "own" without those inside bpf(2),
+//                                           whether the kernel takes the object or not; of "rest" without those in which the
+//                                           kernel loads programs, which stand apart
 //
 //   --name NAME      object name, for the names of its data maps     --btf FILE     BTF for CO-RE instead of the kernel's
 //   --only PROGRAM   turns off all other programs                    --kconfig TEXT values for .kconfig externs
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -139,9 +141,10 @@ static void put_map_info(int fd)
 	__u32 size = sizeof(info);
 
 	put_number("fd", fd);
-	key("kernel");
-	begin('{');
+	// Of a map that was not created, libbpf 1.5 has a descriptor of something else.
 	if (!bpf_obj_get_info_by_fd(fd, &info, &size)) {
+		key("kernel");
+		begin('{');
 		put_string("name", info.name);
 		put_number("type", info.type);
 		put_number("key_size", info.key_size);
@@ -154,8 +157,8 @@ static void put_map_info(int fd)
 		put_number("btf_key_type_id", info.btf_key_type_id);
 		put_number("btf_value_type_id", info.btf_value_type_id);
 		put_boolean("has_vmlinux_value_type", info.btf_vmlinux_value_type_id != 0);
+		end('}');
 	}
-	end('}');
 }
 
 static void put_map_names(const __u32 *ids, __u32 count)
@@ -427,19 +430,19 @@ struct benched {
 	size_t size;
 };
 
-enum bench_kind { BENCH_OPEN, BENCH_LOAD, BENCH_OWN };
+enum bench_kind { BENCH_OPEN, BENCH_LOAD, BENCH_OWN, BENCH_REST };
 
 // One repetition: the time until the object is closed again, or -1.
 static long long once(const struct benched *one, enum bench_kind kind, const char *btf)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "bench", .btf_custom_path = btf);
-	long long start = record_now(), inside = record_inside();
+	long long start = record_now(), inside = record_inside(), loading = record_loading();
 	struct bpf_object *opened = bpf_object__open_mem(one->bytes, one->size, &options);
 	long long time;
 
 	if (!opened)
 		return -1;
-	if (kind != BENCH_OPEN && bpf_object__load(opened) && kind == BENCH_LOAD) {
+	if (kind != BENCH_OPEN && bpf_object__load(opened) && kind != BENCH_OWN) {
 		int error = errno;
 
 		bpf_object__close(opened);
@@ -448,6 +451,8 @@ static long long once(const struct benched *one, enum bench_kind kind, const cha
 	}
 	bpf_object__close(opened);
 	time = record_now() - start;
+	if (kind == BENCH_REST)
+		time -= record_loading() - loading;
 	return kind == BENCH_OWN ? time - (record_inside() - inside) : time;
 }
 
@@ -455,8 +460,9 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 			 const char **btfs, int btf_count)
 {
 	long warm_up = repetitions < 5 ? repetitions : 5;
-	long long *times = room(repetitions * sizeof(*times));
+	long long *times = room(repetitions * sizeof(*times)), *apart = room(repetitions * sizeof(*apart));
 	struct benched *objects = room(count * sizeof(*objects));
+	struct rusage usage = {};
 	bool failed = false;
 
 	for (int i = 0; i < count && !failed; i++) {
@@ -468,7 +474,7 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 		what = "read";
 	libbpf_set_print(append_to_log);
 	for (long i = -warm_up; i < repetitions && !failed; i++) {
-		long long total = 0;
+		long long total = 0, loading = record_loading();
 
 		for (int j = 0; j < count * btf_count && !failed; j++) {
 			long long time = once(&objects[j % count], kind, btfs[j / count]);
@@ -479,8 +485,12 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 			log_text = NULL;
 			log_size = 0;
 		}
-		if (i >= 0)
+		if (i == -warm_up) // the most memory that each object took once
+			getrusage(RUSAGE_SELF, &usage);
+		if (i >= 0) {
 			times[i] = total;
+			apart[i] = record_loading() - loading;
+		}
 	}
 	begin('{');
 	if (failed) {
@@ -490,6 +500,11 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 		put_number("median_ns", times[repetitions / 2]);
 		put_number("min_ns", times[0]);
 		put_number("n", repetitions);
+		if (kind == BENCH_REST) {
+			qsort(apart, repetitions, sizeof(*apart), by_value);
+			put_number("apart_ns", apart[repetitions / 2]);
+			put_number("peak_bytes", usage.ru_maxrss * 1024LL);
+		}
 	}
 	end('}');
 	putchar('\n');
@@ -497,6 +512,7 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 		free(objects[i].bytes);
 	free(objects);
 	free(times);
+	free(apart);
 	return failed ? 1 : 0;
 }
 
@@ -505,7 +521,7 @@ static int usage(void)
 	fputs("usage: libbpf_peer open OBJECT [--name NAME] [--btf FILE] [--kconfig TEXT] [--pin-root DIR] [--relaxed]\n"
 	      "       libbpf_peer insns OBJECT [--only PROGRAM] [options of open]\n"
 	      "       libbpf_peer run OBJECT PROGRAM [--data HEX] [--context HEX] [options of open]\n"
-	      "       libbpf_peer bench open|load|own OBJECT... N [--btf FILE]...\n", stderr);
+	      "       libbpf_peer bench open|load|own|rest OBJECT... N [--btf FILE]...\n", stderr);
 	return 2;
 }
 
@@ -517,7 +533,7 @@ int main(int argc, char **argv)
 	int status;
 
 	if (argc >= 5 && !strcmp(argv[1], "bench")) {
-		static const char *const kinds[] = { "open", "load", "own" };
+		static const char *const kinds[] = { "open", "load", "own", "rest" };
 		const char **btfs = room(argc * sizeof(*btfs));
 		int count = 0;
 
@@ -525,7 +541,7 @@ int main(int argc, char **argv)
 			btfs[count++] = argv[argc - 1];
 			argc -= 2;
 		}
-		for (int kind = BENCH_OPEN; kind <= BENCH_OWN; kind++)
+		for (int kind = BENCH_OPEN; kind <= BENCH_REST; kind++)
 			if (!strcmp(argv[2], kinds[kind]) && atol(argv[argc - 1]) > 0)
 				return bench_command(kind, argv[2], argv + 3, argc - 4, atol(argv[argc - 1]), btfs,
 						     count ? count : 1);

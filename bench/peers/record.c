@@ -16,6 +16,7 @@
 #include <bpf/btf.h>
 
 #include "json.h"
+#include "pretend.h"
 
 static struct bpf_object *object; // being loaded, null outside of that; its names tell probes apart
 
@@ -63,30 +64,39 @@ static void put_fd(const char *name, int fd)
 	put_string(name, entry ? entry->name : NULL);
 }
 
-static bool is_probe_map(const char *name)
+static bool is_probe_map(const union bpf_attr *attr)
 {
+	const char *name = attr->map_name;
+
+	if (pretending() && !name[0])
+		return pretend_probe(BPF_MAP_CREATE, attr) != NULL;
 	return !name[0] || !strncmp(name, "libbpf_", 7);
 }
 
 // The kernel's names are cut.
-static bool is_probe_program(const char *name)
+static bool is_probe_program(const union bpf_attr *attr)
 {
+	const char *name = attr->prog_name;
 	struct bpf_program *program;
 
+	if (pretending() && !name[0])
+		return pretend_probe(BPF_PROG_LOAD, attr) != NULL;
 	bpf_object__for_each_program(program, object)
 		if (!strncmp(bpf_program__name(program), name, BPF_OBJ_NAME_LEN - 1))
 			return false;
 	return true;
 }
 
-static bool is_probe_btf(__u32 size)
+static bool is_probe_btf(const union bpf_attr *attr)
 {
 	const struct btf *btf = bpf_object__btf(object);
 	__u32 object_size = 0;
 
+	if (pretending())
+		return pretend_probe(BPF_BTF_LOAD, attr) != NULL;
 	if (btf)
 		btf__raw_data(btf, &object_size);
-	return size != object_size;
+	return attr->btf_size != object_size;
 }
 
 static bool is_probe_fd(int fd)
@@ -135,7 +145,7 @@ static void put_map_references(const struct bpf_insn *insns, __u32 count)
 
 static void record_map_create(const union bpf_attr *attr, long result)
 {
-	bool probe = is_probe_map(attr->map_name);
+	bool probe = is_probe_map(attr);
 	struct descriptor *entry = remember(result, probe, "map:", attr->map_name);
 
 	if (entry) {
@@ -162,7 +172,7 @@ static void record_map_create(const union bpf_attr *attr, long result)
 
 static void record_prog_load(const union bpf_attr *attr, long result)
 {
-	bool probe = is_probe_program(attr->prog_name);
+	bool probe = is_probe_program(attr);
 
 	remember(result, probe, "prog:", attr->prog_name);
 	put_boolean("probe", probe);
@@ -218,10 +228,10 @@ static void record(int command, const union bpf_attr *attr, long result, int err
 		record_prog_load(attr, result);
 		break;
 	case BPF_BTF_LOAD:
-		put_boolean("probe", is_probe_btf(attr->btf_size));
+		put_boolean("probe", is_probe_btf(attr));
 		put_hex("btf", pointer(attr->btf), attr->btf_size);
 		put_number("log_level", attr->btf_log_level);
-		remember(result, is_probe_btf(attr->btf_size), "btf", "");
+		remember(result, is_probe_btf(attr), "btf", "");
 		break;
 	case BPF_MAP_UPDATE_ELEM:
 		record_map_update(attr);
@@ -282,7 +292,7 @@ static void moved(int from, int to)
 		*copy = *entry;
 }
 
-static long long inside;
+static long long inside, loading;
 
 long long record_now(void)
 {
@@ -295,6 +305,27 @@ long long record_now(void)
 long long record_inside(void)
 {
 	return inside;
+}
+
+long long record_loading(void)
+{
+	return loading;
+}
+
+static union bpf_attr passed(const long *argument)
+{
+	size_t size = argument[2];
+	union bpf_attr attr = {}; // fields that the caller did not pass are zero for the kernel, too
+
+	memcpy(&attr, (const void *)argument[1], size < sizeof(attr) ? size : sizeof(attr));
+	return attr;
+}
+
+static bool refused(const long *argument)
+{
+	union bpf_attr attr = passed(argument);
+
+	return pretend_refuses(argument[0], &attr);
 }
 
 // In place of the C library's: libbpf's calls come here.
@@ -311,20 +342,24 @@ long syscall(long number, ...)
 		argument[i] = va_arg(list, long);
 	va_end(list);
 
-	if (number == __NR_bpf) {
-		long long start = record_now();
+	if (number == __NR_bpf && pretending() && refused(argument)) {
+		result = -1;
+		errno = EINVAL;
+	} else if (number == __NR_bpf) {
+		long long start = record_now(), took;
 
 		result = real(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
-		inside += record_now() - start;
+		took = record_now() - start;
+		inside += took;
+		if (argument[0] == BPF_PROG_LOAD)
+			loading += took;
 	} else {
 		result = real(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
 	}
 	if (object && number == __NR_bpf) {
 		int error = errno;
-		size_t size = argument[2];
-		union bpf_attr attr = {}; // fields that the caller did not pass are zero for the kernel, too
+		union bpf_attr attr = passed(argument);
 
-		memcpy(&attr, (const void *)argument[1], size < sizeof(attr) ? size : sizeof(attr));
 		record(argument[0], &attr, result, error);
 		errno = error;
 	} else if (object && number == __NR_dup3 && result >= 0) {
