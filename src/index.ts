@@ -36,6 +36,8 @@ export * as Reopen from "./stages/load/Reopen.ts"
 export * as Clone from "./stages/load/Clone.ts"
 /** The global variables of a loaded object while its programs run. */
 export * as Globals from "./stages/load/Globals.ts"
+/** The memory of a loaded object's arena. */
+export * as ArenaMemory from "./stages/load/ArenaMemory.ts"
 /** Whether a map that is there already can stand in for one that an object defines. */
 export * as PinnedMap from "./stages/load/PinnedMap.ts"
 /** Pure stages that ask for what they must know of a kernel, and the driver that answers them. */
@@ -75,6 +77,11 @@ export * as Session from "./services/Kernel/Session.ts"
 export * as BpfConstants from "./services/Kernel/abi/BpfConstants.ts"
 /** Error numbers by their names. */
 export * as Errno from "./services/Kernel/abi/Errno.ts"
+
+// Attaching.
+
+/** Registers structs of functions that the kernel calls (struct_ops), such as congestion controls of TCP. */
+export * as StructOps from "./attach/StructOps.ts"
 
 // Loader programs.
 

@@ -22,6 +22,7 @@ import type { CallStep, EnsureStep, LoadPlan, Step } from "./LoadPlan.ts"
 import { differences, PinnedMapError, ReplacedMapError } from "./PinnedMap.ts"
 import type { PlannedObject } from "./Plan.ts"
 import * as Schedule from "./Schedule.ts"
+import type { Variable } from "./StructOps.ts"
 
 /** An object whose maps are there, and whose programs need not be. It lives as long as the scope in which it was prepared. */
 export interface PreparedObject {
@@ -31,6 +32,8 @@ export interface PreparedObject {
   readonly session: Session
   /** What its instructions stand for, where they are known: an object that was reopened has none. */
   readonly relocated?: RelocatedObject
+  /** The structs that the object implements, by the position of their maps; absent where no plan of the kernel's tells. */
+  readonly structOps?: ReadonlyMap<number, Variable>
   /** What the operations on this object share. */
   readonly changes: Changes.Changes
   /** The map of this name, by the rules of `findMap`; `undefined` where the load did not create it. */
@@ -183,13 +186,14 @@ export const run = (session: Session, object: BpfObject, plan: LoadPlan): Effect
 
 /** An object in the session in which its maps are. */
 export const inSession = (
-  { object, plan, relocated }: Pick<PreparedObject, "object" | "plan" | "relocated">,
+  { object, plan, relocated, structOps }: Pick<PreparedObject, "object" | "plan" | "relocated" | "structOps">,
   session: Session
 ): PreparedObject => ({
   object,
   plan,
   session,
   ...(relocated === undefined ? {} : { relocated }),
+  ...(structOps === undefined ? {} : { structOps }),
   changes: Changes.make(),
   map: (name) => {
     const position = object.maps.findIndex((map) => map === findMap(object, name))

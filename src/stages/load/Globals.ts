@@ -24,6 +24,7 @@ import type { MapInfo, MemoryView } from "../../services/Kernel/KernelCall.ts"
 import type { CallError, KernelError } from "../../services/Kernel/KernelError.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { type Variable, variables } from "../open/Variables.ts"
+import * as ArenaMemory from "./ArenaMemory.ts"
 import type { LoadedObject } from "./Execute.ts"
 
 /** Why a global variable was not read or written. */
@@ -75,7 +76,7 @@ export interface Globals {
 }
 
 /** What is needed of a loaded object. */
-export type Loaded = Pick<LoadedObject, "object" | "session">
+export type Loaded = Pick<LoadedObject, "object" | "plan" | "session">
 
 const refuse = (reason: GlobalsError["reason"], name: string, detail: string, hint?: string): GlobalsError =>
   new GlobalsError({ reason, name, detail, ...(hint === undefined ? {} : { hint }) })
@@ -329,7 +330,11 @@ export const open = Effect.fnUntraced(function*(
   for (const variable of variables(object)) {
     if (!sections.has(variable.map)) {
       const map = session.stamp(Ref.map(variable.map))
-      sections.set(variable.map, session.exists(map) ? yield* sectionOf(loaded, map) : undefined)
+      const arena = object.maps[variable.map]?.attr.type === MapType.BPF_MAP_TYPE_ARENA
+      sections.set(
+        variable.map,
+        !session.exists(map) ? undefined : arena ? sectionOfArena(loaded) : yield* sectionOf(loaded, map)
+      )
     }
     const section = sections.get(variable.map)
     if (section !== undefined) found.push(liveVariable(loaded, variable, section))
@@ -359,6 +364,12 @@ export const open = Effect.fnUntraced(function*(
     set: (name, value) => Effect.flatMap(Effect.fromResult(variable(name)), (one) => one.set(value))
   }
 })
+
+/** The variables of an arena, in the memory that the load has mapped. */
+const sectionOfArena = (loaded: Loaded): Section | undefined => {
+  const view = ArenaMemory.of(loaded)?.variables
+  return view === undefined ? undefined : mappedSection({ view, writable: true })
+}
 
 const sectionOf = Effect.fnUntraced(function*(
   { object, session }: Loaded,

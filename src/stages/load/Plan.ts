@@ -137,14 +137,12 @@ const typesOf = (
 ): { readonly fields: Pick<ProgLoad, "btf" | "funcInfo" | "lineInfo">; readonly notes: ReadonlyArray<string> } => {
   const funcInfo = funcInfos.get(program) ?? ownFuncInfo
   const described = funcInfo !== undefined || lineInfo !== undefined
-  if (btf === undefined) {
+  const missing = !features.has("Btf") ? "Btf" : !features.has("BtfFunc") ? "BtfFunc" : undefined
+  if (btf === undefined || missing !== undefined) {
     return {
       fields: {},
-      notes: described ? [`without function and line info: ${features.because("Btf")}`] : []
+      notes: missing === undefined || !described ? [] : [`without function and line info: ${features.because(missing)}`]
     }
-  }
-  if (described && !features.has("BtfFunc")) {
-    return { fields: { btf }, notes: [`without function and line info: ${features.because("BtfFunc")}`] }
   }
   return {
     fields: {
@@ -293,7 +291,9 @@ const planObject = (whole: RelocatedObject, info: KernelInfo.KernelInfo): Asked.
   const plan: LoadPlan = [
     ...btfStep,
     ...mapSteps(context, object),
-    ...AttachTarget.inOrder(object, programs).flatMap((program) => programSteps(relocated, program, withTypes, structs, info)),
+    ...AttachTarget.inOrder(object, programs).flatMap((program) =>
+      programSteps(relocated, program, withTypes, structs, info)
+    ),
     ...programSlotSteps(object)
   ]
   return Asked.done({ object, relocated, plan, structOps: structs.variables, info })

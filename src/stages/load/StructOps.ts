@@ -154,7 +154,9 @@ const outcomeOf = (
     const [program] = programs
     if (program === undefined) {
       return isFilled
-        ? problem("it is a pointer, and the object has a value of its own there; only programs can be put into pointers")
+        ? problem(
+          "it is a pointer, and the object has a value of its own there; only programs can be put into pointers"
+        )
         : { _tag: "Empty" }
     }
     const pointee = Btf.skipModifiersAndTypedefs(kernel, Btf.sizeOrTypeOf(kernel, other))
@@ -206,7 +208,9 @@ export const match = (
     if (seen.has(member.name)) return problem("the object's struct has two members of this name")
     seen.add(member.name)
     if (there === undefined) {
-      if (inside.length > 0) return problem("the kernel's struct has no such member, and the object has a program there")
+      if (inside.length > 0) {
+        return problem("the kernel's struct has no such member, and the object has a program there")
+      }
       return isFilled
         ? problem("the kernel's struct has no such member, and the object gives it a value")
         : { ...known, outcome: { _tag: "Absent" } }
@@ -312,7 +316,9 @@ const lay = (
     const at = kernel.offset + Math.floor(there.member.bitOffset / 8)
     const end = at + (outcome._tag === "Program" ? 8 : outcome.size)
     // Types of a profile may contradict themselves.
-    if (end > bytes.length) throw refuse(`member ${member.name} of struct ${typeName} lies behind the struct's end`, optionalHint)
+    if (end > bytes.length) {
+      throw refuse(`member ${member.name} of struct ${typeName} lies behind the struct's end`, optionalHint)
+    }
     if (outcome._tag === "Value") {
       bytes.set(image.subarray(offset, offset + outcome.size), at)
       continue

@@ -5,7 +5,6 @@
  * keep: an edit answers a new object, or an error that names what does not fit.
  */
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import * as Btf from "../../btf/Btf.ts"
 import * as BtfEdit from "../../btf/BtfEdit.ts"
 import * as BtfValue from "../../btf/BtfValue.ts"
@@ -22,39 +21,13 @@ import {
   type Program,
   type Relocation
 } from "./BpfObject.ts"
+import { EditError } from "./EditError.ts"
 import * as Given from "./Given.ts"
 import * as SectionDefinitions from "./SectionDefinitions.ts"
 import { findVariable, variables } from "./Variables.ts"
 
-/** An edit that names something which the object does not have, or that does not fit. */
-export class EditError extends Schema.TaggedError<EditError>()("EditError", {
-  reason: Schema.Literals([
-    "NoSuchMap",
-    "NoSuchProgram",
-    "NoSuchVariable",
-    /** No SEC() definition fits the section's name. */
-    "NoSuchSection",
-    /** The value does not fit the variable's type. */
-    "Value",
-    /** The size cannot be changed, or not to this. */
-    "Size",
-    /** The instructions are not well formed, or do not fit the program's relocations. */
-    "Instructions",
-    /** A map of the user's is named by something that names no map, or where none can be. */
-    "Handle",
-    /** A program cannot be for what the edit says. */
-    "AttachTarget",
-    /** Nothing of this kind can be edited: its value comes from the kernel. */
-    "ReadOnly"
-  ]),
-  name: Schema.String,
-  detail: Schema.String,
-  hint: Schema.optionalKey(Schema.String)
-}) {
-  override get message(): string {
-    return `${this.name}: ${this.detail}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
-  }
-}
+export { EditError } from "./EditError.ts"
+export { getStructOps, setStructOps } from "./StructOpsEdit.ts"
 
 const refuse = (
   reason: EditError["reason"],
