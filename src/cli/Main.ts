@@ -38,7 +38,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "prog",
-      summary: "Programs of the kernel: load, loadall",
+      summary: "Programs of the kernel: load, loadall, show, dump, run",
       load: Chosen.from(() => import("./Prog.ts"), ({ prog }) => prog)
     },
     {

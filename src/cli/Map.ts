@@ -6,21 +6,16 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Fs from "node:fs"
-import type { Kernel } from "../services/Kernel/Kernel.ts"
-import type { CallError } from "../services/Kernel/KernelError.ts"
-import type { Scope } from "effect/Scope"
 import { Failed } from "./Failed.ts"
 import { reporting } from "./Failure.ts"
 import { elementJson } from "./json/ElementDocument.ts"
 import { hexList, mapJson } from "./json/ObjectsDocument.ts"
-import * as KernelChoice from "./KernelChoice.ts"
 import * as Verbs from "./map/Verbs.ts"
-import * as Objects from "./objects/Objects.ts"
+import { onKernel } from "./objects/OnKernel.ts"
 import * as Pins from "./objects/Pins.ts"
 import * as Output from "./Output.ts"
 import { elementsText, elementText, mapsText, nextKeyText } from "./text/MapsText.ts"
 import { line, span } from "./text/Text.ts"
-import type { UsageError } from "./Usage.ts"
 
 const words = (description: string) =>
   Argument.String("words").pipe(Argument.withDescription(description), Argument.variadic())
@@ -44,15 +39,6 @@ const values = Flag.String("values").pipe(
   Flag.withDescription("The values of a per-CPU map: a list with one for each possible CPU"),
   Flag.optional
 )
-
-/** Does something in a session on the kernel of this machine: objects elsewhere do not outlive a command. */
-const onKernel = <A, R>(
-  verb: (objects: Objects.Objects) => Effect.Effect<A, CallError | UsageError, R | Kernel | Scope>
-) =>
-  Effect.scoped(Effect.flatMap(Objects.open, verb)).pipe(
-    KernelChoice.explaining("live"),
-    Effect.provide(KernelChoice.layer("live"))
-  )
 
 const show = (name: "show" | "list") =>
   Command.make(

@@ -1,218 +1,150 @@
 /**
- * `prog`: programs of the kernel. `prog load` and `prog loadall` load an object and give it names in a bpf file system.
+ * `prog`: programs of the kernel, with bpftool's words.
  */
 import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
-import * as Ref from "../services/Kernel/Ref.ts"
-import { type LoadPlan, required } from "../stages/load/LoadPlan.ts"
-import type { BpfObject, Program } from "../stages/open/BpfObject.ts"
-import { type Edits, requireProgram } from "./Edits.ts"
+import * as Os from "node:os"
 import { reporting } from "./Failure.ts"
-import type { Json } from "./json/Json.ts"
-import * as KernelChoice from "./KernelChoice.ts"
-import { load as loadObject, logLevel } from "./Load.ts"
-import * as ObjectFile from "./ObjectFile.ts"
+import { progJson } from "./json/ObjectsDocument.ts"
+import { runsJson } from "./json/RunDocument.ts"
+import { xlatedJson } from "./json/XlatedDocument.ts"
+import { onKernel } from "./objects/OnKernel.ts"
+import * as Pins from "./objects/Pins.ts"
 import * as Output from "./Output.ts"
-import * as Relocation from "./Relocation.ts"
-import { type Line, line, span, table } from "./text/Text.ts"
-import { UsageError } from "./Usage.ts"
+import * as Packets from "./Packets.ts"
+import { load, loadall } from "./prog/Load.ts"
+import * as Verbs from "./prog/Verbs.ts"
+import { progsText, xlatedText } from "./text/ProgsText.ts"
+import { runsText } from "./text/RunText.ts"
 
-/** A program or map, and the path of its pin. */
-interface Pin {
-  readonly kind: "program" | "map"
-  readonly name: string
-  readonly ref: Ref.MapRef | Ref.ProgRef
-  readonly path: string
-}
+const words = (description: string) =>
+  Argument.String("words").pipe(Argument.withDescription(description), Argument.variadic())
 
-/**
- * The path of a pin in a folder. A bpf file system takes no dots in names, so they become `_` as in libbpf; a name with
- * a slash in it, which only a forged object has, would lead out of the folder.
- */
-const pinPath = (folder: string, name: string): Result.Result<string, UsageError> =>
-  name === "" || name.includes("/")
-    ? Result.fail(new UsageError({ argument: name, detail: "this name cannot be a name in a bpf file system" }))
-    : Result.succeed(`${folder.replace(/\/+$/, "")}/${name.replaceAll(".", "_")}`)
+const prog_ = "the program: id N, pinned FILE, name NAME or tag TAG"
 
-const pinsOf = <A extends { readonly name: string }>(
-  kind: Pin["kind"],
-  folder: string,
-  all: ReadonlyArray<A>,
-  wanted: (each: A) => boolean
-): Result.Result<ReadonlyArray<Pin>, UsageError> =>
-  Result.all(
-    all.flatMap((each, position) =>
-      wanted(each)
-        ? [Result.map(pinPath(folder, each.name), (path): Pin => ({
-          kind,
-          name: each.name,
-          ref: kind === "map" ? Ref.map(position) : Ref.prog(position),
-          path
-        }))]
-        : []
-    )
-  )
+/** When the machine was booted, seconds since 1970. */
+const bootTime = (): number => Date.now() / 1000 - Os.uptime()
 
-/** Maps that are shared by a pin of their own keep that one. */
-const mapPins = (object: BpfObject, folder: Option.Option<string>): Result.Result<ReadonlyArray<Pin>, UsageError> =>
-  Option.isNone(folder)
-    ? Result.succeed([])
-    : pinsOf("map", folder.value, object.maps, (map) => map.autocreate && map.pinPath === undefined)
+// Imported when it is wanted: it reads the kernel's table of symbols.
+const SymbolNames = Effect.promise(() => import("../services/Kernel/live/SymbolNames.ts"))
 
-const isLoaded = (program: Program): boolean => program.entry && program.autoload
-
-const stepsOf = (pins: ReadonlyArray<Pin>): LoadPlan =>
-  pins.map(({ kind, name, path, ref }) => required({ _tag: "ObjPin", object: ref, path }, `pin of ${kind} ${name}`))
-
-const pinsJson = (pins: ReadonlyArray<Pin>): Json => {
-  const of = (kind: Pin["kind"]) =>
-    pins.filter((pin) => pin.kind === kind).map(({ name, path }) => ({ name, pinned: [path] }))
-  return { programs: of("program"), maps: of("map") }
-}
-
-const pinsText = (pins: ReadonlyArray<Pin>): ReadonlyArray<Line> => [
-  line("pinned:"),
-  ...table(["kind", "name", "path"], pins.map(({ kind, name, path }) => [kind, span("name", name), path]))
-]
-
-/** What both verbs share, once it is known what is to be pinned. */
-interface Loading {
-  readonly path: string
-  readonly kernel: string
-  readonly log: boolean
-  readonly edits: Edits
-  readonly given: Relocation.Given
-  readonly pins: (object: BpfObject) => Result.Result<ReadonlyArray<Pin>, UsageError>
-}
-
-const loadAndPin = ({ edits, given, kernel, log, path, pins: pinsFor }: Loading) =>
-  reporting(
-    Effect.gen(function*() {
-      const object = yield* ObjectFile.openEdited(path, edits, { logLevel: logLevel(log) })
-      const pins = yield* Effect.fromResult(pinsFor(object))
-      const relocate = yield* Relocation.options(given)
-      yield* Effect.scoped(loadObject(object, { kernel, log, more: stepsOf(pins), relocate }))
-      yield* Output.result(() => pinsJson(pins), () => pinsText(pins))
-    }).pipe(Effect.provide(KernelChoice.layer(kernel))),
-    { showLog: log }
-  )
-
-const common = {
-  pinmaps: Flag.String("pinmaps").pipe(
-    Flag.withMetavar("DIR"),
-    Flag.withDescription("Pin every map, too, as DIR/NAME; dots in names become _"),
-    Flag.optional
-  ),
-  log: ObjectFile.log,
-  kernel: KernelChoice.lastingFlag,
-  ...Relocation.flags,
-  ...ObjectFile.edits
-}
-
-/** The program that `prog load` pins: the one that was named, or the object's first. */
-const chosen = (object: BpfObject, name: Option.Option<string>): Result.Result<Program, UsageError> => {
-  if (Option.isSome(name)) {
-    const argument = `--prog ${name.value}`
-    return Result.flatMap(
-      requireProgram(object, name.value, argument),
-      (program) =>
-        program.autoload ? Result.succeed(program) : Result.fail(
-          new UsageError({
-            argument,
-            detail: "the load leaves this program out",
-            hint: `add --autoload ${name.value}`
+const show = (name: "show" | "list") =>
+  Command.make(
+    name,
+    { words: words(`${prog_}; all programs without it`), bpffs: Pins.flag },
+    ({ bpffs, words }) =>
+      reporting(Effect.gen(function*() {
+        const { all, pins, progs } = yield* onKernel((objects) =>
+          Effect.gen(function*() {
+            const shown = yield* Verbs.show(objects, words)
+            return { ...shown, pins: bpffs ? yield* Pins.find(objects, "Prog") : new Map<number, Array<string>>() }
           })
         )
-    )
-  }
-  const first = object.programs.find(isLoaded)
-  return first === undefined
-    ? Result.fail(
-      new UsageError({
-        argument: "object",
-        detail: "it has no program that a load takes",
-        hint: "see what it has with effect-bpf inspect, and choose one with --autoload NAME"
-      })
-    )
-    : Result.succeed(first)
-}
-
-const load = Command.make("load", {
-  object: ObjectFile.argument,
-  path: Argument.String("path").pipe(
-    Argument.withDescription(
-      "Where the program is pinned: a new name in a bpf file system, such as /sys/fs/bpf/firewall"
-    )
-  ),
-  prog: Flag.String("prog").pipe(
-    Flag.withMetavar("NAME"),
-    Flag.withDescription("Pin this program instead of the object's first"),
-    Flag.optional
-  ),
-  ...common
-}, ({ btf, kconfig, kernel, log, object: path, path: target, pinmaps, prog, ...edits }) =>
-  loadAndPin({
-    path,
-    given: { btf, kconfig },
-    kernel,
-    log,
-    edits,
-    pins: (object) =>
-      Result.flatMap(chosen(object, prog), (program) =>
-        Result.map(mapPins(object, pinmaps), (maps) => [
-          { kind: "program", name: program.name, ref: Ref.prog(object.programs.indexOf(program)), path: target },
-          ...maps
-        ]))
-  })).pipe(
-    Command.withDescription(
-      "Load an object and pin one of its programs, so that it stays in the kernel when the command ends.\n" +
-        "  If anything fails, nothing stays. Needs root, or CAP_BPF and what the programs' types ask for."
-    ),
-    Command.withShortDescription("Load an object and pin one of its programs"),
+        const booted = bootTime()
+        yield* Output.result(
+          () => {
+            const documents = progs.map((prog) => progJson(prog, booted, pins.get(prog.info.id)))
+            const [only] = documents
+            return !all && only !== undefined && documents.length === 1 ? only : documents
+          },
+          () => progsText(progs, booted, pins)
+        )
+      }))
+  ).pipe(
+    Command.withDescription("Show the programs of the kernel, or some of them. All needs root, or CAP_SYS_ADMIN."),
+    Command.withShortDescription(name === "show" ? "Show programs" : "The same as show"),
     Command.withExamples([
-      { command: "effect-bpf prog load firewall.bpf.o /sys/fs/bpf/firewall", description: "Pin the first program" },
-      {
-        command: "effect-bpf prog load firewall.bpf.o /sys/fs/bpf/firewall --pinmaps /sys/fs/bpf/firewall_maps",
-        description: "And its maps, to read them from elsewhere"
-      }
+      { command: `effect-bpf prog ${name}` },
+      { command: `effect-bpf prog ${name} pinned /sys/fs/bpf/firewall` }
     ])
   )
 
-const loadall = Command.make("loadall", {
-  object: ObjectFile.argument,
-  dir: Argument.String("dir").pipe(
-    Argument.withDescription("Folder of a bpf file system; it is made if it does not exist")
-  ),
-  ...common
-}, ({ btf, dir, kconfig, kernel, log, object: path, pinmaps, ...edits }) =>
-  loadAndPin({
-    path,
-    given: { btf, kconfig },
-    kernel,
-    log,
-    edits,
-    pins: (object) =>
-      Result.flatMap(pinsOf("program", dir, object.programs, isLoaded), (programs) =>
-        Result.map(mapPins(object, pinmaps), (maps) => [...programs, ...maps]))
-  })).pipe(
+const dump = Command.make("dump", {
+  words: words(`xlated; then ${prog_}; then opcodes, linum, or file FILE`)
+}, ({ words }) =>
+  reporting(Effect.gen(function*() {
+    const wanted = yield* Effect.fromResult(Verbs.dumpOf(words))
+    const { read } = yield* SymbolNames
+    const named = (yield* Output.jsonMode) === "text"
+    const { bytes, listing } = yield* onKernel((objects) => Verbs.dump(objects, wanted, { named, symbols: read }))
+    if (wanted.file !== undefined) {
+      yield* Packets.writeBytes(wanted.file, bytes)
+      yield* Output.result(() => null, () => [])
+    } else {
+      yield* Output.result(() => xlatedJson(listing, wanted), () => xlatedText(listing, wanted))
+    }
+  }))).pipe(
     Command.withDescription(
-      "Load an object and pin each of its programs as DIR/NAME. If anything fails, nothing stays.\n" +
-        "  Needs root, or CAP_BPF and what the programs' types ask for."
+      "Show a program's instructions as the kernel has them behind the verifier, under the C lines that they came from.\n" +
+        "  Calls and maps are named; JSON is bpftool's, which names maps by their identifiers."
     ),
-    Command.withShortDescription("Load an object and pin all of its programs"),
+    Command.withShortDescription("Show a program's instructions"),
     Command.withExamples([
-      { command: "effect-bpf prog loadall tools.bpf.o /sys/fs/bpf/tools" },
-      { command: "effect-bpf prog loadall tools.bpf.o /sys/fs/bpf/tools --no-autoload experimental" }
+      { command: "effect-bpf prog dump xlated pinned /sys/fs/bpf/firewall" },
+      { command: "effect-bpf prog dump xlated name xdp_firewall opcodes linum", description: "With bytes and places" },
+      { command: "effect-bpf prog dump xlated id 12 file program.bin", description: "The bytes alone, into a file" }
     ])
   )
+
+const text = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
+
+const run = Command.make("run", {
+  words: words(`${prog_}; then data_in FILE, data_out FILE, ctx_in FILE, ctx_out FILE, repeat N as with bpftool`),
+  dataIn: text("data-in", "FILE", "The same as data_in FILE: one packet; - is standard input"),
+  dataOut: text("data-out", "FILE", "The same as data_out FILE"),
+  ctxIn: text("ctx-in", "FILE", "The same as ctx_in FILE"),
+  ctxOut: text("ctx-out", "FILE", "The same as ctx_out FILE"),
+  repeat: text("repeat", "N", "The same as repeat N")
+}, ({ ctxIn, ctxOut, dataIn, dataOut, repeat, words }) => {
+  const flag = (keyword: string, value: Option.Option<string>): ReadonlyArray<string> =>
+    Option.isSome(value) ? [keyword, value.value] : []
+  const all = [
+    ...words,
+    ...flag("data_in", dataIn),
+    ...flag("data_out", dataOut),
+    ...flag("ctx_in", ctxIn),
+    ...flag("ctx_out", ctxOut),
+    ...flag("repeat", repeat)
+  ]
+  return reporting(Effect.gen(function*() {
+    const wanted = yield* Effect.fromResult(Verbs.runOf(all))
+    const data = wanted.dataIn === undefined ? undefined : yield* Packets.readBytes(wanted.dataIn)
+    const context = wanted.ctxIn === undefined ? undefined : yield* Packets.readBytes(wanted.ctxIn)
+    const { name, result, type } = yield* onKernel((objects) => Verbs.run(objects, wanted, { data, context }))
+    if (wanted.dataOut !== undefined) yield* Packets.writeBytes(wanted.dataOut, result.dataOut)
+    if (wanted.ctxOut !== undefined) yield* Packets.writeBytes(wanted.ctxOut, result.contextOut)
+    const document = { frame: undefined, length: undefined, result, action: Packets.actionName(type, result.retval) }
+    yield* Output.result(
+      () => runsJson([document]),
+      () =>
+        runsText(name, [document], {
+          data: wanted.dataOut === undefined,
+          context: context !== undefined && wanted.ctxOut === undefined
+        })
+    )
+  }))
+}).pipe(
+  Command.withDescription(
+    "Run a program that is loaded, with the kernel's PROG_TEST_RUN, and print what it returned. effect-bpf run does the\n" +
+      "  same for a program of an object file, on the packets of a capture, too."
+  ),
+  Command.withShortDescription("Run a program that is loaded"),
+  Command.withExamples([
+    { command: "effect-bpf prog run pinned /sys/fs/bpf/firewall data_in packet.bin repeat 1000" },
+    { command: "effect-bpf prog run name xdp_firewall --data-in packet.bin --data-out changed.bin" }
+  ])
+)
 
 /** The command with its verbs. */
 export const prog = Command.make("prog").pipe(
-  Command.withDescription("Load programs into the kernel, and give them names there"),
-  Command.withShortDescription("Programs of the kernel: load, loadall"),
-  Command.withSubcommands([load, loadall])
+  Command.withDescription(
+    "Programs of the kernel of this machine, with bpftool's words and JSON keys. A program is id N, pinned FILE, name NAME\n" +
+      "  or tag TAG."
+  ),
+  Command.withShortDescription("Programs of the kernel: load, loadall, show, dump, run"),
+  Command.withSubcommands([load, loadall, show("show"), show("list"), dump, run])
 )

@@ -1,0 +1,205 @@
+/**
+ * The listing of a loaded program as the kernel has it: instructions with what they call, under the C lines and functions
+ * that they came from. Pure.
+ */
+import * as Btf from "../../btf/Btf.ts"
+import { disassemble } from "../../insn/Disassemble.ts"
+import { helperName } from "../../insn/Helpers.ts"
+import * as Insn from "../../insn/Insn.ts"
+import {
+  BPF_PSEUDO_CALL,
+  BPF_PSEUDO_KFUNC_CALL,
+  BPF_PSEUDO_MAP_FD,
+  BPF_PSEUDO_MAP_VALUE
+} from "../../insn/InsnConstants.ts"
+import type { InfoRecords, ProgInfo } from "../../services/Kernel/KernelCall.ts"
+import type { SymbolNames } from "../../services/Kernel/live/SymbolNames.ts"
+
+/** The C line that an instruction came from. */
+export interface XlatedLine {
+  readonly text: string
+  readonly file: string
+  /** Counts from 1; 0 stands for none. */
+  readonly line: number
+  readonly column: number
+}
+
+/** One instruction. */
+export interface XlatedInsn {
+  readonly slot: number
+  readonly bytes: Uint8Array
+  readonly text: string
+  /** The function that begins here, as C would declare it. */
+  readonly proto: string | undefined
+  /** The line that begins here. */
+  readonly source: XlatedLine | undefined
+}
+
+/** No names. */
+export const noNames: SymbolNames = { callBase: undefined, names: new Map() }
+
+/** How deep a declaration is followed. */
+const maximumDepth = 32
+
+/** The longest declaration that is written, in UTF-16 units. */
+const longest = 4096
+
+/** The parts of a declaration in bpftool's manner: words with a space behind each. `undefined` where it has no form. */
+const declared = (btf: Btf.Btf, id: number, depth = 0): string | undefined => {
+  if (depth > maximumDepth) return undefined
+  if (id === 0) return "void "
+  const type = Btf.typeOf(btf, id)
+  const behind = (id: number, make: (inner: string) => string): string | undefined => {
+    const inner = declared(btf, id, depth + 1)
+    return inner === undefined || inner.length > longest ? undefined : make(inner)
+  }
+  switch (type._tag) {
+    case "Int":
+    case "Typedef":
+    case "Float":
+      return `${type.name} `
+    case "Struct":
+      return `struct ${type.name} `
+    case "Union":
+      return `union ${type.name} `
+    case "Enum":
+    case "Enum64":
+      return `enum ${type.name} `
+    case "Fwd":
+      return `${type.forward} ${type.name} `
+    case "Array":
+      return behind(type.type, (inner) => `${inner}[${type.length}]`)
+    case "Ptr":
+      return behind(type.type, (inner) => `${inner}* `)
+    case "Volatile":
+      return behind(type.type, (inner) => `volatile ${inner}`)
+    case "Const":
+      return behind(type.type, (inner) => `const ${inner}`)
+    case "Restrict":
+      return behind(type.type, (inner) => `restrict ${inner}`)
+    case "FuncProto":
+      return signature(btf, type, "", depth)
+    case "Func": {
+      const proto = Btf.typeOf(btf, type.type)
+      return proto._tag === "FuncProto" ? signature(btf, proto, type.name, depth) : undefined
+    }
+    default:
+      return undefined
+  }
+}
+
+const signature = (btf: Btf.Btf, proto: Btf.FuncProtoType, name: string, depth: number): string | undefined => {
+  const result = declared(btf, proto.returnType, depth + 1)
+  if (result === undefined) return undefined
+  const params: Array<string> = []
+  for (const param of proto.params) {
+    const type = param.type === 0 ? "..." : declared(btf, param.type, depth + 1)
+    if (type === undefined) return undefined
+    params.push(param.type === 0 ? type : `${type}${param.name}`)
+  }
+  const text = `${result}${name}(${params.join(", ")})`
+  return text.length > longest ? undefined : text
+}
+
+/** The words of a record, by its number of words. */
+const words = (info: InfoRecords, count: number): ReadonlyArray<ReadonlyArray<number>> => {
+  const { recordSize, records } = info
+  if (recordSize < count * 4) return []
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
+  const found: Array<ReadonlyArray<number>> = []
+  for (let at = 0; at + recordSize <= records.length; at += recordSize) {
+    found.push(Array.from({ length: count }, (_, word) => view.getUint32(at + word * 4, true)))
+  }
+  return found
+}
+
+const linesOf = (info: InfoRecords, btf: Btf.Btf): ReadonlyMap<number, XlatedLine> =>
+  new Map(
+    words(info, 4).map(([slot = 0, file = 0, text = 0, place = 0]) => [
+      slot,
+      {
+        text: (Btf.stringAt(btf, text) ?? "").trimStart(),
+        file: Btf.stringAt(btf, file) ?? "",
+        line: place >>> 10,
+        column: place & 0x3ff
+      }
+    ])
+  )
+
+const protosOf = (info: InfoRecords, btf: Btf.Btf): ReadonlyMap<number, string> =>
+  new Map(
+    words(info, 2).flatMap(([slot = 0, type = 0]) => {
+      const text = Btf.exists(btf, type) && type !== 0 ? declared(btf, type) : undefined
+      return text === undefined ? [] : [[slot, text] as const]
+    })
+  )
+
+/** The distances of calls whose targets are addresses: what names are looked up for. */
+export const callDistances = (insns: Uint8Array): ReadonlySet<number> => {
+  const found = new Set<number>()
+  for (let slot = 0; slot < Insn.count(insns); slot = Insn.nextSlot(insns, slot)) {
+    if (Insn.isCall(insns, slot)) found.add(Insn.imm(insns, slot))
+  }
+  return found
+}
+
+/** What is known beside the program itself. */
+export interface Known {
+  readonly btf: Btf.Btf | undefined
+  readonly symbols: SymbolNames
+  /** The names of maps by identifier; those of which none is known are shown by the identifier alone. */
+  readonly maps?: ReadonlyMap<number, string>
+}
+
+/** What a call leads to; `undefined` where its number says it already. */
+const callee = (
+  insns: Uint8Array,
+  slot: number,
+  { symbols }: Known,
+  jited: ReadonlyArray<bigint>
+): string | undefined => {
+  const source = Insn.src(insns, slot)
+  const distance = Insn.imm(insns, slot)
+  const isOwn = source === BPF_PSEUDO_CALL
+  if (source === 0 && distance >= 0 && helperName(distance) !== undefined) return undefined
+  // What is interpreted has no addresses.
+  if (isOwn && jited.length === 0) return undefined
+  if (source === BPF_PSEUDO_KFUNC_CALL && symbols.callBase === undefined) return undefined
+  const address = (isOwn ? jited[distance >>> 0] : undefined) ??
+    BigInt.asUintN(64, (symbols.callBase ?? 0n) + BigInt(distance))
+  return symbols.names.get(address) ?? `0x${address.toString(16)}`
+}
+
+/** The map of a load, by name too. */
+const mapOperand = (insns: Uint8Array, slot: number, maps: ReadonlyMap<number, string>): string | undefined => {
+  const id = Insn.imm(insns, slot) >>> 0
+  const name = maps.get(id)
+  if (name === undefined) return undefined
+  switch (Insn.src(insns, slot)) {
+    case BPF_PSEUDO_MAP_FD:
+      return `map[id:${id} ${name}]`
+    case BPF_PSEUDO_MAP_VALUE:
+      return `map[id:${id} ${name}][0]+${Insn.nextImm(insns, slot) >>> 0}`
+    default:
+      return undefined
+  }
+}
+
+/** The listing of a program whose infos were asked for with instructions. */
+export const list = (info: ProgInfo, known: Known): ReadonlyArray<XlatedInsn> => {
+  const { instructions = new Uint8Array(), jitedSymbols = [] } = info
+  const lines: ReadonlyMap<number, XlatedLine> = known.btf === undefined ? new Map() : linesOf(info.lineInfo, known.btf)
+  const protos: ReadonlyMap<number, string> = known.btf === undefined ? new Map() : protosOf(info.funcInfo, known.btf)
+  const maps = known.maps ?? new Map<number, string>()
+  const annotate = (slot: number): string | undefined =>
+    Insn.isLdImm64(instructions, slot)
+      ? mapOperand(instructions, slot, maps)
+      : callee(instructions, slot, known, jitedSymbols)
+  return disassemble(instructions, { style: "xlated", annotate }).map(({ bytes, slot, text }) => ({
+    slot,
+    bytes,
+    text,
+    proto: protos.get(slot),
+    source: lines.get(slot)
+  }))
+}
