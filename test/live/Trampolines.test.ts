@@ -63,6 +63,11 @@ const load = (program: string) =>
     return yield* session.call({ _tag: "ProgGetInfo", prog: Ref.prog(at) })
   })).pipe(Effect.provideServiceEffect(Kernel, KernelLive.make), Effect.result)
 
+/** What the kernel can do, asked once. */
+let ways: Promise<ReadonlyMap<AttachTypeSymbol, Support>> | undefined
+const waysOnce = () =>
+  ways ??= Effect.runPromise(Effect.map(KernelLive.features({ helpers: false }), ({ attachTypes }) => attachTypes))
+
 /** What the kernel says, as a phrase for those who read a failing test. */
 const said = (support: Support | undefined): string =>
   support === undefined ? "unknown" : "errno" in support ? `refused ${support.errno}` : support._tag
@@ -73,7 +78,7 @@ describeWith({ kind: "live" }, "programs attached to the kernel's functions", ()
       `${program} loads where the kernel has ${way}, and else is refused with a reason`,
       () =>
         Effect.gen(function*() {
-          const { attachTypes } = yield* KernelLive.features()
+          const attachTypes = yield* Effect.promise(waysOnce)
           const support = attachTypes.get(way)
           const before = openDescriptors().length
           const loaded = yield* load(program)
@@ -97,7 +102,7 @@ describeWith({ kind: "live" }, "programs attached to the kernel's functions", ()
 
   it.live("fmod_ret loads for a function that may be modified, and else the verifier says that it may not", () =>
     Effect.gen(function*() {
-      const { attachTypes } = yield* KernelLive.features()
+      const attachTypes = yield* Effect.promise(waysOnce)
       const loaded = yield* load("kind_fmod_ret")
       if (Result.isSuccess(loaded)) {
         assert.strictEqual(attachTypes.get("BPF_MODIFY_RETURN")?._tag, "Supported")

@@ -7,6 +7,8 @@ export PATH=/usr/bin:/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+# The archive has no /dev/console, so that nothing was opened for this process.
+exec >/dev/console 2>&1
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t bpf -o mode=1777 bpf /sys/fs/bpf
 mount -t tracefs tracefs /sys/kernel/tracing
@@ -34,8 +36,9 @@ echo "init: $(uname -r), $(cut -d' ' -f1 /proc/uptime) s"
 
 case $(word effect_bpf.as) in
 user)
-	# Nobody in particular, with the rights that the kernel asks of one who loads programs of every kind.
-	HOME=/tmp/user setpriv --reuid=1000 --regid=1000 --clear-groups \
+	# Nobody in particular, with the rights that the kernel asks of one who loads programs of every kind. By its path: the
+	# shell has a setpriv of its own that changes no user.
+	HOME=/tmp/user /usr/bin/setpriv --reuid=1000 --regid=1000 --clear-groups \
 		--inh-caps=-all,+bpf,+perfmon,+net_admin --ambient-caps=+bpf,+perfmon,+net_admin /run-tests >/dev/ttyS1
 	;;
 *)
@@ -43,5 +46,7 @@ user)
 	;;
 esac
 echo '{"_tag":"End"}' >/dev/ttyS1
-dmesg | tail -n 60
+dmesg | tail -n 40
+# What is on its way to the console shall arrive.
+sleep 1
 poweroff -f
