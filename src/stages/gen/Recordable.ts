@@ -47,6 +47,9 @@ const complain = (
 
 const ofMapCreate = (call: MapCreate): AssembleError | undefined => {
   const { maxEntries, name, type } = call.attr
+  if (call.exclusiveTo !== undefined) {
+    return complain(call, name, "Unsupported", "loaders cannot make maps that are for one program alone yet")
+  }
   if (call.inner !== undefined) return complain(call, name, "Unsupported", "loaders cannot make maps of maps yet")
   switch (type) {
     case MapType.BPF_MAP_TYPE_STRUCT_OPS:

@@ -93,6 +93,8 @@ export interface Context {
   readonly arenaOffset: number
   /** The value of `.kconfig`. */
   readonly kconfig: Uint8Array | undefined
+  /** The digests of programs that have maps to themselves, by their names. */
+  readonly exclusive: ReadonlyMap<string, NonNullable<MapCreate["exclusiveTo"]>>
 }
 
 /** The attributes as this kernel takes them. */
@@ -129,7 +131,14 @@ const structStep = (
 /** Creates a map; where the kernel refuses the types of its keys and values, without them. */
 const createStep = (context: Context, map: MapDefinition, as: Ref.MapRef, inner: Ref.MapRef | undefined): CallStep => {
   const { attr, notes } = attributesOf(context, map)
-  const plain: MapCreate = { _tag: "MapCreate", as, attr, ...(inner === undefined ? {} : { inner }) }
+  const owner = map.exclusiveTo === undefined ? undefined : context.exclusive.get(map.exclusiveTo)
+  const plain: MapCreate = {
+    _tag: "MapCreate",
+    as,
+    attr,
+    ...(inner === undefined ? {} : { inner }),
+    ...(owner === undefined ? {} : { exclusiveTo: owner })
+  }
   const why = `map ${map.name}`
   const struct = context.structOps.get(as.index)
   if (struct !== undefined) return structStep(context, map, struct, plain, notes)
@@ -139,7 +148,7 @@ const createStep = (context: Context, map: MapDefinition, as: Ref.MapRef, inner:
     notes,
     otherwise: map.keyType === 0 && map.valueType === 0
       ? []
-      : [{ on: "any", steps: [required(plain, why, { notes: [...notes, "without BTF types"] })] }]
+      : [{ on: "any", steps: [required(plain, why, { notes: ["without BTF types"] })] }]
   })
 }
 

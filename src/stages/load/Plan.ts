@@ -12,13 +12,14 @@ import type { Kernel } from "../../services/Kernel/Kernel.ts"
 import type { InfoRecords, ProgLoad } from "../../services/Kernel/KernelCall.ts"
 import type { KernelError } from "../../services/Kernel/KernelError.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
+import * as ProgramDigest from "../../services/Kernel/ProgramDigest.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Asked from "../Asked.ts"
 import type { BpfObject, MapDefinition, MapSlot, Program } from "../open/BpfObject.ts"
 import type { RelocatedObject, RelocatedProgram } from "../relocate/RelocatedObject.ts"
 import * as Stage from "../Stage.ts"
 import * as AttachTarget from "./AttachTarget.ts"
-import { type LoadPlan, optional, required, type Step } from "./LoadPlan.ts"
+import { type LoadPlan, mainCalls, optional, required, type Step } from "./LoadPlan.ts"
 import * as MapSteps from "./MapSteps.ts"
 import { isPlanError, PlanError } from "./PlanError.ts"
 import * as Sanitise from "./Sanitise.ts"
@@ -184,7 +185,7 @@ const programSteps = (
   const bound = object.maps.flatMap((map, position) => Sanitise.isBound(map) ? [{ map, position }] : [])
   const unbound = bound.length === 0 || features.has("ProgBindMap")
     ? []
-    : [`${bound.map(({ map }) => map.name).join(", ")} may go before it does: ${features.because("ProgBindMap")}`]
+    : [`does not keep ${bound.map(({ map }) => map.name).join(", ")} alive: ${features.because("ProgBindMap")}`]
   const load = required(
     {
       _tag: "ProgLoad",
@@ -236,6 +237,32 @@ const loadedTypes = (
   throw new PlanError({ reason: "Types", name, detail: types.failure.message })
 }
 
+/** The digests of the programs that have maps to themselves, as they will be loaded. Throws `PlanError`. */
+const exclusiveOf = (object: BpfObject, loads: LoadPlan): MapSteps.Context["exclusive"] => {
+  const owners = new Map<string, { readonly prog: Ref.ProgRef; readonly hash: Uint8Array }>()
+  for (const { autocreate, exclusiveTo, name } of object.maps) {
+    if (!autocreate || exclusiveTo === undefined || owners.has(exclusiveTo)) continue
+    const refuse = (detail: string, hint: string): PlanError =>
+      new PlanError({ reason: "Exclusive", name, detail, hint })
+    const load = mainCalls(loads).find((call): call is ProgLoad =>
+      call._tag === "ProgLoad" && object.programs[call.as.index]?.name === exclusiveTo
+    )
+    if (load === undefined) {
+      const hint = `load ${exclusiveTo} too, or let any program use the map`
+      throw refuse(`it is for ${exclusiveTo} alone, which is not loaded`, hint)
+    }
+    const digest = ProgramDigest.of(load.code)
+    if (Result.isFailure(digest)) {
+      throw refuse(
+        `it is for ${exclusiveTo} alone, whose instructions are not known before it is loaded: ${digest.failure}`,
+        "plan for a kernel that shows its types, or let any program use the map"
+      )
+    }
+    owners.set(exclusiveTo, { prog: load.as, hash: digest.success })
+  }
+  return owners
+}
+
 const planObject = (whole: RelocatedObject, info: KernelInfo.KernelInfo): Asked.Asked<PlannedObject> => {
   const features = Sanitise.of(info)
   const relocated = Sanitise.variables(whole, features)
@@ -266,13 +293,18 @@ const planObject = (whole: RelocatedObject, info: KernelInfo.KernelInfo): Asked.
   }
   const types = loadedTypes(relocated, programs, features, info)
   const btf = types === undefined ? undefined : btfRef
+  const withTypes: ObjectTypes = { btf, funcInfos: types?.funcInfos ?? new Map(), features }
+  const loads: LoadPlan = AttachTarget.inOrder(object, programs).flatMap((program) =>
+    programSteps(relocated, program, withTypes, structs, info)
+  )
   const context: MapSteps.Context = {
     info,
     features,
     btf,
     structOps: structs.variables,
     arenaOffset: relocated.arenaOffset ?? 0,
-    kconfig: relocated.kconfig
+    kconfig: relocated.kconfig,
+    exclusive: exclusiveOf(object, loads)
   }
   const btfStep: LoadPlan = types === undefined
     ? []
@@ -287,13 +319,10 @@ const planObject = (whole: RelocatedObject, info: KernelInfo.KernelInfo): Asked.
           { notes: ["a kernel that refuses the types gets maps and programs without them", ...types.notes] }
         )
     ]
-  const withTypes: ObjectTypes = { btf, funcInfos: types?.funcInfos ?? new Map(), features }
   const plan: LoadPlan = [
     ...btfStep,
     ...mapSteps(context, object),
-    ...AttachTarget.inOrder(object, programs).flatMap((program) =>
-      programSteps(relocated, program, withTypes, structs, info)
-    ),
+    ...loads,
     ...programSlotSteps(object)
   ]
   return Asked.done({ object, relocated, plan, structOps: structs.variables, info })

@@ -16,6 +16,8 @@ export class PlanError extends Schema.TaggedError<PlanError>()("PlanError", {
     "Types",
     /** A slot of a map names a map or program that this load does not make. */
     "Slot",
+    /** A map is for one program alone that is not loaded, or whose instructions nobody knows yet. */
+    "Exclusive",
     /** A struct that the kernel does not let programs implement, or a member that it has not, or has otherwise. */
     "StructOps",
     /** Variables in an arena that have no place in it. */

@@ -51,8 +51,18 @@ const withoutEntries: ReadonlySet<number> = new Set([
 ])
 
 /** Why a map with these attributes was refused. */
-export const mapCreate = (attr: MapAttributes, hasInner: boolean, pageSize: number): Hint => (errno) => {
+export const mapCreate = (
+  attr: MapAttributes,
+  hasInner: boolean,
+  pageSize: number,
+  isExclusive = false
+): Hint =>
+(errno) => {
   if (errno !== "EINVAL" && errno !== "E2BIG") return general(errno)
+  // What is behind the fields that a kernel knows must be zero.
+  if (isExclusive && errno === "E2BIG") {
+    return "this kernel knows no maps for one program alone: Linux 6.18 was the first"
+  }
   const type = mapTypeName(attr.type)
   const isRing = attr.type === MapType.BPF_MAP_TYPE_RINGBUF || attr.type === MapType.BPF_MAP_TYPE_USER_RINGBUF
   const isNested = attr.type === MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS || attr.type === MapType.BPF_MAP_TYPE_HASH_OF_MAPS

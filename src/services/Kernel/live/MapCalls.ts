@@ -158,7 +158,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
         command: Command.BPF_MAP_CREATE,
         layout: Attr.MapCreate,
         answer: "Descriptor",
-        hint: Hints.mapCreate(attr, inner !== undefined, sys.pageSize),
+        hint: Hints.mapCreate(attr, inner !== undefined, sys.pageSize, call.exclusiveTo !== undefined),
         values: {
           map_type: attr.type,
           key_size: attr.keySize,
@@ -174,7 +174,11 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
             ? {}
             : { btf_fd: types.fd, btf_key_type_id: call.types.key, btf_value_type_id: call.types.value }),
           ...struct,
-          map_extra: attr.extra
+          map_extra: attr.extra,
+          ...(call.exclusiveTo === undefined ? {} : {
+            excl_prog_hash: Arena.bytes(call.exclusiveTo.hash),
+            excl_prog_hash_size: call.exclusiveTo.hash.length
+          })
         }
       })
       const handle: MapHandle = { _tag: "Map", fd: answer.result, name: attr.name, shape: attr }

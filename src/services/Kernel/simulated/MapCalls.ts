@@ -110,6 +110,7 @@ const create = (context: Context, call: MapCreate, bound: Bound<Handle>): Result
     map: created.success,
     bound: region,
     types: types satisfies { readonly btf: BtfObject } | undefined,
+    exclusiveTo: call.exclusiveTo?.hash.slice(),
     references: 1,
     users: 1
   }

@@ -39,6 +39,8 @@ export interface MapObject extends Counted {
   readonly map: SimulatedMap<KernelObject>
   readonly bound: BoundMap.BoundMap
   readonly types: { readonly btf: BtfObject; readonly key: number; readonly value: number } | undefined
+  /** The digest of the only program that may use it. */
+  readonly exclusiveTo: Uint8Array | undefined
 }
 
 /** A program. */

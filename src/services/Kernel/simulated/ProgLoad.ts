@@ -37,6 +37,7 @@ import { type BtfObject, type Handle, hold, type MapObject, type ProgObject, reg
 import { isPoison, KFUNC_POISON, MAP_POISON } from "./Poison.ts"
 import * as Refuse from "./Refuse.ts"
 import { progTag } from "./Tag.ts"
+import * as ProgramDigest from "../ProgramDigest.ts"
 import { shown } from "./Xlated.ts"
 
 /** `BPF_COMPLEXITY_LIMIT_INSNS`: the most instructions of a program. */
@@ -316,6 +317,23 @@ const relocated = (
   })
 }
 
+/** Refuses a program that uses a map which another has to itself, in the kernel's words. */
+const isStranger = (call: ProgLoad, { maps }: Binding): VerifierError | undefined => {
+  const exclusive = [...maps].flatMap(({ exclusiveTo }) => exclusiveTo === undefined ? [] : [exclusiveTo])
+  if (exclusive.length === 0) return undefined
+  const digest = ProgramDigest.of(call.code)
+  const isOwner = Result.isSuccess(digest) &&
+    exclusive.every((hash) =>
+      hash.length === digest.success.length && hash.every((byte, at) => byte === digest.success[at])
+    )
+  return isOwner ? undefined : verifierError(
+    call,
+    "program's hash doesn't match map's excl_prog_hash",
+    "EACCES",
+    "the map was made for another program, or for this one before its instructions changed"
+  )
+}
+
 /** Names the helpers that nothing implements; those that no kernel has are refused. */
 const checkHelpers = (binding: Binding): VerifierError | undefined => {
   const { call, context, insns } = binding
@@ -407,6 +425,10 @@ const prepare = (
       if (failure !== undefined) {
         return yield* Result.fail(failure)
       }
+    }
+    const stranger = isStranger(call, binding)
+    if (stranger !== undefined) {
+      return yield* Result.fail(stranger)
     }
     const table = lines
     const program: Program = yield* Result.mapError(
