@@ -111,7 +111,18 @@ const runCall = (run: Run, step: CallStep): Effect.Effect<void, ExecuteError> =>
 const runEnsure = (run: Run, step: EnsureStep, retry: boolean): Effect.Effect<void, ExecuteError> =>
   Effect.catch(
     Effect.gen(function*() {
-      yield* run.session.call({ _tag: "ObjGet", as: step.map, path: step.pinnedAt })
+      yield* Effect.catchIf(
+        run.session.call({ _tag: "ObjGet", as: step.map, path: step.pinnedAt }),
+        (error) => error._tag === "RefError" && error.reason === "WrongKind",
+        () =>
+          Effect.fail(
+            new PinnedMapError({
+              map: nameOf(run, step),
+              path: step.pinnedAt,
+              differences: ["it is no map: a program or a link is pinned there"]
+            })
+          )
+      )
       const info = yield* run.session.call({ _tag: "MapGetInfo", map: step.map })
       const differing = differences(step.mustEqual, info)
       if (differing.length > 0) {

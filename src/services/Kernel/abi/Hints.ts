@@ -212,6 +212,8 @@ export const objGet: Hint = (errno) => {
   switch (errno) {
     case "ENOENT":
       return "nothing is pinned at this path"
+    case "EPERM":
+      return `names in a bpf file system have no dots; where this one has none: ${permission}`
     case "EACCES":
       return "the path is no pin, or its permissions do not let this process open it"
     case "EINVAL":

@@ -6,7 +6,7 @@
  * a number.
  */
 import * as Result from "effect/Result"
-import type { MapFile, ProgFile } from "../KernelCall.ts"
+import type { MapFile, MapInfo, ProgFile } from "../KernelCall.ts"
 import { machine } from "./Files.ts"
 
 /** Far more than the kernel writes, bytes. */
@@ -44,6 +44,44 @@ export const ofMap = (fd: number): MapFile | undefined => {
     frozen: flag(found.get("frozen")),
     ownerProgType: owner === undefined ? undefined : Number(owner),
     ownerJited: flag(found.get("owner_jited"))
+  }
+}
+
+/** A number as procfs writes it: flags and `map_extra` begin with `0x`. */
+const numberOf = (text: string | undefined): bigint | undefined =>
+  text !== undefined && /^(0x[0-9a-f]+|\d+)$/.test(text) ? BigInt(text) : undefined
+
+/**
+ * What the kernel's info would say of a map, as far as procfs says it: kernels before 4.13 tell it here alone. A map has no
+ * name then. `undefined` where procfs cannot be read, or tells of no map.
+ */
+export const infoOfMap = (
+  fd: number,
+  read: (fd: number) => ReadonlyMap<string, string> | undefined = fields
+): MapInfo | undefined => {
+  const found = read(fd)
+  const number = (name: string): number | undefined => {
+    const value = numberOf(found?.get(name))
+    return value === undefined || value > 0xffff_ffffn ? undefined : Number(value)
+  }
+  const [type, keySize, valueSize, maxEntries] = ["map_type", "key_size", "value_size", "max_entries"].map(number)
+  if (type === undefined || keySize === undefined || valueSize === undefined || maxEntries === undefined) {
+    return undefined
+  }
+  return {
+    id: number("map_id") ?? 0,
+    name: "",
+    type,
+    keySize,
+    valueSize,
+    maxEntries,
+    flags: number("map_flags") ?? 0,
+    numaNode: 0,
+    ifindex: 0,
+    extra: numberOf(found?.get("map_extra")) ?? 0n,
+    btfId: 0,
+    btfKeyTypeId: 0,
+    btfValueTypeId: 0
   }
 }
 

@@ -51,15 +51,22 @@ export const mapInfo = (
   subject: string,
   fd: number
 ): Effect.Effect<MapInfo, KernelError> =>
-  Effect.map(
-    enter(sys, {
-      call,
-      subject,
-      command: Command.BPF_OBJ_GET_INFO_BY_FD,
-      layout: Attr.GetInfo,
-      values: { bpf_fd: fd, info_len: Attr.MapInfo.size, info: Arena.struct(Attr.MapInfo, {}) }
-    }),
-    ({ arena }) => decodeMapInfo(Arena.region(arena, "info"))
+  Effect.catch(
+    Effect.map(
+      enter(sys, {
+        call,
+        subject,
+        command: Command.BPF_OBJ_GET_INFO_BY_FD,
+        layout: Attr.GetInfo,
+        values: { bpf_fd: fd, info_len: Attr.MapInfo.size, info: Arena.struct(Attr.MapInfo, {}) }
+      }),
+      ({ arena }) => decodeMapInfo(Arena.region(arena, "info"))
+    ),
+    (error) => {
+      // Kernels that do not know the command say what a map is in procfs.
+      const info = error.errno === "EINVAL" ? FdInfo.infoOfMap(fd) : undefined
+      return info === undefined ? Effect.fail(error) : Effect.succeed(info)
+    }
   )
 
 /** Reads a `struct bpf_map_info`. */

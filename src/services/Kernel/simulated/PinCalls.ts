@@ -87,7 +87,8 @@ const pin = (
 const open = (context: Context, as: Ref.Ref, path: string): Result.Result<Performed<Handle, void>, CallError> => {
   const object = context.pins.get(path)
   if (object === undefined) {
-    return Result.fail(Refuse.refused("ObjGet", path, context.folders.has(path) ? "EACCES" : "ENOENT", Hints.objGet))
+    const errno = nameOf(path).includes(".") ? "EPERM" : context.folders.has(path) ? "EACCES" : "ENOENT"
+    return Result.fail(Refuse.refused("ObjGet", path, errno, Hints.objGet))
   }
   if (object._tag !== as._tag) {
     return Result.fail(new RefError({ call: "ObjGet", ref: Ref.key(as), reason: "WrongKind" }))
