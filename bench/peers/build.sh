@@ -24,7 +24,7 @@ build() {
 }
 
 # libbpf has to be the shared one: only there does it call the peer's own syscall().
-build libbpf_peer libbpf_peer.c record.c json.c
+build libbpf_peer libbpf_peer.c record.c pretend.c json.c
 build btf_peer btf_peer.c btf_answer.c btf_blob.c btf_make.c btf_text.c btf_bench.c json.c
 build load_peer load_peer.c json.c
 build btf_data btf_data.c

@@ -38,7 +38,9 @@ const flagOf = (description: string) =>
   )
 
 /** Which kernel a command works with. */
-export const flag = flagOf(`Kernel to plan for or to load into: ${listed(["live", "simulated"])}, ${ofRelease}, or ${profiles}`)
+export const flag = flagOf(
+  `Kernel to plan for or to load into: ${listed(["live", "simulated"])}, ${ofRelease}, or ${profiles}`
+)
 
 /** Which kernel a command asks, without loading anything into it that stays. */
 export const askedFlag = flagOf(`Kernel to ask: ${listed(["live", "simulated"])}, ${ofRelease}, or ${profiles}`)

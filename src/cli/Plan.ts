@@ -74,7 +74,10 @@ export const plan = Command.make("plan", {
         command: "effect-bpf plan firewall.bpf.o --map events.max_entries=4096 --set sample_every=10",
         description: "With a smaller ring buffer, and another setting"
       },
-      { command: "effect-bpf plan firewall.bpf.o --kernel simulated:5.4", description: "As an old kernel would be asked" },
+      {
+        command: "effect-bpf plan firewall.bpf.o --kernel simulated:5.4",
+        description: "As an old kernel would be asked"
+      },
       { command: "effect-bpf plan firewall.bpf.o --json | jq -r '.steps[].command'", description: "For scripts" }
     ])
   )

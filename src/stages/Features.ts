@@ -10,7 +10,7 @@ import type { Feature, KernelInfo, Requirement } from "../services/Kernel/Kernel
 /** What is known of a kernel's features. */
 export interface Features {
   readonly has: (feature: Feature) => boolean
-  /** Why a load goes without a feature: `the kernel lacks names of programs and maps`. */
+  /** Why a load goes without a feature: `the kernel lacks BTF_FLOAT, which Linux has since 5.13`. */
   readonly because: (feature: Feature) => string
 }
 
@@ -22,10 +22,10 @@ export const of = ({ features }: KernelInfo): Features => ({
   },
   because: (feature) => {
     const fact = features.get(feature)
-    const { description } = descriptions[feature]
+    const { name, since } = descriptions[feature]
     return fact?._tag === "Known" && fact.value._tag === "Refused"
-      ? `the kernel would not say whether it has this: ${description} (${fact.value.errno})`
-      : `the kernel lacks this: ${description}`
+      ? `the kernel would not say whether it has ${name} (${fact.value.errno})`
+      : `the kernel lacks ${name}${since === undefined ? "" : `, which Linux has since ${since}`}`
   }
 })
 

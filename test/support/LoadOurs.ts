@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
+import type { Feature } from "../../src/services/Kernel/Feature.ts"
 import { Kernel, type Session } from "../../src/services/Kernel/Kernel.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
 import * as Execute from "../../src/stages/load/Execute.ts"
@@ -11,6 +12,7 @@ import * as Plan from "../../src/stages/load/Plan.ts"
 import * as Edit from "../../src/stages/open/Edit.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
+import { lacking } from "./Lacking.ts"
 import { type MapInfo, type ProgramInfo, toHex } from "./Peer.ts"
 import * as SentCalls from "./SentCalls.ts"
 
@@ -129,6 +131,8 @@ export interface LoadOptions extends Open.OpenOptions {
   readonly only?: string
   /** Load programs concurrently, as sessions do by themselves, instead of in listed order. */
   readonly concurrent?: boolean
+  /** Features that the kernel is said to lack. */
+  readonly without?: ReadonlyArray<Feature>
 }
 
 /** Loads an object, and unloads it again. */
@@ -142,7 +146,7 @@ export const loadOurs = (bytes: Uint8Array, options: LoadOptions): Promise<OurLo
     maps: []
   })
   const load = Effect.gen(function*() {
-    const { concurrent: _, only, ...openOptions } = options
+    const { concurrent: _, only, without: __, ...openOptions } = options
     const opened = yield* Effect.mapError(Effect.fromResult(Open.fromBytes(bytes, openOptions)), failed("open"))
     const object = only === undefined
       ? opened
@@ -158,7 +162,7 @@ export const loadOurs = (bytes: Uint8Array, options: LoadOptions): Promise<OurLo
   return Effect.runPromise(
     Effect.scoped(load).pipe(
       Effect.catch((failure) => Effect.succeed<OurLoad>(failure)),
-      Effect.provideService(Kernel, kernel)
+      Effect.provideService(Kernel, lacking(kernel, options.without ?? []))
     )
   )
 }

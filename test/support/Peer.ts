@@ -200,8 +200,12 @@ export type Loaded = typeof Loaded.Type
 const decodeOpened = Schema.decodeUnknownSync(Opened)
 const decodeLoaded = Schema.decodeUnknownSync(Loaded)
 
-const ask = (args: ReadonlyArray<string>, version: BtfPeer.Version = "system"): unknown => {
-  const { status, stderr, stdout } = run(peer(version), args)
+const ask = (
+  args: ReadonlyArray<string>,
+  version: BtfPeer.Version = "system",
+  env: Readonly<Record<string, string>> = {}
+): unknown => {
+  const { status, stderr, stdout } = run(peer(version), args, { env })
   // 1 is libbpf's failure, which the document tells of.
   if (status !== 0 && status !== 1) throw new Error(`libbpf_peer ${args.join(" ")}: status ${status}: ${stderr}`)
   return JSON.parse(stdout)
@@ -212,8 +216,12 @@ export const open = (object: string, args: ReadonlyArray<string> = []): Opened =
   decodeOpened(ask(["open", object, ...args]))
 
 /** What libbpf sends to the kernel for an object file, and what comes of it. Needs bpf(2). */
-export const load = (object: string, args: ReadonlyArray<string> = [], version?: BtfPeer.Version): Loaded =>
-  decodeLoaded(ask(["insns", object, ...args], version))
+export const load = (
+  object: string,
+  args: ReadonlyArray<string> = [],
+  version?: BtfPeer.Version,
+  env?: Readonly<Record<string, string>>
+): Loaded => decodeLoaded(ask(["insns", object, ...args], version, env))
 
 /** Bytes from hexadecimal digits; none from null. */
 export const fromHex = (digits: string | null | undefined): Uint8Array =>

@@ -161,9 +161,8 @@ const callLines = (object: BpfObject, step: CallStep, number: string, depth: num
   const notes = step.required || step.otherwise.length > 0
     ? step.notes.map((note) => `note: ${note}`)
     : [
-      `optional: ${
-        step.notes.length > 0 ? step.notes.join("; ") : "where the kernel refuses, the load goes on without it"
-      }`
+      `optional: ${step.notes[0] ?? "where the kernel refuses, the load goes on without it"}`,
+      ...step.notes.slice(1).map((note) => `note: ${note}`)
     ]
   return [
     wrapped(

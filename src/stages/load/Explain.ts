@@ -8,6 +8,7 @@
 import * as VerifierLog from "../../diagnostics/VerifierLog.ts"
 import type { ProgLoad, ProgTestRun } from "../../services/Kernel/KernelCall.ts"
 import { KernelError, ProgramFault, VerifierError } from "../../services/Kernel/KernelError.ts"
+import { isGlobalData } from "../open/BpfObject.ts"
 import type { CoreEntry } from "../relocate/CoreReport.ts"
 import * as CoreReport from "../relocate/CoreReport.ts"
 import * as CoreText from "../relocate/CoreText.ts"
@@ -24,10 +25,12 @@ interface Missing {
 const missingOf = ({ object }: RelocatedObject, entry: CoreEntry | undefined, poison: VerifierLog.Poison) => {
   switch (poison.kind) {
     case "Map": {
-      const name = object.maps[poison.index]?.name
-      return name === undefined ? undefined : {
-        name,
-        hint: "create the map, or decide by a constant (a const volatile variable) whether the program uses it"
+      const map = object.maps[poison.index]
+      return map === undefined ? undefined : {
+        name: map.name,
+        hint: isGlobalData(map)
+          ? "a kernel before Linux 5.2 cannot load addresses of variables: keep them in a map of your own"
+          : "create the map, or decide by a constant (a const volatile variable) whether the program uses it"
       }
     }
     case "KernelFunction": {

@@ -5,10 +5,28 @@
  * calls it, so no relocation leads to it: it is laid out behind all functions that are called.
  */
 import * as Btf from "../../btf/Btf.ts"
+import type { KernelInfo, Requirement } from "../../services/Kernel/KernelInfo.ts"
+import * as Features from "../Features.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
 import { RelocateError } from "./RelocateError.ts"
 
 const prefix = "exception_callback:"
+
+/** What must be known of the kernel for an object with callbacks. */
+export const requirement: Requirement = Features.requirement("BtfDeclTag")
+
+/**
+ * The callbacks as far as the kernel has them: one that does not know the tag, which is taken out of the types, would find a
+ * function that nothing calls. `undefined` where the kernel has to be asked.
+ */
+export const forKernel = (
+  found: ReadonlyMap<string, number>,
+  info: KernelInfo
+): ReadonlyMap<string, number> | undefined => {
+  if (found.size === 0) return found
+  if (!info.features.has("BtfDeclTag")) return undefined
+  return Features.of(info).has("BtfDeclTag") ? found : new Map()
+}
 
 /** Position of the callback in `object.programs`, by the name of the entry program. Throws `RelocateError`. */
 export const find = (object: BpfObject): ReadonlyMap<string, number> => {

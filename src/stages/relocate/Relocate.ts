@@ -215,7 +215,8 @@ const relocateObject = (
     ...(means._tag === "Needs" ? means.requirements : [])
   ]
   if (needs.length > 0 || arena._tag === "Needs") return Asked.needs(needs)
-  const callbacks = ExceptionCallback.find(object)
+  const callbacks = ExceptionCallback.forKernel(ExceptionCallback.find(object), info)
+  if (callbacks === undefined) return Asked.needs([ExceptionCallback.requirement])
   const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
   const symbols = Ksyms.collecting(Ksyms.make(object, info))
   const run: Run = { object, segments, kconfigMap, arena: arena.value, means, symbols }

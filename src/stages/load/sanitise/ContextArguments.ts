@@ -229,7 +229,9 @@ const retypeProgram = (
     if (twin === undefined) {
       // The struct and the pointer to it come behind the first prototype and its function.
       const type = pointer ?? editor.nextId + 3
-      const params = func.params.map((param, index) => retyped.get(id)?.has(index) === true ? { ...param, type } : param)
+      const params = func.params.map((param, index) =>
+        retyped.get(id)?.has(index) === true ? { ...param, type } : param
+      )
       twin = editor.addFunc(func.name, editor.addFuncProto(func.returnType, params), func.linkage)
       twins.set(id, twin)
       view.setUint32((at.get(id) ?? 0) + 4, twin, wanted.btf.internal.littleEndian)
