@@ -12,6 +12,8 @@ export * as Stage from "./stages/Stage.ts"
 export * as Open from "./stages/open/Open.ts"
 /** Pure changes to an opened object: map sizes, initial values, which programs are loaded. */
 export * as Edit from "./stages/open/Edit.ts"
+/** Programs and maps that are loaded already, which the user gives to an object: by descriptor, pin or identifier. */
+export * as Given from "./stages/open/Given.ts"
 /** The global variables of an object. */
 export * as Variables from "./stages/open/Variables.ts"
 /** What section names mean: the SEC() definitions, and those of the user's own. */

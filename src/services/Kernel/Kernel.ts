@@ -40,6 +40,12 @@ export interface SessionOptions {
   readonly observer?: Observer
   /** Take calls one after another, in the order in which they are given. */
   readonly listedOrder?: boolean
+  /**
+   * A BPF token for the calls of this session: the path of a bpf file system that delegates rights to this process, or
+   * `default` for the one at `/sys/fs/bpf` where it does. Only the live kernel has tokens. What is asked of a kernel beside its
+   * sessions needs a token of the layer (`KernelLive.layerWith`).
+   */
+  readonly token?: string
 }
 
 /** An object that the user owns and lends to a session: a map or program by its descriptor, or by its pin. */

@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Os from "node:os"
 import { hostIsLittle } from "./abi/Arena.ts"
@@ -28,10 +29,13 @@ import { type Files, machine } from "./live/Files.ts"
 import type { Handle } from "./live/Handle.ts"
 import * as IdCalls from "./live/IdCalls.ts"
 import * as MapCalls from "./live/MapCalls.ts"
+import * as Memlock from "./live/Memlock.ts"
 import * as PinCalls from "./live/PinCalls.ts"
 import * as ProgCalls from "./live/ProgCalls.ts"
 import * as ProgLoad from "./live/ProgLoad.ts"
+import * as Refusals from "./live/Refusals.ts"
 import * as Symbols from "./live/Symbols.ts"
+import * as Token from "./live/Token.ts"
 import * as Session from "./Session.ts"
 import type { Unavailable } from "./sys/Platform.ts"
 import * as Sys from "./sys/Sys.ts"
@@ -58,6 +62,21 @@ export interface Parts {
   readonly architecture: string
   /** Default: those of this machine. */
   readonly files?: Files
+  readonly memlock?: Memlock.MemlockOption
+}
+
+/** How the kernel of this process is used. */
+export interface LiveOptions {
+  /**
+   * What to do when a kernel before 5.11 refuses a map or program because too much memory is locked: `raise` the limit of this
+   * process as far as it goes (the default), raise it to so many bytes, or `leave` it alone. Newer kernels have no such limit.
+   */
+  readonly memlock?: Memlock.MemlockOption
+  /**
+   * A BPF token for everything that is asked and loaded, features included: the path of a bpf file system that delegates rights
+   * to this process, or `default` for the one at `/sys/fs/bpf` where it does. Default: none.
+   */
+  readonly token?: string
 }
 
 const unavailable = (error: Unavailable): KernelError =>
@@ -76,27 +95,51 @@ const borrow = (sys: Sys.Sys): Session.Backend<Handle>["borrow"] =>
     return yield* PinCalls.describeDescriptor(sys, "Borrow", `descriptor ${fd}`, found, fd)
   })
 
-/** The handlers of one session. */
-const backendOf = (context: Context): Session.Backend<Handle> => ({
-  handlers: {
+/** The handlers of one session; refusals for want of a right say which. */
+const backendOf = (context: Context, sources: Refusals.Sources): Session.Backend<Handle> => {
+  const handlers: Session.Handlers<Handle> = {
     ...BtfCalls.handlers(context),
     ...MapCalls.handlers(context),
     ...ProgLoad.handlers(context),
     ...ProgCalls.handlers(context),
     ...IdCalls.handlers(context),
     ...PinCalls.handlers(context)
-  },
-  release: (handle) => release(context.sys, handle),
-  borrow: borrow(context.sys),
-  concurrency: concurrency()
-})
+  }
+  return {
+    handlers: {
+      ...handlers,
+      BtfLoad: Refusals.watched(sources, handlers.BtfLoad),
+      MapCreate: Refusals.watched(sources, handlers.MapCreate),
+      ProgLoad: Refusals.watched(sources, handlers.ProgLoad),
+      IdNext: Refusals.watched(sources, handlers.IdNext),
+      GetById: Refusals.watched(sources, handlers.GetById)
+    },
+    release: (handle) => release(context.sys, handle),
+    borrow: borrow(context.sys),
+    concurrency: concurrency()
+  }
+}
+
+/** `LINUX_VERSION_CODE` of the first kernel that counts maps and programs as memory of the cgroup. */
+const firstAccounting = 0x05_0b_00
+
+/** Whether the kernel counts memory by cgroup. Where the probe is refused, as it is by a limit in its way, the version says. */
+const accounting = (features: Features.Features, facts: Facts.Facts) => (): boolean | undefined => {
+  const support = features.feature("MemcgAccount")
+  if (Result.isFailure(support)) return undefined
+  if (support.success._tag !== "Refused") return support.success._tag === "Supported"
+  const version = facts.kernelVersion()
+  return Result.isFailure(version) ? undefined : version.success >= firstAccounting
+}
 
 /** A live kernel made of these parts; tests replace the system calls. */
 export const fromParts = (parts: Parts): KernelShape => {
   const { architecture, facts, files = machine } = parts
   const gate = Semaphore.makeUnsafe(maximumWaiting)
   const sys = () => Result.mapError(parts.sys(), unavailable)
-  const ask = Answers.make(sys, facts, Features.make({ sys, facts, files, architecture }))
+  const features = Features.make({ sys, facts, files, architecture })
+  const ask = Answers.make(sys, facts, features)
+  const memlock = Memlock.make(parts.memlock ?? "raise", accounting(features, facts))
   return {
     name: "live",
     info: Effect.succeed(
@@ -104,7 +147,7 @@ export const fromParts = (parts: Parts): KernelShape => {
     ),
     ask,
     session: Effect.fnUntraced(function*(options) {
-      const opened = yield* Effect.fromResult(sys())
+      const opened = yield* Token.wanted(yield* Effect.fromResult(sys()), options?.token)
       const context: Context = {
         sys: opened,
         enterAsync: (request) => gate.withPermit(enterAsync(opened, request)),
@@ -112,7 +155,7 @@ export const fromParts = (parts: Parts): KernelShape => {
         targets: Symbols.make(opened, facts),
         mapNames: new Map()
       }
-      return yield* Session.make(backendOf(context), options)
+      return yield* Session.make(backendOf(context, { sys: opened, files, memlock }), options)
     })
   }
 }
@@ -123,6 +166,27 @@ export const make: Effect.Effect<KernelShape> = Effect.sync(() => {
   const sys = () => bound ??= Sys.make()
   return fromParts({ sys, facts: Facts.make(sys), architecture: process.arch })
 })
+
+/**
+ * The kernel of this process, used as the options say. What it learns is its own: with a token other things are permitted. The
+ * token is closed with the scope.
+ */
+export const makeWith = (options: LiveOptions): Effect.Effect<KernelShape, KernelError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const bound = Sys.make()
+    const plain = yield* Effect.fromResult(Result.mapError(bound, unavailable))
+    const sys = Result.succeed(yield* Token.wanted(plain, options.token))
+    return fromParts({
+      sys: () => sys,
+      facts: Facts.make(() => sys),
+      architecture: process.arch,
+      ...(options.memlock === undefined ? {} : { memlock: options.memlock })
+    })
+  })
+
+/** The kernel of this process as a service, used as the options say. */
+export const layerWith = (options: LiveOptions): Layer.Layer<Kernel, KernelError> =>
+  Layer.effect(Kernel, makeWith(options))
 
 /** The kernel of this process as a service. */
 export const layer: Layer.Layer<Kernel> = Layer.effect(Kernel, make)

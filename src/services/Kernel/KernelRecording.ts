@@ -147,6 +147,11 @@ export const make: Effect.Effect<Recording> = Effect.sync(() => {
         hint: "a recording is one session; make another recording"
       })
     }
+    if (options?.token !== undefined && options.token !== "default") {
+      return yield* fromErrno("session", "the recording kernel", Errno.numbers.EOPNOTSUPP, {
+        hint: "a loader has no use for a BPF token: it runs with the rights of the program that loads it"
+      })
+    }
     opened = true
     const scope = yield* Effect.scope
     return yield* Session.make(backendOf(tape, () => scope.state._tag === "Closed"), options)

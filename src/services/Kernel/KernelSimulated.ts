@@ -19,7 +19,8 @@ import * as Layer from "effect/Layer"
 import { lineCounts } from "../../vm/Lines.ts"
 import type { FeatureReport } from "./FeatureReport.ts"
 import { Kernel, type KernelShape } from "./Kernel.ts"
-import type { KernelError } from "./KernelError.ts"
+import * as Errno from "./abi/Errno.ts"
+import { fromErrno, type KernelError } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
 import * as Session from "./Session.ts"
 import { ask } from "./simulated/Answers.ts"
@@ -118,7 +119,14 @@ export const fromContext = (context: Kernels.Context): Simulated => {
       name: Refuse.kernelName,
       info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: "little", supplied })),
       ask: (requirements) => ask(context.world, requirements),
-      session: (options) => Session.make(backendOf(context), options)
+      session: (options) =>
+        options?.token === undefined || options.token === "default"
+          ? Session.make(backendOf(context), options)
+          : Effect.fail(
+            fromErrno("session", "the simulated kernel", Errno.numbers.EOPNOTSUPP, {
+              hint: "the simulated kernel permits everything: leave the BPF token out"
+            })
+          )
     },
     simulation: simulationOf(context)
   }

@@ -6,47 +6,30 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Fs from "node:fs"
 import * as Encode from "../../../insn/Encode.ts"
 import { ProgType } from "../abi/BpfConstants.ts"
 import type { Errno } from "../abi/Errno.ts"
 import type { Sys } from "../sys/Sys.ts"
 import type { Unavailable } from "../sys/Platform.ts"
 import { tryProgram } from "./Answers.ts"
+import { machine } from "./Files.ts"
 import { general } from "./Hints.ts"
+import * as Surroundings from "./Surroundings.ts"
 
 /** Whether live kernel calls work here. `reason` is a sentence without a full stop, `hint` says what would help. */
 export type Availability =
   | { readonly available: true }
   | { readonly available: false; readonly reason: string; readonly hint: string }
 
-/** What is known of the process and its kernel that may explain a refusal; `""` for what cannot be read. */
-export interface Surroundings {
-  /** `/proc/self/status` */
-  readonly status: string
-  /** `/sys/kernel/security/lockdown` */
-  readonly lockdown: string
-}
-
-const capabilities = { SYS_ADMIN: 21n, PERFMON: 38n, BPF: 39n } as const
-
-const fieldOf = (status: string, name: string): string => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? ""
-
-const effective = (status: string): bigint | undefined => {
-  const text = fieldOf(status, "CapEff")
-  return /^[0-9a-f]{1,16}$/i.test(text) ? BigInt(`0x${text}`) : undefined
-}
-
 /** Why the kernel refuses, as far as the surroundings tell. */
 export const explain = (
   errno: Errno,
-  surroundings: Surroundings
+  surroundings: Surroundings.Surroundings
 ): { readonly reason: string; readonly hint: string } => {
-  const { lockdown, status } = surroundings
-  const has = (capability: bigint): boolean => ((effective(status) ?? 0n) >> capability & 1n) === 1n
+  const isKnown = Surroundings.effective(surroundings.status) !== undefined
   const said = `bpf(2) answers ${errno}`
   if (errno === "ENOSYS") {
-    return fieldOf(status, "Seccomp") === "2"
+    return Surroundings.isFiltered(surroundings)
       ? {
         reason: `${said}: a seccomp filter, or a kernel without it`,
         hint:
@@ -58,16 +41,16 @@ export const explain = (
       }
   }
   if (errno === "EPERM" || errno === "EACCES") {
-    if (effective(status) !== undefined && !has(capabilities.SYS_ADMIN) && !has(capabilities.BPF)) {
+    if (isKnown && !Surroundings.has(surroundings, "SYS_ADMIN") && !Surroundings.has(surroundings, "BPF")) {
       return {
         reason: `${said}: this process has neither CAP_BPF nor CAP_SYS_ADMIN`,
         hint: "run it as root (sudo), or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
       }
     }
-    if (/\[(integrity|confidentiality)\]/.test(lockdown)) {
+    if (Surroundings.isLockedDown(surroundings)) {
       return { reason: `${said}: the kernel is locked down`, hint: "boot without lockdown, or without Secure Boot" }
     }
-    if (fieldOf(status, "Seccomp") === "2") {
+    if (Surroundings.isFiltered(surroundings)) {
       return {
         reason: `${said}: a seccomp filter refuses it, although the process has the capabilities`,
         hint: "run outside of the container's seccomp profile (docker run --security-opt seccomp=unconfined)"
@@ -81,14 +64,6 @@ export const explain = (
   return { reason: said, hint: general(errno) ?? "see the kernel's log (dmesg)" }
 }
 
-const read = (path: string): string => {
-  try {
-    return Fs.readFileSync(path, "latin1")
-  } catch {
-    return ""
-  }
-}
-
 /** Loads and closes a program that returns 0, with the type that asks for the least rights first. */
 export const probe = (sys: Result.Result<Sys, Unavailable>): Effect.Effect<Availability> =>
   Effect.sync((): Availability => {
@@ -98,8 +73,7 @@ export const probe = (sys: Result.Result<Sys, Unavailable>): Effect.Effect<Avail
     for (const type of [ProgType.BPF_PROG_TYPE_TRACEPOINT, ProgType.BPF_PROG_TYPE_SOCKET_FILTER]) {
       const tried = tryProgram(sys.success, "Availability", type, nothing)
       if (Result.isSuccess(tried)) return { available: true }
-      const surroundings = { status: read("/proc/self/status"), lockdown: read("/sys/kernel/security/lockdown") }
-      answer = { available: false, ...explain(tried.failure.errno, surroundings) }
+      answer = { available: false, ...explain(tried.failure.errno, Surroundings.read(machine)) }
     }
     return answer
   })

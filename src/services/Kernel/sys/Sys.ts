@@ -53,11 +53,23 @@ export interface Sys {
   readonly close: (fd: number) => void
   /** What a descriptor stands for; a negated error number when it is not open. */
   readonly kindOf: (fd: number) => DescriptorKind | number
+  /** How much memory this process may lock (`RLIMIT_MEMLOCK`). */
+  readonly memlock: () => MemlockLimit | number
+  /** Sets that limit; 0, or a negated error number. */
+  readonly setMemlock: (limit: MemlockLimit) => number
   /** Bytes per page. */
   readonly pageSize: number
 }
 
+/** A limit on locked memory, bytes; all ones is none. */
+export interface MemlockLimit {
+  readonly soft: bigint
+  /** How far an unprivileged process may raise the soft one. */
+  readonly hard: bigint
+}
+
 const SC_PAGESIZE = 30
+const RLIMIT_MEMLOCK = 8
 const PROT_READ = 1
 const PROT_WRITE = 2
 const MAP_SHARED = 1
@@ -121,6 +133,7 @@ const bind = (bpf_: number, architecture: string, foreign: Foreign.Foreign): Sys
   const munmap = foreign.function("munmap", "int", ["void *", "size_t"])
   const fcntl = foreign.function("fcntl", "int", ["int", "int", "int"])
   const sysconf = foreign.function("sysconf", "long", ["int"])
+  const prlimit = foreign.function("prlimit", "int", ["int", "int", "void *", "void *"])
 
   /** The result of a call that has just returned; errno is read before anything else can change it. */
   const resultOf = (returned: unknown): number => {
@@ -205,6 +218,13 @@ const bind = (bpf_: number, architecture: string, foreign: Foreign.Foreign): Sys
     },
     close,
     kindOf,
+    memlock: () => {
+      const limit = new BigUint64Array(2)
+      const result = resultOf(prlimit(0, RLIMIT_MEMLOCK, null, limit.buffer))
+      const [soft = 0n, hard = 0n] = limit
+      return result < 0 ? result : { soft, hard }
+    },
+    setMemlock: ({ hard, soft }) => resultOf(prlimit(0, RLIMIT_MEMLOCK, BigUint64Array.of(soft, hard).buffer, null)),
     pageSize: Number(sysconf(SC_PAGESIZE))
   }
 }

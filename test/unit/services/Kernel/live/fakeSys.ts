@@ -2,6 +2,7 @@
 import * as Result from "effect/Result"
 import type { Arena } from "../../../../../src/services/Kernel/abi/Arena.ts"
 import type { Facts } from "../../../../../src/services/Kernel/live/Facts.ts"
+import type { Files } from "../../../../../src/services/Kernel/live/Files.ts"
 import * as KernelLive from "../../../../../src/services/Kernel/KernelLive.ts"
 import type { KernelShape } from "../../../../../src/services/Kernel/Kernel.ts"
 import type { Sys } from "../../../../../src/services/Kernel/sys/Sys.ts"
@@ -38,6 +39,8 @@ export const make = (script: Script, trace: Trace): Sys => {
     unmap: () => {},
     close: (fd) => void trace.push({ _tag: "close", fd }),
     kindOf: () => "Map",
+    memlock: () => ({ soft: 0xffff_ffff_ffff_ffffn, hard: 0xffff_ffff_ffff_ffffn }),
+    setMemlock: () => -1,
     pageSize: 4096
   }
 }
@@ -58,10 +61,14 @@ export const facts: Facts = {
   allModules: () => []
 }
 
+/** A machine without procfs. */
+const noFiles: Files = { read: () => Result.fail(2), list: () => Result.fail(2) }
+
 /** A live kernel on scripted system calls. */
 export const kernel = (script: Script, trace: Trace, more: Partial<Facts> = {}): KernelShape =>
   KernelLive.fromParts({
     sys: () => Result.succeed(make(script, trace)),
     facts: { ...facts, ...more },
+    files: noFiles,
     architecture: "x64"
   })
