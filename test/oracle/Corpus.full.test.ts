@@ -32,17 +32,14 @@ const expectedOfObjects: ReadonlyArray<DeliberateName> = [
   "kernelVersion",
   "legacyMaps",
   "onlyText",
-  "structOps",
-  "syscallWrapper",
-  "unsupported"
+  "syscallWrapper"
 ]
 
 /** Those that single programs show, of objects that nobody loads. */
 const expectedOfPrograms: ReadonlyArray<DeliberateName> = [
   "beforeAnyCall",
   "externLookup",
-  "kernelVersion",
-  "unsupported"
+  "kernelVersion"
 ]
 
 /** Objects of the corpus that are parts of a whole, to be linked. */

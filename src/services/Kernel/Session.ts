@@ -95,11 +95,17 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
   /** Whether the scope has begun to close: what it released must not be used, and nothing may be acquired any more. */
   const isOver = (): boolean => scope.state._tag === "Closed"
 
+  /**
+   * Calls that finalizers of the session's users make while its scope closes: finalizers run in reverse order, so what a struct
+   * was registered with is still there when it is to be taken away.
+   */
+  const takesBack = (call: KernelCall): boolean => call._tag === "MapDelete"
+
   /** Why a call may not use this ref, if it may not. Absent refs are for the handlers to encode. */
   const refuse = (call: KernelCall, ref: Ref.Ref, absentIsFine: boolean): RefError | undefined => {
     const refused = (reason: RefError["reason"]) => new RefError({ call: call._tag, ref: Ref.key(ref), reason })
     if (ref.session !== undefined && ref.session !== id) return refused("OtherSession")
-    if (isOver()) return refused("Closed")
+    if (isOver() && !takesBack(call)) return refused("Closed")
     const entry = table.get(Ref.key(ref))
     if (entry === undefined || entry._tag === "Pending") return refused("Unknown")
     if (entry._tag === "Closed") return refused("Closed")
