@@ -26,7 +26,7 @@ export interface KernelSymbol {
   readonly expected?: { readonly btf: Btf; readonly typeId: number }
   /** The decision, when a stage has already taken it; a session never decides it again. */
   readonly resolved?:
-    /** A BTF id of vmlinux, or of the module of this name. */
+    /** A BTF id of vmlinux, or of the module of this name; 0 where it is for the module, and for none of its types. */
     | { readonly owner: string; readonly id: number }
     | { readonly address: bigint }
     /** A weak symbol that the kernel does not have. */

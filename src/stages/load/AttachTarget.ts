@@ -75,6 +75,17 @@ export const of = (program: Program): KernelSymbol | undefined => {
   return { name, kind, weak: false, ...(module === undefined ? {} : { module }) }
 }
 
+/**
+ * The module whose functions a program for many functions is for (`fentry.multi/module:pattern`): the kernel is told of it
+ * when it loads the program, and of the functions when it attaches it. `undefined` for functions of vmlinux.
+ */
+export const ofModule = (program: Program): KernelSymbol | undefined => {
+  if (program.type !== ProgType.BPF_PROG_TYPE_TRACING || !forMany.has(program.expectedAttachType)) return undefined
+  const [module, pattern] = program.attachTarget?.split(":", 2) ?? []
+  if (module === undefined || pattern === undefined || module === "" || module === "vmlinux") return undefined
+  return { name: pattern, kind: "Func", weak: false, module, resolved: { owner: module, id: 0 } }
+}
+
 /** How something of the user's is taken into a session under this name. */
 export const take = (as: Ref.MapRef | Ref.ProgRef, given: Given.Given): KernelCall => {
   switch (given._tag) {

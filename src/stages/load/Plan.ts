@@ -176,7 +176,9 @@ const programSteps = (
   }
   const other = AttachTarget.ofProgram(object, program.program)
   const member = implemented(structs, definition, program.program)
-  const attachTo = other === undefined ? member?.attachTo ?? AttachTarget.of(definition) : other.attachTo
+  const attachTo = other === undefined ?
+    member?.attachTo ?? AttachTarget.of(definition) ?? AttachTarget.ofModule(definition)
+    : other.attachTo
   const as = Ref.prog(program.program)
   const version = object.kernelVersion ?? (info.kernelVersion._tag === "Known" ? info.kernelVersion.value : 0)
   const attributes = Sanitise.ofProgram(definition, features)

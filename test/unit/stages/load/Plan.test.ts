@@ -366,6 +366,14 @@ describe("programs", () => {
     ["iter/task", { name: "bpf_iter_task", kind: "Func", weak: false }],
     ["fmod_ret/vmlinux:x", { name: "x", kind: "Func", weak: false, module: "vmlinux" }],
     ["fentry.multi/vfs_*", undefined],
+    ["fentry.multi/vmlinux:vfs_*", undefined],
+    ["fexit.multi/mod:tcp_*", {
+      name: "tcp_*",
+      kind: "Func",
+      weak: false,
+      module: "mod",
+      resolved: { owner: "mod", id: 0 }
+    }],
     ["kprobe/vfs_read", undefined],
     ["tp/syscalls/x", undefined]
   ]
