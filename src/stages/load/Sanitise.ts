@@ -75,7 +75,8 @@ export const types = (
   features: Features,
   architecture: string
 ): Result.Result<LoadedTypes, BtfError> => {
-  const described = features.has("ArgCtxTag")
+  // Without function records, programs do not say which of their functions have which types.
+  const described = features.has("ArgCtxTag") || !features.has("BtfFunc")
     ? []
     : programs.flatMap((program) => {
       const found = describedOf(object, program)

@@ -235,6 +235,37 @@ describe("--kernel with a profile", () => {
     }))
 })
 
+describe("--kernel with a release", () => {
+  it.live("plans for a kernel with its features, and says what was changed and why", () =>
+    Effect.gen(function*() {
+      const { status, stderr, stdout } = yield* command("plan", fixture("old_kernels.bpf.o"), "--kernel", "simulated:5.4")
+      assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
+      assert.match(stdout, /on the simulated kernel \(Linux 5\.4, x64, little-endian; asked for \d+ features\)/)
+      assert.match(stdout, /note: 2 FLOAT became STRUCT: the kernel lacks BTF_FLOAT, which Linux has since 5\.13$/m)
+      assert.match(stdout, /note: without BPF_F_MMAPABLE: the kernel lacks ARRAY_MMAP, which Linux has since 5\.5$/m)
+      assert.match(stdout, /^ {2}the features: those of Linux 5\.4 \(by the version in which each came; .*\)$/m)
+      const { assumed, steps } = JSON.parse(
+        (yield* command("plan", fixture("old_kernels.bpf.o"), "--kernel", "simulated:5.4", "--json")).stdout
+      )
+      assert.strictEqual(assumed[0].value, "those of Linux 5.4")
+      assert.isTrue(steps[0].notes.some((note: string) => note.includes("FLOAT became STRUCT")))
+    }))
+
+  it.live("tells which features those are", () =>
+    Effect.gen(function*() {
+      const { status, stdout } = yield* command("feature", "probe", "--kernel", "simulated:5.4", "--json")
+      assert.strictEqual(status, 0)
+      assert.deepInclude(JSON.parse(stdout).kernel_features, { have_btf_datasec: true, have_btf_float: false })
+    }))
+
+  it.live("must be one", () =>
+    Effect.gen(function*() {
+      const { status, stderr } = yield* command("plan", fixture("events.bpf.o"), "--kernel", "simulated:new")
+      assert.strictEqual(status, 2)
+      assert.match(stderr, /^error: .*new is no release of Linux\nhint: .*simulated:5\.4/)
+    }))
+})
+
 describe("--kernel with a BTF file", () => {
   it.live("plans, and says what it does not know", () =>
     Effect.gen(function*() {
