@@ -112,6 +112,18 @@ describeWith({ kind: "live" }, "maps that are shared by a pin", () => {
       assert.deepStrictEqual(yield* read(second), yield* read(first))
     })))
 
+  it.live("that user space may only read are found again, though the kernel does not tell so", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const path = Path.join(bpffs(), "read_only")
+      const edits: ReadonlyArray<EditOf> = [
+        pinnedAt(path),
+        (object) => Edit.setMap(object, "stats", { flags: MapFlag.BPF_F_RDONLY })
+      ]
+      yield* loadFixture(name, { edits })
+      const again = yield* loadFixture(name, { edits })
+      assert.isDefined(again.map("stats"))
+    })))
+
   it.live("are told by procfs on kernels whose infos say nothing", () =>
     Effect.scoped(Effect.gen(function*() {
       const attr = {

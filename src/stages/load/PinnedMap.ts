@@ -28,13 +28,21 @@ export class ReplacedMapError extends Schema.TaggedError<ReplacedMapError>()("Re
   differences: Schema.Array(Schema.String)
 }) {
   override get message(): string {
-    return `${this.map}: the map of the user's, ${this.handle}, cannot take its place: ${this.differences.join("; ")}\n` +
+    return `${this.map}: the map of the user's, ${this.handle}, cannot take its place: ${
+      this.differences.join("; ")
+    }\n` +
       "hint: give another map, or change the object's definition to be equal (Edit.setMap)"
   }
 }
 
 /** Types to whose flags the kernel adds `BPF_F_RDONLY_PROG` by itself. */
 const addsReadOnly: ReadonlySet<number> = new Set([MapType.BPF_MAP_TYPE_DEVMAP, MapType.BPF_MAP_TYPE_DEVMAP_HASH])
+
+/**
+ * Flags that belong to the descriptor that a map is created through: the kernel does not keep them with the map, so no map
+ * that is there already has them. libbpf compares them, and so never finds its own read-only maps again.
+ */
+const ofDescriptor = MapFlag.BPF_F_RDONLY | MapFlag.BPF_F_WRONLY
 
 /** The fields in which a map is not what is wanted, each as text for people. */
 export const differences = (wanted: MapShape, found: MapInfo): ReadonlyArray<string> => {
@@ -44,7 +52,7 @@ export const differences = (wanted: MapShape, found: MapInfo): ReadonlyArray<str
     ["key_size", found.keySize, wanted.keySize],
     ["value_size", found.valueSize, wanted.valueSize],
     ["max_entries", found.maxEntries, wanted.maxEntries],
-    ["map_flags", flags, wanted.flags],
+    ["map_flags", flags & ~ofDescriptor, wanted.flags & ~ofDescriptor],
     ["map_extra", found.extra, wanted.extra]
   ]
   return rows.filter(([, is, wants]) => is !== wants).map(([field, is, wants]) =>

@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
 import { Command, MapFlag } from "../abi/BpfConstants.ts"
+import { flagsComplaint } from "../abi/ElementSize.ts"
 import * as Errno from "../abi/Errno.ts"
 import type { KernelSymbol, MapInfo, Value } from "../KernelCall.ts"
 import type { KernelError } from "../KernelError.ts"
@@ -43,6 +44,17 @@ const checkKey = (
   length === map.shape.keySize
     ? Effect.void
     : Effect.fail(invalid(call, map.name, `keys of this map have ${map.shape.keySize} bytes, not ${length}`))
+
+/** Complains of flags that mean no CPU: the length of the value depends on them. */
+const checkFlags = (
+  call: "MapUpdate" | "MapLookup",
+  map: MapHandle,
+  flags: bigint,
+  possibleCpus: number
+): Effect.Effect<void, KernelError> => {
+  const complaint = flagsComplaint(map.shape.type, flags, possibleCpus)
+  return complaint === undefined ? Effect.void : Effect.fail(invalid(call, map.name, complaint))
+}
 
 /** What the kernel says of a map, through a descriptor. */
 export const mapInfo = (
@@ -196,6 +208,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
       const map = yield* handleOf(bound, "MapUpdate", call.map)
       yield* checkKey("MapUpdate", map, call.key.length)
       const cpus = yield* Effect.fromResult(context.possibleCpus())
+      yield* checkFlags("MapUpdate", map, call.flags, cpus)
       const bytes = yield* Effect.fromResult(valueBytes(bound, map.name, call.value))
       const expected = expectedValueLength(map.shape, cpus, call.flags)
       if (bytes.length !== expected) {
@@ -219,6 +232,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
       const map = yield* handleOf(bound, "MapLookup", call.map)
       yield* checkKey("MapLookup", map, call.key.length)
       const cpus = yield* Effect.fromResult(context.possibleCpus())
+      yield* checkFlags("MapLookup", map, call.flags, cpus)
       const expected = expectedValueLength(map.shape, cpus, call.flags)
       if (call.valueSize !== expected) {
         return yield* invalid("MapLookup", map.name, `values of this map have ${expected} bytes, not ${call.valueSize}`)

@@ -8,7 +8,7 @@ import * as Maps from "../../../vm/maps/SimulatedMap.ts"
 import type { CallTag, MapAttributes, MapCreate, MapFile, MapUpdate } from "../KernelCall.ts"
 import type { CallError } from "../KernelError.ts"
 import type { Bound, Handlers, Performed } from "../Session.ts"
-import { oneCpuFlags } from "../abi/ElementSize.ts"
+import { flagsComplaint, oneCpuFlags } from "../abi/ElementSize.ts"
 import * as Hints from "../abi/Hints.ts"
 import { kernelName } from "../abi/Name.ts"
 import type { Context } from "./Context.ts"
@@ -54,6 +54,8 @@ const checkValue = (
   flags: bigint,
   length: number
 ): Result.Result<void, CallError> => {
+  const complaint = flagsComplaint(map.map.shape.attr.type, flags, map.map.shape.cpus)
+  if (complaint !== undefined) return Result.fail(Refuse.invalid(call, map.name, complaint))
   const expected = expectedValueLength(map.map, flags)
   return length === expected
     ? Result.succeed(undefined)
