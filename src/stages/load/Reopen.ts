@@ -97,7 +97,7 @@ const openOne = Effect.fnUntraced(function*(
     if (error._tag === "RefError" && error.reason === "WrongKind") {
       return { found: true, differing: [`it is no ${pin.kind}`] }
     }
-    return yield* Effect.fail(error)
+    return yield* error
   }
   const map = pin.ref._tag === "Map" ? object.maps[pin.ref.index] : undefined
   const program = pin.ref._tag === "Prog" ? object.programs[pin.ref.index] : undefined

@@ -312,7 +312,14 @@ describe("undo", () => {
         yield* session.commit
       }))
     assert.deepStrictEqual([...ledger.pins.keys()], ["/kept", "/one"])
-    assert.deepStrictEqual(actions(ledger).slice(2), ["pin /one", "pin /two", "unpin /two", "unpin /one", "pin /one", "-map#0"])
+    assert.deepStrictEqual(actions(ledger).slice(2), [
+      "pin /one",
+      "pin /two",
+      "unpin /two",
+      "unpin /one",
+      "pin /one",
+      "-map#0"
+    ])
   })
 
   it("is what unpinning does not have, so it waits until all is committed", async () => {
