@@ -22,6 +22,7 @@ import {
 } from "../../stages/load/LoadPlan.ts"
 import type { PlannedObject } from "../../stages/load/Plan.ts"
 import type { BpfObject } from "../../stages/open/BpfObject.ts"
+import * as Given from "../../stages/open/Given.ts"
 import { flagNames } from "../json/ObjectDocument.ts"
 import { commandNames } from "../json/PlanDocument.ts"
 import * as CoreReport from "../../stages/relocate/CoreReport.ts"
@@ -36,7 +37,8 @@ const nameOf = (object: BpfObject, ref: Ref): string => {
     case "Map": {
       const count = object.maps.length
       const map = object.maps[ref.index % Math.max(1, count)]
-      return ref.index < count ? map?.name ?? "" : map?.inner?.name ?? ""
+      if (ref.index < count) return map?.name ?? ""
+      return map?.innerLike === undefined ? map?.inner?.name ?? "" : Given.describe(map.innerLike)
     }
     case "Prog":
       return object.programs[ref.index]?.name ?? ""
