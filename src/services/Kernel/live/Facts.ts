@@ -85,6 +85,9 @@ const maximumSymbols = 512 << 20
 /** Files of one line. */
 const maximumLine = 64 << 10
 
+/** The lines that end: a table that was cut would give the beginning of a name the address of the whole one. */
+const wholeLines = (bytes: Uint8Array): Uint8Array => bytes.subarray(0, bytes.lastIndexOf(0x0a) + 1)
+
 const latin1 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
 
@@ -183,8 +186,8 @@ export const fromSources = ({ files, release, sys, version }: Sources): Facts =>
     }
     if (table !== undefined) return Result.succeed(table)
     return Result.map(read("Symbol", "/proc/kallsyms", maximumSymbols), (bytes) => {
-      table = bytes
-      return bytes
+      table = wholeLines(bytes)
+      return table
     })
   }
 
