@@ -71,7 +71,7 @@ const attachTo = (definition: Program, call: ProgLoad, options: CloneOptions): P
 
 /** The load of the clone in place of the original's. Throws `PlanError`. */
 const loadOf = (definition: Program, call: ProgLoad, as: Ref.ProgRef, options: CloneOptions): ProgLoad => {
-  const { attachTo: original, ...rest } = call
+  const { attachTo: _, ...rest } = call
   const target = attachTo(definition, call, options)
   return {
     ...rest,

@@ -213,8 +213,8 @@ const allIn = (loaded: PreparedObject, folder: string): Result.Result<ReadonlyAr
     (maps) => Result.flatMap(programsIn(loaded, folder), (programs) => distinct([...maps, ...programs]))
   )
 
-const doing = <P extends PreparedObject>(
-  prepared: P,
+const doing = (
+  prepared: PreparedObject,
   folder: string,
   which: (prepared: PreparedObject, folder: string) => Result.Result<ReadonlyArray<Pin>, LifecycleError>
 ): Effect.Effect<ReadonlyArray<Pin>, CallError | LifecycleError> =>

@@ -179,7 +179,8 @@ export const onlyPlanned = (
         object: changed,
         programs: relocated.programs.filter(({ program }) => kept.programs.has(program))
       },
-      plan: plan.filter(isKept(object, kept))
+      plan: plan.filter(isKept(object, kept)),
+      structOps: new Map([...planned.structOps].filter(([map]) => kept.maps.has(map)))
     }
   })
 }
