@@ -84,7 +84,7 @@ export const globalsSuite = (make: Effect.Effect<KernelShape, unknown>, mapped =
           flags: { low: 5, middle: -7, high: 0x1ffff, wide: 0xabcdef0123n }
         })
         yield* runOnce(loaded)
-        assert.strictEqual(yield* globals.get("sum"), BigInt(before as bigint) + 110n)
+        assert.strictEqual(yield* globals.get("sum"), (before as bigint) + 110n)
         assert.deepStrictEqual(yield* globals.get("seen_position"), { x: 1, y: 298 })
         assert.strictEqual(yield* globals.get("name_matches"), 0)
         assert.strictEqual(yield* globals.get("counter"), 2n)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { createHash } from "node:crypto"
 import { sha256 } from "../../../src/internal/Sha256.ts"
 
