@@ -12,13 +12,21 @@ import { hexList } from "./ObjectsDocument.ts"
 const said: Readonly<Record<number, string>> = {
   1: "Operation not permitted",
   2: "No such file or directory",
+  3: "No such process",
+  7: "Argument list too long",
+  9: "Bad file descriptor",
   11: "Resource temporarily unavailable",
   12: "Cannot allocate memory",
   13: "Permission denied",
   14: "Bad address",
+  16: "Device or resource busy",
   22: "Invalid argument",
+  28: "No space left on device",
   95: "Operation not supported"
 }
+
+/** `ENOENT` */
+const absent = 2
 
 /** A refusal in bpftool's words. */
 export const errorWords = ({ errnoNumber }: KernelError): string => said[errnoNumber] ?? `Unknown error ${errnoNumber}`
@@ -42,7 +50,9 @@ const formattedJson = (shape: Shape, key: Uint8Array, value: Uint8Array): { read
 
 /** One element. */
 export const elementJson = (shape: Shape, { key, value }: Element): Json => {
-  if (!(value instanceof Uint8Array)) return { key: hexList(key), value: { error: errorWords(value) } }
+  if (!(value instanceof Uint8Array)) {
+    return { key: hexList(key), value: { error: value === undefined ? said[absent] ?? "" : errorWords(value) } }
+  }
   return isPerCpu(shape.info)
     ? {
       key: hexList(key),

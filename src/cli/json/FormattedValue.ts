@@ -1,8 +1,8 @@
 /**
  * Bytes of a BTF type as bpftool writes them in JSON: `formatted` of a map's elements.
  *
- * What differs from `BtfValue`: sections are lists of their variables, anonymous members have the empty name, pointers and
- * bit fields are hexadecimal texts, characters texts of one character, 64-bit integers numbers.
+ * What differs from `BtfValue`: sections are lists of their variables, anonymous members have the empty name, bit fields
+ * are hexadecimal texts, characters texts of one character, pointers and 64-bit integers numbers.
  *
  * Two differences from bpftool: of several anonymous members of one struct it writes the empty name more than once, which
  * most readers of JSON take for the last; here the first are called ` 1`, ` 2` and so on. And floating-point numbers, which
@@ -93,8 +93,7 @@ const textOf = (reading: Reading, element: number, length: number, at: number): 
 }
 
 const pointer = (reading: Reading, at: number): Json => {
-  const value = integer(reading, at, 8, false)
-  return value === 0n ? "(nil)" : `0x${value.toString(16)}`
+  return exact(integer(reading, at, 8, false))
 }
 
 /** Members of a struct or a union. */

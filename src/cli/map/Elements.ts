@@ -26,10 +26,10 @@ export interface Shape {
   readonly value: number
 }
 
-/** One element: its value's bytes, or why they cannot be read. */
+/** One element: its value's bytes, or why they cannot be read; `undefined` where nothing is at a key that is listed. */
 export interface Element {
   readonly key: Uint8Array
-  readonly value: Uint8Array | KernelError
+  readonly value: Uint8Array | KernelError | undefined
 }
 
 /** Whether a map has a value for each CPU. */
@@ -123,8 +123,7 @@ export const readAll = Effect.fnUntraced(function*(objects: Objects, map: OpenMa
   let steps = 0
   for (; key !== undefined && steps < most; steps++) {
     const value = yield* read(objects, map, shape, key)
-    if (value !== undefined) elements.push({ key, value })
-    // What was listed and has gone is worth no word, either.
+    if (value !== undefined || !hasPlaces(info)) elements.push({ key, value })
     key = yield* next(key)
   }
   return { elements, aborted: key !== undefined && !hasPlaces(info) && steps >= most } satisfies Elements

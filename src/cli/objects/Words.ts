@@ -106,7 +106,10 @@ export const bytes = (keyword: "key" | "value", words: Words, size: number): Rea
   const hex = words[0] === "hex"
   const from = hex ? words.slice(1) : words
   const end = from.findIndex((word) => keywords.has(word))
-  const given = end < 0 ? from : from.slice(0, end)
+  const all = end < 0 ? from : from.slice(0, end)
+  const next = all[size]
+  // A word behind the last byte that is no number is somebody else's.
+  const given = next !== undefined && !/^[0-9]/.test(next) ? all.slice(0, size) : all
   const found = new Uint8Array(size)
   if (given.length !== size) {
     return wrong(

@@ -52,6 +52,7 @@ const bytesText = (shape: Shape, what: "key" | "value", bytes: Uint8Array): stri
 
 const rowsOf = (shape: Shape, { key, value }: Element): ReadonlyArray<ReadonlyArray<Cell>> => {
   const name = span("name", key.length === 0 ? "" : bytesText(shape, "key", key))
+  if (value === undefined) return []
   if (!(value instanceof Uint8Array)) return [[name, "", span("warning", errorWords(value))]]
   if (!isPerCpu(shape.info)) return [[name, "", bytesText(shape, "value", value)]]
   return valuesOf(shape, value).map((each, cpu) => [
@@ -64,7 +65,7 @@ const rowsOf = (shape: Shape, { key, value }: Element): ReadonlyArray<ReadonlyAr
 /** A table of elements. */
 export const elementsText = (shape: Shape, { aborted, elements }: Elements): ReadonlyArray<Line> => [
   ...table(["key", "cpu", "value"], elements.flatMap((element) => rowsOf(shape, element))),
-  line(span("dim", counted(elements.length, "element"))),
+  line(span("dim", counted(elements.filter(({ value }) => value !== undefined).length, "element"))),
   ...(aborted ? [line(span("warning", "others changed the map meanwhile: elements may be missing"))] : [])
 ]
 
