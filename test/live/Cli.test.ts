@@ -7,6 +7,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Pcap from "../../src/cli/Pcap.ts"
+import * as Rights from "../support/Rights.ts"
 import { bpffs, describeWith, fixture, repository, run, temporaryFolder } from "../support/Require.ts"
 
 const bin = Path.join(repository, "src/bin.ts")
@@ -92,7 +93,9 @@ describeWith({ kind: "live" }, "effect-bpf run", () => {
       /^copy_configuration returned 0 in/
     )
     // The object's other program calls a kernel function: it is not loaded.
-    assert.match(succeed("run", fixturePath("ksyms.bpf.o"), "look_up_symbols"), /^look_up_symbols returned 0/)
+    const symbols = command("run", fixturePath("ksyms.bpf.o"), "look_up_symbols")
+    if (Rights.addresses()) assert.match(symbols.stdout, /^look_up_symbols returned 0/)
+    else assert.match(symbols.stderr, /hides the address of \w+ from this process/)
   })
 
   it("says why a packet is refused", () => {
@@ -174,7 +177,9 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "effect-bpf prog", () => {
       succeed("prog", "load", object, pin, "--prog", "keep_first_bytes", "--pinmaps", maps, "-j")
     )
     assert.deepStrictEqual(pinned.programs, [{ name: "keep_first_bytes", pinned: [pin] }])
-    assert.strictEqual(bpftool("prog", "show", "pinned", pin).name, "keep_first_bytes")
+    // The rest of a long name is in the program's types, which bpftool opens by their identifier.
+    const name = bpftool("prog", "show", "pinned", pin).name
+    assert.strictEqual(name, Rights.identifiers() ? "keep_first_bytes" : "keep_first_byte")
     assert.deepStrictEqual(Fs.readdirSync(maps).sort(), ["calls", "tracepoi_bss"])
     assert.strictEqual(bpftool("map", "show", "pinned", Path.join(maps, "calls")).name, "calls")
     Fs.rmSync(pin)
@@ -287,6 +292,9 @@ describeWith({ kind: "live", tools: ["setpriv"] }, "effect-bpf without privilege
     assert.match(planned.stdout, /, 11 calls:$/m)
     const open = without("plan", fixturePath("externs.bpf.o"))
     assert.strictEqual(open.status, 0)
-    assert.match(open.stdout, /^Not known of this kernel, and so assumed\n {2}features .*BpfCookie.*: present \(.*EPERM\)$/m)
+    assert.match(
+      open.stdout,
+      /^Not known of this kernel, and so assumed\n {2}features .*BpfCookie.*: present \(.*EPERM\)$/m
+    )
   })
 })

@@ -73,7 +73,7 @@ describeWith({ kind: "live" }, "what the running kernel supports", () => {
     }))
 })
 
-describeWith({ kind: "live", tools: ["setpriv"] }, "feature probe without rights", () => {
+describeWith({ kind: "live", tools: ["setpriv"], root: true }, "feature probe without rights", () => {
   const nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
   it("says refused, not unsupported, and still succeeds", () => {

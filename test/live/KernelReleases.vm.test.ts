@@ -96,8 +96,7 @@ const helpers: ReadonlyArray<readonly [type: string, helper: string, since: "6.1
   ["xdp", "bpf_tcp_raw_gen_syncookie_ipv4", "6.1"],
   ["sched_cls", "bpf_user_ringbuf_drain", "6.1"],
   ["sched_cls", "bpf_cgrp_storage_get", "6.12"],
-  ["tracing", "bpf_cgrp_storage_delete", "6.12"],
-  ["tracing", "bpf_d_path", "6.1"]
+  ["tracing", "bpf_cgrp_storage_delete", "6.12"]
 ]
 
 const release = /^(\d+\.\d+)\./.exec(Os.release())?.[1] ?? ""
@@ -118,7 +117,9 @@ describeWith(
       assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
       assert.isDefined(lacks, Os.release())
       assert.deepStrictEqual(said().syscall_config, { have_bpf_syscall: true })
-      assert.deepStrictEqual(said().refused, {})
+      // Settings of the compiler are root's to read.
+      const refused = Object.keys(said().refused).filter((name) => !name.startsWith("system_config.bpf_jit_"))
+      assert.deepStrictEqual(refused, [])
     })
 
     it.each(sections)("%s are those of the release, no more and no less", (section) => {

@@ -8,6 +8,7 @@ import type { LoadedObject } from "../../src/stages/load/Execute.ts"
 import * as Globals from "../../src/stages/load/Globals.ts"
 import * as Edit from "../../src/stages/open/Edit.ts"
 import { testRun } from "./LiveKernel.ts"
+import * as Rights from "./Rights.ts"
 import { loadFixture, type LoadFixtureOptions } from "./LoadFixture.ts"
 
 /** Runs the program of `global_data` once. */
@@ -135,7 +136,7 @@ export const globalsSuite = (make: Effect.Effect<KernelShape, unknown>, mapped =
         const kernel = yield* make
         const other = kernel.name === "simulated" ? undefined : kernel
         // A simulated kernel is another one each time: its maps cannot be shared across two of them.
-        if (other === undefined) return
+        if (other === undefined || !Rights.identifiers()) return
         yield* Effect.gen(function*() {
           const sharing = yield* loadFixture("global_data.bpf.o", {
             kernel: other,

@@ -3,7 +3,7 @@
  *
  *   npm run test:vm -- [--kernel 6.1|6.12] [--as root|user] [--only NAME] [--seconds LIMIT]
  *
- * `--only` takes the test files whose name contains NAME. Without QEMU, busybox or the kernels it says so and ends with
+ * All but `--seconds` may be given more than once; `--only` takes the test files whose name contains NAME. Without QEMU, busybox or the kernels it says so and ends with
  * 0; where `vm` is among `EFFECT_BPF_REQUIRE`, with 1. `FC_RUNS` scales the number of runs of properties, 0.05 if it is
  * not set. `EFFECT_BPF_REPORT` names a file that is given the counts.
  */
@@ -23,7 +23,7 @@ const { values } = parseArgs({
   options: {
     kernel: { type: "string", multiple: true, default: ["6.1", "6.12"] },
     as: { type: "string", multiple: true, default: ["root", "user"] },
-    only: { type: "string", default: "" },
+    only: { type: "string", multiple: true, default: [""] },
     seconds: { type: "string", default: "600" }
   }
 })
@@ -142,7 +142,7 @@ const main = async (): Promise<number> => {
     console.error(`${required ? "required by EFFECT_BPF_REQUIRE" : "skipped"}: vm tests: ${absent.join(", ")}`)
     return required ? 1 : 0
   }
-  const files = Bundle.liveTests().filter((name) => name.includes(values.only))
+  const files = Bundle.liveTests().filter((name) => values.only.some((part) => name.includes(part)))
   console.log(`${files.length} test files, ${jobs.length} machines, FC_SEED=${seed}`)
   const base = Path.join(scratch, "base.cpio")
   const start = performance.now()
@@ -172,6 +172,9 @@ const main = async (): Promise<number> => {
   )
   return good.every(Boolean) ? 0 : 1
 }
+
+// A machine ends with the process that booted it, and files are removed.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130))
 
 // Natural end of the process, so that its exit handlers remove what was made.
 process.exitCode = await main()

@@ -99,7 +99,19 @@ const addressOf = (
 
 /** Descriptors of the BTF of modules, found by going through all BTF objects; closed with the scope. */
 const openModule = (sys: Sys, program: string, name: string): Effect.Effect<number, KernelError, Scope.Scope> =>
-  Effect.acquireRelease(findModule(sys, program, name), (fd) => Effect.sync(() => sys.close(fd)))
+  Effect.acquireRelease(
+    Effect.mapError(
+      findModule(sys, program, name),
+      (error) => error.errno === "EPERM" ? notByIdentifier(error) : error
+    ),
+    (fd) => Effect.sync(() => sys.close(fd))
+  )
+
+/** A module's types are opened by their identifier, whoever needs them, and that is asked of nobody but root. */
+const notByIdentifier = (error: KernelError): KernelError =>
+  fromErrno("ProgLoad", error.subject, error.errnoNumber, {
+    hint: "types of modules are opened by their identifiers, which needs root, or CAP_SYS_ADMIN"
+  })
 
 const findModule = Effect.fnUntraced(function*(sys: Sys, program: string, name: string) {
   const request = { call: "ProgLoad", subject: program } as const

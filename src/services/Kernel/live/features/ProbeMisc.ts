@@ -2,7 +2,7 @@
  * What else bpftool finds out by loading a program: limits of the verifier, and extensions of the instruction set.
  */
 import * as Encode from "../../../../insn/Encode.ts"
-import { BPF_JLT, BPF_JNE, BPF_SUB } from "../../../../insn/InsnConstants.ts"
+import { BPF_DIV, BPF_JLT, BPF_JNE, BPF_SUB } from "../../../../insn/InsnConstants.ts"
 import * as Attr from "../../abi/Attr.ts"
 import { Command, ProgType } from "../../abi/BpfConstants.ts"
 import * as Errno from "../../abi/Errno.ts"
@@ -26,7 +26,8 @@ const programs: Readonly<Record<Misc, () => Uint8Array>> = {
     Encode.program(Encode.mov64Imm(0, 0), Encode.jmpImm(BPF_JLT, 0, 0, 1), Encode.mov64Imm(0, 1), Encode.exit()),
   IsaV3: () =>
     Encode.program(Encode.mov64Imm(0, 0), Encode.jmp32Imm(BPF_JLT, 0, 0, 1), Encode.mov64Imm(0, 1), Encode.exit()),
-  IsaV4: () => Encode.program(Encode.mov64Imm(0, 0), Encode.gotol(0), Encode.exit())
+  // A jump of no distance alone is not enough: kernels took it before they knew what it means.
+  IsaV4: () => Encode.program(Encode.mov64Imm(0, 0), Encode.signed64Imm(BPF_DIV, 0, 1), Encode.gotol(0), Encode.exit())
 }
 
 /** Whether the verifier takes a program that shows it. */
