@@ -4,7 +4,8 @@
  * The kernel refuses a blob for one type that it does not know, and then has no types at all of the object. A type that
  * took the place of another says less or something odd, but nothing wrong that the kernel acts on. It keeps its id and the
  * bytes of its record, so that no reference to it, from another type or from a function record, has to change. The shapes
- * are libbpf's, byte for byte, since kernels of that age are known to take them.
+ * are libbpf's, byte for byte. One is not taken by any kernel: a prototype with a parameter that has no name, as an enum for
+ * kernels before 5.0. The object is then loaded without types, as with libbpf.
  *
  * Names of data sections are changed where they stand, in the string area: only a string with a dot or question mark is,
  * and nothing that C names shares one.
