@@ -135,6 +135,23 @@ static void put_opened(void)
 	end(']');
 }
 
+// What only procfs tells of a descriptor: a number behind a word at the start of a line, or -1.
+static long procfs_number(int fd, const char *word)
+{
+	char path[64], line[256];
+	long number = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, word, strlen(word)) && line[strlen(word)] == ':')
+			number = strtol(line + strlen(word) + 1, NULL, 0);
+	if (file)
+		fclose(file);
+	return number;
+}
+
 static void put_map_info(int fd)
 {
 	struct bpf_map_info info = {};
@@ -156,7 +173,9 @@ static void put_map_info(int fd)
 		put_boolean("has_btf", info.btf_id != 0);
 		put_number("btf_key_type_id", info.btf_key_type_id);
 		put_number("btf_value_type_id", info.btf_value_type_id);
-		put_boolean("has_vmlinux_value_type", info.btf_vmlinux_value_type_id != 0);
+		put_number("btf_vmlinux_value_type_id", info.btf_vmlinux_value_type_id);
+		put_boolean("frozen", procfs_number(fd, "frozen") == 1);
+		put_number("owner_prog_type", procfs_number(fd, "owner_prog_type"));
 		end('}');
 	}
 }
@@ -216,6 +235,8 @@ static void put_program_info(int fd)
 			put_map_names(maps, info.nr_map_ids);
 			put_boolean("has_btf", info.btf_id != 0);
 			put_number("attach_btf_id", info.attach_btf_id);
+			put_number("ifindex", info.ifindex);
+			put_number("verified_insns", info.verified_insns);
 			put_number("nr_func_info", info.nr_func_info);
 			put_hex("func_info", functions, (size_t)info.nr_func_info * info.func_info_rec_size);
 			put_number("nr_line_info", info.nr_line_info);

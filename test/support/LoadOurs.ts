@@ -16,11 +16,6 @@ import { lacking } from "./Lacking.ts"
 import { type MapInfo, type ProgramInfo, toHex } from "./Peer.ts"
 import * as SentCalls from "./SentCalls.ts"
 
-/** What the kernel says of our program or map, in the peer's words; our infos do not have all that the peer's have. */
-export type OurProgramInfo = Omit<ProgramInfo, "attach_btf_id">
-/** What the kernel says of a map of ours. */
-export type OurMapInfo = Omit<MapInfo, "has_vmlinux_value_type">
-
 /** How far a load came. */
 export type StageName = "open" | "relocate" | "plan" | "execute" | "loaded"
 
@@ -39,8 +34,8 @@ export interface OurLoad {
     readonly subject?: string
   }
   readonly sent: ReadonlyArray<SentCalls.Sent>
-  readonly programs: ReadonlyArray<{ readonly name: string; readonly kernel: OurProgramInfo }>
-  readonly maps: ReadonlyArray<{ readonly name: string; readonly kernel: OurMapInfo }>
+  readonly programs: ReadonlyArray<{ readonly name: string; readonly kernel: ProgramInfo }>
+  readonly maps: ReadonlyArray<{ readonly name: string; readonly kernel: MapInfo }>
 }
 
 type Failure = NonNullable<OurLoad["error"]>
@@ -66,8 +61,8 @@ const failureOf = (error: unknown): Failure => {
 }
 
 const mapInfo = Effect.fnUntraced(function*(session: Session, position: number) {
-  const info = yield* session.call({ _tag: "MapGetInfo", map: Ref.map(position) })
-  const kernel: OurMapInfo = {
+  const info = yield* session.call({ _tag: "MapGetInfo", map: Ref.map(position), file: true })
+  const kernel: MapInfo = {
     name: info.name,
     type: info.type,
     key_size: info.keySize,
@@ -78,7 +73,10 @@ const mapInfo = Effect.fnUntraced(function*(session: Session, position: number) 
     ifindex: info.ifindex,
     has_btf: info.btfId !== 0,
     btf_key_type_id: info.btfKeyTypeId,
-    btf_value_type_id: info.btfValueTypeId
+    btf_value_type_id: info.btfValueTypeId,
+    btf_vmlinux_value_type_id: info.vmlinuxValueTypeId ?? 0,
+    frozen: info.file?.frozen === true,
+    owner_prog_type: info.file?.ownerProgType ?? -1
   }
   return { id: info.id, kernel }
 })
@@ -91,7 +89,7 @@ const programInfo = Effect.fnUntraced(function*(
   const info = yield* session.call({ _tag: "ProgGetInfo", prog: Ref.prog(position) })
   const count = ({ recordSize, records }: { readonly recordSize: number; readonly records: Uint8Array }): number =>
     recordSize === 0 ? 0 : records.length / recordSize
-  const kernel: OurProgramInfo = {
+  const kernel: ProgramInfo = {
     name: info.name,
     type: info.type,
     tag: info.tag,
@@ -99,6 +97,9 @@ const programInfo = Effect.fnUntraced(function*(
     xlated_prog_len: info.xlatedLength,
     maps: info.mapIds.map((id) => mapNames.get(id) ?? null),
     has_btf: info.btfId !== 0,
+    attach_btf_id: info.attachBtfId,
+    ifindex: info.ifindex,
+    verified_insns: info.verifiedInstructions,
     nr_func_info: count(info.funcInfo),
     func_info: toHex(info.funcInfo.records),
     nr_line_info: count(info.lineInfo),

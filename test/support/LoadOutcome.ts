@@ -101,6 +101,8 @@ const errnoOf = ({ message, reason, tag }: NonNullable<OurLoad["error"]>): strin
     case "PlanError ProgramType":
     case "PlanError Types":
       return "EINVAL"
+    case "PlanError Unsupported":
+      return "ENOTSUPP"
     case "RelocateError Ksym":
       return message.includes("no symbol of this name") ? "ESRCH" : "EINVAL"
     default:

@@ -155,6 +155,8 @@ export const ProgramInfo = Schema.Struct({
   maps: Schema.Array(Schema.NullOr(Schema.String)),
   has_btf: Schema.Boolean,
   attach_btf_id: Schema.Number,
+  ifindex: Schema.Number,
+  verified_insns: Schema.Number,
   nr_func_info: Schema.Number,
   func_info: Schema.NullOr(Schema.String),
   nr_line_info: Schema.Number,
@@ -176,7 +178,10 @@ export const MapInfo = Schema.Struct({
   has_btf: Schema.Boolean,
   btf_key_type_id: Schema.Number,
   btf_value_type_id: Schema.Number,
-  has_vmlinux_value_type: Schema.Boolean
+  btf_vmlinux_value_type_id: Schema.Number,
+  frozen: Schema.Boolean,
+  /** The type of the programs that a program array takes, once it has held one; else -1. */
+  owner_prog_type: Schema.Number
 })
 /** What the kernel said of a created map. */
 export type MapInfo = typeof MapInfo.Type
