@@ -137,10 +137,13 @@ export const only = (
     (positions) => attempt(isRelocateError, () => edited(object, needed(object, positions, inObject(object))))
   )
 
-/** Whether a step only touches what is kept. The shape of a map of maps goes by a ref behind those of the maps. */
+/**
+ * Whether a step only touches what is kept. The shape of a map of maps goes by a ref behind those of the maps, one for each;
+ * refs behind those are of maps that belong to one program alone, whose code mentions them.
+ */
 const isKept = (object: BpfObject, kept: Kept) => {
   const has = (positions: ReadonlySet<number>, count: number, index: number): boolean =>
-    positions.has(index < count ? index : index - count)
+    positions.has(index) || (index >= count && index < 2 * count && positions.has(index - count))
   const hasRef = (ref: Ref): boolean => {
     if (ref._tag === "Map") return has(kept.maps, object.maps.length, ref.index)
     return ref._tag !== "Prog" || has(kept.programs, object.programs.length, ref.index)
