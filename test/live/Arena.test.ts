@@ -56,7 +56,7 @@ const arenaOf = (loaded: Execute.LoadedObject): ArenaMemory.ArenaMemory => {
   return arena ?? assert.fail("there is no memory of an arena")
 }
 
-describeWith({ kind: "live" }, "arenas of the live kernel", () => {
+describeWith({ kind: "live", linux: "6.9" }, "arenas of the live kernel", () => {
   it.live("lie where the map says; programs and this process see the same variables", () =>
     live(Effect.gen(function*() {
       const loaded = yield* load(opened("arena.bpf.o"))
