@@ -22,6 +22,8 @@ export interface Surroundings {
   readonly maximumCpus: number
   /** Whether types for key and value were given. */
   readonly hasTypes: boolean
+  /** Bytes of the kernel's struct that the value of a struct_ops map is; `undefined` where none is named. */
+  readonly structSize?: number | undefined
 }
 
 const {
@@ -249,8 +251,13 @@ const checkType = (attr: MapAttributes, around: Surroundings): number => {
       return checkStorage(attr, around.hasTypes)
     case MapType.BPF_MAP_TYPE_ARENA:
       return checkArena(attr, around.pageSize)
+    case MapType.BPF_MAP_TYPE_STRUCT_OPS:
+      return isTrue(
+        attr.keySize === 4 && attr.maxEntries === 1 && around.structSize === attr.valueSize,
+        hasOnly(attr.flags, MapFlag.BPF_F_LINK)
+      )
     default:
-      // Types that are newer than 6.18, and struct_ops, whose value type cannot be named by a call.
+      // Types that are newer than 6.18.
       return -numbers.EINVAL
   }
 }

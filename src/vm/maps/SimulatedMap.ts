@@ -77,6 +77,8 @@ export interface CreateOptions<H = unknown> {
   readonly inner?: SimulatedMap<H>
   /** Whether types of key and value come with the map, which storage maps must have. */
   readonly hasTypes?: boolean
+  /** For struct_ops maps: bytes of the kernel's struct that the value is. */
+  readonly structSize?: number | undefined
   /** What a map may take, bytes; 1 GiB unless told otherwise. */
   readonly memoryLimit?: number
   /** Of hashes and bloom filters, 32 bits, 0 unless told otherwise: give a random one where keys may be hostile. */
@@ -191,7 +193,8 @@ export const create = <H = unknown>(
     pageSize: options.pageSize,
     memoryLimit: options.memoryLimit ?? defaultMemoryLimit,
     maximumCpus: options.maximumCpus ?? defaultMaximumCpus,
-    hasTypes: options.hasTypes ?? false
+    hasTypes: options.hasTypes ?? false,
+    structSize: options.structSize
   }
   const fail = (number: number) => Result.fail(Errno.fromNumber(-number))
   const refused = MapCheck.check(attr, around)

@@ -22,6 +22,7 @@ import {
   register,
   slotOf
 } from "./Objects.ts"
+import { typeOf } from "./ProgLoad.ts"
 import * as Refuse from "./Refuse.ts"
 
 type Tags =
@@ -79,6 +80,28 @@ const typesFit = (
   return (key === 0 || hasSize(key, attr.keySize)) && hasSize(value, attr.valueSize)
 }
 
+/**
+ * Bytes of the kernel's struct that a call names as a value's type; the call's word for it where the kernel's types are not
+ * given. A struct that these do not have is `ENOTSUPP`.
+ */
+const structSize = (
+  context: Context,
+  { attr, valueType }: MapCreate
+): Result.Result<number | undefined, CallError> => {
+  if (valueType === undefined || context.world.types === undefined) {
+    return Result.succeed(valueType === undefined ? undefined : attr.valueSize)
+  }
+  const type = typeOf(context, valueType)
+  const size = type === undefined || !Btf.exists(type.btf, type.id)
+    ? undefined
+    : Result.getOrUndefined(Btf.resolveSize(type.btf, type.id))
+  return size === undefined
+    ? Result.fail(
+      Refuse.refused("MapCreate", attr.name, "ENOTSUPP", () => `its types have no struct ${valueType.name}`)
+    )
+    : Result.succeed(size)
+}
+
 const create = (context: Context, call: MapCreate, bound: Bound<Handle>): Result.Result<MapObject, CallError> => {
   const { attr } = call
   const { world } = context
@@ -88,12 +111,15 @@ const create = (context: Context, call: MapCreate, bound: Bound<Handle>): Result
   const types = call.types !== undefined && btf !== undefined
     ? { btf, key: call.types.key, value: call.types.value }
     : undefined
+  const struct = structSize(context, call)
+  if (Result.isFailure(struct)) return Result.fail(struct.failure)
   const created = Maps.create<KernelObject>(attr, {
     possibleCpus: world.possibleCpus,
     pageSize: world.pageSize,
     memoryLimit: world.memoryLimit,
     seed: world.seed,
     hasTypes: types !== undefined,
+    structSize: struct.success,
     hasDevice: (index) => context.environment.devices.has(index),
     ...(inner === undefined ? {} : { inner: inner.map })
   })
