@@ -43,9 +43,6 @@ const newer: Lacks = {
     "lirc_mode2",
     // 6.13
     "trace_uprobe_session",
-    // not configured: CONFIG_NETKIT
-    "netkit_primary",
-    "netkit_peer",
     // later than 6.18
     "trace_fsession",
     "trace_fentry_multi",
@@ -75,6 +72,8 @@ const releases: Readonly<Record<string, Lacks>> = {
       "tcx_egress",
       "trace_uprobe_multi",
       // 6.7
+      "netkit_primary",
+      "netkit_peer",
       "cgroup_unix_connect",
       "cgroup_unix_sendmsg",
       "cgroup_unix_recvmsg",
@@ -96,7 +95,7 @@ const helpers: ReadonlyArray<readonly [type: string, helper: string, since: "6.1
   ["xdp", "bpf_tcp_raw_gen_syncookie_ipv4", "6.1"],
   ["sched_cls", "bpf_user_ringbuf_drain", "6.1"],
   ["sched_cls", "bpf_cgrp_storage_get", "6.12"],
-  ["tracing", "bpf_cgrp_storage_delete", "6.12"]
+  ["kprobe", "bpf_cgrp_storage_delete", "6.12"]
 ]
 
 const release = /^(\d+\.\d+)\./.exec(Os.release())?.[1] ?? ""

@@ -57,7 +57,13 @@ const programs = (places: ReadonlyMap<string, string>): ReadonlyArray<Entry> => 
 const standIn = (script: string): string => `await import(${JSON.stringify(script)})\n`
 
 /** Sources that tests start by their path. */
-const started = ["examples/firewall.ts", "examples/inspect.ts", "examples/trace.ts", "test/support/withoutInput.ts"]
+const started = [
+  "examples/firewall.ts",
+  "examples/inspect.ts",
+  "examples/trace.ts",
+  "test/support/reopenChild.ts",
+  "test/support/withoutInput.ts"
+]
 
 /** What all guests have in common: the entries of the archive, and the names of the test files in it. */
 export const common = async (names: ReadonlyArray<string>, scratch: string): Promise<ReadonlyArray<Entry>> => {
