@@ -46,8 +46,8 @@ const known = Effect.gen(function*() {
   const error = loaded.failure
   if (!(error instanceof KernelError)) return assert.fail(String(error))
   assert.strictEqual(error.call, "MapCreate")
-  assert.strictEqual(error.errno, "E2BIG")
-  assert.match(error.hint ?? "", /this kernel knows no maps for one program alone/)
+  assert.include(["E2BIG", "EINVAL"], error.errno)
+  assert.match(error.hint ?? "", /this kernel may know no maps for one program alone/)
   return false
 })
 

@@ -59,10 +59,6 @@ export const mapCreate = (
 ): Hint =>
 (errno) => {
   if (errno !== "EINVAL" && errno !== "E2BIG") return general(errno)
-  // What is behind the fields that a kernel knows must be zero.
-  if (isExclusive && errno === "E2BIG") {
-    return "this kernel knows no maps for one program alone: Linux 6.18 was the first"
-  }
   const type = mapTypeName(attr.type)
   const isRing = attr.type === MapType.BPF_MAP_TYPE_RINGBUF || attr.type === MapType.BPF_MAP_TYPE_USER_RINGBUF
   const isNested = attr.type === MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS || attr.type === MapType.BPF_MAP_TYPE_HASH_OF_MAPS
@@ -86,6 +82,8 @@ export const mapCreate = (
     return `a ${type} must be created with BPF_F_NO_PREALLOC`
   }
   if (withoutEntries.has(attr.type) && attr.maxEntries !== 0) return `a ${type} takes no max_entries`
+  // What is behind the fields that a kernel knows must be zero.
+  if (isExclusive) return "this kernel may know no maps for one program alone: Linux 6.18 was the first"
   if (errno === "E2BIG") return "the elements together are larger than the kernel allows"
   return `this kernel may not know map type ${type} or one of its flags (0x${
     attr.flags.toString(16)
