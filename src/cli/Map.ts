@@ -93,6 +93,10 @@ const dump = Command.make("dump", { words: words(map) }, ({ words }) =>
     ])
   )
 
+/** What was not found is said already, and no failure of the work: only the exit status tells. */
+const foundOrFailed = (found: boolean): Effect.Effect<void, Failed> =>
+  found ? Effect.void : Effect.fail(new Failed({ status: 1 }))
+
 const lookup = Command.make(
   "lookup",
   { words: words(`${map}; then key BYTES`), key },
@@ -104,8 +108,8 @@ const lookup = Command.make(
         () => element === undefined ? null : elementJson(found.shape, element),
         () => element === undefined ? [line("not found")] : elementText(found.shape, element)
       )
-      if (element === undefined) return yield* new Failed({ status: 1 })
-    }))
+      return element !== undefined
+    })).pipe(Effect.flatMap(foundOrFailed))
 ).pipe(
   Command.withDescription(
     "Show the value of a key. Exit status 1 where the map has no such key; in JSON that is null."
@@ -126,13 +130,14 @@ const getnext = Command.make(
       const { next } = found
       if (next === undefined) {
         yield* Output.result(() => null, () => [line("no more keys")])
-        return yield* new Failed({ status: 1 })
+        return false
       }
       yield* Output.result(
         () => ({ key: found.key === undefined ? null : hexList(found.key), next_key: hexList(next) }),
         () => nextKeyText(found.shape, next)
       )
-    }))
+      return true
+    })).pipe(Effect.flatMap(foundOrFailed))
 ).pipe(
   Command.withDescription("Show the key behind a key, or the first. Exit status 1 where there is none."),
   Command.withShortDescription("Show the next key")
