@@ -90,7 +90,7 @@ export const variableName = ({ variables }: Context, map: number, offset: number
 
 /** What a relocation refers to, by name, and the byte in it where it has one. */
 export interface Target {
-  readonly kind: "map" | "map_value" | "call" | "function" | "extern"
+  readonly kind: "map" | "map_value" | "call" | "function" | "jump_table" | "extern"
   readonly name: string
   /** Bytes from the start of a map's value. */
   readonly offset: number | undefined
@@ -110,6 +110,8 @@ export const targetOf = (context: Context, relocation: Relocation): Target => {
       const name = object.maps[map]?.name ?? ""
       return { kind: "map_value", name, offset, variable: variableName(context, map, offset) }
     }
+    case "JumpTable":
+      return { kind: "jump_table", name: `${relocation.targets.length} places`, ...none }
     case "Call":
     case "Function": {
       const position = functionAt(object.programs, relocation.section, relocation.slot)
@@ -132,6 +134,8 @@ const operand = (target: Target): string => {
       }`
     case "function":
       return `&${target.name}`
+    case "jump_table":
+      return `jump_table[${target.name}]`
     case "call":
     case "extern":
       return target.name

@@ -156,6 +156,7 @@ const verbs: Readonly<Record<RelocationDocument["kind"], string>> = {
   map_value: "variables of",
   call: "calls",
   function: "address of",
+  jump_table: "jumps by table",
   extern: "extern"
 }
 

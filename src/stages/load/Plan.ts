@@ -19,6 +19,7 @@ import type { BpfObject, MapDefinition, MapSlot, Program } from "../open/BpfObje
 import type { RelocatedObject, RelocatedProgram } from "../relocate/RelocatedObject.ts"
 import * as Stage from "../Stage.ts"
 import * as AttachTarget from "./AttachTarget.ts"
+import * as JumpTableSteps from "./JumpTableSteps.ts"
 import { type LoadPlan, mainCalls, optional, required, type Step } from "./LoadPlan.ts"
 import * as MapSteps from "./MapSteps.ts"
 import { isPlanError, PlanError } from "./PlanError.ts"
@@ -321,7 +322,11 @@ const planObject = (whole: RelocatedObject, info: KernelInfo.KernelInfo): Asked.
           { notes: ["a kernel that refuses the types gets maps and programs without them", ...types.notes] }
         )
     ]
+  const jumpTables: LoadPlan = relocated.programs.flatMap(({ jumpTables = [], program }) =>
+    JumpTableSteps.of(jumpTables, object.programs[program]?.name ?? "", info.byteOrder)
+  )
   const plan: LoadPlan = [
+    ...jumpTables,
     ...btfStep,
     ...mapSteps(context, object),
     ...loads,

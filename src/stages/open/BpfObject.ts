@@ -25,6 +25,8 @@ export type Relocation =
   | { readonly _tag: "Call"; readonly at: number; readonly section: number; readonly slot: number }
   /** An `ldimm64` of a function's address, for a callback. */
   | { readonly _tag: "Function"; readonly at: number; readonly section: number; readonly slot: number }
+  /** An `ldimm64` of a jump table: the slots in the function's section where its entries lead. */
+  | { readonly _tag: "JumpTable"; readonly at: number; readonly targets: ReadonlyArray<number> }
   /** An `ldimm64` or a call of an extern: position in `externs`. */
   | { readonly _tag: "Extern"; readonly at: number; readonly extern: number }
 

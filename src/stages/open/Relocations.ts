@@ -7,6 +7,7 @@ import * as Elf from "../../services/Elf/Elf.ts"
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
 import { functionAt, type MapDefinition, type Program, type Relocation } from "./BpfObject.ts"
 import { type Externs, isExtern } from "./Externs.ts"
+import * as JumpTables from "./JumpTables.ts"
 import { OpenError } from "./OpenError.ts"
 import type { Sections } from "./Sections.ts"
 
@@ -70,7 +71,13 @@ const indexMaps = ({ maps, sections }: Context): MapIndex => {
 }
 
 /** What one relocation of a program's instruction means. Throws `OpenError`. */
-const relocationOf = (context: Context, index: MapIndex, program: Program, entry: Entry): Relocation => {
+const relocationOf = (
+  context: Context,
+  index: MapIndex,
+  jumpTable: JumpTables.Reader,
+  program: Program,
+  entry: Entry
+): Relocation => {
   const { symbols } = context.sections
   const at = entry.offset / 8 - program.sectionSlot
   const { insns } = program
@@ -126,7 +133,8 @@ const relocationOf = (context: Context, index: MapIndex, program: Program, entry
     throw refuse(context, entry, `no map is defined at byte ${value} of ${section.name}`)
   }
   if (section === context.sections.jumpTables) {
-    throw refuse(context, entry, `${section.name} cannot be loaded by this version`)
+    const targets = jumpTable(entry.symbol, value, (detail) => refuse(context, entry, detail))
+    return { _tag: "JumpTable", at, targets }
   }
   throw refuse(context, entry, `points into ${section.name}, which is no map and no function`)
 }
@@ -200,6 +208,7 @@ export const ofPrograms = (
   context: Context
 ): { readonly programs: ReadonlyArray<Program>; readonly notes: ReadonlyArray<string> } => {
   const index = indexMaps(context)
+  const jumpTable = JumpTables.reader(context.file, context.sections)
   const notes: Array<string> = []
   const first = firstOfPlace(context.programs)
   const collected = new Map<number, Array<Relocation>>()
@@ -216,7 +225,7 @@ export const ofPrograms = (
         continue
       }
       const list = collected.get(position)
-      const relocation = relocationOf(context, index, program, entry)
+      const relocation = relocationOf(context, index, jumpTable, program, entry)
       if (list === undefined) collected.set(position, [relocation])
       else list.push(relocation)
     }

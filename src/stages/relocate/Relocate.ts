@@ -25,11 +25,12 @@ import * as CoreRelocations from "./CoreRelocations.ts"
 import * as CoreReport from "./CoreReport.ts"
 import * as ExceptionCallback from "./ExceptionCallback.ts"
 import * as Info from "./Info.ts"
+import * as JumpTables from "./JumpTables.ts"
 import * as Kconfig from "./Kconfig.ts"
 import * as Ksyms from "./Ksyms.ts"
 import * as Layout from "./Layout.ts"
 import { isRelocateError, RelocateError } from "./RelocateError.ts"
-import type { RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
+import type { Placement, RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
 
 export { RelocateError } from "./RelocateError.ts"
 export type { Placement, RelocatedObject, RelocatedProgram } from "./RelocatedObject.ts"
@@ -71,17 +72,20 @@ interface Run {
   readonly arena: ArenaPlacement.Placement | undefined
   readonly means: CoreRelocations.Means
   readonly symbols: Ksyms.Symbols
+  readonly jumpTables: (program: string) => JumpTables.Tables
 }
 
 /** Names what one relocation refers to, and clears in the instruction what the session will fill in. */
 const refer = (
   { arena, kconfigMap, object, symbols }: Run,
+  tables: JumpTables.Tables,
   relocation: Relocation,
   insns: Uint8Array,
-  slot: number,
+  placement: Placement,
   refs: Array<CodeRef>,
   name: string
 ): void => {
+  const { slot } = placement
   const at = slot + relocation.at
   const wrong = (detail: string): RelocateError =>
     new RelocateError({ reason: "Instruction", name, slot: relocation.at, detail })
@@ -111,6 +115,13 @@ const refer = (
         const start = relocation.map === arena?.map ? arena.offset : 0
         refs.push({ _tag: "MapValueRef", at, map: Ref.map(relocation.map), offset: start + relocation.offset })
       }
+      return
+    case "JumpTable":
+      if (!Insn.isLdImm64(insns, at)) throw wrong("a jump table needs a 64-bit immediate load")
+      Insn.setSrc(insns, at, BPF_PSEUDO_MAP_VALUE)
+      Insn.setImm(insns, at, 0)
+      Insn.setImm(insns, at + 1, 0)
+      refs.push({ _tag: "MapValueRef", at, map: tables.of(relocation, placement), offset: 0 })
       return
     case "Extern": {
       const extern = object.externs[relocation.extern]
@@ -171,10 +182,11 @@ const relocateProgram = (
   const { insns, outcomes } = applied
   const refs: Array<CodeRef> = []
   const notes = [...applied.notes]
-  for (const { program, slot } of layout) {
-    const placed = object.programs[program]
+  const tables = run.jumpTables(object.programs[entry]?.name ?? "")
+  for (const placement of layout) {
+    const placed = object.programs[placement.program]
     for (const relocation of placed?.relocations ?? []) {
-      refer(run, relocation, insns, slot, refs, placed?.name ?? "")
+      refer(run, tables, relocation, insns, placement, refs, placed?.name ?? "")
     }
   }
   const left = outcomes === undefined ? core : undefined
@@ -189,6 +201,7 @@ const relocateProgram = (
     layout,
     funcInfo,
     lineInfo,
+    ...(tables.all.length === 0 ? {} : { jumpTables: tables.all }),
     core: left === undefined ? outcomes ?? [] : undefined,
     notes
   }
@@ -219,7 +232,15 @@ const relocateObject = (
   if (callbacks === undefined) return Asked.needs([ExceptionCallback.requirement])
   const kconfigMap = object.maps.findIndex((map) => map.origin === "Kconfig")
   const symbols = Ksyms.collecting(Ksyms.make(object, info))
-  const run: Run = { object, segments, kconfigMap, arena: arena.value, means, symbols }
+  const run: Run = {
+    object,
+    segments,
+    kconfigMap,
+    arena: arena.value,
+    means,
+    symbols,
+    jumpTables: JumpTables.make(object)
+  }
   const programs: Array<RelocatedProgram> = []
   let total = 0
   let recordBytes = 0

@@ -14,6 +14,14 @@ export interface Placement {
   readonly slots: number
 }
 
+/** A map of instructions that `gotox` may lead to, which the kernel moves along when it rewrites the program. */
+export interface JumpTable {
+  /** Number of the map's ref. */
+  readonly map: number
+  /** Instruction slots in the laid-out program. */
+  readonly targets: ReadonlyArray<number>
+}
+
 /** An entry program with everything that it calls. Map refs are positions in `object.maps`. */
 export interface RelocatedProgram {
   /** Position in `object.programs`. */
@@ -23,6 +31,8 @@ export interface RelocatedProgram {
   readonly layout: ReadonlyArray<Placement>
   readonly funcInfo: InfoRecords | undefined
   readonly lineInfo: InfoRecords | undefined
+  /** Its jump tables: maps of this program alone, numbered behind the object's maps and their templates. */
+  readonly jumpTables?: ReadonlyArray<JumpTable>
   /**
    * What became of each CO-RE relocation, in order; their slots are those of `code`. `undefined` where the kernel decides
    * when the program is loaded: the records are then part of `code`.

@@ -105,15 +105,19 @@ describe("data", () => {
     })
   })
 
-  it("of a jump table is not loaded yet", () => {
+  it("of a jump table says where it leads, and needs a symbol that says how long it is", () => {
     const tables = {
       sections: [{ name: ".jumptables", bytes: new Uint8Array(8) }],
       symbols: [{ name: "table", section: ".jumptables", type: Elf.STT_OBJECT }]
     }
     assert.deepInclude(refusal(spec(code(load, Encode.exit()), [{ offset: 0, symbol: "table" }], tables)), {
       ...place,
-      detail: ".jumptables cannot be loaded by this version"
+      detail: "a jump table of 0 bytes at byte 0 has no whole entries"
     })
+    const sized = { ...tables, symbols: tables.symbols.map((symbol) => ({ ...symbol, size: 8 })) }
+    assert.deepStrictEqual(relocationsOf(spec(code(load, Encode.exit()), [{ offset: 0, symbol: "table" }], sized)), [
+      { _tag: "JumpTable", at: 0, targets: [0] }
+    ])
   })
 })
 
