@@ -4,12 +4,13 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Path from "node:path"
 import { featureDocument } from "../../src/cli/json/FeatureDocument.ts"
 import { helperId } from "../../src/insn/Helpers.ts"
 import { progTypeByName } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import type { FeatureReport } from "../../src/services/Kernel/FeatureReport.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
-import { describeWith, newBpftool, run } from "../support/Require.ts"
+import { describeWith, newBpftool, repository, run } from "../support/Require.ts"
 
 /** Sections by name, answers by key. */
 type Document = Readonly<Record<string, Readonly<Record<string, unknown>>>>
@@ -17,7 +18,8 @@ type Document = Readonly<Record<string, Readonly<Record<string, unknown>>>>
 /** The sections that say of things whether they are there, or what they are. */
 const sections = ["system_config", "syscall_config", "program_types", "map_types", "misc"] as const
 
-const bpftool = (tool: string): Document => JSON.parse(run(tool, ["-j", "feature", "probe"]).stdout)
+const bpftool = (tool: string, ...more: ReadonlyArray<string>): Document =>
+  JSON.parse(run(tool, ["-j", "feature", "probe", ...more]).stdout)
 
 /** The keys for which two documents differ, with both values. */
 const differences = (ours: Document, theirs: Document): ReadonlyArray<string> =>
@@ -63,8 +65,10 @@ const available = (report: FeatureReport, also?: string) => (type: number, known
   }))
 }
 
-const ours = async (): Promise<{ readonly report: FeatureReport; readonly document: Document }> => {
-  const report = await Effect.runPromise(KernelLive.features())
+const ours = async (
+  options: { readonly full?: boolean } = {}
+): Promise<{ readonly report: FeatureReport; readonly document: Document }> => {
+  const report = await Effect.runPromise(KernelLive.features(options))
   const document: Document = JSON.parse(JSON.stringify(featureDocument(report, "live")))
   return { report, document }
 }
@@ -103,5 +107,30 @@ describeWith({ kind: "live", tools: ["bpftool"], files: [newBpftool] }, "feature
     assert.isAtLeast(compared, 3000)
     // Named fault: what libbpf 1.1 takes for available is not.
     assert.isNotEmpty(helperDifferences(available(report, "program of this type cannot use helper "), theirs).found)
+  })
+
+  it("says the same with the helpers that the kernel warns of", async () => {
+    const { document, report } = await ours({ full: true })
+    const theirs = bpftool(newBpftool, "full")
+    assert.deepStrictEqual(differences(document, theirs), [])
+    const { found } = helperDifferences(available(report), theirs)
+    assert.deepStrictEqual(found, [])
+    assert.include(JSON.stringify(theirs["helpers"]), "bpf_trace_printk")
+  })
+})
+
+describeWith({ kind: "live", tools: ["bpftool", "setpriv"] }, "feature probe of a user without rights", () => {
+  it("says the same as bpftool, which reads what it may and is refused the rest", () => {
+    const nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    const as = (...command: ReadonlyArray<string>): Document =>
+      JSON.parse(run("setpriv", [...nobody, ...command]).stdout)
+    const theirs = as("bpftool", "-j", "feature", "probe", "unprivileged")
+    const document = as(process.execPath, Path.join(repository, "src/bin.ts"), "feature", "probe", "--json")
+    assert.deepStrictEqual(differences(document, theirs), [])
+    const helpers = (of: Document): ReadonlyArray<string> =>
+      Object.values(of["helpers"] ?? {}).flatMap((names) => isNames(names) ? names : [])
+    assert.deepStrictEqual(helpers(document), helpers(theirs))
+    // Named fault: those with rights get other answers.
+    assert.isNotEmpty(differences(bpftool("bpftool"), theirs))
   })
 })

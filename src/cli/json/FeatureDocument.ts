@@ -67,9 +67,12 @@ const answerJson = (support: Support | undefined): Json => support === undefined
 const answersJson = (items: ReadonlyArray<Item>): Section =>
   Object.fromEntries(items.map(({ key, support }) => [key, answerJson(support)]))
 
-/** Numbers of settings, and options of the configuration by their text; `null` for what is not set. */
+/**
+ * Numbers of settings, and options of the configuration by their text. A setting that could not be read is -1, as with
+ * bpftool; what is not set, or was not asked for, is `null`.
+ */
 const systemJson = ({ kconfig, settings }: FeatureReport): Section => ({
-  ...Object.fromEntries(settings.map(({ name, value }) => [name, value ?? null])),
+  ...Object.fromEntries(settings.map(({ errno, name, value }) => [name, value ?? (errno === undefined ? null : -1)])),
   ...Object.fromEntries(kconfigKeys.map((key) => [key, kconfig?.get(key) ?? null]))
 })
 

@@ -63,7 +63,7 @@ describe("the document", () => {
     ])
     assert.deepInclude(document["system_config"], {
       unprivileged_bpf_disabled: 2,
-      bpf_jit_limit: null,
+      bpf_jit_limit: -1,
       CONFIG_BPF: "y",
       CONFIG_HZ: "250",
       CONFIG_NET: null
