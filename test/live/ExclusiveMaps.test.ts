@@ -4,8 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { createHash } from "node:crypto"
 import { KernelError, VerifierError } from "../../src/services/Kernel/KernelError.ts"
+import type { KernelSymbol } from "../../src/services/Kernel/KernelCall.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as KernelSimulated from "../../src/services/Kernel/KernelSimulated.ts"
+import * as ProgramDigest from "../../src/services/Kernel/ProgramDigest.ts"
 import { mainCalls } from "../../src/stages/load/LoadPlan.ts"
 import { PlanError } from "../../src/stages/load/PlanError.ts"
 import * as Edit from "../../src/stages/open/Edit.ts"
@@ -103,6 +105,43 @@ describeWith({ kind: "live" }, "maps for one program alone", () => {
       insns[load.code.refs[0] === undefined ? 4 : load.code.refs[0].at * 8 + 4] = 1
       assert.notDeepEqual(new Uint8Array(createHash("sha256").update(insns).digest()), hash)
     }))
+
+  it.live.each(["xdp_firewall", "global_data", "subprograms", "ksyms", "externs", "core_reads", "map_in_map"])(
+    "%s: the digest begins with the tag that the kernel gives the program",
+    (fixture) =>
+      Effect.gen(function*() {
+        // Kernels that know no such maps take the tag from another digest.
+        if (!(yield* known)) return
+        yield* Effect.scoped(Effect.gen(function*() {
+          const loaded = yield* loadFixture(`${fixture}.bpf.o`)
+          const loads = mainCalls(loaded.plan).filter((call) => call._tag === "ProgLoad")
+          assert.isAbove(loads.length, 0)
+          for (const { as, code } of loads) {
+            const { tag } = yield* loaded.session.call({ _tag: "ProgGetInfo", prog: as })
+            const digest = Result.getOrThrowWith(ProgramDigest.of(code), (why) => new Error(why))
+            assert.strictEqual(Buffer.from(digest).toString("hex").slice(0, 16), tag)
+          }
+        }))
+      })
+  )
+
+  it("have no digest where instructions are only known when they are loaded", () => {
+    const load = Uint8Array.of(0x18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    const symbol = (resolved?: KernelSymbol["resolved"]): KernelSymbol => ({
+      name: "it",
+      kind: "Var",
+      weak: true,
+      ...(resolved === undefined ? {} : { resolved })
+    })
+    const of = (resolved?: KernelSymbol["resolved"]) =>
+      ProgramDigest.of({ insns: load, refs: [{ _tag: "SymbolRef", at: 0, symbol: symbol(resolved) }] })
+    assert.deepStrictEqual(of(), Result.fail("it refers to it, which is only looked up when it is loaded"))
+    assert.deepStrictEqual(of({ owner: "veth", id: 3 }), Result.fail("it refers to it of module veth"))
+    const known = [of({ owner: "vmlinux", id: 3 }), of({ address: 7n }), of({ absent: true })].map(Result.getOrThrow)
+    assert.strictEqual(new Set(known.map((digest) => Buffer.from(digest).toString("hex"))).size, 3)
+    const records = { recordSize: 16, records: new Uint8Array(16) }
+    assert.isTrue(Result.isFailure(ProgramDigest.of({ insns: load, refs: [], coreRelocations: records })))
+  })
 
   it.live("need their program to be loaded", () =>
     Effect.gen(function*() {
