@@ -5,7 +5,7 @@ import * as Result from "effect/Result"
 import * as Btf from "../../../../src/btf/Btf.ts"
 import * as BtfEdit from "../../../../src/btf/BtfEdit.ts"
 import type { ProgLoad, ProgTestRun } from "../../../../src/services/Kernel/KernelCall.ts"
-import { ProgramFault, VerifierError } from "../../../../src/services/Kernel/KernelError.ts"
+import { fromErrno, ProgramFault, VerifierError } from "../../../../src/services/Kernel/KernelError.ts"
 import * as KernelInfo from "../../../../src/services/Kernel/KernelInfo.ts"
 import * as Ref from "../../../../src/services/Kernel/Ref.ts"
 import { Kernel } from "../../../../src/services/Kernel/Kernel.ts"
@@ -95,6 +95,20 @@ describe("a refusal", () => {
     assert.match(functions.summary, /^kfunc 'f___other' is referenced but wasn't resolved/)
     assert.match(functions.hint ?? "", /bpf_ksym_exists\(f___other\)/)
     assert.isUndefined(functions.relocation)
+  })
+
+  it("names the whole program, of which the kernel knows 15 characters", () => {
+    const long = "read_task_and_much_more"
+    const programs = relocated.object.programs.map((each) => ({ ...each, name: long }))
+    const whole = { ...relocated, object: { ...relocated.object, programs } }
+    const cut = { ...load, attr: { ...load.attr, name: long.slice(0, 15) } }
+    const verifier = complaint(1, 3)
+    assert.strictEqual(Explain.refusal(whole, cut, verifier).program, long)
+    const kernel = fromErrno("ProgLoad", cut.attr.name, 3, { hint: "none" })
+    assert.deepInclude(Explain.named(whole, cut, kernel), { subject: long, errno: "ESRCH", hint: "none" })
+    // What the error is about is not the program: it stays.
+    const other = fromErrno("ProgLoad", "something else", 3)
+    assert.strictEqual(Explain.named(whole, cut, other), other)
   })
 
   it("of anything else stays as it is", () => {

@@ -62,6 +62,14 @@ describe("functions", () => {
     })
   })
 
+  it("that are missing are named in order of their names, whatever the order of instructions and programs is", () => {
+    const strong = { ...calls, externs: calls.externs.map((each) => ({ ...each, weak: false })) }
+    assert.include(settled(strong, kernel(types([B.funcProto(0, [])], []))), { refused: "bpf_rcu_read_lock" })
+    const reversed = (name: string): string => ({ bpf_rcu_read_lock: "y", bpf_rcu_read_unlock: "z" })[name] ?? "x"
+    const renamed = { ...strong, externs: strong.externs.map((each) => ({ ...each, name: reversed(each.name) })) }
+    assert.include(settled(renamed, kernel(types([B.funcProto(0, [])], []))), { refused: "x" })
+  })
+
   it("are among the own types of a module, by the ids of its split BTF", () => {
     const base = B.btfOf(functions)
     const split = B.btfOf([B.int("int", 4, 1), B.funcProto(4, [["", 4]]), B.func("there_is_no_such_function", 5, 0)], {
