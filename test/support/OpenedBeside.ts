@@ -176,7 +176,9 @@ export const deliberate = {
   },
   arena: {
     reason: "arenas and __ulong are newer than libbpf 1.1",
-    explains: (difference) => refusesWith(difference, "attr 'map_extra': expected PTR, got enum64")
+    explains: (difference) =>
+      refusesWith(difference, "attr 'map_extra': expected PTR, got enum64") ||
+      refusesWith(difference, "in section '.addr_space.1'")
   },
   ringSize: {
     reason:
