@@ -19,6 +19,7 @@ import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import { encode } from "../../src/btf/BtfEncode.ts"
 import { elementJson } from "../../src/cli/json/ElementDocument.ts"
 import { type Json, jsonText } from "../../src/cli/json/Json.ts"
 import { mapJson, progJson } from "../../src/cli/json/ObjectsDocument.ts"
@@ -37,6 +38,8 @@ import * as Plan from "../../src/stages/load/Plan.ts"
 import * as Select from "../../src/stages/load/Select.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
+import { mapCreate, u32 } from "../support/LiveKernel.ts"
+import { richType, richValues } from "../support/RichType.ts"
 import { allFixtures, bpffs, describeWith, fixture, newBpftool, run } from "../support/Require.ts"
 
 /** Integers as they are written, whatever their size. */
@@ -262,6 +265,30 @@ describeWith(
           total.elements += compared.elements
         }), 600_000)
     }
+
+    it.live("values of a type with parts of nearly every kind", () =>
+      Effect.scoped(Effect.gen(function*() {
+        const objects = yield* Objects.open
+        const { session } = objects
+        const { btf, key, size, type } = richType()
+        const [blob, map] = [Ref.btf(objects.fresh()), Ref.map(objects.fresh())]
+        yield* session.call({ _tag: "BtfLoad", as: blob, bytes: encode(btf) })
+        const values = richValues(size)
+        yield* session.call({
+          ...mapCreate(map.index, { type: MapType.BPF_MAP_TYPE_ARRAY, valueSize: size, maxEntries: values.length }),
+          types: { btf: blob, key, value: type }
+        })
+        for (const [at, bytes] of values.entries()) {
+          const value = { bytes, refs: [] }
+          yield* session.call({ _tag: "MapUpdate", map, key: u32(at), value, flags: 0n })
+        }
+        const { id } = yield* session.call({ _tag: "MapGetInfo", map })
+        const { elements, shape } = yield* MapVerbs.dump(objects, ["id", String(id)])
+        for (const judge of judges) {
+          const ours = written(elements.map((element) => elementJson(shape, element)))
+          assert.deepStrictEqual(ours, ask(judge, "map", "dump", "id", String(id)), judge.name)
+        }
+      })).pipe(Effect.provide(KernelLive.layer)))
 
     it("that is a good many", () => {
       assert.isAtLeast(total.maps, 60)

@@ -211,6 +211,8 @@ describe("calls that a recording refuses", () => {
     ],
     ["walks", { _tag: "MapNextKey", map: Ref.map(0), keySize: 4 }, /map0.*no answer/],
     ["questions", { _tag: "MapGetInfo", map: Ref.map(0) }, /map0.*no answer/],
+    ["lists of identifiers", { _tag: "IdNext", kind: "Map", after: 3 }, /map 3.*no answer/],
+    ["identifiers", { _tag: "GetById", as: Ref.map(9), id: 7 }, /map 7.*identifiers are those of one kernel/],
     ["questions about programs", { _tag: "ProgGetInfo", prog: Ref.prog(0) }, /prog#0.*no answer/],
     [
       "memory",
