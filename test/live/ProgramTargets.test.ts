@@ -43,7 +43,8 @@ const loads = (object: BpfObject) =>
 
 const refusal = (object: BpfObject) => Effect.map(Effect.flip(load(object)), (error) => error.message)
 
-describeWith({ kind: "live" }, "programs for programs", () => {
+// The types of the other program are read by their identifier, which only root may.
+describeWith({ kind: "live", root: true }, "programs for programs", () => {
   it.live("replace and watch functions of a program of the same object", () =>
     Effect.scoped(Effect.gen(function*() {
       const answers = new Set<string>()

@@ -53,7 +53,8 @@ const withMap = Effect.fnUntraced(function*(attr: Partial<MapAttributes> = {}) {
   return { mine, fd, id, handles, path }
 })
 
-describeWith({ kind: "live" }, "maps of the user's", () => {
+// Maps are given by their identifiers, too, which only root may use.
+describeWith({ kind: "live", root: true }, "maps of the user's", () => {
   it.live("take the place of an object's, by descriptor, pin and identifier, and stay open", () =>
     Effect.scoped(Effect.gen(function*() {
       const { fd, handles, id, mine } = yield* withMap()
