@@ -360,7 +360,7 @@ const isSame = (
 /** Matches all structs that a load makes with the kernel's, or says what must be known of it. Throws `PlanError`. */
 export const of = (object: BpfObject, info: KernelInfo.KernelInfo): Asked.Asked<Structs> => {
   const { btf } = object
-  const [first] = object.maps.filter((map) => map.structOps !== undefined && map.autocreate)
+  const first = object.maps.find((map) => map.structOps !== undefined && map.autocreate)
   if (first === undefined || btf === undefined) return Asked.done(none)
   const { moduleTypes, vmlinuxTypes } = info
   if (vmlinuxTypes._tag === "Unasked") return Asked.needs([{ _tag: "VmlinuxTypes" }])

@@ -18,7 +18,7 @@ const calls = (object: BpfObject, atEnd: boolean) =>
   LoadPlan.mainCalls(planned(object, { features: new Map([["Ldimm64FullRangeOffset", atEnd]]) }).plan)
 
 const places = (object: BpfObject, atEnd: boolean) =>
-  calls(object, atEnd).flatMap((call) =>
+  calls(object, atEnd).flatMap((call): ReadonlyArray<number | ReadonlyArray<number>> =>
     call._tag === "ViewWrite"
       ? [call.offset]
       : call._tag === "ProgLoad"
@@ -37,7 +37,7 @@ describe("variables of an arena", () => {
     assert.strictEqual(atEnd, page)
     if (!Array.isArray(inCode) || !Array.isArray(alsoInCode)) return assert.fail()
     assert.isAbove(inCode.length, 3)
-    assert.deepStrictEqual(alsoInCode, inCode.map((offset) => offset + page))
+    assert.deepStrictEqual(alsoInCode, inCode.map((offset: number) => offset + page))
   })
 
   it("are written before programs are loaded, in memory that the map says the place of", () => {
