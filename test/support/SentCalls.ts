@@ -7,6 +7,7 @@ import * as Result from "effect/Result"
 import * as Arena from "../../src/services/Kernel/abi/Arena.ts"
 import * as Attr from "../../src/services/Kernel/abi/Attr.ts"
 import { Command } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import * as Errno from "../../src/services/Kernel/abi/Errno.ts"
 import type { KernelShape } from "../../src/services/Kernel/Kernel.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Facts from "../../src/services/Kernel/live/Facts.ts"
@@ -186,6 +187,8 @@ export const make = (
       })
     return {
       ...sys,
+      // A session asks whether the limit matters by a probe, which would be told as a call of the load.
+      memlock: () => Errno.numbers.ENOSYS,
       bpf: now(sys.bpf),
       bpfAsync: later(sys.bpfAsync),
       bpfDescriptor: now(sys.bpfDescriptor),
