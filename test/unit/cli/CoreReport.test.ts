@@ -12,6 +12,7 @@ import { type PlannedObject, toPlan } from "../../../src/stages/load/Plan.ts"
 import { Core as CoreEngine } from "../../../src/index.ts"
 import * as CoreReport from "../../../src/stages/relocate/CoreReport.ts"
 import { toObject } from "../../../src/stages/relocate/Relocate.ts"
+import { allFeatures } from "../../support/AllFeatures.ts"
 import { opened } from "../stages/Pipeline.ts"
 
 const editor = BtfEdit.make()
@@ -25,7 +26,8 @@ const types = Result.getOrThrow(editor.finish())
 const planned = ((): PlannedObject => {
   const info = KernelInfo.add(KernelInfo.make({ release: "6.99", architecture: "x64", byteOrder: "little" }), {
     vmlinuxTypes: KernelInfo.known(types),
-    moduleTypes: KernelInfo.known([])
+    moduleTypes: KernelInfo.known([]),
+    features: allFeatures()
   })
   const relocated = Result.getOrThrow(toObject(opened("core_reads.bpf.o"), info))
   if (relocated._tag !== "Done") return assert.fail("asks")
