@@ -254,6 +254,29 @@ const firewall = Effect.gen(function*() {
   return yield* Execute.toLoaded(yield* Plan.plan.run(yield* Relocate.relocate.run(opened)))
 })
 
+describe("identifiers", () => {
+  it.effect("are those of what there is: objects leave with their last reference", () =>
+    Effect.gen(function*() {
+      const { kernel } = yield* KernelSimulated.make()
+      const idsOf = Effect.scoped(Effect.gen(function*() {
+        const session = yield* kernel.session()
+        const found: Array<string> = []
+        for (const kind of ["Btf", "Map", "Prog", "Link"] as const) {
+          let id = yield* session.call({ _tag: "IdNext", kind, after: 0 })
+          for (; id !== undefined; id = yield* session.call({ _tag: "IdNext", kind, after: id })) {
+            found.push(`${kind} ${id}`)
+          }
+        }
+        return found.join(", ")
+      }))
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* firewall
+        assert.strictEqual(yield* idsOf, "Btf 1, Map 1, Map 2, Map 3, Map 4, Map 5, Prog 1")
+      })).pipe(Effect.provideService(Kernel, kernel))
+      assert.strictEqual(yield* idsOf, "")
+    }))
+})
+
 describe("by types", () => {
   it.effect("keys and values are given and shown as what they are", () =>
     onSimulated(Effect.fnUntraced(function*(objects) {
