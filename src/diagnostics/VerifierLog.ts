@@ -152,6 +152,26 @@ const meanings: ReadonlyArray<readonly [RegExp, string]> = [
   ]
 ]
 
+const instructionLine = /^(\d{1,9}): \([0-9a-f]{2}\) /
+
+/** How many lines of a log's end are searched. */
+const searchedLines = 64
+
+/**
+ * The instruction that the verifier looked at last, in slots of the whole program: what its last message is about. `undefined`
+ * where it looked at none.
+ */
+export const lastInstruction = (log: string): number | undefined => {
+  let end = log.length
+  for (let line = 0; line < searchedLines && end > 0; line++) {
+    const start = log.lastIndexOf("\n", end - 1) + 1
+    const found = instructionLine.exec(log.slice(start, Math.min(end, start + 32)))
+    if (found?.[1] !== undefined) return Number(found[1])
+    end = start - 1
+  }
+  return undefined
+}
+
 /** What a failed load's log means to the author of the program, in one sentence; `undefined` for what is not known here. */
 export const meaning = (log: string): string | undefined => {
   const summary = summarise(log)

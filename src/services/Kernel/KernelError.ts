@@ -38,9 +38,9 @@ export class VerifierError extends Schema.TaggedError<VerifierError>()("Verifier
   log: Schema.String,
   /** The line or two that name the cause. */
   summary: Schema.String,
-  /** Where the cause is an instruction that needs what the kernel does not have: its slot in the program. */
+  /** The instruction that the verifier looked at last, or that needs what the kernel does not have: its slot in the program. */
   instruction: Schema.optionalKey(Schema.Number),
-  /** The CO-RE relocation there: its kind and what it accesses. */
+  /** The CO-RE relocation there, where that is the cause: its kind and what it accesses. */
   relocation: Schema.optionalKey(Schema.String),
   /** The C line that the instruction was compiled from: file, line and column from 1, the line's text. */
   file: Schema.optionalKey(Schema.String),

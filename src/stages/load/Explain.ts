@@ -13,6 +13,7 @@ import type { CoreEntry } from "../relocate/CoreReport.ts"
 import * as CoreReport from "../relocate/CoreReport.ts"
 import * as CoreText from "../relocate/CoreText.ts"
 import type { RelocatedObject } from "../relocate/RelocatedObject.ts"
+import * as SourceLines from "../relocate/SourceLines.ts"
 
 /** Something that a program needs and that the kernel, or the load, does not have. */
 interface Missing {
@@ -67,16 +68,37 @@ const fieldsOf = (entry: CoreEntry | undefined) => ({
 const wholeName = ({ object }: RelocatedObject, call: ProgLoad): string =>
   object.programs[call.as.index]?.name ?? call.attr.name
 
-/** The verifier's refusal of a program, explained where its complaint is about an instruction that was made invalid. */
+/** The C line of the instruction that the verifier looked at last, in the program or in a function that it calls. */
+const located = (relocated: RelocatedObject, call: ProgLoad, log: string) => {
+  const instruction = VerifierLog.lastInstruction(log)
+  if (instruction === undefined) return undefined
+  const placement = relocated.programs.find(({ program }) => program === call.as.index)?.layout
+    .find(({ slot, slots }) => instruction >= slot && instruction < slot + slots)
+  if (placement === undefined) return undefined
+  const found = SourceLines.of(relocated.object)(placement.program, instruction - placement.slot)
+  return found === undefined
+    ? { instruction }
+    : { instruction, file: found.file, line: found.line, column: found.column, source: found.text }
+}
+
+/** The verifier's refusal of a program, with its C line, and explained where its complaint is about an instruction that was made invalid. */
 export const refusal = (relocated: RelocatedObject, call: ProgLoad, error: VerifierError): VerifierError => {
   const { errno, errnoNumber, hint, log, summary } = error
   const program = wholeName(relocated, call)
   const poison = VerifierLog.poisonIn(log)
   const missing = poison === undefined ? undefined : find(relocated, call.as.index, poison)
   if (poison === undefined || missing === undefined) {
-    return program === error.program
-      ? error
-      : new VerifierError({ program, errno, errnoNumber, log, summary, ...(hint === undefined ? {} : { hint }) })
+    const place = located(relocated, call, log)
+    if (place === undefined && program === error.program) return error
+    return new VerifierError({
+      program,
+      errno,
+      errnoNumber,
+      log,
+      summary,
+      ...place,
+      ...(hint === undefined ? {} : { hint })
+    })
   }
   const explained = VerifierLog.explain(log, () => missing.name)
   return new VerifierError({

@@ -13,6 +13,7 @@ import * as Execute from "../../../../src/stages/load/Execute.ts"
 import * as Explain from "../../../../src/stages/load/Explain.ts"
 import * as Plan from "../../../../src/stages/load/Plan.ts"
 import * as Relocate from "../../../../src/stages/relocate/Relocate.ts"
+import * as SourceLines from "../../../../src/stages/relocate/SourceLines.ts"
 import * as LedgerKernel from "../../../support/LedgerKernel.ts"
 import { allFeatures } from "../../../support/AllFeatures.ts"
 import { opened } from "../Pipeline.ts"
@@ -60,6 +61,40 @@ const complaint = (helper: number, at: number) =>
   })
 
 describe("a refusal", () => {
+  it("names the C line of the last instruction, in whatever function that is", () => {
+    const object = opened("subprograms.bpf.o")
+    const asked = Result.getOrThrow(Relocate.toObject(object, info))
+    const laidOut = asked._tag === "Done" ? asked.value : assert.fail("asks")
+    const caller = laidOut.programs.find(({ layout }) => layout.length > 1) ??
+      assert.fail("no program calls a function")
+    const [own, called] = caller.layout
+    if (own === undefined || called === undefined) return assert.fail("no layout")
+    const call = { ...load, as: Ref.prog(caller.program) }
+    const lineOf = (log: string) => {
+      const { file, instruction, line, source } = Explain.refusal(
+        laidOut,
+        call,
+        new VerifierError({ program: "p", errno: "EACCES", errnoNumber: 13, log, summary: "" })
+      )
+      return { file, instruction, line, source }
+    }
+    const find = SourceLines.of(object)
+    for (const { program, slot } of [own, called]) {
+      const expected = find(program, 0)
+      assert.isAbove(expected?.line ?? 0, 0)
+      assert.deepStrictEqual(
+        lineOf(`0: R1=ctx()\n${slot}: (bf) r6 = r1   ; R6=1\nR9 !read_ok\nprocessed 5 insns (limit 1000000)\n`),
+        { file: expected?.file, instruction: slot, line: expected?.line, source: expected?.text }
+      )
+    }
+    const none = { file: undefined, instruction: undefined, line: undefined, source: undefined }
+    assert.deepStrictEqual(lineOf("func_info BTF section doesn't match subprog layout\n"), none)
+    assert.deepStrictEqual(lineOf(""), none)
+    // Behind the program's end there is nothing to name, and far from the log's end nothing is looked for.
+    assert.deepStrictEqual(lineOf("99999: (95) exit\nno\n"), none)
+    assert.deepStrictEqual(lineOf(`0: (95) exit\n${"more\n".repeat(100)}`), none)
+  })
+
   it("of a poisoned instruction becomes the relocation, its line, what the kernel has, and what to do", () => {
     const error = Explain.refusal(relocated, load, complaint(195_896_080, slot))
     assert.deepInclude(error, {
@@ -112,14 +147,14 @@ describe("a refusal", () => {
   })
 
   it("of anything else stays as it is", () => {
-    for (
-      const error of [
-        complaint(195_896_080, 100_000),
-        complaint(2_001_000_999, 3),
-        complaint(2_002_000_999, 3),
-        complaint(17, 3)
-      ]
-    ) assert.strictEqual(Explain.refusal(relocated, load, error), error)
+    const nowhere = complaint(195_896_080, 100_000)
+    assert.strictEqual(Explain.refusal(relocated, load, nowhere), nowhere)
+    for (const error of [complaint(2_001_000_999, 3), complaint(2_002_000_999, 3), complaint(17, 3)]) {
+      // But for the C line of its instruction.
+      const { hint, instruction, log, relocation, summary } = Explain.refusal(relocated, load, error)
+      assert.deepStrictEqual({ hint, log, summary }, { hint: error.hint, log: error.log, summary: error.summary })
+      assert.deepStrictEqual([instruction, relocation], [3, undefined])
+    }
     const other = { ...load, as: Ref.prog(77) }
     const error = complaint(195_896_080, slot)
     assert.strictEqual(Explain.refusal(relocated, other, error), error)
