@@ -18,7 +18,7 @@ const succeed = (...args: ReadonlyArray<string>): string => {
 
 const bpftool = (...args: ReadonlyArray<string>): unknown => JSON.parse(run("bpftool", ["-j", ...args]).stdout)
 
-describeWith({ kind: "live", tools: ["bpftool"] }, "effect-bpf map", () => {
+describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "effect-bpf map", () => {
   it("creates, updates, shows and deletes", () => {
     const pin = Path.join(bpffs(), "ports")
     succeed("map", "create", pin, "type", "hash", "key", "2", "value", "4", "entries", "8", "name", "ports")

@@ -30,7 +30,8 @@ const idsOf = Effect.fnUntraced(function*(session: Session, kind: IdKind) {
   return found
 })
 
-describeWith({ kind: "live" }, "identifiers of the live kernel", () => {
+// Others than root may not use them.
+describeWith({ kind: "live", root: true }, "identifiers of the live kernel", () => {
   it.live("are listed in rising order, and those of this session are among them", () =>
     inSession(Effect.fnUntraced(function*(session) {
       yield* session.call(mapCreate(0))
