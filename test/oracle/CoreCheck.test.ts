@@ -35,6 +35,7 @@ const isRefused = (object: BpfObject, types: Btf.Btf): boolean => {
       vmlinuxTypes: KernelInfo.known(types),
       moduleTypes: KernelInfo.known([]),
       kernelVersion: KernelInfo.known(1),
+      pageSize: KernelInfo.known(4096),
       symbols: new Map(object.externs.map(({ name }) => [name, KernelInfo.known(1n)])),
       features: new Map(KernelInfo.features.map((feature) => [feature, KernelInfo.known(KernelInfo.supported)]))
     }
