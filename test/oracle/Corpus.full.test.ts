@@ -32,7 +32,8 @@ const expectedOfObjects: ReadonlyArray<DeliberateName> = [
   "kernelVersion",
   "legacyMaps",
   "onlyText",
-  "syscallWrapper"
+  "syscallWrapper",
+  "usdtForMany"
 ]
 
 /** Those that single programs show, of objects that nobody loads. */

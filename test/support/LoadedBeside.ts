@@ -110,7 +110,7 @@ const table = {
   usdtForMany: {
     reason: "USDT programs are loaded for uprobe_multi links where the kernel has them, as in newer libbpf",
     explains: ({ at, field, libbpf, ours }) =>
-      /^PROG_LOAD (kind_usdt|kind_bare_usdt|marker)$/.test(at) && field === "expected_attach_type" && ours === "48" &&
+      at.startsWith("PROG_LOAD ") && field === "expected_attach_type" && ours === "48" &&
       libbpf === "0"
   },
   arena: {
