@@ -68,7 +68,7 @@ describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "effect-bpf map",
   })
 })
 
-describeWith({ kind: "live", tools: ["setpriv"] }, "effect-bpf map and prog without privileges", () => {
+describeWith({ kind: "live", root: true, tools: ["setpriv"] }, "effect-bpf map and prog without privileges", () => {
   it("say what is missing", () => {
     for (const noun of ["map", "prog"]) {
       const args = ["--bounding-set=-all", "--inh-caps=-all", process.execPath, bin, noun, "show"]
