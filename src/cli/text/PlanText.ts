@@ -81,7 +81,10 @@ const references = (refs: ReadonlyArray<CodeRef>): ReadonlyArray<string> => {
 
 /** What a program is for: a name of the kernel, or a function of another program. */
 const targetOf = (object: BpfObject, attachTo: NonNullable<ProgLoad["attachTo"]>): string => {
-  if (!isProgFunction(attachTo)) return attachTo.name
+  if (!isProgFunction(attachTo)) {
+    const { member, name } = attachTo
+    return member === undefined ? name : `${name}.${member}`
+  }
   const program = nameOf(object, attachTo.program)
   return `function ${attachTo.function} of ${program === "" ? "the program that was given" : program}`
 }
@@ -94,6 +97,7 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "MapCreate":
       return [
         mapShape(object, call.attr, call.types),
+        ...(call.valueType === undefined ? [] : [`value struct ${call.valueType.name}`]),
         ...(call.inner === undefined ? [] : [`holding maps like ${nameOf(object, call.inner)}`]),
         ...(call.exclusiveTo === undefined ? [] : [`for ${nameOf(object, call.exclusiveTo.prog)} alone`])
       ]
@@ -121,7 +125,10 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "MapNextKey":
       return [nameOf(object, call.map)]
     case "MapMmap":
-      return [`${nameOf(object, call.map)}, ${counted(call.length, "byte")} from ${call.offset}`]
+      return [
+        `${nameOf(object, call.map)}, ${counted(call.length, "byte")} from ${call.offset}`,
+        ...(call.address === undefined ? [] : [`at 0x${call.address.toString(16)}`])
+      ]
     case "ViewWrite":
       return [`${counted(call.bytes.length, "byte")} from ${call.offset}`]
     case "ObjPin":
