@@ -2,7 +2,14 @@
  * The text that `plan` prints: every kernel call of a load in order, what it is for, and what happens when it fails.
  */
 import * as Btf from "../../btf/Btf.ts"
-import { attachTypeName, MapFlag, mapTypeName, ProgFlag, progTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
+import {
+  attachTypeName,
+  MapFlag,
+  mapTypeName,
+  ProgFlag,
+  ProgType,
+  progTypeName
+} from "../../services/Kernel/abi/BpfConstants.ts"
 import {
   type CodeRef,
   isProgFunction,
@@ -113,7 +120,10 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
       const slots = code.insns.length / 8
       return [
         progTypeName(attr.type),
-        ...(attr.expectedAttachType === 0 ? [] : [`attach type ${attachTypeName(attr.expectedAttachType)}`]),
+        // Of struct_ops it is the number of a member, which is named.
+        ...(attr.expectedAttachType === 0 || attr.type === ProgType.BPF_PROG_TYPE_STRUCT_OPS
+          ? []
+          : [`attach type ${attachTypeName(attr.expectedAttachType)}`]),
         counted(slots, "instruction"),
         ...references(code.refs),
         ...(attachTo === undefined ? [] : [`for ${targetOf(object, attachTo)}`]),
