@@ -7,6 +7,7 @@ import * as BtfEdit from "../../../../src/btf/BtfEdit.ts"
 import * as Encode from "../../../../src/insn/Encode.ts"
 import { Kernel } from "../../../../src/services/Kernel/Kernel.ts"
 import type { ProgLoad } from "../../../../src/services/Kernel/KernelCall.ts"
+import * as Feature from "../../../../src/services/Kernel/Feature.ts"
 import * as KernelInfo from "../../../../src/services/Kernel/KernelInfo.ts"
 import * as KernelProfile from "../../../../src/services/Kernel/KernelProfile.ts"
 import * as KernelProfiled from "../../../../src/services/Kernel/KernelProfiled.ts"
@@ -54,6 +55,12 @@ const whole: KernelProfile.KernelProfile = {
   ],
   symbols: new Map([["jiffies", "one"], ["local", "several"]]),
   missing: {}
+}
+
+/** The profile with what its release says of features: plans ask for some. */
+const plannable: KernelProfile.KernelProfile = {
+  ...whole,
+  features: { ...Feature.ofRelease(whole.release), ...whole.features }
 }
 
 const ask = (profile: KernelProfile.KernelProfile, ...requirements: ReadonlyArray<KernelInfo.Requirement>) =>
@@ -338,7 +345,7 @@ describe("the kernel of a profile", () => {
       })
       assert.strictEqual(retval, 1)
       assert.deepStrictEqual(yield* (yield* Simulation).printk, [])
-    }).pipe(Effect.scoped, Effect.provide(KernelProfiled.layer(whole))))
+    }).pipe(Effect.scoped, Effect.provide(KernelProfiled.layer(plannable))))
 
   it.effect("refuses what its kernel lacks, by name", () =>
     Effect.gen(function*() {
@@ -404,7 +411,7 @@ describe("the kernel of a profile", () => {
   it.effect("is planned for, and cannot be run, where it is of another byte order", () =>
     Effect.gen(function*() {
       const types = typesWith([], { byteOrder: "big" })
-      const profile = { ...whole, architecture: "s390x", byteOrder: "big", vmlinux: types, modules: [] } as const
+      const profile = { ...plannable, architecture: "s390x", byteOrder: "big", vmlinux: types, modules: [] } as const
       const { kernel, simulation } = yield* KernelProfiled.make(profile)
       const opened = yield* Open.open().run(fixture("xdp_firewall.eb.o"))
       const planned = yield* Stage.pipeline(relocate, plan).run(opened).pipe(Effect.provideService(Kernel, kernel))
@@ -425,7 +432,7 @@ describe("the kernel of a profile", () => {
           return Result.succeed(module)
         }
       }]
-      const { kernel } = yield* KernelProfiled.make({ ...whole, modules })
+      const { kernel } = yield* KernelProfiled.make({ ...plannable, modules })
       yield* Effect.scoped(load.run(fixture("xdp_firewall.bpf.o"))).pipe(Effect.provideService(Kernel, kernel))
       assert.strictEqual(read, 0, "an object without kernel types reads no module")
       yield* Effect.scoped(kernel.session())
