@@ -326,9 +326,18 @@ export const fixture = (name: string): Uint8Array => {
   return new Uint8Array(Fs.readFileSync(path))
 }
 
-/** The names of all compiled objects in test/fixtures (`*.o`, folders included), sorted; each is a name for `fixture`. */
+/**
+ * The names of all compiled objects in test/fixtures, sorted; each is a name for `fixture`. Parts of a whole, which are not
+ * there to be opened by themselves, are in its folder `link`: see `linkFixtures`.
+ */
 export const allFixtures = (): ReadonlyArray<string> =>
-  Fs.readdirSync(fixturesFolder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".o")).sort()
+  Fs.readdirSync(fixturesFolder).filter((name) => name.endsWith(".o")).sort()
+
+/** The names of the objects that are there to be linked, sorted: `link/vars_a.bpf.o`. */
+export const linkFixtures = (): ReadonlyArray<string> =>
+  Fs.readdirSync(Path.join(fixturesFolder, "link")).filter((name) => name.endsWith(".o")).sort().map((name) =>
+    `link/${name}`
+  )
 
 /** The absolute paths of the corpus's objects, sorted; empty where the corpus was not made. */
 export const corpus = (): ReadonlyArray<string> =>

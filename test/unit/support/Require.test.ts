@@ -10,6 +10,7 @@ import {
   newBpftool,
   decide,
   fixture,
+  linkFixtures,
   missing,
   repository,
   requiredKinds,
@@ -204,7 +205,7 @@ registerHooks({ resolve: (s, c, n) => s === "vitest" ? { url: ${JSON.stringify(s
 
 describe("fixtures", () => {
   it("are read by the name under which they are listed", () => {
-    for (const name of allFixtures()) {
+    for (const name of [...allFixtures(), ...linkFixtures()]) {
       // Every listed file is an ELF object.
       assert.deepStrictEqual([...fixture(name).subarray(0, 4)], [0x7f, 0x45, 0x4c, 0x46], name)
     }
