@@ -102,7 +102,7 @@ export const parts: fc.Arbitrary<ObjectParts> = fc.record({
 })
 
 /** A function in the code of its section. */
-interface Placed {
+export interface Placed {
   readonly name: string
   readonly section: string
   readonly at: number
@@ -266,8 +266,8 @@ export const specOf = (parts: ObjectParts): ObjectSpec => {
   }
 }
 
-/** `.BTF.ext`: a function record and a line for each function, and what CO-RE has to do. */
-const infos = (
+/** A `.BTF.ext`: a function record and a line for each function, and what CO-RE has to do. */
+export const infos = (
   byteOrder: Elf.ByteOrder,
   btf: Uint8Array,
   placed: ReadonlyArray<Placed>,
