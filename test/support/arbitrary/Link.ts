@@ -94,9 +94,9 @@ const linkable = (symbols: ReadonlyArray<Shape>, files: ReadonlyArray<FileModel>
       own[index] = _tag === "Map" && given === "static" ? "none" : given === "strong" && strong ? "weak" : given
       strong ||= own[index] === "strong"
     }
-    const said = roles.map((own) => own[index])
+    const said = new Set(roles.map((own) => own[index]))
     const last = roles.at(-1)
-    if (said.includes("extern") && !said.includes("strong") && !said.includes("weak") && last !== undefined) {
+    if (said.has("extern") && !said.has("strong") && !said.has("weak") && last !== undefined) {
       last[index] = "strong"
     }
   }
@@ -114,6 +114,22 @@ export const groups = (files: { readonly min: number; readonly max: number }): f
       )
     })
   )
+
+/**
+ * The group without what comes before a symbol's definition, the strong one if there is one: what libbpf's linker is right
+ * about.
+ */
+export const definedFirst = (group: Group): Group => {
+  const order = group.files.map((_, file) => file)
+  const owners = group.symbols.map((_, symbol) => winner(group, order, symbol) ?? 0)
+  return {
+    ...group,
+    files: group.files.map((file, at) => ({
+      ...file,
+      roles: file.roles.map((role, symbol) => role !== "static" && at < (owners[symbol] ?? 0) ? "none" : role)
+    }))
+  }
+}
 
 /** The name of a symbol, which statics share with globals. */
 export const symbolName = (index: number): string => `shared_${index}`
@@ -163,8 +179,8 @@ export const expectedReferences = (
 /** The names that a final link of these files does not find. */
 export const unresolved = (group: Group, files: ReadonlyArray<number>): ReadonlyArray<string> =>
   group.symbols.flatMap((_, symbol) => {
-    const said = files.map((file) => group.files[file]?.roles[symbol])
-    return said.includes("extern") && !said.includes("strong") && !said.includes("weak") ? [symbolName(symbol)] : []
+    const said = new Set(files.map((file) => group.files[file]?.roles[symbol]))
+    return said.has("extern") && !said.has("strong") && !said.has("weak") ? [symbolName(symbol)] : []
   })
 
 /** The description of a file of a group. */
