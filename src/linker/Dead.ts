@@ -170,7 +170,9 @@ const checkRelocations = (
       // A place that cannot be told, or lies outside the section, could be meant to be any.
       const candidate = leads === undefined ? undefined : at(mine, leads)
       if (leads === undefined) unclear.add(mine)
-      if (candidate === undefined || (section === target && here !== undefined && at(here, offset) === candidate)) continue
+      if (candidate === undefined || (section === target && here !== undefined && at(here, offset) === candidate)) {
+        continue
+      }
       candidate.isSafe = false
     }
   }
@@ -199,8 +201,7 @@ const checkCode = (section: InputSection, candidates: ReadonlyArray<Candidate>):
 /** Where the instructions of a section have relocations. */
 export const relocatedOffsets = (section: InputSection): ReadonlySet<number> => {
   const offsets = new Set<number>()
-  for (const { table, target } of section.input.relocations) {
-    if (target !== section) continue
+  for (const { table } of section.input.relocationsFor.get(section) ?? []) {
     for (let index = 0; index < table.count; index++) offsets.add(Elf.relocationOffset(table, index))
   }
   return offsets

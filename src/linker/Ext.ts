@@ -109,7 +109,10 @@ const mergeInput = (
   const littleEndian = ext.byteOrder === "little"
   const { recordSize } = info
   if (recordSize > MAX_RECORD) {
-    refuse("Btf", `${shape.what} records of ${recordSize} bytes cannot be merged`, { file: input.name, section: ".BTF.ext" })
+    refuse("Btf", `${shape.what} records of ${recordSize} bytes cannot be merged`, {
+      file: input.name,
+      section: ".BTF.ext"
+    })
   }
   for (const { records, section: name } of info.sections) {
     const section = input.byName.get(name)

@@ -58,6 +58,8 @@ export interface Input {
   readonly byName: Map<string, InputSection>
   /** The checked relocations of each section of use `Relocations`, in order. */
   readonly relocations: ReadonlyArray<InputRelocations>
+  /** Those for each section. */
+  readonly relocationsFor: Map<InputSection, Array<InputRelocations>>
 }
 
 /** The relocations of one section. */
@@ -106,7 +108,8 @@ export const read = (index: number, name: string, bytes: Uint8Array): Input => {
     ext: btf === undefined ? undefined : parseExt(file, name, btf),
     sections,
     byName: new Map(),
-    relocations
+    relocations,
+    relocationsFor: new Map()
   }
   for (const section of file.sections) {
     const mine = classified(input, section)
@@ -115,7 +118,12 @@ export const read = (index: number, name: string, bytes: Uint8Array): Input => {
   }
   checkSymbols(input)
   for (const section of sections) {
-    if (section.use === "Relocations") relocations.push(checkRelocations(input, section))
+    if (section.use !== "Relocations") continue
+    const checked = checkRelocations(input, section)
+    relocations.push(checked)
+    const others = input.relocationsFor.get(checked.target)
+    if (others === undefined) input.relocationsFor.set(checked.target, [checked])
+    else others.push(checked)
   }
   joinDatasecs(input)
   return input
@@ -128,8 +136,7 @@ const valueOf = <A>(
 ): A => Result.isSuccess(result) ? result.success : refuse(reason, result.failure.message, { file })
 
 const typesIn = (file: Elf.ElfFile, name: string): Uint8Array | undefined => {
-  const found = file.sections.filter((section) => section.name === name && section.type === Elf.SHT_PROGBITS)
-  return found[0]?.data
+  return file.sections.find((section) => section.name === name && section.type === Elf.SHT_PROGBITS)?.data
 }
 
 const parseBtf = (file: Elf.ElfFile, name: string): Btf.Btf | undefined => {
@@ -290,13 +297,17 @@ const checkRelocations = (input: Input, section: InputSection): InputRelocations
   const own = input.file.sections[section.index]
   const target = input.sections[section.info]
   if (own === undefined || own.link !== input.symbols.section) {
-    refuse("Relocation", `the symbols of its relocations are in section ${own?.link}, which is not the symbol table`, where)
+    return refuse(
+      "Relocation",
+      `the symbols of its relocations are in section ${own?.link}, which is not the symbol table`,
+      where
+    )
   }
   if (target === undefined || section.name !== `.rel${target.name}`) {
-    refuse("Relocation", `its relocations are for section ${target?.name}, after which it is not named`, where)
+    return refuse("Relocation", `its relocations are for section ${target?.name}, after which it is not named`, where)
   }
-  const table = valueOf("Elf", input.name, Elf.relocations(input.file, own as Elf.ElfSection))
-  const relocations: InputRelocations = { section, target: target as InputSection, table }
+  const table = valueOf("Elf", input.name, Elf.relocations(input.file, own))
+  const relocations: InputRelocations = { section, target, table }
   const { isCode, size, use } = relocations.target
   if (use === "Skipped") return relocations
   if (use !== "Data") refuse("Relocation", "relocations cannot be relocated", where)

@@ -107,7 +107,9 @@ export const layOut = (inputs: ReadonlyArray<Input>, holes: Holes): Layout => {
       output.alignment = Math.max(output.alignment, section.alignment)
       if (last !== undefined) output.size = last.at + (last.end - last.start) + (stride.get(section)?.padding ?? 0)
     }
-    if (output.size > MAX_SIZE) refuse("TooLarge", `all its contents are ${output.size} bytes`, within(section.input, section))
+    if (output.size > MAX_SIZE) {
+      refuse("TooLarge", `all its contents are ${output.size} bytes`, within(section.input, section))
+    }
     output.hasTypes ||= section.datasec !== 0
     const part: Part = { section, output, pieces }
     output.parts.push(part)

@@ -81,7 +81,8 @@ const textOf = (bytes: Uint8Array): string => {
 const isEqual = (one: Uint8Array, two: Uint8Array): boolean =>
   one.length === two.length && one.every((byte, index) => byte === two[index])
 
-const hex = (bytes: Uint8Array): string => Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join(" ")
+const hex = (bytes: Uint8Array): string =>
+  Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join(" ")
 
 /** Writes what was agreed on over what the first file says: `GPL` is the shortest of the licenses that are joined. */
 export const writeLicense = (found: Singular, section: InputSection, bytes: Uint8Array): void => {

@@ -2,7 +2,7 @@
  * The map of a link: where each section and symbol came from, which definition counted and why.
  */
 import type { Input } from "./Input.ts"
-import type { Holes, Layout, OutputSection } from "./Layout.ts"
+import type { Layout, OutputSection } from "./Layout.ts"
 import { place } from "./Layout.ts"
 import type { Singular } from "./License.ts"
 import { type Globals, type Mention, type Why, winnerOf } from "./Symbols.ts"
@@ -80,7 +80,6 @@ interface Made {
   readonly inputs: ReadonlyArray<Input>
   readonly globals: Globals
   readonly layout: Layout
-  readonly holes: Holes
   readonly types: MergedTypes | undefined
   readonly singular: Singular
   readonly bytes: Uint8Array
@@ -88,11 +87,11 @@ interface Made {
 }
 
 /** Makes the map. */
-export const makeMap = ({ bytes, globals, holes, inputs, isFinal, layout, singular, types }: Made): LinkMap => {
+export const makeMap = ({ bytes, globals, inputs, isFinal, layout, singular, types }: Made): LinkMap => {
   const license = singular.get("license")
   const isLeftOut = (mention: Mention): boolean => {
-    const ranges = mention.section === undefined ? undefined : holes.get(mention.section)
-    return ranges?.some(({ start }) => start === mention.value) ?? false
+    const part = mention.section === undefined ? undefined : layout.parts.get(mention.section)
+    return part !== undefined && place(part, mention.value) < 0
   }
   const symbols: Array<MapSymbol> = []
   for (const global of globals.values()) {
@@ -183,7 +182,11 @@ export const text = (map: LinkMap): string => {
       const kind = `${mention.weak ? "weak " : ""}${mention.hidden ? "hidden " : ""}${mention.kind}`
       const end = mention.counts
         ? " *"
-        : mention.kind === "extern" ? "" : mention.leftOut ? ", left out" : ", kept without use"
+        : mention.kind === "extern"
+        ? ""
+        : mention.leftOut
+        ? ", left out"
+        : ", kept without use"
       lines.push(`    ${mention.file}: ${kind}${end}`)
     }
   }

@@ -21,9 +21,9 @@
  */
 import * as Result from "effect/Result"
 import { attempt } from "../internal/attempt.ts"
-import { checkMentions } from "./Compatible.ts"
+import { checkMentions, type Compared } from "./Compatible.ts"
 import { deadRanges } from "./Dead.ts"
-import { type Input, read } from "./Input.ts"
+import { type Input, read, within } from "./Input.ts"
 import { type Holes, layOut } from "./Layout.ts"
 import { addSingular, type LicenseRule, type Singular } from "./License.ts"
 import { isLinkError, type LinkError, refuse } from "./LinkError.ts"
@@ -148,31 +148,50 @@ export const finalize = (linker: Linker): Result.Result<LinkedObject, LinkError>
     if (first === undefined) return refuse("NoInput", "there is nothing to link")
     const isFinal = linker.options.relocatable !== true
     const winners = new Map<string, Mention>()
+    const compared: Compared = new Map()
     for (const global of globals.values()) {
       const { winner } = winnerOf(global)
       winners.set(global.name, winner)
-      if (isFinal && !winner.isDefined) requireKernel(global, winner)
-      checkMentions(global, winner)
+      checkMentions(global, winner, compared)
     }
+    if (isFinal) requireDefinitions(globals, winners)
     const holes: Holes = isFinal ? deadRanges(globals) : new Map()
     const layout = layOut(inputs, holes)
     const { littleEndian } = first
     const types = mergeTypes(inputs, globals, winners, layout, littleEndian)
     const bytes = makeFile({ inputs, globals, winners, layout, types, singular, littleEndian })
-    return { bytes, map: makeMap({ inputs, globals, layout, holes, types, singular, bytes, isFinal }) }
+    return { bytes, map: makeMap({ inputs, globals, layout, types, singular, bytes, isFinal }) }
   })
 
 /** Sections of externs that are given when the object is loaded. */
 const given: ReadonlySet<string> = new Set([".ksyms", ".kconfig"])
 
-const requireKernel = ({ mentions, name }: Global, winner: Mention): void => {
-  if (mentions.some(({ section }) => section !== undefined && given.has(section.name))) return
-  if (mentions.every(({ isWeak }) => isWeak)) return
-  refuse("Unresolved", "it is declared extern, and no file defines it", {
-    file: winner.input.name,
-    symbol: name,
-    sides: mentions.slice(0, 8).map((mention) => sideOf(mention)),
-    hint: "add the file that defines it, declare it with __ksym or __kconfig where the kernel has it, or link for a "
-      + "later link (relocatable)"
-  })
+const isGiven = ({ mentions }: Global): boolean =>
+  mentions.some(({ section }) => section !== undefined && given.has(section.name))
+
+/** Externs that are shown in full when they are missing. */
+const SHOWN = 8
+
+const requireDefinitions = (globals: Globals, winners: ReadonlyMap<string, Mention>): void => {
+  const missing = [...globals.values()].filter((global) =>
+    winners.get(global.name)?.isDefined === false && !isGiven(global) && global.mentions.some(({ isWeak }) => !isWeak)
+  )
+  const [first] = missing
+  if (first === undefined) return
+  const names = missing.slice(0, SHOWN).map(({ name }) => name).join(", ")
+  const more = missing.length > SHOWN ? ` and ${missing.length - SHOWN} more` : ""
+  refuse(
+    "Unresolved",
+    missing.length === 1
+      ? "it is declared extern, and no file defines it"
+      : `${missing.length} symbols are declared extern, and no file defines them: ${names}${more}`,
+    {
+      ...within(first.mentions[0]?.input ?? { name: "" }),
+      symbol: first.name,
+      sides: missing.slice(0, SHOWN).flatMap(({ mentions }) => mentions.slice(0, 1).map((mention) => sideOf(mention))),
+      hint:
+        "add the file that defines it, declare it with __ksym or __kconfig where the kernel has it, or link for a " +
+        "later link (relocatable)"
+    }
+  )
 }

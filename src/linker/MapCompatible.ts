@@ -6,7 +6,7 @@
  * Source: reference page `linker`, section 6.
  */
 import * as Btf from "../btf/Btf.ts"
-import { typeDifference } from "./TypeDifference.ts"
+import { type Comparison, typeDifference } from "./TypeDifference.ts"
 
 /** Members that are numbers, in the order in which they are compared. */
 const numbers = ["type", "key_size", "value_size", "max_entries", "map_flags", "numa_node", "pinning", "map_extra"]
@@ -26,20 +26,21 @@ interface Definition {
 }
 
 /** In what two maps differ, `undefined` where they are the same. The ids are those of variables. */
-export const mapDifference = (one: Btf.Btf, oneId: number, two: Btf.Btf, twoId: number): string | undefined => {
+export const mapDifference = (comparison: Comparison, oneId: number, twoId: number): string | undefined => {
+  const { one, two } = comparison
   if (Btf.kindOf(one, oneId) !== Btf.BTF_KIND_VAR || Btf.kindOf(two, twoId) !== Btf.BTF_KIND_VAR) {
     return "what stands in .maps is no variable"
   }
-  return structsDiffer(one, Btf.sizeOrTypeOf(one, oneId), two, Btf.sizeOrTypeOf(two, twoId), true)
+  return structsDiffer(comparison, Btf.sizeOrTypeOf(one, oneId), Btf.sizeOrTypeOf(two, twoId), true)
 }
 
 const structsDiffer = (
-  one: Btf.Btf,
+  comparison: Comparison,
   oneId: number,
-  two: Btf.Btf,
   twoId: number,
   isOuter: boolean
 ): string | undefined => {
+  const { one, two } = comparison
   const mine = read(one, oneId)
   const theirs = read(two, twoId)
   if (typeof mine === "string") return mine
@@ -54,7 +55,7 @@ const structsDiffer = (
     const second = theirs.types.get(name)
     if (first === undefined && second === undefined) continue
     if (first === undefined || second === undefined) return `${name} type given by one file only`
-    const difference = typeDifference(one, first, two, second)
+    const difference = typeDifference(comparison, first, second)
     if (difference !== undefined) return `${name} type: ${difference}`
   }
   if ((mine.inner === 0) !== (theirs.inner === 0)) return "inner map given by one file only"
@@ -63,11 +64,11 @@ const structsDiffer = (
   const second = Btf.resolveType(two, theirs.inner)
   const isMap = Btf.kindOf(one, first) === Btf.BTF_KIND_STRUCT && Btf.kindOf(two, second) === Btf.BTF_KIND_STRUCT
   if (!isMap) {
-    const difference = typeDifference(one, first, two, second)
+    const difference = typeDifference(comparison, first, second)
     return difference === undefined ? undefined : `values: ${difference}`
   }
   if (!isOuter) return "an inner map has inner maps"
-  const difference = structsDiffer(one, first, two, second, false)
+  const difference = structsDiffer(comparison, first, second, false)
   return difference === undefined ? undefined : `inner map: ${difference}`
 }
 

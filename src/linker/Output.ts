@@ -220,8 +220,10 @@ const moveAll = (output: OutputSection, mover: Mover): Uint8Array => {
   let at = 0
   for (const part of output.parts) {
     const { input } = part.section
-    const relocations = input.relocations.find(({ section }) => section === part.section)
     const target = targetOf(part, layout)
+    const relocations = target === undefined
+      ? undefined
+      : input.relocationsFor.get(target.section)?.find(({ section }) => section === part.section)
     const map = mover.maps.get(input)
     if (relocations === undefined || target === undefined || map === undefined) continue
     const { table } = relocations
@@ -274,7 +276,11 @@ const moveReferred = (
   const old = referredOffset(target.section, offset, type)
   const bytes = mover.contents.get(target.output)
   if (old === undefined || bytes === undefined) {
-    return refuse("Relocation", "what is relocated against a section is no instruction or word that says where in it", where)
+    return refuse(
+      "Relocation",
+      "what is relocated against a section is no instruction or word that says where in it",
+      where
+    )
   }
   const [only] = of.pieces
   const moved = of.pieces.length === 1 && only !== undefined ? old + only.at - only.start : place(of, old)
@@ -287,7 +293,9 @@ const moveReferred = (
     const opcode = bytes[to]
     if (opcode !== CALL && opcode !== LOAD_64) return
     const immediate = view.getInt32(to + 4, littleEndian) + (opcode === CALL ? by / 8 : by)
-    if (immediate !== (immediate | 0)) refuse("TooLarge", `byte ${moved} of section ${section.name} cannot be told`, where)
+    if (immediate !== (immediate | 0)) {
+      refuse("TooLarge", `byte ${moved} of section ${section.name} cannot be told`, where)
+    }
     view.setInt32(to + 4, immediate, littleEndian)
   } else if (type === Elf.R_BPF_64_ABS32) view.setUint32(to, moved, littleEndian)
   else view.setBigUint64(to, BigInt(moved), littleEndian)
@@ -306,7 +314,8 @@ const moveTable = (
   const tables = mover.tables.get(table.section) ?? new Map<number, Part>()
   mover.tables.set(table.section, tables)
   const before = tables.get(symbol)
-  const bad = (detail: string): never => refuse("Relocation", detail, { ...where, symbol: Elf.symbolName(symbols, symbol) })
+  const bad = (detail: string): never =>
+    refuse("Relocation", detail, { ...where, symbol: Elf.symbolName(symbols, symbol) })
   if (before !== undefined) {
     if (before !== code) bad("code of two sections shares a jump table")
     return

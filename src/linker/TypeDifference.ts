@@ -14,11 +14,30 @@ type Pair = readonly [one: number, two: number, exact: boolean]
 /** Pairs that are compared at most, beside a few for each type. */
 const MAX_PAIRS = 100_000
 
-/** In what two types differ, `undefined` where they are compatible. */
-export const typeDifference = (one: Btf.Btf, oneId: number, two: Btf.Btf, twoId: number): string | undefined => {
-  const seen = new Set<number>()
+/** Types of two files that are compared. What was equal once is not compared again. */
+export interface Comparison {
+  readonly one: Btf.Btf
+  readonly two: Btf.Btf
+  readonly seen: Set<number>
+  /** Work that is left. */
+  left: number
+}
+
+/** Begins to compare the types of two files. */
+export const makeComparison = (one: Btf.Btf, two: Btf.Btf): Comparison => ({
+  one,
+  two,
+  seen: new Set(),
+  left: MAX_PAIRS + 8 * (one.typesLength + two.typesLength)
+})
+
+/**
+ * In what two types differ, `undefined` where they are compatible. After a difference the comparison must not be used
+ * any more.
+ */
+export const typeDifference = (comparison: Comparison, oneId: number, twoId: number): string | undefined => {
+  const { one, seen, two } = comparison
   const stack: Array<Pair> = [[oneId, twoId, true]]
-  let left = MAX_PAIRS + 4 * (one.endId + two.endId)
   while (true) {
     const pair = stack.pop()
     if (pair === undefined) return undefined
@@ -27,9 +46,8 @@ export const typeDifference = (one: Btf.Btf, oneId: number, two: Btf.Btf, twoId:
     const key = (a * two.endId + b) * 2 + (pair[2] ? 1 : 0)
     if (seen.has(key)) continue
     seen.add(key)
-    const vlen = Btf.vlenOf(one, a)
-    left -= 1 + vlen
-    if (left < 0) return "the types are too many to compare"
+    comparison.left -= 1 + Btf.vlenOf(one, a)
+    if (comparison.left < 0) return "the types are too many to compare"
     const difference = differenceOf(one, a, two, b, pair[2], stack)
     if (difference !== undefined) return difference
   }

@@ -306,7 +306,9 @@ const datasecs = (
         }
         const name = Btf.nameOf(btf, entry.type)
         const winner = winners.get(name)
-        if (winner === undefined || winner.input !== input || winner.typeId !== entry.type || declared.has(name)) continue
+        if (winner === undefined || winner.input !== input || winner.typeId !== entry.type || declared.has(name)) {
+          continue
+        }
         declared.add(name)
         const offset = winner.isDefined ? place(part, winner.value) : 0
         datasec.entries.push({ type: id, offset, size: entry.size })
