@@ -6,7 +6,7 @@
  */
 import type { Errno } from "./Errno.ts"
 import { MapFlag, mapTypeName, MapType, ProgType, progTypeName } from "./BpfConstants.ts"
-import type { MapAttributes, ProgAttributes, ProgTestRun } from "../KernelCall.ts"
+import type { CallTag, MapAttributes, ProgAttributes, ProgTestRun } from "../KernelCall.ts"
 
 /** A hint for an error of a call. */
 export type Hint = (errno: Errno) => string | undefined
@@ -23,6 +23,19 @@ export const general: Hint = (errno) => {
       return permission
     case "EACCES":
       return "a security policy refused it, or the map is read-only for user space"
+    case "EBADF":
+      return "a descriptor that the call names is none of a BPF object: it was closed meanwhile, or is something else"
+    case "EFAULT":
+      return "the kernel could not read or write memory of this process that the call names: please report it"
+    case "EINTR":
+    case "EAGAIN":
+      return "the call was disturbed again and again: repeat it"
+    case "EBUSY":
+      return "another process or call is using the object: repeat the call"
+    case "EINVAL":
+      return "this kernel does not take one of the call's arguments, or does not know the call: see `feature probe`"
+    case "ENODEV":
+      return "the device that the object is for is gone"
     case "ENOSYS":
       return "this kernel was built without CONFIG_BPF_SYSCALL, or a seccomp filter hides bpf(2)"
     case "ENOMEM":
@@ -93,6 +106,9 @@ export const mapCreate = (
 /** Why an element was not written. */
 export const mapUpdate: Hint = (errno) => {
   switch (errno) {
+    case "EINVAL":
+      return "the map does not take this flag, or holds no such value: a map of another shape than its inner map, a program " +
+        "of another type than those it has. Keys of arrays can be no new ones (BPF_NOEXIST), read-only maps take none"
     case "E2BIG":
       return "the map is full, or the index is beyond its last element"
     case "EEXIST":
@@ -104,7 +120,169 @@ export const mapUpdate: Hint = (errno) => {
     case "EBADF":
       return "the value names an object that does not exist: it was not created, or creating it failed"
     case "EBUSY":
-      return "the element is in use"
+      return "the element is in use: by another update, or because a struct of the kernel's is registered once only"
+    case "ENOTSUPP":
+    case "EOPNOTSUPP":
+      return "maps of this type are not written element by element from user space, or not with this flag"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why an element was not read. */
+export const mapLookup: Hint = (errno) => {
+  switch (errno) {
+    case "ENOENT":
+      return "the map has no element of this key"
+    case "EINVAL":
+      return "the map does not take this flag, or its elements have no lock (BPF_F_LOCK)"
+    case "EPERM":
+      return "the map cannot be read from user space (BPF_F_WRONLY), or the process may not read maps"
+    case "E2BIG":
+      return "the index is beyond the last element"
+    case "EAGAIN":
+      return "the element is being written: repeat the call"
+    case "ENOTSUPP":
+    case "EOPNOTSUPP":
+      return "maps of this type are not read element by element from user space"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why an element was not removed. */
+export const mapDelete: Hint = (errno) => {
+  switch (errno) {
+    case "ENOENT":
+      return "the map has no element of this key"
+    case "EINVAL":
+      return "elements of arrays are always there: write zeros over them"
+    case "EPERM":
+      return "the map is frozen or read-only for user space, or the process may not write to maps"
+    case "EBUSY":
+      return "the element is in use: repeat the call"
+    case "E2BIG":
+      return "the index is beyond the last element"
+    case "ENOTSUPP":
+    case "EOPNOTSUPP":
+      return "elements of maps of this type are not removed from user space; a struct that has a link goes with its link"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why the next key was not told. */
+export const mapNextKey: Hint = (errno) => {
+  switch (errno) {
+    case "ENOENT":
+      return "this was the last key"
+    case "EPERM":
+      return "the map cannot be read from user space (BPF_F_WRONLY), or the process may not read maps"
+    case "EINVAL":
+    case "ENOTSUPP":
+    case "EOPNOTSUPP":
+      return "keys of maps of this type cannot be listed"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why a map was not frozen. */
+export const mapFreeze: Hint = (errno) => {
+  switch (errno) {
+    case "EBUSY":
+      return "the map is frozen already, or its memory is mapped for writing: close such views first"
+    case "EPERM":
+      return "the map is read-only for user space, or the process may not write to maps"
+    case "EINVAL":
+      return "this kernel cannot freeze maps: Linux 5.2 was the first"
+    case "ENOTSUPP":
+    case "EOPNOTSUPP":
+      return "maps with timers, kernel pointers or structs of the kernel cannot be frozen"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why the kernel did not say what an object is. */
+export const info: Hint = (errno) => {
+  switch (errno) {
+    case "EINVAL":
+      return "the descriptor is none of such an object, or this kernel cannot tell (Linux 4.13 was the first that could)"
+    case "ENODEV":
+      return "the network device that the object is for is gone: close the object"
+    case "E2BIG":
+      return "this kernel knows fewer fields than were asked for"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why a map was not tied to a program. */
+export const progBindMap: Hint = (errno) => {
+  switch (errno) {
+    case "EINVAL":
+      return "this kernel cannot tie maps to programs: Linux 5.10 was the first"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why an identifier was not told. */
+export const idNext: Hint = (errno) => {
+  switch (errno) {
+    case "EPERM":
+      return "objects by their identifiers need root, or CAP_SYS_ADMIN; pins need neither"
+    case "ENOENT":
+      return "this was the last identifier"
+    case "EINVAL":
+      return "this kernel does not list such objects: Linux 4.13 was the first to list maps and programs, 5.8 links"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why the object of an identifier was not opened. */
+export const getById: Hint = (errno) => {
+  switch (errno) {
+    case "EPERM":
+      return idNext(errno)
+    case "ENOENT":
+      return "the object is gone: nobody has a descriptor, a pin or a program of it any more"
+    case "EAGAIN":
+      return "the link is not there yet, or is just going: list identifiers again"
+    case "EINVAL":
+      return "this kernel does not open such objects: Linux 4.13 was the first for maps and programs, 5.8 for links"
+    default:
+      return general(errno)
+  }
+}
+
+/** Why a descriptor of the user's was not taken. */
+export const adopt: Hint = (errno) => {
+  switch (errno) {
+    case "EBADF":
+      return "the descriptor is not open in this process"
+    case "EINVAL":
+      return "the descriptor is open, but none of a map, a program or a link"
+    default:
+      return info(errno)
+  }
+}
+
+/** Why bytes were not written to shared memory. */
+export const viewWrite: Hint = (errno) =>
+  errno === "EINVAL" ? "the bytes must lie within the view, which must be mapped for writing" : general(errno)
+
+/** Why types were refused when the kernel had no word for it. */
+export const btfLoad: Hint = (errno) => {
+  switch (errno) {
+    case "EINVAL":
+      return "the blob is no BTF, or this kernel does not know one of its kinds"
+    case "E2BIG":
+      return "the types are longer than this kernel takes (16 MiB)"
+    case "ENOSPC":
+      return "what the kernel says of the types is longer than the largest buffer that it takes"
     default:
       return general(errno)
   }
@@ -121,6 +299,14 @@ export const mapMmap: Hint = (errno) => {
     case "ENOTSUPP":
     case "ENODEV":
       return "only array maps with BPF_F_MMAPABLE, ring buffers and arenas can be mapped"
+    case "EACCES":
+      return "the descriptor does not permit it: the map is read-only for user space, or is opened for one direction only"
+    case "EBUSY":
+      return "the arena has its place already, and it is another one"
+    case "EEXIST":
+      return "something else of this process is at the address that the map must have"
+    case "EAGAIN":
+      return "this process may lock no more memory: raise the limit (ulimit -l)"
     default:
       return general(errno)
   }
@@ -140,6 +326,10 @@ export const progLoad = (attr: ProgAttributes, log: string): Hint => (errno) => 
           `${attr.expectedAttachType} or a flag (0x${attr.flags.toString(16)}): see \`feature probe\``
     case "E2BIG":
       return "the program has more instructions than this kernel takes, or records longer than it knows"
+    case "EACCES":
+      return log === ""
+        ? "a security policy refused it, or the program may not use what its instructions name"
+        : undefined
     case "EAGAIN":
       return "the verifier was disturbed by signals again and again: is a sampling profiler running?"
     case "EFAULT":
@@ -165,6 +355,16 @@ export const testRun = (call: ProgTestRun): Hint => (errno) => {
         return `packets have at least ${ethernetHeader} bytes, this one has ${call.dataIn.length}`
       }
       return "this type of program may take a context instead of data, or no repetition (repeat 0), or no room for data"
+    case "E2BIG":
+      return "the context is longer than this kernel knows, and its tail is not zero"
+    case "ENOSPC":
+      return "the data or context that came back is longer than the room for it: dataOutSize, contextOutSize"
+    case "EFAULT":
+      return "the kernel could not read the data, or could not write what came back"
+    case "ENXIO":
+      return "no such processor is online: cpu"
+    case "ETIMEDOUT":
+      return "the runs took longer than the kernel waits: ask for fewer (repeat)"
     case "ENOTSUPP":
     case "EOPNOTSUPP":
       return "programs of this type cannot be run on demand"
@@ -183,6 +383,12 @@ export const objPin: Hint = (errno) => {
     case "EPERM":
     case "EACCES":
       return "names in a bpf file system may contain no dots, and the folder must be writable"
+    case "EINVAL":
+      return "objects are pinned in a bpf file system, and this path is in another one: mount -t bpf bpf /sys/fs/bpf"
+    case "ENOTDIR":
+      return "a part of the path is no folder"
+    case "ENAMETOOLONG":
+      return "the name is too long: 255 bytes are the most"
     default:
       return general(errno)
   }
@@ -200,6 +406,10 @@ export const objUnpin: Hint = (errno) => {
       return "the path is a folder, or its folder is not writable"
     case "EISDIR":
       return "the path is a folder: name the pins in it"
+    case "EINVAL":
+      return "the path is in another file system than bpf's: files there are not removed"
+    case "ENOTDIR":
+      return "a part of the path is no folder"
     default:
       return general(errno)
   }
@@ -216,7 +426,39 @@ export const objGet: Hint = (errno) => {
       return "the path is no pin, or its permissions do not let this process open it"
     case "EINVAL":
       return "what is at this path is not a BPF object"
+    case "ENOTDIR":
+      return "a part of the path is no folder"
     default:
       return general(errno)
   }
+}
+
+/**
+ * What an error number of a call means where nothing is known of its arguments: the handlers of `MapCreate`, `ProgLoad` and
+ * `ProgTestRun` know more.
+ */
+export const ofCall: { readonly [T in CallTag | "Borrow"]: Hint } = {
+  Adopt: adopt,
+  Borrow: adopt,
+  BtfGetInfo: info,
+  BtfLoad: btfLoad,
+  Close: general,
+  GetById: getById,
+  IdNext: idNext,
+  MapCreate: general,
+  MapDelete: mapDelete,
+  MapFreeze: mapFreeze,
+  MapGetInfo: info,
+  MapLookup: mapLookup,
+  MapMmap: mapMmap,
+  MapNextKey: mapNextKey,
+  MapUpdate: mapUpdate,
+  ObjGet: objGet,
+  ObjPin: objPin,
+  ObjUnpin: objUnpin,
+  ProgBindMap: progBindMap,
+  ProgGetInfo: info,
+  ProgLoad: general,
+  ProgTestRun: general,
+  ViewWrite: viewWrite
 }

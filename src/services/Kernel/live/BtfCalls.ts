@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
 import { Command } from "../abi/BpfConstants.ts"
+import * as Errno from "../abi/Errno.ts"
 import type { Handlers } from "../Session.ts"
 import type { Context } from "./Context.ts"
 import { attemptsOf, enter, patience, refused } from "./Enter.ts"
@@ -13,9 +14,11 @@ import * as LoadLog from "./LoadLog.ts"
 
 const subject = "the object's types"
 
-/** What the kernel says without words when it does not take a blob. */
+/** Where the kernel has said something of a blob, its word counts. */
 const hintOf = (errnoNumber: number, log: string): string | undefined =>
-  log === "" && errnoNumber === 22 ? "the blob is no BTF, or this kernel does not know one of its kinds" : undefined
+  log !== "" && errnoNumber === Errno.numbers.EINVAL
+    ? "the kernel's words tell which of the types it refuses"
+    : undefined
 
 /** The handler of `BtfLoad`. */
 export const handlers = (context: Context): Pick<Handlers<Handle>, "BtfLoad"> => ({

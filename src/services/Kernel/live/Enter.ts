@@ -10,7 +10,7 @@ import { type CallError, fromErrno, type KernelError } from "../KernelError.ts"
 import type { Bound } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
 import type { Handle } from "./Handle.ts"
-import { general, type Hint } from "./Hints.ts"
+import { type Hint, ofCall } from "./Hints.ts"
 
 /** A bpf(2) call to be made. */
 export interface Request<L extends Arena.Layout> {
@@ -41,7 +41,7 @@ export const refused = (
   errnoNumber: number,
   more: { readonly log?: string; readonly hint?: string | undefined } = {}
 ): KernelError => {
-  const hint = more.hint ?? general(Errno.fromNumber(errnoNumber))
+  const hint = more.hint ?? ofCall[call](Errno.fromNumber(errnoNumber))
   return fromErrno(call, subject, errnoNumber, {
     ...(more.log === undefined ? {} : { log: more.log }),
     ...(hint === undefined ? {} : { hint })

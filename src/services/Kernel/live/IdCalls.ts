@@ -36,10 +36,6 @@ const openCommand: Readonly<Record<IdKind, number>> = {
 /** Identifiers are 32 bits, and the kernel wants room for the next. */
 const largest = 0xffff_ffff
 
-/** What only the administrator may, and who that is. */
-const hint = (errno: Errno.Errno): string | undefined =>
-  errno === "EPERM" ? "objects by their identifiers need root, or CAP_SYS_ADMIN; pins need neither" : undefined
-
 /** Opens an identifier; the descriptor is closed again where it cannot be described. */
 const open = (sys: Sys, call: GetById): Effect.Effect<Handle, CallError> => {
   const kind = call.as._tag
@@ -50,8 +46,7 @@ const open = (sys: Sys, call: GetById): Effect.Effect<Handle, CallError> => {
     command: openCommand[kind],
     layout: Attr.Ids,
     values: { start_id: call.id },
-    answer: "Descriptor",
-    hint
+    answer: "Descriptor"
   } satisfies Request<typeof Attr.Ids>
   return Effect.flatMap(enter(sys, request), ({ result: fd }): Effect.Effect<Handle, KernelError> => {
     const handle: Effect.Effect<Handle, KernelError> = kind === "Btf"
@@ -107,8 +102,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "IdNext" | "G
         command: nextCommand[call.kind],
         layout: Attr.Ids,
         values: { start_id: call.after },
-        accept: [Errno.numbers.ENOENT],
-        hint
+        accept: [Errno.numbers.ENOENT]
       })
       if (result < 0) return { result: undefined }
       const next = Arena.field(arena, "next_id")

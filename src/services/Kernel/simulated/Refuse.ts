@@ -6,7 +6,7 @@ import * as Result from "effect/Result"
 import type { MapFailure } from "../../../vm/maps/SimulatedMap.ts"
 import { mapTypeName } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
-import { general, type Hint } from "../abi/Hints.ts"
+import { type Hint, ofCall } from "../abi/Hints.ts"
 import type { CallTag } from "../KernelCall.ts"
 import { type CallError, fromErrno, type KernelError, RefError, UnsupportedCall } from "../KernelError.ts"
 import * as Ref from "../Ref.ts"
@@ -17,8 +17,8 @@ import type { Handle } from "./Objects.ts"
 export const kernelName = "simulated"
 
 /** A failure of a call, from the error's name. */
-export const refused = (call: CallTag, subject: string, errno: Errno.Errno, hintOf: Hint = general): KernelError => {
-  const hint = hintOf(errno) ?? general(errno)
+export const refused = (call: CallTag, subject: string, errno: Errno.Errno, hintOf?: Hint): KernelError => {
+  const hint = hintOf?.(errno) ?? ofCall[call](errno)
   return fromErrno(call, subject, Errno.numbers[errno], hint === undefined ? {} : { hint })
 }
 
