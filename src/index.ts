@@ -92,6 +92,13 @@ export * as LoaderProgram from "./stages/gen/LoaderProgram.ts"
 /** Runs a loader in the virtual machine, with its kernel calls made on any session. */
 export * as Replay from "./stages/gen/Replay.ts"
 
+// Linking.
+
+/** The static linker: many objects in, one out, at once or one by one. */
+export * as Linker from "./linker/Linker.ts"
+/** The map of a link, as data and as text: what came from where, which definition counts and why. */
+export * as LinkMap from "./linker/LinkMap.ts"
+
 // The virtual machine.
 
 /** Runs BPF code: bounded, resumable, over memory of regions. */
