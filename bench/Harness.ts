@@ -47,6 +47,8 @@ export interface Case {
   readonly peer?: Peer
   /** Makes a result anew; how much memory it holds beyond its input is printed. */
   readonly held?: () => unknown
+  /** What belongs together for the growth of time with size, and this case's size: objects, types, ... */
+  readonly growth?: { readonly series: string; readonly size: number }
 }
 
 /** How long each side of a case is measured. */

@@ -76,6 +76,27 @@ const newer = (): string | undefined => {
   return undefined
 }
 
+/** libbpf's linker, reading these files and writing `out`, `repetitions` times in its process. */
+export const linkPeer = (
+  files: ReadonlyArray<string>,
+  out: string,
+  repetitions: number,
+  version: BtfPeer.Version = "system"
+): { readonly peer?: Peer } => {
+  const command = version === "system" ? Path.join(folder, "build/btf_peer") : newer()
+  const there = version === "system" ? libbpf() : { version }
+  if (typeof there === "string" || command === undefined) return {}
+  return {
+    peer: {
+      name: `libbpf ${there.version}`,
+      boundary: "in process",
+      command: Path.join(Path.dirname(command), "link_peer"),
+      args: [String(repetitions), out, ...files],
+      repetitions
+    }
+  }
+}
+
 /** What libbpf can be measured doing with BTF, as `btf_peer bench` names it; `find` also needs a name and a kind. */
 export type BtfWork = "parse" | "load" | "dedup" | "append" | "dump" | readonly ["find", name: string, kind: number]
 

@@ -8,6 +8,7 @@
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { pathToFileURL } from "node:url"
+import { growth } from "./Growth.ts"
 import { type Case, defaultPlan, machine, measure, type Row, table } from "./Harness.ts"
 
 type Cases = () => ReadonlyArray<Case> | Promise<ReadonlyArray<Case>>
@@ -35,4 +36,4 @@ for (const one of chosen) {
   process.stderr.write(`${one.name} …\n`)
   rows.push(await measure(one))
 }
-process.stdout.write(`${machine()}\n\n${table(rows, defaultPlan)}`)
+process.stdout.write(`${machine()}\n\n${table(rows, defaultPlan)}${growth(rows)}`)

@@ -28,3 +28,4 @@ build libbpf_peer libbpf_peer.c record.c pretend.c json.c
 build btf_peer btf_peer.c btf_answer.c btf_blob.c btf_make.c btf_text.c btf_bench.c json.c
 build load_peer load_peer.c json.c
 build btf_data btf_data.c
+build link_peer link_peer.c
