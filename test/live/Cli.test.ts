@@ -7,10 +7,11 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Pcap from "../../src/cli/Pcap.ts"
+import * as Command from "../support/Command.ts"
 import * as Rights from "../support/Rights.ts"
 import { bpffs, describeWith, fixture, repository, run, temporaryFolder } from "../support/Require.ts"
 
-const bin = Path.join(repository, "src/bin.ts")
+const bin = Command.command()
 const fixturePath = (name: string) => Path.join(repository, "test/fixtures", name)
 const firewall = fixturePath("xdp_firewall.bpf.o")
 const packets = fixturePath("packets.pcap")

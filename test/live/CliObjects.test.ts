@@ -2,9 +2,10 @@
 import { assert, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import * as Command from "../support/Command.ts"
 import { bpffs, describeWith, repository, run, temporaryFolder } from "../support/Require.ts"
 
-const bin = Path.join(repository, "src/bin.ts")
+const bin = Command.command()
 const firewall = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")
 const environment = { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1" }
 

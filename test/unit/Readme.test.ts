@@ -16,6 +16,7 @@ import {
   shellScript,
   toolsOf
 } from "../support/Blocks.ts"
+import * as Command from "../support/Command.ts"
 import { describeWith, repository, run, temporaryFolder } from "../support/Require.ts"
 
 const documents: ReadonlyArray<string> = [
@@ -43,7 +44,7 @@ const parts = ["package.json", "tsconfig.json", "README.md", "docs", "src", "exa
 
 /**
  * A copy of the repository in which the package is called by its name and consists of its sources: an example imports
- * "effect-bpf" and gets src/index.ts, and calls `effect-bpf` and gets src/bin.ts.
+ * "effect-bpf" and gets src/index.ts, and calls `effect-bpf` and gets the command, bundled.
  */
 const workingCopy = (): string => {
   const copy = temporaryFolder()
@@ -59,7 +60,7 @@ const workingCopy = (): string => {
   Fs.mkdirSync(tools)
   const tool = (name: string, line: string) =>
     Fs.writeFileSync(Path.join(tools, name), `#!/bin/sh\n${line}\n`, { mode: 0o755 })
-  tool("effect-bpf", `exec "${process.execPath}" "${copy}/src/bin.ts" "$@"`)
+  tool("effect-bpf", `exec "${process.execPath}" "${Command.command()}" "$@"`)
   tool(
     "npx",
     `[ "$1" = effect-bpf ] || { echo "npx $1 is not run by the tests" >&2; exit 127; }; shift; exec effect-bpf "$@"`

@@ -174,7 +174,10 @@ export const complaint = (
         "there is no answer while a loader is recorded: it will run later, elsewhere"
       )
     case "ViewWrite":
-      return unsupported(Ref.key(call.view), "loaders cannot write to mapped memory yet: there is none when one is recorded")
+      return unsupported(
+        Ref.key(call.view),
+        "loaders cannot write to mapped memory yet: there is none when one is recorded"
+      )
     case "ProgTestRun":
     case "ProgGetInfo":
       return unsupported(

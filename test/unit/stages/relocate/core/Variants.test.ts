@@ -1,6 +1,6 @@
 /**
  * Kernels of which it is known in advance what they answer: one small kernel and what was made of it, each with each of the
- * objects. `test/oracle/CoreKernels.test.ts` does the same with real kernels.
+ * objects. `test/oracle/CoreKernels.full.test.ts` does the same with real kernels.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
