@@ -6,6 +6,7 @@
 import * as Result from "effect/Result"
 import type { BpfObject } from "../stages/open/BpfObject.ts"
 import * as Edit from "../stages/open/Edit.ts"
+import * as Given from "../stages/open/Given.ts"
 import { variables } from "../stages/open/Variables.ts"
 import { suggest, UsageError } from "./Usage.ts"
 
@@ -19,6 +20,8 @@ export interface Edits {
   readonly autoload: ReadonlyArray<string>
   /** Programs that a load leaves out. */
   readonly noAutoload: ReadonlyArray<string>
+  /** `PROGRAM=HANDLE:FUNCTION`: programs that are for a function of another program. */
+  readonly attachTo: ReadonlyArray<string>
 }
 
 const usage = (argument: string, detail: string, hint?: string): Result.Result<never, UsageError> =>
@@ -125,6 +128,40 @@ const setAutoload = (autoload: boolean) => (object: BpfObject, name: string) =>
     () => Edit.setAutoload(object, name, autoload)
   )
 
+/** The other program as written: an identifier, the path of a pin, or else the name of a program of the same object. */
+const targetOf = (
+  object: BpfObject,
+  handle: string,
+  argument: string
+): Result.Result<string | Given.Given, UsageError> => {
+  const id = /^(?:id )?([0-9]+)$/.exec(handle)?.[1]
+  if (id !== undefined) return Result.succeed(Given.id(Number(id)))
+  const path = /^(?:pinned )(.+)$/.exec(handle)?.[1] ?? (handle.includes("/") ? handle : undefined)
+  if (path !== undefined) return Result.succeed(Given.pin(path))
+  return Result.map(requireProgram(object, handle, argument), ({ name }) => name)
+}
+
+const attachTo = (object: BpfObject, text: string): Result.Result<BpfObject, UsageError | Edit.EditError> => {
+  const argument = `--attach-to ${text}`
+  const equals = text.indexOf("=")
+  // Paths have colons in them now and then, functions have none.
+  const colon = text.lastIndexOf(":")
+  const end = colon > equals ? colon : text.length
+  const [name, handle, target] = [text.slice(0, equals), text.slice(equals + 1, end), text.slice(end + 1)]
+  if (equals <= 0 || handle === "" || (end < text.length && target === "")) {
+    return usage(
+      argument,
+      "a program, another one and a function of that are expected",
+      "as in --attach-to replacement=42:choose, where 42 is an identifier, or =/sys/fs/bpf/firewall:choose"
+    )
+  }
+  return Result.gen(function*() {
+    yield* requireProgram(object, name, argument)
+    const program = yield* targetOf(object, handle, argument)
+    return yield* Edit.attachTo(object, name, { program, ...(target === "" ? {} : { function: target }) })
+  })
+}
+
 /** Applies one kind of edit after another; the first that fails is the answer. */
 const each = <E>(
   object: Result.Result<BpfObject, E>,
@@ -139,5 +176,6 @@ export const apply = (object: BpfObject, edits: Edits): Result.Result<BpfObject,
   const sized = each(start, edits.map, setMap)
   const filled = each(sized, edits.set, setVariable)
   const loaded = each(filled, edits.autoload, setAutoload(true))
-  return each(loaded, edits.noAutoload, setAutoload(false))
+  const chosen = each(loaded, edits.noAutoload, setAutoload(false))
+  return each(chosen, edits.attachTo, attachTo)
 }

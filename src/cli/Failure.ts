@@ -76,6 +76,9 @@ const flagsFor = (error: object, hints: ReadonlyArray<string>): ReadonlyArray<st
   }
   if (!isPlanError(error)) return []
   const hint = hints.join(" ")
+  if (hint.includes("Edit.attachTo")) {
+    return [`here that is --attach-to ${error.name}=HANDLE:FUNCTION, or --no-autoload ${error.name}`]
+  }
   if (hint.includes("autoload off")) return [`here that is --no-autoload ${error.name}`]
   if (hint.includes("autocreate off")) return [`here that is --map ${error.name}.autocreate=no`]
   return []

@@ -36,6 +36,13 @@ export const edits = {
     Flag.withMetavar("PROGRAM"),
     Flag.withDescription("Leave this program out of the load; repeatable"),
     Flag.atLeast(0)
+  ),
+  attachTo: Flag.String("attach-to").pipe(
+    Flag.withMetavar("PROGRAM=HANDLE:FUNCTION"),
+    Flag.withDescription(
+      "This freplace or fentry program is for a function of another: an identifier, a pin, or one of the object; repeatable"
+    ),
+    Flag.atLeast(0)
   )
 }
 

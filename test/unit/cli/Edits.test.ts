@@ -4,6 +4,7 @@ import * as fc from "fast-check"
 import * as Edits from "../../../src/cli/Edits.ts"
 import { suggest } from "../../../src/cli/Usage.ts"
 import * as Edit from "../../../src/stages/open/Edit.ts"
+import * as Given from "../../../src/stages/open/Given.ts"
 import * as Open from "../../../src/stages/open/Open.ts"
 import { fixture } from "../../support/Require.ts"
 
@@ -14,7 +15,7 @@ const opened = (name: string): Open.BpfObject => {
 }
 
 const firewall = opened("xdp_firewall.bpf.o")
-const none: Edits.Edits = { set: [], map: [], autoload: [], noAutoload: [] }
+const none: Edits.Edits = { set: [], map: [], autoload: [], noAutoload: [], attachTo: [] }
 
 const edited = (edits: Partial<Edits.Edits>, object = firewall): Open.BpfObject => {
   const result = Edits.apply(object, { ...none, ...edits })
@@ -85,6 +86,32 @@ describe("Edits.apply", () => {
     const optional = tracepoint.programs.find((program) => program.entry && !program.autoload)?.name ?? ""
     assert.notInclude(loads(tracepoint), optional)
     assert.include(loads(edited({ autoload: [optional] }, tracepoint)), optional)
+  })
+
+  it("says for which function of another program a program is", () => {
+    const targets = opened("program_targets.bpf.o")
+    const attached = (text: string) => {
+      const { attachProgram, attachTarget } =
+        edited({ attachTo: [text] }, targets).programs.find(({ name }) => name === "replacement") ?? {}
+      return [attachProgram, attachTarget]
+    }
+    assert.deepStrictEqual(attached("replacement=target:target"), ["target", "target"])
+    // Without a function it is the section's.
+    assert.deepStrictEqual(attached("replacement=target"), ["target", "choose"])
+    assert.deepStrictEqual(attached("replacement=42:other"), [Given.id(42), "other"])
+    assert.deepStrictEqual(attached("replacement=id 42:other"), [Given.id(42), "other"])
+    assert.deepStrictEqual(attached("replacement=/sys/fs/bpf/a:b:other"), [Given.pin("/sys/fs/bpf/a:b"), "other"])
+    assert.deepStrictEqual(attached("replacement=pinned here:other"), [Given.pin("here"), "other"])
+    for (const text of ["replacement", "=42:other", "replacement=:other", "replacement=42:"]) {
+      assert.match(
+        refusal({ attachTo: [text] }, targets),
+        /^UsageError.*hint: as in --attach-to replacement=42:choose/s
+      )
+    }
+    assert.match(refusal({ attachTo: ["replacment=42:other"] }, targets), /did you mean replacement\?/)
+    assert.match(refusal({ attachTo: ["replacement=targe:other"] }, targets), /did you mean target\?/)
+    assert.match(refusal({ attachTo: ["replacement=0:other"] }, targets), /^EditError.*0 is no identifier/s)
+    assert.match(refusal({ attachTo: ["xdp_firewall=42:other"] }), /^EditError.*freplace, fentry, fexit/s)
   })
 
   it("says what does not exist, and what is near it", () => {

@@ -146,6 +146,23 @@ describe("effect-bpf", () => {
       assert.match(stderr, /turn its autoload off\nhint: here that is --no-autoload kind_struct_ops/)
     }))
 
+  it.live("names the other program that a program is for, and its function", () =>
+    Effect.gen(function*() {
+      const plan = ["plan", fixture("program_targets.bpf.o"), "--kernel", "simulated", "--autoload", "replacement"]
+      const unnamed = yield* command(...plan)
+      assert.match(
+        unnamed.stderr,
+        /hint: here that is --attach-to replacement=HANDLE:FUNCTION, or --no-autoload replacement/
+      )
+      const { status, stdout } = yield* command(...plan, "--attach-to", "replacement=target:choose")
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /program replacement: ext, .*, for function choose of target$/m)
+      assert.match(
+        (yield* command(...plan, "--attach-to", "replacement=7:choose")).stdout,
+        /BPF_\*_GET_FD_BY_ID +the program that replacement is for: id 7/
+      )
+    }))
+
   it.live("prints failures as a document, too, with --json", () =>
     Effect.gen(function*() {
       const { status, stderr, stdout } = yield* command("inspect", "/no/such/file", "--json")
