@@ -1,7 +1,8 @@
 /**
  * The objects of a kernel: finding those that a reference names, and all of a kind.
  *
- * What is listed may have gone when it is opened: it is left out then, as though it had never been listed.
+ * What is listed may have gone when it is opened, and its network device when it is looked at: it is left out then, as though
+ * it had never been listed.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -45,8 +46,9 @@ export const open = Effect.gen(function*() {
   return { session, fresh: () => next++, types: new Map() } satisfies Objects
 })
 
-/** Whether a failure says that an object has gone. */
-const hasGone = (error: CallError): boolean => error._tag === "KernelError" && error.errno === "ENOENT"
+/** Whether a failure says that an object has gone, or the network device that it was for: then nothing is told of it. */
+const hasGone = (error: CallError): boolean =>
+  error._tag === "KernelError" && (error.errno === "ENOENT" || error.errno === "ENODEV")
 
 /** What there is of an object that may go at any time. */
 const unlessGone = <A, R>(effect: Effect.Effect<A, CallError, R>): Effect.Effect<A | undefined, CallError, R> =>
@@ -68,7 +70,7 @@ const each = <K extends "Map" | "Prog", A extends object>(
       const ref = refOf[kind](objects.fresh()) as ReturnType<(typeof refOf)[K]>
       const opened = yield* unlessGone(Effect.as(session.call({ _tag: "GetById", as: ref, id }), true))
       if (opened === true) {
-        const seen = yield* look(ref)
+        const seen = yield* unlessGone(look(ref))
         if (seen !== undefined) found.push(seen)
         if (seen === undefined || !keep) yield* session.call({ _tag: "Close", ref })
       }

@@ -230,12 +230,19 @@ describe("map", () => {
 
   it.effect("what goes between listing and opening is left out; what is forbidden is told", () =>
     Effect.gen(function*() {
-      const failing = (errno: number) => (kernel: KernelShape) =>
-        observe(kernel, {
-          before: ({ call }) =>
-            call._tag === "GetById" && call.id === 1 ? fromErrno("GetById", "map 1", errno) : Effect.void,
+      const failing = (errno: number, tag: "GetById" | "MapGetInfo" = "GetById") => (kernel: KernelShape) => {
+        let listed = false
+        let failed = false
+        return observe(kernel, {
+          before: ({ call }) => {
+            listed ||= call._tag === "IdNext"
+            if (!listed || failed || call._tag !== tag) return Effect.void
+            failed = true
+            return fromErrno(tag, "map 1", errno)
+          },
           after: () => Effect.void
         })
+      }
       const two = Effect.fnUntraced(function*(objects: Objects.Objects) {
         for (const path of ["a", "b"]) {
           yield* create(objects, `/sys/fs/bpf/${path} type hash key 4 value 4 entries 4 name ${path}`)
@@ -245,6 +252,10 @@ describe("map", () => {
       assert.deepStrictEqual(yield* onSimulated(two), ["a", "b"])
       assert.deepStrictEqual(yield* onSimulated(two, failing(2)), ["b"])
       assert.match(yield* said(onSimulated(two, failing(1))), /GetById of map 1: .*EPERM/)
+      // The network device is gone that it was for.
+      assert.deepStrictEqual(yield* onSimulated(two, failing(19)), ["b"])
+      assert.deepStrictEqual(yield* onSimulated(two, failing(19, "MapGetInfo")), ["b"])
+      assert.match(yield* said(onSimulated(two, failing(1, "MapGetInfo"))), /MapGetInfo of map 1: .*EPERM/)
     }))
 })
 
