@@ -111,17 +111,27 @@ for (const { differing, sections, version } of judges) {
       const name = "section_kinds.bpf.o"
       const shown = new Set<DeliberateName>()
       let loaded = 0
+      const flags = new Set<number>()
+      const attachTypes = new Set<number>()
       for (const { name: only, section } of Peer.open(pathOf(name)).programs ?? []) {
         const libbpf = Peer.load(pathOf(name), ["--only", only], version)
         const ours = await loadOurs(fixture(name), { path: pathOf(name), only })
         const found = loadDifferences(ours, libbpf)
         assert.deepStrictEqual(found.filter((each) => !whichDeliberate(each)).map(show), [], section)
+        for (const { command, expected_attach_type: type, probe, prog_flags: each } of libbpf.calls ?? []) {
+          if (command !== "PROG_LOAD" || probe) continue
+          flags.add(each ?? 0)
+          attachTypes.add(type ?? 0)
+        }
         for (const kind of found.map(whichDeliberate)) if (kind !== undefined) shown.add(kind)
         if (ours.error === undefined && libbpf.error === undefined) loaded++
       }
       assert.deepStrictEqual([...shown].sort(), sections)
       assert.isAbove(loaded, 50)
-    })
+      // Among what was compared are programs that sleep (.s), take packets in parts (.frags), and are for many (.multi).
+      assert.includeMembers([...flags], [0, 0x10, 0x20])
+      assert.include([...attachTypes], 42)
+    }, 180_000)
 
     it("kern_version still differs", () => {
       assert.isAbove(versions.length, 10)
@@ -164,6 +174,9 @@ describeWith({ kind: "live", tools: [...Peer.peerTools, "bpftool"] }, "calls bes
     assert.deepStrictEqual(seen(({ map_flags: flags }) => flags === undefined ? {} : { map_flags: flags ^ 1 }), [
       "map_flags"
     ])
+    for (const field of ["prog_flags", "expected_attach_type"] as const) {
+      assert.deepStrictEqual(seen((call) => call[field] === undefined ? {} : { [field]: call[field] ^ 0x10 }), [field])
+    }
     assert.deepStrictEqual(seen(({ value }) => value === undefined ? {} : { value: longer(value) }), ["value"])
     assert.deepStrictEqual(seen(({ line_info: lines }) => lines === undefined ? {} : { line_info: longer(lines) }), [
       "line_info"
