@@ -1,7 +1,8 @@
 /**
  * Loading before its judge: the bpf(2) calls that load each fixture are those of libbpf, in the same order and with the
  * same contents: BTF, maps, initial values, instructions, function and line records. Both are read where they enter the
- * kernel. Of libbpf there are two: 1.5, and Debian's 1.1, which lacks much that fixtures have.
+ * kernel. Of libbpf there are two: 1.5, and Debian's 1.1, which lacks much that fixtures have. Programs of each kind of section
+ * by themselves: `LibbpfSections.full.test.ts`.
  */
 import { assert, it } from "@effect/vitest"
 import * as Fs from "node:fs"
@@ -19,8 +20,6 @@ interface Judge {
   readonly version: BtfPeer.Version
   /** Fixtures that differ, and how. Not listed is `kernelVersion`, which every program shows. */
   readonly differing: Readonly<Record<string, ReadonlyArray<DeliberateName>>>
-  /** How programs of the kinds of section differ, each by itself. */
-  readonly sections: ReadonlyArray<DeliberateName>
 }
 
 /** What differs from each version. */
@@ -46,8 +45,7 @@ const judges: ReadonlyArray<Judge> = [
       "map_types_new.bpf.o": ["arenaTypes"],
       "old_kernels.bpf.o": ["usdtForMany"],
       "struct_ops_link.bpf.o": ["structOpsLink"]
-    },
-    sections: ["beforeAnyCall", "kernelVersion", "newerSection", "usdtForMany"]
+    }
   },
   {
     version: "1.5",
@@ -55,8 +53,7 @@ const judges: ReadonlyArray<Judge> = [
       ...always,
       "struct_ops_link.bpf.o": ["secondOptional"],
       "struct_ops_shapes.bpf.o": ["secondOptional"]
-    },
-    sections: ["beforeAnyCall", "kernelVersion", "newerSection"]
+    }
   }
 ]
 
@@ -84,7 +81,7 @@ const loadBoth = async (name: string, version: BtfPeer.Version) => {
   return { libbpf, ours }
 }
 
-for (const { differing, sections, version } of judges) {
+for (const { differing, version } of judges) {
   describeWith({ kind: "live", ...BtfPeer.needs(version) }, `the calls of a load, beside libbpf (${version})`, () => {
     const versions: Array<string> = []
 
@@ -106,32 +103,6 @@ for (const { differing, sections, version } of judges) {
         )
       })
     }
-
-    it("programs of every kind of section, each by itself", async () => {
-      const name = "section_kinds.bpf.o"
-      const shown = new Set<DeliberateName>()
-      let loaded = 0
-      const flags = new Set<number>()
-      const attachTypes = new Set<number>()
-      for (const { name: only, section } of Peer.open(pathOf(name)).programs ?? []) {
-        const libbpf = Peer.load(pathOf(name), ["--only", only], version)
-        const ours = await loadOurs(fixture(name), { path: pathOf(name), only })
-        const found = loadDifferences(ours, libbpf)
-        assert.deepStrictEqual(found.filter((each) => !whichDeliberate(each)).map(show), [], section)
-        for (const { command, expected_attach_type: type, probe, prog_flags: each } of libbpf.calls ?? []) {
-          if (command !== "PROG_LOAD" || probe) continue
-          flags.add(each ?? 0)
-          attachTypes.add(type ?? 0)
-        }
-        for (const kind of found.map(whichDeliberate)) if (kind !== undefined) shown.add(kind)
-        if (ours.error === undefined && libbpf.error === undefined) loaded++
-      }
-      assert.deepStrictEqual([...shown].sort(), sections)
-      assert.isAbove(loaded, 50)
-      // Among what was compared are programs that sleep (.s), take packets in parts (.frags), and are for many (.multi).
-      assert.includeMembers([...flags], [0, 0x10, 0x20])
-      assert.include([...attachTypes], 42)
-    }, 180_000)
 
     it("kern_version still differs", () => {
       assert.isAbove(versions.length, 10)
