@@ -21,6 +21,8 @@ interface Definition {
   readonly numbers: ReadonlyMap<string, string>
   /** The types of keys and values. */
   readonly types: ReadonlyMap<string, number>
+  /** Sizes that this file does not know: of types that it only names. */
+  readonly unknown: ReadonlySet<string>
   /** The definition of inner maps, or the prototype of programs; 0 without values. */
   readonly inner: number
 }
@@ -48,6 +50,7 @@ const structsDiffer = (
   for (const name of numbers) {
     const first = mine.numbers.get(name)
     const second = theirs.numbers.get(name)
+    if (mine.unknown.has(name) || theirs.unknown.has(name)) continue
     if (first !== second) return `${name} ${first ?? "not given"} and ${second ?? "not given"}`
   }
   for (const name of types) {
@@ -55,7 +58,9 @@ const structsDiffer = (
     const second = theirs.types.get(name)
     if (first === undefined && second === undefined) continue
     if (first === undefined || second === undefined) return `${name} type given by one file only`
-    const difference = typeDifference(comparison, first, second)
+    // A file that only names the struct can use the map all the same.
+    const isNamed = mine.unknown.has(`${name}_size`) || theirs.unknown.has(`${name}_size`)
+    const difference = typeDifference(comparison, first, second, !isNamed)
     if (difference !== undefined) return `${name} type: ${difference}`
   }
   if ((mine.inner === 0) !== (theirs.inner === 0)) return "inner map given by one file only"
@@ -78,7 +83,12 @@ const read = (btf: Btf.Btf, id: number): Definition | string => {
   if (Btf.kindOf(btf, struct) !== Btf.BTF_KIND_STRUCT) return "a map definition is no struct"
   if (Btf.vlenOf(btf, struct) > MAX_MEMBERS) return `a map definition has more than ${MAX_MEMBERS} members`
   const type = Btf.typeOf(btf, struct)
-  const found = { numbers: new Map<string, string>(), types: new Map<string, number>(), inner: 0 }
+  const found = {
+    numbers: new Map<string, string>(),
+    types: new Map<string, number>(),
+    unknown: new Set<string>(),
+    inner: 0
+  }
   for (const member of type._tag === "Struct" ? type.members : []) {
     const { name } = member
     if (numbers.includes(name)) {
@@ -92,6 +102,7 @@ const read = (btf: Btf.Btf, id: number): Definition | string => {
       const size = Btf.resolveSize(btf, Btf.sizeOrTypeOf(btf, pointer))
       // A type gives its size, so that __type here and __uint there still are the same size.
       if (size._tag === "Success") found.numbers.set(`${name}_size`, String(size.success))
+      else found.unknown.add(`${name}_size`)
     } else if (name === "values") {
       const array = Btf.resolveType(btf, member.type)
       const pointer = Btf.resolveType(btf, Btf.elementType(btf, array))

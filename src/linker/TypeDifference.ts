@@ -35,9 +35,14 @@ export const makeComparison = (one: Btf.Btf, two: Btf.Btf): Comparison => ({
  * In what two types differ, `undefined` where they are compatible. After a difference the comparison must not be used
  * any more.
  */
-export const typeDifference = (comparison: Comparison, oneId: number, twoId: number): string | undefined => {
+export const typeDifference = (
+  comparison: Comparison,
+  oneId: number,
+  twoId: number,
+  exact = true
+): string | undefined => {
   const { one, seen, two } = comparison
-  const stack: Array<Pair> = [[oneId, twoId, true]]
+  const stack: Array<Pair> = [[oneId, twoId, exact]]
   while (true) {
     const pair = stack.pop()
     if (pair === undefined) return undefined
