@@ -21,6 +21,12 @@ const once = (): void => {
   Fs.writeFileSync(out, Result.getOrThrow(Linker.finalize(linker)).bytes)
 }
 
+/** The most memory since this program began, in bytes; `resourceUsage()` also counts what the one that started it had. */
+const peak = (): number => {
+  const [, kilobytes = "0"] = /VmHWM:\s*(\d+)/.exec(Fs.readFileSync("/proc/self/status", "utf8")) ?? []
+  return Number(kilobytes) * 1024
+}
+
 // Compiled code comes with work done, so few files are linked more often before the clock runs.
 for (let i = 0; i < Math.max(3, 200 / paths.length); i++) once()
 const times: Array<number> = []
@@ -34,5 +40,5 @@ process.stdout.write(JSON.stringify({
   median_ns: times[repetitions >> 1],
   min_ns: times[0],
   n: repetitions,
-  peak_bytes: process.resourceUsage().maxRSS * 1024
+  peak_bytes: peak()
 }))
