@@ -58,7 +58,9 @@ export interface Input {
   readonly byName: Map<string, InputSection>
   /** The checked relocations of each section of use `Relocations`, in order. */
   readonly relocations: ReadonlyArray<InputRelocations>
-  /** Those for each section. */
+  /** The names of variables and functions that are not static, by type; known when the file is added. */
+  readonly shared: Map<number, string>
+  /** The relocations for each section. */
   readonly relocationsFor: Map<InputSection, Array<InputRelocations>>
 }
 
@@ -109,6 +111,7 @@ export const read = (index: number, name: string, bytes: Uint8Array): Input => {
     sections,
     byName: new Map(),
     relocations,
+    shared: new Map(),
     relocationsFor: new Map()
   }
   for (const section of file.sections) {

@@ -63,7 +63,8 @@ export const describe = (input: Input): ReadonlyMap<string, Described> => {
   if (btf === undefined) return described
   const put = (typeId: number, section: InputSection | undefined, entrySize: number): void => {
     if (isStatic(btf, typeId)) return
-    const name = Btf.nameOf(btf, typeId)
+    const name = input.shared.get(typeId) ?? Btf.nameOf(btf, typeId)
+    input.shared.set(typeId, name)
     const before = described.get(name)
     if (before === undefined || (before.typeId === typeId && before.section === undefined)) {
       described.set(name, { typeId, section, entrySize, isAmbiguous: before?.isAmbiguous ?? false })
@@ -90,8 +91,10 @@ export const describe = (input: Input): ReadonlyMap<string, Described> => {
 /** Whether a VAR or FUNC belongs to one file alone. */
 export const isStatic = (btf: Btf.Btf, id: number): boolean => {
   if (Btf.kindOf(btf, id) === Btf.BTF_KIND_FUNC) return Btf.vlenOf(btf, id) === Btf.BTF_FUNC_STATIC
-  const type = Btf.typeOf(btf, id)
-  return type._tag === "Var" && type.linkage === Btf.BTF_VAR_STATIC
+  if (Btf.kindOf(btf, id) !== Btf.BTF_KIND_VAR) return false
+  // The word behind the common ones, read in place: there may be very many variables.
+  const { littleEndian, view } = btf.internal
+  return view.getUint32((btf.offsets[id - btf.firstId] ?? 0) + Btf.BTF_TYPE_SIZE, littleEndian) === Btf.BTF_VAR_STATIC
 }
 
 /** The section of jump tables, whose symbols are those of each file alone, whatever their binding. */

@@ -126,15 +126,11 @@ const numberTypes = (inputs: ReadonlyArray<TypeIds>, globals: Globals, winners: 
   for (const { btf, copied, ids, input } of inputs) {
     const left = new Set<number>()
     const definitions = lost.get(input) ?? new Set<number>()
-    for (const kind of [Btf.BTF_KIND_VAR, Btf.BTF_KIND_FUNC]) {
-      for (const typeId of Btf.idsOfKind(btf, kind)) {
-        if (isStatic(btf, typeId)) continue
-        const name = Btf.nameOf(btf, typeId)
-        const winner = winners.get(name)
-        if (winner === undefined || (winner.input === input && winner.typeId === typeId)) continue
-        left.add(typeId)
-        borrowed.push({ ids, typeId, winner })
-      }
+    for (const [typeId, name] of input.shared) {
+      const winner = winners.get(name)
+      if (winner === undefined || (winner.input === input && winner.typeId === typeId)) continue
+      left.add(typeId)
+      borrowed.push({ ids, typeId, winner })
     }
     for (const section of input.sections) {
       if (section.use === "Skipped" && section.datasec !== 0) leaveVariables(btf, section, left)
@@ -304,7 +300,7 @@ const datasecs = (
           if (offset >= 0 && id !== 0) datasec.entries.push({ type: id, offset, size: entry.size })
           continue
         }
-        const name = Btf.nameOf(btf, entry.type)
+        const name = input.shared.get(entry.type) ?? ""
         const winner = winners.get(name)
         if (winner === undefined || winner.input !== input || winner.typeId !== entry.type || declared.has(name)) {
           continue
