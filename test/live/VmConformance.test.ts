@@ -205,7 +205,8 @@ const callbackBtf: Uint8Array = (() => {
 const pairs = edges.flatMap((a) => edges.map((b) => [a, b, a ^ (b << 1n)] as const))
 
 // With the instructions of version 4 of the set, which came in 6.6.
-describeWith({ kind: "live", linux: "6.6" }, "the virtual machine beside the kernel", () => {
+// Loads that acquire and stores that release are the newest of the instructions.
+describeWith({ kind: "live", linux: "6.15" }, "the virtual machine beside the kernel", () => {
   it.live("computes every operation on every pair of edge operands as the kernel does", () =>
     Effect.forEach(batches, (blocks) =>
       inSession(Effect.fnUntraced(function*(session) {
