@@ -58,7 +58,7 @@ const objectPaths = async (kernel: Kernel.KernelShape): Promise<ReadonlyArray<st
 
 /**
  * Loading much, beside libbpf: 50 CO-RE objects in one process, without the time in which the kernel verifies programs, which
- * stands apart; and one object of 70 programs, which ours gives to the kernel as many at a time as there are processors. Both
+ * stands apart; and one object of 70 programs, which ours gives to the kernel on several threads. Both
  * sides repeat the work in a process of their own, whose peak of memory is printed. Ours keeps what it learned of the kernel
  * between objects, libbpf opens each afresh.
  *

@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -477,13 +476,28 @@ static long long once(const struct benched *one, enum bench_kind kind, const cha
 	return kind == BENCH_OWN ? time - (record_inside() - inside) : time;
 }
 
+// What getrusage(2) says is that of the process that started this one, where that had more.
+static long long peak_bytes(void)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	long long kilobytes = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "VmHWM: %lld", &kilobytes) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kilobytes * 1024;
+}
+
 static int bench_command(enum bench_kind kind, const char *what, char **paths, int count, long repetitions,
 			 const char **btfs, int btf_count)
 {
 	long warm_up = repetitions < 5 ? repetitions : 5;
 	long long *times = room(repetitions * sizeof(*times)), *apart = room(repetitions * sizeof(*apart));
 	struct benched *objects = room(count * sizeof(*objects));
-	struct rusage usage = {};
+	long long peak = 0;
 	bool failed = false;
 
 	for (int i = 0; i < count && !failed; i++) {
@@ -507,7 +521,7 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 			log_size = 0;
 		}
 		if (i == -warm_up) // the most memory that each object took once
-			getrusage(RUSAGE_SELF, &usage);
+			peak = peak_bytes();
 		if (i >= 0) {
 			times[i] = total;
 			apart[i] = record_loading() - loading;
@@ -524,7 +538,7 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 		if (kind == BENCH_REST) {
 			qsort(apart, repetitions, sizeof(*apart), by_value);
 			put_number("apart_ns", apart[repetitions / 2]);
-			put_number("peak_bytes", usage.ru_maxrss * 1024LL);
+			put_number("peak_bytes", peak);
 		}
 	}
 	end('}');

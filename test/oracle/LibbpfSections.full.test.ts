@@ -15,10 +15,11 @@ const name = "section_kinds.bpf.o"
 const path = Path.join(repository, "test/fixtures", name)
 
 /** How they differ, all together. */
-const judges: ReadonlyArray<{ readonly version: BtfPeer.Version; readonly differing: ReadonlyArray<DeliberateName> }> = [
-  { version: "system", differing: ["beforeAnyCall", "kernelVersion", "newerSection", "usdtForMany"] },
-  { version: "1.5", differing: ["beforeAnyCall", "kernelVersion", "newerSection"] }
-]
+const judges: ReadonlyArray<{ readonly version: BtfPeer.Version; readonly differing: ReadonlyArray<DeliberateName> }> =
+  [
+    { version: "system", differing: ["beforeAnyCall", "kernelVersion", "newerSection", "usdtForMany"] },
+    { version: "1.5", differing: ["beforeAnyCall", "kernelVersion", "newerSection"] }
+  ]
 
 const show = ({ at, field, libbpf, ours }: CallDifference): string =>
   `${at}: ${field} is ${ours}, libbpf has ${libbpf}`.slice(0, 2000)

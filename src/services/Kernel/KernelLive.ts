@@ -46,14 +46,11 @@ export type { ReportOptions } from "./live/Features.ts"
 /** Calls that may wait for a thread at once; koffi refuses more than 256 in the whole process. */
 const maximumWaiting = 64
 
-/** Threads that libuv has for calls that would stop the event loop, unless told otherwise. */
-const defaultThreads = 4
+/** Calls under way for each processor: the next ones lie ready, so that no thread waits for this one to prepare them. */
+const callsAhead = 4
 
-/** How many programs are verified at once: no more than there are processors to do it and threads to wait for it. */
-const concurrency = (): number => {
-  const threads = Number(process.env["UV_THREADPOOL_SIZE"])
-  return Math.min(Os.availableParallelism(), Number.isInteger(threads) && threads > 0 ? threads : defaultThreads)
-}
+/** How many programs are loaded at once. libuv's threads, four unless told otherwise, take them one after another. */
+const concurrency = (): number => Math.min(maximumWaiting, callsAhead * Os.availableParallelism())
 
 /** A live kernel on these system calls and facts. */
 export interface Parts {

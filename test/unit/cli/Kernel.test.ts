@@ -238,7 +238,12 @@ describe("--kernel with a profile", () => {
 describe("--kernel with a release", () => {
   it.live("plans for a kernel with its features, and says what was changed and why", () =>
     Effect.gen(function*() {
-      const { status, stderr, stdout } = yield* command("plan", fixture("old_kernels.bpf.o"), "--kernel", "simulated:5.4")
+      const { status, stderr, stdout } = yield* command(
+        "plan",
+        fixture("old_kernels.bpf.o"),
+        "--kernel",
+        "simulated:5.4"
+      )
       assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
       assert.match(stdout, /on the simulated kernel \(Linux 5\.4, x64, little-endian; asked for \d+ features\)/)
       assert.match(stdout, /note: 2 FLOAT became STRUCT: the kernel lacks BTF_FLOAT, which Linux has since 5\.13$/m)

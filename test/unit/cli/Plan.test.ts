@@ -149,6 +149,8 @@ describe("PlanDocument", () => {
   })
 
   it("names every command of bpf(2) as the kernel does", () => {
-    for (const command of Object.values(commandNames)) assert.match(command, /^(BPF_[A-Z_*]+|mmap|memory write|adopt|unlink|close)$/)
+    for (const command of Object.values(commandNames)) {
+      assert.match(command, /^(BPF_[A-Z_*]+|mmap|memory write|adopt|unlink|close)$/)
+    }
   })
 })
