@@ -8,17 +8,20 @@ writeSync(2, `property tests use FC_SEED=${process.env["FC_SEED"]}\n`)
 // CI also wants the counts, for its closing line.
 const report = process.env["EFFECT_BPF_REPORT"]
 
+/** Tests of what asks nothing of a kernel. */
+const pure = ["test/unit/{btf,diagnostics,events,insn,linker,services,stages,vm}/**/*.test.ts", "test/property/**/*.test.ts"]
+
 /**
- * Two projects: `default` is what `npm test` runs (under five minutes), `full` holds the long comparisons that
+ * `default` and `pure` are what `npm test` runs (under five minutes), `full` holds the long comparisons that
  * `npm run test:full` adds. What only other kernels can show (`*.vm.test.ts`) runs in virtual machines (`npm run test:vm`),
- * which also run the live tests. Live tests share one kernel, so files run one after another in one process each.
+ * which also run the live tests. Each file is a process. Live tests share one kernel, so their files run one after another;
+ * those of `pure` ask nothing of the kernel, so that they run side by side.
  */
 export default defineConfig({
   test: {
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: "forks",
-    fileParallelism: false,
     ...(report === undefined ? {} : { reporters: ["default", ["json", { outputFile: report }]] }),
     setupFiles: ["test/support/setup.ts"],
     projects: [
@@ -27,10 +30,30 @@ export default defineConfig({
         test: {
           name: "default",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/**/*.full.test.ts", "test/**/*.vm.test.ts"]
+          exclude: [...pure, "test/**/*.full.test.ts", "test/**/*.vm.test.ts"],
+          fileParallelism: false,
+          sequence: { groupOrder: 0 }
         }
       },
-      { extends: true, test: { name: "full", include: ["test/**/*.full.test.ts"], testTimeout: 1_800_000 } }
+      {
+        extends: true,
+        test: {
+          name: "pure",
+          include: [...pure],
+          exclude: ["test/**/*.full.test.ts"],
+          sequence: { groupOrder: 1 }
+        }
+      },
+      {
+        extends: true,
+        test: {
+          name: "full",
+          include: ["test/**/*.full.test.ts"],
+          testTimeout: 1_800_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 }
+        }
+      }
     ]
   }
 })

@@ -8,6 +8,7 @@
  * most readers of JSON take for the last; here the first are called ` 1`, ` 2` and so on. And floating-point numbers, which
  * bpftool does not know, are numbers.
  */
+import * as Schema from "effect/Schema"
 import * as Btf from "../../btf/Btf.ts"
 import { readBits } from "../../btf/BtfBits.ts"
 import * as BtfValue from "../../btf/BtfValue.ts"
@@ -36,10 +37,10 @@ interface Reading {
 }
 
 /** A type that has no values, or a value that the bytes are not enough for. */
-class NotFormatted extends Error {}
+class NotFormatted extends Schema.TaggedError<NotFormatted>()("NotFormatted", { why: Schema.String }) {}
 
 const no = (why: string): never => {
-  throw new NotFormatted(why)
+  throw new NotFormatted({ why })
 }
 
 /** Bits as a text in hexadecimal. */
