@@ -9,7 +9,10 @@ writeSync(2, `property tests use FC_SEED=${process.env["FC_SEED"]}\n`)
 const report = process.env["EFFECT_BPF_REPORT"]
 
 /** Tests of what asks nothing of a kernel. */
-const pure = ["test/unit/{btf,diagnostics,events,insn,linker,services,stages,vm}/**/*.test.ts", "test/property/**/*.test.ts"]
+const pure = [
+  "test/unit/{btf,diagnostics,events,insn,linker,services,stages,vm}/**/*.test.ts",
+  "test/property/**/*.test.ts"
+]
 
 /**
  * `default` and `pure` are what `npm test` runs (under five minutes), `full` holds the long comparisons that
