@@ -9,7 +9,7 @@ describe("mutated objects", () => {
   const ends: Ends = { counts: new Map(), slowest: 0 }
   for (const subject of all) {
     it(`of ${subject.name} link, or give a tagged error`, () => {
-      linkMutants(subject, all, runs(1000), ends)
+      linkMutants(subject, all, runs(2000), ends)
     })
   }
 
