@@ -160,7 +160,7 @@ export const missing = (
 }
 
 /** Whether a release, as `6.1.0-47-cloud-amd64`, is older than a version, as `6.18`. */
-const isOlder = (release: string, version: string): boolean => {
+export const isOlder = (release: string, version: string): boolean => {
   const [major = 0, minor = 0] = release.split(/[.-]/).map(Number)
   const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number)
   return major < wantedMajor || (major === wantedMajor && minor < wantedMinor)
