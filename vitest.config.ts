@@ -1,4 +1,5 @@
 import { writeSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 // One seed for all property tests of a run, handed to the workers through the environment and printed once.
@@ -44,6 +45,8 @@ export default defineConfig({
           name: "pure",
           include: [...pure],
           exclude: ["test/**/*.full.test.ts"],
+          // Vitest would leave one processor to itself: on two that is one test at a time.
+          maxWorkers: Math.max(2, availableParallelism()),
           sequence: { groupOrder: 1 }
         }
       },
