@@ -8,21 +8,7 @@ import * as Btf from "../../btf/Btf.ts"
 import * as BtfValue from "../../btf/BtfValue.ts"
 import { ProgType } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { BpfObject, MapDefinition, StructOps } from "./BpfObject.ts"
-import { EditError } from "./EditError.ts"
-
-const refuse = (
-  reason: EditError["reason"],
-  name: string,
-  detail: string,
-  hint?: string
-): Result.Result<never, EditError> =>
-  Result.fail(new EditError({ reason, name, detail, ...(hint === undefined ? {} : { hint }) }))
-
-/** The most names that a hint lists. */
-const mostNames = 20
-
-const oneOf = (names: ReadonlyArray<string>): string =>
-  names.length === 0 ? "the object has none" : `the object has ${names.slice(0, mostNames).join(", ")}`
+import { type EditError, mostNames, oneOf, refuse } from "./EditError.ts"
 
 /** A member of a struct_ops variable. */
 interface Place {
