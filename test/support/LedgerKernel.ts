@@ -325,6 +325,17 @@ export const make = (options: LedgerOptions = {}): Ledger => {
         handle: early ?? acquire(made(), `program ${call.attr.name}`)
       }))
     },
+    LoaderRun: (call, bound) =>
+      attempts(call, Ref.key(call.prog), bound, () => ({
+        result: { retval: 0, context: call.context, log: "" },
+        published: call.publishes.map(({ as }) => {
+          if (as._tag === "Map") return { ref: as, handle: acquire(newMap(plainMap, undefined), "published map") }
+          const attr = { name: "published", type: 1, expectedAttachType: 0, license: "", kernelVersion: 0, flags: 0 }
+          const prog: LedgerProg = { _tag: "Prog", id: nextId++, attr: { ...attr, ifindex: 0 }, bound: [] }
+          programs.push(prog)
+          return { ref: as, handle: acquire(prog, "published program") }
+        })
+      })),
     ProgBindMap: (call, bound) =>
       attempts(call, Ref.key(call.prog), bound, () => {
         progOf(bound, call.prog)?.bound.push(mapOf(bound, call.map)?.id ?? 0)

@@ -36,6 +36,7 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   ProgLoad: "BPF_PROG_LOAD",
   ProgBindMap: "BPF_PROG_BIND_MAP",
   ProgTestRun: "BPF_PROG_TEST_RUN",
+  LoaderRun: "BPF_PROG_TEST_RUN",
   ProgGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
   BtfGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
   IdNext: "BPF_*_GET_NEXT_ID",

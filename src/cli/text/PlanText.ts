@@ -154,6 +154,7 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "MapFreeze":
     case "MapGetInfo":
     case "ProgBindMap":
+    case "LoaderRun":
     case "ProgTestRun":
     case "ProgGetInfo":
     case "BtfGetInfo":

@@ -81,6 +81,11 @@ export interface KernelShape {
   readonly info: Effect.Effect<KernelInfo, KernelError>
   /** Answers requirements of pure stages; each answer is there afterwards, as `Known` or `Deferred`. */
   readonly ask: (requirements: ReadonlyArray<Requirement>) => Effect.Effect<Answers, KernelError>
+  /**
+   * How loader programs run here: absent where the kernel runs them itself (`LoaderRun`); `Replayed` where the calls that
+   * they would make have to be made by somebody else in their place.
+   */
+  readonly loaders?: "Replayed"
   /** Opens a session; it ends with the scope. */
   readonly session: (options?: SessionOptions) => Effect.Effect<Session, KernelError, Scope.Scope>
 }

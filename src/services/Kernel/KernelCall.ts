@@ -3,9 +3,12 @@
  *
  * A plan is made of them, a decorator prints or fails them, a recorder turns them into a loader program, the live
  * session makes system calls of them. They name kernel objects by `Ref`, so they can be written down before anything
- * exists. bpf(2) commands come first; perf, netlink and procfs calls join when attaching needs them.
+ * exists. Those that attach programs are in `calls/`.
  */
 import type { Btf } from "../../btf/Btf.ts"
+import type { LoaderRun, LoaderRunResult, ProgSignature } from "./calls/LoaderCalls.ts"
+import type { Variable } from "./KernelConfig.ts"
+import { attachingFootprint, type AttachingCalls, type AttachingResults } from "./calls/Attaching.ts"
 import type { BtfRef, LinkRef, MapRef, ProgRef, Ref, ViewRef } from "./Ref.ts"
 
 /** Something of the running kernel that is known by its name: bound when a program is loaded, not before. */
@@ -151,6 +154,8 @@ export interface MapUpdate {
   readonly flags: bigint
   /** The initial image of global data, which a loader program lets its caller replace. */
   readonly overridable?: boolean
+  /** Variables in the value that only the kernel knows on which a loader program will run: whoever runs it fills them in. */
+  readonly pending?: ReadonlyArray<Variable>
 }
 
 /** Reads one element; answers `undefined` where the map has none of that key. */
@@ -231,6 +236,10 @@ export interface ProgLoad {
    * of another program.
    */
   readonly attachTo?: KernelSymbol | ProgFunction
+  /** Maps that the instructions name by their position here (`BPF_PSEUDO_MAP_IDX`). Not together with kernel symbols. */
+  readonly fdArray?: ReadonlyArray<MapRef>
+  /** A signature of the instructions as they stand, which must have no refs, and of what `fdArray` holds. */
+  readonly signature?: ProgSignature
   readonly log: LogRequest
 }
 
@@ -332,7 +341,7 @@ export interface Close {
 }
 
 /** Every call by its tag. */
-export interface Calls {
+export interface Calls extends AttachingCalls {
   readonly BtfLoad: BtfLoad
   readonly MapCreate: MapCreate
   readonly MapUpdate: MapUpdate
@@ -346,6 +355,7 @@ export interface Calls {
   readonly ProgLoad: ProgLoad
   readonly ProgBindMap: ProgBindMap
   readonly ProgTestRun: ProgTestRun
+  readonly LoaderRun: LoaderRun
   readonly ProgGetInfo: ProgGetInfo
   readonly BtfGetInfo: BtfGetInfo
   readonly IdNext: IdNext
@@ -467,7 +477,7 @@ export interface BtfInfo {
 }
 
 /** What each call answers. */
-export interface Results {
+export interface Results extends AttachingResults {
   readonly BtfLoad: void
   readonly MapCreate: void
   readonly MapUpdate: void
@@ -482,6 +492,7 @@ export interface Results {
   readonly ProgLoad: { readonly log: string }
   readonly ProgBindMap: void
   readonly ProgTestRun: TestRunResult
+  readonly LoaderRun: LoaderRunResult
   readonly ProgGetInfo: ProgInfo
   readonly BtfGetInfo: BtfInfo
   readonly IdNext: number | undefined
@@ -502,6 +513,8 @@ export const isProgFunction = (target: NonNullable<ProgLoad["attachTo"]>): targe
 /** The refs that a call brings to life, changes and only reads. */
 export interface Footprint {
   readonly defines: Ref | undefined
+  /** Further refs that come to life, as far as the call's answer brings what they name. */
+  readonly publishes?: ReadonlyArray<Ref>
   readonly changes: ReadonlyArray<Ref>
   readonly reads: ReadonlyArray<Ref>
 }
@@ -549,7 +562,7 @@ export const footprint = (call: KernelCall): Footprint => {
     case "ViewWrite":
       return { defines: undefined, changes: [call.view], reads: [] }
     case "ProgLoad": {
-      const reads = [...codeReads(call.code)]
+      const reads = [...codeReads(call.code), ...(call.fdArray ?? [])]
       if (call.btf) reads.push(call.btf)
       if (call.attachTo && isProgFunction(call.attachTo)) reads.push(call.attachTo.program)
       return { defines: call.as, changes: [], reads }
@@ -559,6 +572,8 @@ export const footprint = (call: KernelCall): Footprint => {
     case "ProgTestRun":
       // Running a program may write to any map, so it is ordered after every change of the program itself.
       return { defines: undefined, changes: [call.prog], reads: [] }
+    case "LoaderRun":
+      return { defines: undefined, publishes: call.publishes.map(({ as }) => as), changes: [call.prog], reads: [] }
     case "ProgGetInfo":
       return { defines: undefined, changes: [], reads: [call.prog] }
     case "BtfGetInfo":
@@ -570,5 +585,7 @@ export const footprint = (call: KernelCall): Footprint => {
       return { defines: undefined, changes: [call.object], reads: [] }
     case "Close":
       return { defines: undefined, changes: [call.ref], reads: [] }
+    default:
+      return attachingFootprint(call)
   }
 }

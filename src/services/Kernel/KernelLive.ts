@@ -28,10 +28,12 @@ import * as Features from "./live/Features.ts"
 import { type Files, machine } from "./live/Files.ts"
 import type { Handle } from "./live/Handle.ts"
 import * as IdCalls from "./live/IdCalls.ts"
+import * as LoaderCalls from "./live/LoaderCalls.ts"
 import * as MapCalls from "./live/MapCalls.ts"
 import * as Memlock from "./live/Memlock.ts"
 import * as PinCalls from "./live/PinCalls.ts"
 import * as ProgCalls from "./live/ProgCalls.ts"
+import * as ProgFunctions from "./live/ProgFunctions.ts"
 import * as ProgLoad from "./live/ProgLoad.ts"
 import * as Refusals from "./live/Refusals.ts"
 import * as Symbols from "./live/Symbols.ts"
@@ -99,6 +101,7 @@ const backendOf = (context: Context, sources: Refusals.Sources): Session.Backend
     ...MapCalls.handlers(context),
     ...ProgLoad.handlers(context),
     ...ProgCalls.handlers(context),
+    ...LoaderCalls.handlers(context),
     ...IdCalls.handlers(context),
     ...PinCalls.handlers(context)
   }
@@ -150,6 +153,7 @@ export const fromParts = (parts: Parts): KernelShape => {
         enterAsync: (request) => gate.withPermit(enterAsync(opened, request)),
         possibleCpus: facts.possibleCpus,
         targets: Symbols.make(opened, facts),
+        functionOf: (program, target, name) => ProgFunctions.find(context, program, target, name),
         mapNames: new Map()
       }
       return yield* Session.make(backendOf(context, { sys: opened, files, memlock }), options)

@@ -111,6 +111,7 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       MapGetInfo: never(),
       ProgBindMap: never(),
       ProgTestRun: never(),
+      LoaderRun: never(),
       ProgGetInfo: never(),
       BtfGetInfo: never(),
       IdNext: never(),

@@ -119,6 +119,7 @@ export const fromContext = (context: Kernels.Context): Simulated => {
       name: Refuse.kernelName,
       info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: "little", supplied })),
       ask: (requirements) => ask(context.world, requirements),
+      loaders: "Replayed",
       session: (options) =>
         options?.token === undefined || options.token === "default"
           ? Session.make(backendOf(context), options)

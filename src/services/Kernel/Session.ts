@@ -28,6 +28,8 @@ export interface Performed<H, A> {
   readonly result: A
   /** What the ref that the call defines stands for from now on. */
   readonly handle?: H
+  /** What further refs of the call stand for: those that are not among these are absent. */
+  readonly published?: ReadonlyArray<{ readonly ref: Ref.Ref; readonly handle: H }>
   /** Takes back the call's effect (unpins, detaches) unless the session is committed before it closes. */
   readonly undo?: Effect.Effect<void>
 }
@@ -63,6 +65,8 @@ export interface Backend<H> {
   readonly handlers: Handlers<H>
   /** Releases what a ref became. Must not fail: there is nobody left to tell. */
   readonly release: (handle: H, ref: Ref.Ref) => Effect.Effect<void>
+  /** Whether it takes values that are filled in when a loader program runs. */
+  readonly takesPending?: boolean
   /** What a borrowed object becomes in the table. */
   readonly borrow: (handle: Handle) => Effect.Effect<H, CallError>
   readonly concurrency: number
@@ -77,6 +81,12 @@ type Entry<H> =
 
 /** Borrowed objects are numbered from here, beyond any plan's own refs. */
 const firstBorrowedIndex = 0x4000_0000
+
+/** Every ref that a call brings to life. */
+const definitions = (call: KernelCall): ReadonlyArray<Ref.Ref> => {
+  const { defines, publishes = [] } = footprint(call)
+  return defines === undefined ? publishes : [defines, ...publishes]
+}
 
 const silent: Observer = { before: () => Effect.void, after: () => Effect.void }
 
@@ -113,7 +123,7 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
   }
 
   const check = (call: KernelCall): RefError | undefined => {
-    const { changes, defines, reads } = footprint(call)
+    const { changes, reads } = footprint(call)
     for (const ref of changes) {
       const refused = refuse(call, ref, false)
       if (refused) return refused
@@ -127,15 +137,19 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       )
       if (refused) return refused
     }
-    if (defines === undefined) return undefined
-    if (defines.session !== undefined && defines.session !== id) {
-      return new RefError({ call: call._tag, ref: Ref.key(defines), reason: "OtherSession" })
+    const seen = new Set<string>()
+    for (const ref of definitions(call)) {
+      const key = Ref.key(ref)
+      const refused = (reason: RefError["reason"]) => new RefError({ call: call._tag, ref: key, reason })
+      if (ref.session !== undefined && ref.session !== id) return refused("OtherSession")
+      if (isOver()) return refused("Closed")
+      const taken = table.get(key)
+      if (seen.has(key) || (taken !== undefined && taken._tag !== "Absent" && taken._tag !== "Closed")) {
+        return refused("InUse")
+      }
+      seen.add(key)
     }
-    if (isOver()) return new RefError({ call: call._tag, ref: Ref.key(defines), reason: "Closed" })
-    const taken = table.get(Ref.key(defines))
-    return taken === undefined || taken._tag === "Absent" || taken._tag === "Closed"
-      ? undefined
-      : new RefError({ call: call._tag, ref: Ref.key(defines), reason: "InUse" })
+    return undefined
   }
 
   const resolve = (ref: Ref.Ref): H | undefined => {
@@ -172,9 +186,11 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
    */
   const register = Effect.fnUntraced(function*<A>(call: KernelCall, performed: Performed<H, A>) {
     const defines = footprint(call).defines
-    if (defines !== undefined && performed.handle !== undefined) {
-      const handle = performed.handle
-      const name = Ref.key(defines)
+    const acquired = defines !== undefined && performed.handle !== undefined
+      ? [{ ref: defines, handle: performed.handle }]
+      : performed.published ?? []
+    for (const { handle, ref } of acquired) {
+      const name = Ref.key(ref)
       const own = yield* Scope.fork(scope)
       table.set(name, { _tag: "Owned", handle, scope: own })
       yield* Scope.addFinalizer(
@@ -182,10 +198,15 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
         Effect.suspend(() => {
           // Its number may soon be that of something else: from here on nobody may use it.
           table.set(name, { _tag: "Closed" })
-          return backend.release(handle, defines)
+          return backend.release(handle, ref)
         })
       )
-      if (isOver()) return yield* new RefError({ call: call._tag, ref: name, reason: "Closed" })
+    }
+    if (acquired[0] !== undefined && isOver()) {
+      return yield* new RefError({ call: call._tag, ref: Ref.key(acquired[0].ref), reason: "Closed" })
+    }
+    for (const ref of footprint(call).publishes ?? []) {
+      if (table.get(Ref.key(ref))?._tag === "Pending") table.set(Ref.key(ref), { _tag: "Absent" })
     }
     if (performed.undo !== undefined) {
       // One of its own, so that two calls that are undone alike are told apart.
@@ -210,6 +231,11 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       const borrow = bound.attempt(0, undefined, backend.borrow({ _tag: "Descriptor", kind: as._tag, fd }))
       return Effect.map(borrow, (handle) => void table.set(Ref.key(as), { _tag: "Borrowed", handle }))
     }
+    if (call._tag === "MapUpdate" && (call.pending?.length ?? 0) > 0 && backend.takesPending !== true) {
+      const names = call.pending?.map(({ name }) => name).join(", ")
+      const hint = `the plan leaves ${names} to whoever runs a loader program; plan for this kernel instead`
+      return Effect.fail(fromErrno(call._tag, Ref.key(call.map), Errno.numbers.EINVAL, { hint }))
+    }
     if (call._tag === "ObjUnpin" && undoable.size > 0) {
       return Effect.fail(fromErrno(call._tag, call.path, Errno.numbers.EBUSY, { hint: Hints.objUnpin("EBUSY") ?? "" }))
     }
@@ -222,12 +248,12 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     const performed = Effect.suspend(() => {
       const refused = check(call)
       if (refused) return Effect.fail(refused)
-      const { defines } = footprint(call)
-      if (defines !== undefined) table.set(Ref.key(defines), { _tag: "Pending" })
+      const defined = definitions(call)
+      for (const ref of defined) table.set(Ref.key(ref), { _tag: "Pending" })
       const { attempt, tell } = attemptsOf(call)
       return perform(call, { resolve, attempt }).pipe(
         Effect.onError(() => {
-          if (defines !== undefined) table.set(Ref.key(defines), { _tag: "Absent" })
+          for (const ref of defined) table.set(Ref.key(ref), { _tag: "Absent" })
           return tell
         }),
         Effect.tap(() => tell)

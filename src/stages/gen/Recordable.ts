@@ -112,6 +112,9 @@ const ofProgLoad = (call: ProgLoad): AssembleError | undefined => {
     const detail = `loaders cannot look up kernel symbols yet, and it uses ${ref.symbol.name}`
     return complain(call, attr.name, "Unsupported", detail)
   }
+  if (call.signature !== undefined || call.fdArray !== undefined) {
+    return complain(call, attr.name, "Unsupported", "loaders cannot load loaders: signatures and maps by position")
+  }
   if (code.insns.length === 0 || code.insns.length % 8 !== 0) {
     return bad(`${code.insns.length} bytes are not a whole number of instructions`)
   }
@@ -178,6 +181,7 @@ export const complaint = (
         Ref.key(call.view),
         "loaders cannot write to mapped memory yet: there is none when one is recorded"
       )
+    case "LoaderRun":
     case "ProgTestRun":
     case "ProgGetInfo":
       return unsupported(

@@ -31,7 +31,12 @@ export type Pointee =
   | { readonly _tag: "Bytes"; readonly bytes: Uint8Array }
   | { readonly _tag: "Text"; readonly text: string }
   | { readonly _tag: "Room"; readonly length: number }
-  | { readonly _tag: "Struct"; readonly layout: Layout; readonly values: Readonly<Record<string, FieldValue>> }
+  | {
+    readonly _tag: "Struct"
+    readonly layout: Layout
+    readonly values: Readonly<Record<string, FieldValue>>
+    readonly base?: Uint8Array
+  }
   | { readonly _tag: "Table"; readonly entries: ReadonlyArray<Uint8Array> }
 
 /** A value of a field. */
@@ -102,8 +107,13 @@ export const bytes = (bytes: Uint8Array): Pointee => ({ _tag: "Bytes", bytes })
 /** Points to `length` zeroed bytes for the kernel to fill; the pointer is null when `length` is 0. */
 export const room = (length: number): Pointee => ({ _tag: "Room", length })
 
-/** Points to a further structure. */
-export const struct = <L extends Layout>(layout: L, values: Values<L>): Pointee => ({ _tag: "Struct", layout, values })
+/** Points to a further structure. What its fields do not say is zero, or as in `base`, which is as long as the structure. */
+export const struct = <L extends Layout>(layout: L, values: Values<L>, base?: Uint8Array): Pointee => ({
+  _tag: "Struct",
+  layout,
+  values,
+  ...(base === undefined ? {} : { base })
+})
 
 /** Points to an array of pointers, one for each of these. */
 export const table = (entries: ReadonlyArray<Uint8Array>): Pointee => ({ _tag: "Table", entries })
@@ -217,7 +227,10 @@ export const make = <L extends Layout>(
     const view = new DataView(buffer)
     for (const { offset, pointee } of placements) {
       if (pointee._tag === "Bytes") whole.set(pointee.bytes, offset)
-      if (pointee._tag === "Struct") writeScalars(view, offset, pointee.layout, pointee.values, little)
+      if (pointee._tag === "Struct") {
+        if (pointee.base !== undefined) whole.set(pointee.base.subarray(0, pointee.layout.size), offset)
+        writeScalars(view, offset, pointee.layout, pointee.values, little)
+      }
     }
     for (const { at, to } of links) view.setBigUint64(at, BigInt(to), little)
     return { buffer, layout, pointers: links.map((link) => link.at), regions: root.inner }

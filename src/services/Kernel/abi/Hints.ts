@@ -445,6 +445,7 @@ export const ofCall: { readonly [T in CallTag | "Borrow"]: Hint } = {
   Close: general,
   GetById: getById,
   IdNext: idNext,
+  LoaderRun: general,
   MapCreate: general,
   MapDelete: mapDelete,
   MapFreeze: mapFreeze,

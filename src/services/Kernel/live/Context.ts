@@ -29,6 +29,12 @@ export interface Context {
     program: string,
     symbols: ReadonlyArray<KernelSymbol>
   ) => Effect.Effect<Targets, KernelError, Scope.Scope>
+  /** Finds the function of a loaded program that another program is for; by name, in the types that came with it. */
+  readonly functionOf: (
+    program: string,
+    target: HandleOf<Ref.ProgRef>,
+    name: string
+  ) => Effect.Effect<{ readonly attach_prog_fd: number; readonly attach_btf_id: number }, KernelError>
   /** The names that this session's maps were to have, by ref: also of those whose creation failed. */
   readonly mapNames: Map<string, string>
 }

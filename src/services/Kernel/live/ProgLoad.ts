@@ -20,7 +20,6 @@ import type { Handle } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
 import * as LoadLog from "./LoadLog.ts"
 import { kernelName } from "./Name.ts"
-import * as ProgFunctions from "./ProgFunctions.ts"
 import * as ShorterRecords from "./ShorterRecords.ts"
 
 const loadPatience: Patience = { ...patience, EAGAIN: PROG_LOAD_ATTEMPTS }
@@ -38,6 +37,12 @@ const complaintOf = (call: ProgLoad): string | undefined => {
     return `${code.insns.length} bytes are not a whole number of instructions`
   }
   if (attr.license.includes("\0")) return "the license contains a NUL character"
+  if (call.fdArray !== undefined && code.refs.some(({ _tag }) => _tag === "SymbolRef")) {
+    return "maps by position and kernel symbols cannot be had together: both would fill fd_array"
+  }
+  if (call.signature !== undefined && code.refs.length > 0) {
+    return "the instructions of a signed program are what was signed: nothing can be put into them"
+  }
   for (const records of [call.funcInfo, call.lineInfo, code.coreRelocations]) {
     if (records !== undefined && (records.recordSize <= 0 || records.records.length % records.recordSize !== 0)) {
       return `${records.records.length} bytes are not a whole number of records of ${records.recordSize} bytes`
@@ -102,7 +107,7 @@ const attachValues = (
   return isProgFunction(attachTo)
     ? Effect.flatMap(
       handleOf(bound, "ProgLoad", attachTo.program),
-      (target) => ProgFunctions.find(context, call.attr.name, target, attachTo.function)
+      (target) => context.functionOf(call.attr.name, target, attachTo.function)
     )
     : Effect.fromResult(symbolValues(call, attachTo, targetOf(attachTo)))
 }
@@ -161,6 +166,13 @@ const valuesOf = (
     }),
     ...(code.fdArray.length === 0 ? {} : {
       fd_array: Arena.bytes(new Uint8Array(Int32Array.from(code.fdArray).buffer))
+    }),
+    ...(call.signature === undefined ? {} : {
+      signature: Arena.bytes(call.signature.bytes),
+      signature_size: call.signature.bytes.length,
+      keyring_id: call.signature.keyring,
+      // What is signed is also what the maps hold, so the kernel must know how many there are.
+      fd_array_cnt: code.fdArray.length
     })
   }
 }
@@ -197,9 +209,12 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgLoad"> =
     if (call.code.coreRelocations !== undefined && call.btf !== undefined && !bound.resolve(call.btf)) {
       return yield* invalid("ProgLoad", name, "its CO-RE records need the object's BTF, which the kernel did not take")
     }
-    const code = yield* Effect.fromResult(
+    const boundCode = yield* Effect.fromResult(
       Result.mapError(bind(call.code, mapFd, targetOf), (error) => bindRefused(call, error))
     )
+    const code = call.fdArray === undefined
+      ? boundCode
+      : { insns: boundCode.insns, fdArray: call.fdArray.map((map) => mapFd(map) ?? 0) }
     const attach = yield* attachValues(context, call, bound, targetOf)
     let sent = ShorterRecords.whole(call)
     let values = valuesOf(bound, call, code, attach)

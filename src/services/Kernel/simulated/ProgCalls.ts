@@ -12,7 +12,7 @@ import { testRun } from "./TestRun.ts"
 const done: Performed<Handle, void> = { result: undefined }
 
 /** The handlers of the calls on loaded programs. */
-export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "ProgGetInfo"> => ({
+export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "LoaderRun" | "ProgGetInfo"> => ({
   ProgBindMap: (call, bound) =>
     Refuse.once(bound, () =>
       Result.gen(function*() {
@@ -32,6 +32,14 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap"
       Effect.flatMap(Effect.fromResult(Refuse.handleOf(bound, "ProgTestRun", call.prog)), (prog) =>
         Effect.map(testRun(context, call, prog), (result) => ({ result })))
     ),
+
+  LoaderRun: (_, bound) =>
+    Refuse.once(bound, () =>
+      Result.fail(Refuse.unsupported(
+        "LoaderRun",
+        "has no programs that make kernel calls",
+        "replay the loader: that makes its calls in its place (RunLoader does so by itself)"
+      ))),
 
   ProgGetInfo: (call, bound) =>
     Refuse.once(bound, () =>

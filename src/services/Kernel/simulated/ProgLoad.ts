@@ -382,6 +382,9 @@ const prepare = (
 ): Result.Result<{ readonly object: ProgObject; readonly log: string }, CallError> =>
   Result.gen(function*() {
     const { attr } = call
+    if (call.fdArray !== undefined || call.signature !== undefined) {
+      return yield* Result.fail(Refuse.unsupported("ProgLoad", "takes no maps by position, and checks no signatures"))
+    }
     const complaint = complaintOf(call)
     if (complaint !== undefined) return yield* Result.fail(complaint)
     const btf = call.btf && Refuse.optionalHandleOf(bound, call.btf)

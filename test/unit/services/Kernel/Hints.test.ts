@@ -36,6 +36,7 @@ const own: { readonly [T in Exclude<CallTag, "Close"> | "Borrow"]: ReadonlyArray
   BtfLoad: ["E2BIG", "ENOSPC"],
   GetById: ["ENOENT"],
   IdNext: ["ENOENT"],
+  LoaderRun: [],
   MapCreate: ["E2BIG"],
   MapDelete: ["ENOENT", "E2BIG"],
   MapFreeze: [],

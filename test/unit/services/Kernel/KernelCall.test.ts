@@ -72,6 +72,12 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
     "prog#2",
     ""
   ],
+  [
+    { _tag: "LoaderRun", prog, context: bytes, memory: [], publishes: [{ at: 0, as: map }] },
+    "",
+    "prog#2",
+    ""
+  ],
   [{ _tag: "ProgGetInfo", prog }, "", "", "prog#2"],
   [{ _tag: "BtfGetInfo", btf: Ref.btf(3) }, "", "", "btf#3"],
   [{ _tag: "IdNext", kind: "Map", after: 0 }, "", "", ""],
@@ -108,6 +114,7 @@ describe("the footprint of", () => {
       ProgLoad: true,
       ProgBindMap: true,
       ProgTestRun: true,
+      LoaderRun: true,
       ProgGetInfo: true,
       BtfGetInfo: true,
       IdNext: true,
