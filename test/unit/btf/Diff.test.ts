@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as BtfDiff from "../../../src/btf/BtfDiff.ts"
-import { matches } from "../../../src/btf/diff/Glob.ts"
+import { matches } from "../../../src/internal/Glob.ts"
 import { withoutQualifiers } from "../../../src/btf/diff/Members.ts"
 import * as B from "../../support/arbitrary/BtfBlob.ts"
 import type { MemberRec, Rec } from "../../support/arbitrary/BtfBlob.ts"
