@@ -3,6 +3,7 @@
  */
 import { MapFlag, MapType } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { Adopt, GetById, MapAttributes, MapCreate, ObjGet, Value } from "../../services/Kernel/KernelCall.ts"
+import type { Variable } from "../../services/Kernel/KernelConfig.ts"
 import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { isGlobalData, type MapDefinition } from "../open/BpfObject.ts"
@@ -93,6 +94,8 @@ export interface Context {
   readonly arenaOffset: number
   /** The value of `.kconfig`. */
   readonly kconfig: Uint8Array | undefined
+  /** What whoever runs the plan's loader fills into it. */
+  readonly kconfigPending: ReadonlyArray<Variable> | undefined
   /** The digests of programs that have maps to themselves, by their names. */
   readonly exclusive: ReadonlyMap<string, NonNullable<MapCreate["exclusiveTo"]>>
 }
@@ -199,9 +202,21 @@ const templateSteps = (context: Context, map: MapDefinition, inner: Ref.MapRef):
 const fillSteps = (context: Context, map: MapDefinition, as: Ref.MapRef): ReadonlyArray<CallStep> => {
   const bytes = map.origin === "Kconfig" ? context.kconfig : map.initialValue
   if (!isGlobalData(map) || bytes === undefined) return []
+  const pending = map.origin === "Kconfig" ? context.kconfigPending : undefined
   const update = required(
-    { _tag: "MapUpdate", map: as, key: firstKey, value: plainValue(bytes), flags: 0n, overridable: true },
-    `initial values of ${map.name}`
+    {
+      _tag: "MapUpdate",
+      map: as,
+      key: firstKey,
+      value: plainValue(bytes),
+      flags: 0n,
+      overridable: true,
+      ...(pending === undefined ? {} : { pending })
+    },
+    `initial values of ${map.name}`,
+    pending === undefined
+      ? {}
+      : { notes: [`filled in when the loader runs: ${pending.map(({ name }) => name).join(", ")}`] }
   )
   const sealed = map.origin === "Rodata" || map.origin === "Kconfig"
   return sealed ? [update, required({ _tag: "MapFreeze", map: as }, `${map.name} is constant`)] : [update]

@@ -307,6 +307,7 @@ const planObject = (whole: RelocatedObject, info: KernelInfo.KernelInfo): Asked.
     structOps: structs.variables,
     arenaOffset: relocated.arenaOffset ?? 0,
     kconfig: relocated.kconfig,
+    kconfigPending: relocated.kconfigPending,
     exclusive: exclusiveOf(object, loads)
   }
   const btfStep: LoadPlan = types === undefined

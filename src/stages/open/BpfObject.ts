@@ -8,6 +8,7 @@
 import type { Btf } from "../../btf/Btf.ts"
 import type { BtfExt } from "../../btf/BtfExt.ts"
 import type { MapAttributes } from "../../services/Kernel/KernelCall.ts"
+import type { Variable } from "../../services/Kernel/KernelConfig.ts"
 import type { ByteOrder } from "../../services/Elf/Elf.ts"
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { Given } from "./Given.ts"
@@ -121,18 +122,10 @@ export interface MapDefinition {
 }
 
 /** A kernel configuration value that a program reads: one variable of `.kconfig`. */
-export interface KconfigExtern {
+export interface KconfigExtern extends Variable {
   readonly _tag: "Kconfig"
-  readonly name: string
-  readonly weak: boolean
   readonly typeId: number
-  /** Bytes. */
-  readonly size: number
   readonly alignment: number
-  /** Byte offset in the `.kconfig` map. */
-  readonly dataOffset: number
-  readonly kind: "bool" | "char" | "int" | "tristate" | "string"
-  readonly signed: boolean
 }
 
 /** A function or variable of the kernel that a program refers to. */

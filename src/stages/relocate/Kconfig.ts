@@ -3,14 +3,15 @@
  */
 import type { ByteOrder } from "../../services/Elf/Elf.ts"
 import * as KernelConfig from "../../services/Kernel/KernelConfig.ts"
+import type { Variable } from "../../services/Kernel/KernelConfig.ts"
 import { isSupport } from "../../services/Kernel/Feature.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
-import type { BpfObject, KconfigExtern } from "../open/BpfObject.ts"
+import type { BpfObject } from "../open/BpfObject.ts"
 import { kconfigSize } from "../open/Externs.ts"
 import { RelocateError } from "./RelocateError.ts"
 
 /** What must be known of the kernel to give an extern its value; `undefined` where nothing can be asked. */
-const requirementOf = (extern: KconfigExtern): KernelInfo.Requirement | undefined => {
+export const requirementOf = (extern: Variable): KernelInfo.Requirement | undefined => {
   switch (extern.name) {
     case "LINUX_KERNEL_VERSION":
       return { _tag: "KernelVersion" }
@@ -23,11 +24,11 @@ const requirementOf = (extern: KconfigExtern): KernelInfo.Requirement | undefine
   }
 }
 
-const refuse = (extern: KconfigExtern, detail: string, hint?: string): RelocateError =>
+const refuse = (extern: Variable, detail: string, hint?: string): RelocateError =>
   new RelocateError({ reason: "Kconfig", name: extern.name, detail, ...(hint === undefined ? {} : { hint }) })
 
 /** Stores a number in a variable of 1, 2, 4 or 8 bytes. */
-const storeNumber = (extern: KconfigExtern, value: bigint, into: DataView, littleEndian: boolean): void => {
+const storeNumber = (extern: Variable, value: bigint, into: DataView, littleEndian: boolean): void => {
   const bits = BigInt(extern.size * 8)
   if (extern.kind === "bool" && value > 1n) throw refuse(extern, `${value} is neither true nor false`)
   const fits = extern.size === 8 ||
@@ -44,7 +45,7 @@ const storeNumber = (extern: KconfigExtern, value: bigint, into: DataView, littl
 }
 
 /** Stores what the kernel knows as a number, not as text. */
-const storeFact = (extern: KconfigExtern, value: bigint, into: DataView, littleEndian: boolean): void => {
+const storeFact = (extern: Variable, value: bigint, into: DataView, littleEndian: boolean): void => {
   if (extern.kind === "string" || extern.kind === "tristate") throw refuse(extern, `a number is no ${extern.kind}`)
   storeNumber(extern, value, into, littleEndian)
 }
@@ -66,7 +67,7 @@ export const parseInteger = (text: string): bigint | undefined => {
 }
 
 /** Stores the text that a `.config` line has after its `=`. */
-const storeText = (extern: KconfigExtern, text: string, into: DataView, littleEndian: boolean): void => {
+const storeText = (extern: Variable, text: string, into: DataView, littleEndian: boolean): void => {
   const first = text[0]
   if (first === undefined) throw refuse(extern, "the kernel's configuration has no value after its =")
   if (text === "y" || text === "n" || text === "m") {
@@ -106,9 +107,12 @@ const optionsOf = (text: string): ReadonlyMap<string, string> => {
   return options
 }
 
-/** What the kernel has for an extern, stored where the extern is; a missing weak one stays zero. */
-const store = (
-  extern: KconfigExtern,
+/**
+ * What the kernel has for an extern, stored where the extern is; a missing weak one stays zero. What the info does not know
+ * counts as missing. Throws `RelocateError`.
+ */
+export const store = (
+  extern: Variable,
   info: KernelInfo.KernelInfo,
   requirement: KernelInfo.Requirement | undefined,
   into: DataView,
@@ -120,13 +124,6 @@ const store = (
     throw refuse(extern, "there is no kernel value of this name", "use CONFIG_* or LINUX_KERNEL_VERSION")
   }
   const fact = KernelInfo.factOf(info, requirement)
-  if (fact._tag === "Deferred") {
-    throw refuse(
-      extern,
-      "its value would be known only when the loader runs, and loaders cannot fill it in yet",
-      "plan for a known kernel"
-    )
-  }
   const value = fact._tag === "Known" ? fact.value : undefined
   if (isSupport(value)) {
     if (value._tag !== "Refused") return storeFact(extern, value._tag === "Supported" ? 1n : 0n, into, littleEndian)
@@ -142,28 +139,39 @@ const store = (
   }
 }
 
+/** The values of an object's configuration externs. */
+export interface Values {
+  /** What must be asked of the kernel first. */
+  readonly needs: ReadonlyArray<KernelInfo.Requirement>
+  /** The value of the `.kconfig` map. */
+  readonly bytes: Uint8Array | undefined
+  /** Those that are left for the time when the plan runs: they are zero in the bytes. */
+  readonly pending: ReadonlyArray<Variable>
+}
+
 /**
  * The values, or what must be asked of the kernel first. `text` is configuration of the user's, in the format of `.config`:
  * an option that it sets is not asked of the kernel. Throws `RelocateError`.
  */
-export const values = (
-  object: BpfObject,
-  info: KernelInfo.KernelInfo,
-  text?: string
-): { readonly needs: ReadonlyArray<KernelInfo.Requirement>; readonly bytes: Uint8Array | undefined } => {
+export const values = (object: BpfObject, info: KernelInfo.KernelInfo, text?: string): Values => {
   const externs = object.externs.filter((extern) => extern._tag === "Kconfig")
-  if (externs.length === 0) return { needs: [], bytes: undefined }
+  if (externs.length === 0) return { needs: [], bytes: undefined, pending: [] }
   const given: ReadonlyMap<string, string> = text === undefined ? new Map() : optionsOf(text)
   const requirements = externs.map((extern) => given.has(extern.name) ? undefined : requirementOf(extern))
   const needs = requirements.filter((each) => each !== undefined)
     .filter((each) => KernelInfo.factOf(info, each)._tag === "Unasked")
-  if (needs.length > 0) return { needs, bytes: undefined }
+  if (needs.length > 0) return { needs, bytes: undefined, pending: [] }
   const view = new DataView(new ArrayBuffer(kconfigSize(object.externs)))
   const littleEndian: boolean = object.byteOrder === ("little" satisfies ByteOrder)
+  const pending: Array<Variable> = []
   externs.forEach((extern, position) => {
     const own = given.get(extern.name)
-    if (own === undefined) store(extern, info, requirements[position], view, littleEndian)
-    else storeText(extern, own, view, littleEndian)
+    const requirement = requirements[position]
+    if (own !== undefined) storeText(extern, own, view, littleEndian)
+    else if (requirement !== undefined && KernelInfo.factOf(info, requirement)._tag === "Deferred") {
+      const { dataOffset, kind, name, signed, size, weak } = extern
+      pending.push({ name, weak, size, dataOffset, kind, signed })
+    } else store(extern, info, requirement, view, littleEndian)
   })
-  return { needs: [], bytes: new Uint8Array(view.buffer) }
+  return { needs: [], bytes: new Uint8Array(view.buffer), pending }
 }

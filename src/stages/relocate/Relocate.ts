@@ -278,7 +278,8 @@ const relocateObject = (
     object,
     programs,
     ...(arena.value === undefined ? {} : { arenaOffset: arena.value.offset }),
-    kconfig: kconfig.bytes
+    kconfig: kconfig.bytes,
+    ...(kconfig.pending.length === 0 ? {} : { kconfigPending: kconfig.pending })
   })
 }
 

@@ -2,6 +2,7 @@
  * An object whose programs are whole: each entry program with its subprograms behind it, as the kernel takes it.
  */
 import type { Code, InfoRecords } from "../../services/Kernel/KernelCall.ts"
+import type { Variable } from "../../services/Kernel/KernelConfig.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
 import type { CoreOutcome } from "./core/Core.ts"
 
@@ -50,4 +51,6 @@ export interface RelocatedObject {
   readonly arenaOffset?: number
   /** The value of the `.kconfig` map, where the object has one. */
   readonly kconfig: Uint8Array | undefined
+  /** The variables of `.kconfig` that are left for the time when the plan runs; absent where there are none. */
+  readonly kconfigPending?: ReadonlyArray<Variable>
 }
