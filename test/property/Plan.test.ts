@@ -17,6 +17,7 @@ import * as Schedule from "../../src/stages/load/Schedule.ts"
 import * as LedgerKernel from "../support/LedgerKernel.ts"
 import { runs } from "../support/Require.ts"
 import * as Pipeline from "../unit/stages/Pipeline.ts"
+import { cpuTime } from "../support/CpuTime.ts"
 
 const attr = { name: "p", type: 1, expectedAttachType: 0, license: "GPL", kernelVersion: 0, flags: 0, ifindex: 0 }
 
@@ -179,7 +180,7 @@ describe("dependencies", () => {
       ...Array.from({ length: 20_000 }, (_, index) => required(loadProgram(index, [0]), "")),
       ...Array.from({ length: 20_000 }, (_, index) => required(update(0, index, 0), ""))
     ]
-    const start = performance.now()
+    const start = cpuTime()
     const agenda = Schedule.agenda(plan)
     let taken = 0
     for (let step = agenda.take(); step !== undefined; step = agenda.take()) {
@@ -187,7 +188,7 @@ describe("dependencies", () => {
       agenda.finish(step)
     }
     assert.strictEqual(taken, plan.length)
-    assert.isBelow(performance.now() - start, 1000)
+    assert.isBelow(cpuTime() - start, 1000)
   })
 })
 

@@ -7,6 +7,7 @@ import * as Open from "../../../src/stages/open/Open.ts"
 import * as Relocate from "../../../src/stages/relocate/Relocate.ts"
 import { allFixtures, fixture } from "../../support/Require.ts"
 import * as Mutate from "../../support/Mutate.ts"
+import { cpuTime } from "../../support/CpuTime.ts"
 
 /** How far bytes came, and why no further. */
 export interface Verdict {
@@ -77,11 +78,11 @@ const describe = (error: Errors): string => {
 
 /** Opens, relocates and plans bytes; anything but a value or a tagged error with a message is thrown. */
 export const judge = (bytes: Uint8Array): Verdict => {
-  const start = performance.now()
+  const start = cpuTime()
   const verdict = (reached: Verdict["reached"], error: string | undefined): Verdict => ({
     reached,
     error,
-    milliseconds: performance.now() - start
+    milliseconds: cpuTime() - start
   })
   const object = Open.fromBytes(bytes, { path: "mutated.bpf.o" })
   if (Result.isFailure(object)) return verdict("nothing", describe(object.failure))
