@@ -9,10 +9,11 @@
  * A loader has no fallbacks: each call that was recorded is required when it runs, those of optional steps included.
  */
 import * as Effect from "effect/Effect"
-import { assemble, type AssembleError } from "../../stages/gen/Assemble.ts"
+import { assemble, type AssembleError, type AssembleOptions } from "../../stages/gen/Assemble.ts"
 import type { LoaderProgram } from "../../stages/gen/LoaderProgram.ts"
 import * as Recordable from "../../stages/gen/Recordable.ts"
 import * as Execute from "../../stages/load/Execute.ts"
+import type { BpfObject } from "../../stages/open/BpfObject.ts"
 import type { PlannedObject } from "../../stages/load/Plan.ts"
 import * as Errno from "./abi/Errno.ts"
 import { Kernel, type KernelShape } from "./Kernel.ts"
@@ -138,8 +139,11 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
   }
 }
 
+/** How a loader is recorded. */
+export interface RecordingOptions extends Omit<AssembleOptions, "notes"> {}
+
 /** Starts a recording. Its kernel has one session. */
-export const make: Effect.Effect<Recording> = Effect.sync(() => {
+export const makeWith = (options: RecordingOptions = {}): Effect.Effect<Recording> => Effect.sync(() => {
   const tape: Tape = { calls: [], notes: [] }
   let opened = false
   const session: KernelShape["session"] = Effect.fnUntraced(function*(options) {
@@ -160,19 +164,33 @@ export const make: Effect.Effect<Recording> = Effect.sync(() => {
   return {
     kernel: {
       name: "recording",
-      info: Effect.succeed(KernelInfo.make({ release: "", architecture: "", byteOrder: "little" })),
+      info: Effect.succeed(KernelInfo.make({ release: "", architecture: "", byteOrder: options.byteOrder ?? "little" })),
       ask: (requirements) => Effect.sync(() => answers(requirements)),
       session
     },
-    loader: Effect.suspend(() => Effect.fromResult(assemble(tape.calls, tape.notes)))
+    loader: Effect.suspend(() => Effect.fromResult(assemble(tape.calls, { ...options, notes: tape.notes })))
   }
 })
 
-/** The loader program of a plan: executes the plan on a recording kernel. */
+/** Starts a recording of a loader for little-endian machines. */
+export const make: Effect.Effect<Recording> = makeWith()
+
+/** What of an object the context of its loader speaks of: all of it, whether or not it is loaded. */
+const listedOf = ({ maps, programs }: BpfObject): NonNullable<AssembleOptions["listed"]> => ({
+  maps: maps.map(({ attr, name }, ref) => ({ name, ref, maxEntries: attr.maxEntries })),
+  programs: programs.flatMap(({ entry, name }, ref) => entry ? [{ name, ref }] : [])
+})
+
+/**
+ * The loader program of a plan: executes the plan on a recording kernel. Its context speaks of all of the object's maps and
+ * programs, in the object's order; what the plan leaves out keeps its place, which stays empty.
+ */
 export const record = Effect.fnUntraced(function*(
-  planned: PlannedObject
+  planned: PlannedObject,
+  options: RecordingOptions = {}
 ): Effect.fn.Return<LoaderProgram, Execute.ExecuteError | AssembleError> {
-  const recording = yield* make
+  const { object } = planned
+  const recording = yield* makeWith({ byteOrder: object.byteOrder, listed: listedOf(object), ...options })
   yield* Effect.scoped(Execute.toLoaded(planned)).pipe(Effect.provideService(Kernel, recording.kernel))
   return yield* recording.loader
 })

@@ -26,6 +26,12 @@ export interface LoaderCode {
   cleanup: number
 }
 
+/** Where a descriptor is kept: bytes from the frame pointer, or from the start of the data. */
+export interface Place {
+  readonly _tag: "Stack" | "Data"
+  readonly offset: number
+}
+
 /** Appends instructions. */
 const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
   for (const insn of insns) {
@@ -91,24 +97,28 @@ const closeInData = (code: LoaderCode, offset: number): void => {
 }
 
 /** Closes the descriptor at an offset of the data, which becomes 0. */
-export const closeData = (code: LoaderCode, offset: number): void => {
+const closeData = (code: LoaderCode, offset: number): void => {
   closeInData(code, offset)
   emit(code, address(0, offset), Encode.st(BPF_W, 0, 0, 0))
 }
 
 /** Closes the descriptor at an offset of the stack, which becomes 0. */
-export const closeStack = (code: LoaderCode, offset: number): void => {
+const closeStack = (code: LoaderCode, offset: number): void => {
   emit(code, Encode.ldx(BPF_W, 1, 10, offset))
   closeR1(code)
   emit(code, Encode.st(BPF_W, 10, offset, 0))
 }
+
+/** Closes the descriptor that is kept at a place, which becomes 0. */
+export const closePlace = (code: LoaderCode, { _tag, offset }: Place): void =>
+  _tag === "Stack" ? closeStack(code, offset) : closeData(code, offset)
 
 /** `*(u64 *)(data + at) = data + pointee` */
 export const storeAddress = (code: LoaderCode, at: number, pointee: number): void =>
   emit(code, address(0, pointee), address(1, at), Encode.stx(BPF_DW, 1, 0, 0))
 
 /** Copies between two places of the data. */
-export const dataToData = (code: LoaderCode, to: number, size: CopySize, from: number): void =>
+const dataToData = (code: LoaderCode, to: number, size: CopySize, from: number): void =>
   emit(
     code,
     address(2, from),
@@ -118,7 +128,7 @@ export const dataToData = (code: LoaderCode, to: number, size: CopySize, from: n
   )
 
 /** Copies from the data to the context. */
-export const dataToContext = (code: LoaderCode, to: number, size: CopySize, from: number): void =>
+const dataToContext = (code: LoaderCode, to: number, size: CopySize, from: number): void =>
   emit(code, address(1, from), Encode.ldx(sizes[size], 0, 1, 0), Encode.stx(sizes[size], 6, 0, to))
 
 /** Copies from the context to the data; `unlessZero` leaves the data as it is where the context has 0. */
@@ -138,12 +148,20 @@ export const contextToData = (
   )
 
 /** Copies 4 bytes from the stack to the data. */
-export const stackToData = (code: LoaderCode, to: number, from: number): void =>
+const stackToData = (code: LoaderCode, to: number, from: number): void =>
   emit(code, Encode.ldx(BPF_W, 0, 10, from), address(1, to), Encode.stx(BPF_W, 1, 0, 0))
 
 /** Copies 4 bytes from the stack to the context. */
-export const stackToContext = (code: LoaderCode, to: number, from: number): void =>
+const stackToContext = (code: LoaderCode, to: number, from: number): void =>
   emit(code, Encode.ldx(BPF_W, 0, 10, from), Encode.stx(BPF_W, 6, 0, to))
+
+/** Copies the descriptor that is kept at a place into the data. */
+export const placeToData = (code: LoaderCode, to: number, { _tag, offset }: Place): void =>
+  _tag === "Stack" ? stackToData(code, to, offset) : dataToData(code, to, 4, offset)
+
+/** Copies the descriptor that is kept at a place into the context. */
+export const placeToContext = (code: LoaderCode, to: number, { _tag, offset }: Place): void =>
+  _tag === "Stack" ? stackToContext(code, to, offset) : dataToContext(code, to, 4, offset)
 
 /** `R7 = bpf(command, data + attr, size)` */
 export const sysBpf = (
@@ -176,12 +194,11 @@ export const checkError = (code: LoaderCode): void => {
   emit(code, Encode.jmpImm(BPF_JSLT, 7, 0, offset))
 }
 
-/** Keeps the descriptor in R7 on the stack. */
-export const keepOnStack = (code: LoaderCode, offset: number): void => emit(code, Encode.stx(BPF_W, 10, 7, offset))
-
-/** Keeps the descriptor in R7 in the data. */
-export const keepInData = (code: LoaderCode, offset: number): void =>
-  emit(code, address(1, offset), Encode.stx(BPF_W, 1, 7, 0))
+/** Keeps the descriptor in R7 at a place. */
+export const keep = (code: LoaderCode, { _tag, offset }: Place): void =>
+  _tag === "Stack"
+    ? emit(code, Encode.stx(BPF_W, 10, 7, offset))
+    : emit(code, address(1, offset), Encode.stx(BPF_W, 1, 7, 0))
 
 /**
  * Replaces `size` bytes of the data by those at the address that is at an offset of the context, unless that is 0. The

@@ -53,8 +53,12 @@ export const contextMap = (map: number): number => CONTEXT_HEADER_SIZE + MAP_DES
 export const contextProgram = (maps: number, program: number): number =>
   contextMap(maps) + PROG_DESCRIPTOR_SIZE * program
 
-/** Size of the context of a loader of so many maps and programs. */
-export const contextSize = (maps: number, programs: number): number => contextProgram(maps, programs)
+/** Where the words begin that a loader is told of the machine that it runs on. */
+export const contextInputs = (maps: number, programs: number): number => contextProgram(maps, programs)
+
+/** Size of the context of a loader of so many maps and programs, which is told so many 32-bit words. */
+export const contextSize = (maps: number, programs: number, words: number = 0): number =>
+  contextInputs(maps, programs) + 4 * words
 
 /** The helpers that loaders call, by their ids. */
 export const Helper = {

@@ -14,8 +14,10 @@
 import * as Schema from "effect/Schema"
 import * as Insn from "../../insn/Insn.ts"
 import { BPF_PSEUDO_MAP_IDX_VALUE } from "../../insn/InsnConstants.ts"
+import type { ByteOrder } from "../../insn/Insn.ts"
 import type { Code, CodeRef } from "../../services/Kernel/KernelCall.ts"
 import type { MapRef } from "../../services/Kernel/Ref.ts"
+import * as LoaderInput from "./LoaderInput.ts"
 import * as Layout from "./LoaderLayout.ts"
 
 /** Where the initial image of a map's value is in the data, unless the context brings another; bytes. */
@@ -24,7 +26,7 @@ export interface InitialValue {
   readonly size: number
 }
 
-/** A map that a loader creates. Its number is its place in `LoaderProgram.maps`. */
+/** A map that the context speaks of. Its number is its place in `LoaderProgram.maps`. */
 export interface LoaderMap {
   /** The name in the plan, which may be longer than the kernel's. */
   readonly name: string
@@ -36,11 +38,19 @@ export interface LoaderMap {
   readonly maxEntries: number
   /** What the context's `initial_value`, an address, replaces unless it is 0. */
   readonly initialValue?: InitialValue
-  /** Whether the loader hands its descriptor out; it does not when it closes the map itself. */
+  /** Whether the loader hands its descriptor out; it does not where it leaves the map out, or closes it itself. */
   readonly published: boolean
 }
 
-/** A program that a loader loads. Its number is its place in `LoaderProgram.programs`. */
+/** What a loader makes, as the plan calls it. */
+export interface Created {
+  /** The name in the plan, which may be longer than the kernel's. */
+  readonly name: string
+  /** The number of the plan's ref. */
+  readonly ref: number
+}
+
+/** A program that the context speaks of. Its number is its place in `LoaderProgram.programs`. */
 export interface LoadedProgram {
   readonly name: string
   /** The program ref of the plan: the program's position in its object. */
@@ -50,9 +60,22 @@ export interface LoadedProgram {
   readonly published: boolean
 }
 
+/** What is signed of a loader, and the signature once there is one. */
+export interface Signed {
+  /**
+   * `insns_and_data`: the instructions and the data behind them, which the kernel puts together when it checks the signature.
+   * `insns`: the instructions alone, which then compare the digest of the data with the one that they have in them.
+   */
+  readonly covers: "insns_and_data" | "insns"
+  /** A detached CMS `SignedData`, DER. */
+  readonly signature?: Uint8Array
+}
+
 /** A loader program. */
 export interface LoaderProgram {
-  /** The instructions of the loader, little-endian. */
+  /** The byte order of the machines that can run it: that of its instructions, its data and its context. */
+  readonly byteOrder: ByteOrder
+  /** The instructions of the loader, in that order. */
   readonly insns: Uint8Array
   /** The value of the one element of the map that the loader works on. */
   readonly data: Uint8Array
@@ -62,12 +85,19 @@ export interface LoaderProgram {
   readonly contextSize: number
   readonly maps: ReadonlyArray<LoaderMap>
   readonly programs: ReadonlyArray<LoadedProgram>
+  /** What it creates and loads, in the order in which it does, whether or not it hands it out. */
+  readonly created: { readonly maps: ReadonlyArray<Created>; readonly programs: ReadonlyArray<Created> }
+  /** What it has to be told of the machine that it runs on (`LoaderInputs`). */
+  readonly inputs: ReadonlyArray<LoaderInput.LoaderInput>
+  /** That it is to be signed: it then takes no changes and no inputs, so that what was signed is what is loaded. */
+  readonly signed?: Signed
   /** What a load would do and the loader does not, for people. */
   readonly notes: ReadonlyArray<string>
 }
 
 /** A loader program as JSON: bytes in base64, keys in snake case. */
 export interface LoaderProgramJson {
+  readonly byte_order: ByteOrder
   readonly insns: string
   readonly data: string
   readonly license: string
@@ -86,6 +116,9 @@ export interface LoaderProgramJson {
     readonly context_offset: number
     readonly published: boolean
   }>
+  readonly created: { readonly maps: ReadonlyArray<Created>; readonly programs: ReadonlyArray<Created> }
+  readonly inputs: ReadonlyArray<LoaderInput.LoaderInputJson>
+  readonly signed?: { readonly covers: Signed["covers"]; readonly signature?: string }
   readonly notes: ReadonlyArray<string>
 }
 
@@ -93,12 +126,13 @@ export interface LoaderProgramJson {
 const complaintOf = (loader: LoaderProgram): string | undefined => {
   const { contextSize, data, insns, maps, programs } = loader
   if (insns.length === 0 || insns.length % 8 !== 0) return "insns must be a whole number of instructions"
-  if (maps.length > Layout.MAX_MAPS) return `a loader has at most ${Layout.MAX_MAPS} maps`
-  if (programs.length > Layout.MAX_PROGRAMS) return `a loader has at most ${Layout.MAX_PROGRAMS} programs`
   if (data.length < Layout.FD_ARRAY_SIZE) return `data must have at least ${Layout.FD_ARRAY_SIZE} bytes`
-  if (contextSize !== Layout.contextSize(maps.length, programs.length)) {
+  const inputWords = loader.inputs.reduce((sum, input) => sum + LoaderInput.wordsOf(input), 0)
+  if (contextSize !== Layout.contextSize(maps.length, programs.length, inputWords)) {
     return `the context of ${maps.length} maps and ${programs.length} programs has not ${contextSize} bytes`
   }
+  const inputs = inputsComplaint(loader)
+  if (inputs !== undefined) return inputs
   for (const [number, map] of maps.entries()) {
     if (map.contextOffset !== Layout.contextMap(number)) return `map ${number} is not at its place in the context`
     const image = map.initialValue
@@ -107,6 +141,32 @@ const complaintOf = (loader: LoaderProgram): string | undefined => {
   for (const [number, { contextOffset }] of programs.entries()) {
     if (contextOffset !== Layout.contextProgram(maps.length, number)) {
       return `program ${number} is not at its place in the context`
+    }
+  }
+  return undefined
+}
+
+/** What is wrong with where a loader's inputs go, if anything is. */
+const inputsComplaint = ({ inputs, maps, programs, signed }: LoaderProgram): string | undefined => {
+  if (signed !== undefined && inputs.length > 0) return "a signed loader takes no inputs"
+  let own = Layout.contextInputs(maps.length, programs.length)
+  for (const [number, input] of inputs.entries()) {
+    const words = LoaderInput.wordsOf(input)
+    const place = words > 0 || !("map" in input)
+      ? own
+      : Layout.contextMap(input.map) +
+        (input._tag === "Kconfig" ? Layout.MapDescriptor.INITIAL_VALUE : Layout.MapDescriptor.MAX_ENTRIES)
+    own += 4 * words
+    if (input.contextOffset !== place) return `input ${number} is not at its place in the context`
+    if ("map" in input) {
+      const map = maps[input.map]
+      if (map === undefined) return `input ${number} is for map ${input.map}, and there is none`
+      if (input._tag !== "Kconfig") continue
+      const size = map.initialValue?.size ?? 0
+      const isInside = input.values.every((value) => value.size > 0 && value.dataOffset + value.size <= size)
+      if (!isInside) return `input ${number} is for what is not in the value of ${map.name}`
+    } else if (programs[input.program] === undefined) {
+      return `input ${number} is for program ${input.program}, and there is none`
     }
   }
   return undefined
@@ -132,23 +192,32 @@ const programJson = Schema.Struct({
   published: Schema.Boolean
 }).pipe(Schema.encodeKeys({ contextOffset: "context_offset" }))
 
+const createdJson = Schema.Array(Schema.Struct({ name: Schema.String, ref: Schema.Natural }))
+
 /**
  * Loaders to JSON and back. What is decoded is consistent in itself (counts, offsets, sizes); whether its instructions
  * are those of a loader is for the verifier, or for a replay, to say.
  */
 export const codec: Schema.Codec<LoaderProgram, LoaderProgramJson> = Schema.Struct({
+  byteOrder: Schema.Literals(["little", "big"]),
   insns: Schema.Uint8ArrayFromBase64,
   data: Schema.Uint8ArrayFromBase64,
   license: Schema.String,
   contextSize: Schema.Natural,
   maps: Schema.Array(mapJson),
   programs: Schema.Array(programJson),
+  created: Schema.Struct({ maps: createdJson, programs: createdJson }),
+  inputs: Schema.Array(LoaderInput.codec),
+  signed: Schema.optionalKey(Schema.Struct({
+    covers: Schema.Literals(["insns_and_data", "insns"]),
+    signature: Schema.optionalKey(Schema.Uint8ArrayFromBase64)
+  })),
   notes: Schema.Array(Schema.String)
-}).pipe(Schema.encodeKeys({ contextSize: "context_size" })).check(Schema.makeFilter(complaintOf))
+}).pipe(Schema.encodeKeys({ byteOrder: "byte_order", contextSize: "context_size" })).check(Schema.makeFilter(complaintOf))
 
 /** The loader's instructions for a load call, with every use of its data as a reference to the map that holds it. */
 export const code = (loader: LoaderProgram, data: MapRef): Code => {
-  const { insns } = loader
+  const insns = Insn.fromByteOrder(loader.insns, loader.byteOrder)
   const refs: Array<CodeRef> = []
   for (let at = 0; at < Insn.count(insns); at = Insn.nextSlot(insns, at)) {
     if (!Insn.isLdImm64(insns, at) || Insn.src(insns, at) !== BPF_PSEUDO_MAP_IDX_VALUE) continue
@@ -163,23 +232,29 @@ export interface ContextOptions {
   readonly log?: { readonly address: bigint; readonly size: number; readonly level: number }
   /** Changes to maps, by their number: another size, another initial value of the size that the loader says. */
   readonly maps?: ReadonlyMap<number, { readonly maxEntries?: number; readonly initialValue?: bigint }>
+  /** 32-bit words by their offsets in the context: inputs that are not about a map's size or initial value. */
+  readonly words?: ReadonlyMap<number, number>
 }
 
 /** The context to run a loader on. Numbers of maps that it does not have are passed over. */
 export const context = (loader: LoaderProgram, options: ContextOptions = {}): Uint8Array => {
   const bytes = new Uint8Array(loader.contextSize)
   const view = new DataView(bytes.buffer)
-  view.setUint32(Layout.Context.SIZE, bytes.length, true)
+  const little = loader.byteOrder === "little"
+  view.setUint32(Layout.Context.SIZE, bytes.length, little)
   if (options.log !== undefined) {
-    view.setUint32(Layout.Context.LOG_LEVEL, options.log.level, true)
-    view.setUint32(Layout.Context.LOG_SIZE, options.log.size, true)
-    view.setBigUint64(Layout.Context.LOG_BUF, options.log.address, true)
+    view.setUint32(Layout.Context.LOG_LEVEL, options.log.level, little)
+    view.setUint32(Layout.Context.LOG_SIZE, options.log.size, little)
+    view.setBigUint64(Layout.Context.LOG_BUF, options.log.address, little)
   }
   for (const [number, { initialValue = 0n, maxEntries = 0 }] of options.maps ?? []) {
     if (number < 0 || number >= loader.maps.length) continue
     const at = Layout.contextMap(number)
-    view.setUint32(at + Layout.MapDescriptor.MAX_ENTRIES, maxEntries, true)
-    view.setBigUint64(at + Layout.MapDescriptor.INITIAL_VALUE, initialValue, true)
+    view.setUint32(at + Layout.MapDescriptor.MAX_ENTRIES, maxEntries, little)
+    view.setBigUint64(at + Layout.MapDescriptor.INITIAL_VALUE, initialValue, little)
+  }
+  for (const [offset, word] of options.words ?? []) {
+    if (offset >= 0 && offset + 4 <= bytes.length) view.setUint32(offset, word, little)
   }
   return bytes
 }
@@ -194,7 +269,8 @@ export interface Descriptors {
 /** The descriptors that a loader published. */
 export const descriptors = (loader: LoaderProgram, context: Uint8Array): Descriptors => {
   const view = new DataView(context.buffer, context.byteOffset, context.byteLength)
-  const at = (offset: number): number => offset + 4 <= context.length ? view.getInt32(offset, true) : 0
+  const little = loader.byteOrder === "little"
+  const at = (offset: number): number => offset + 4 <= context.length ? view.getInt32(offset, little) : 0
   return {
     maps: loader.maps.map(({ contextOffset }) => at(contextOffset + Layout.MapDescriptor.MAP_FD)),
     programs: loader.programs.map(({ contextOffset }) => at(contextOffset))

@@ -117,9 +117,9 @@ const planName = (told: string, listed: { readonly name: string } | undefined): 
 const asPlanned = ({ data, loader, made, memory }: Replay, call: KernelCall, attr: bigint): KernelCall => {
   switch (call._tag) {
     case "MapCreate":
-      return { ...call, attr: { ...call.attr, name: planName(call.attr.name, loader.maps[made.Map]) } }
+      return { ...call, attr: { ...call.attr, name: planName(call.attr.name, loader.created.maps[made.Map]) } }
     case "ProgLoad":
-      return { ...call, attr: { ...call.attr, name: planName(call.attr.name, loader.programs[made.Prog]) } }
+      return { ...call, attr: { ...call.attr, name: planName(call.attr.name, loader.created.programs[made.Prog]) } }
     case "MapUpdate": {
       const bytes = Memory.bytesAt(memory, Memory.lowOf(attr), Memory.highOf(attr), Attr.MapElement.size, false)
       const value = bytes === undefined ? 0n : Arena.readBigInt(bytes, Attr.MapElement.fields.value, true)
@@ -154,8 +154,8 @@ const decode = (
       return ref?._tag === "Btf" ? ref : undefined
     },
     nextBtf: Ref.btf(made.Btf),
-    nextMap: Ref.map(nextRef(made.Map, loader.maps)),
-    nextProg: Ref.prog(nextRef(made.Prog, loader.programs))
+    nextMap: Ref.map(nextRef(made.Map, loader.created.maps)),
+    nextProg: Ref.prog(nextRef(made.Prog, loader.created.programs))
   }
   return Result.map(
     Decode.decode(command, attr, size, memoryOf, descriptors),

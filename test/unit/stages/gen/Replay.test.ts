@@ -15,12 +15,14 @@ import { runs } from "../../../support/Require.ts"
 import { recorded } from "./Recorded.ts"
 
 const loaderOf = (...insns: ReadonlyArray<Uint8Array>): LoaderProgram => ({
+  byteOrder: "little",
   insns: Encode.program(...insns),
   data: new Uint8Array(Layout.FD_ARRAY_SIZE + 256),
   license: "GPL",
   contextSize: 24,
   maps: [],
   programs: [],
+  created: { maps: [], programs: [] },
   notes: []
 })
 

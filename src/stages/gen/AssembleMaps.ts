@@ -1,0 +1,117 @@
+/**
+ * The part of a loader that makes maps: creates, fills and freezes them.
+ */
+import * as Attr from "../../services/Kernel/abi/Attr.ts"
+import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
+import { kernelName } from "../../services/Kernel/abi/Name.ts"
+import type { MapCreate, MapFreeze, MapUpdate } from "../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
+import {
+  add,
+  addAttr,
+  type Assembly,
+  descriptorToData,
+  type Draft,
+  mapName,
+  mapOf,
+  slotOf,
+  through,
+  tooMany
+} from "./Assembly.ts"
+import * as LoaderCode from "./LoaderCode.ts"
+import * as Layout from "./LoaderLayout.ts"
+
+/**
+ * The part of each structure that libbpf's loaders pass. Kernels differ in what follows, and a structure that ends
+ * early reads as zero there.
+ */
+const attrSize = {
+  MapCreate: through(Attr.MapCreate.fields.map_extra),
+  MapUpdate: through(Attr.MapElement.fields.flags),
+  MapFreeze: through(Attr.MapFreeze.fields.map_fd)
+}
+
+/** The first slot of `fd_array` that no open map has. Throws `AssembleError` where all are taken. */
+const freeSlot = (assembly: Assembly, call: MapCreate): number => {
+  for (let slot = 0; slot < Layout.MAX_MAPS; slot++) if (!assembly.openMaps.has(slot)) return slot
+  throw tooMany(
+    call,
+    call.attr.name,
+    `a loader creates at most ${Layout.MAX_MAPS} maps`,
+    "turn the autocreate of maps off that no program needs"
+  )
+}
+
+/** Creates a map. Throws `AssembleError`. */
+export const mapCreate = (assembly: Assembly, call: MapCreate): void => {
+  const { attr, types } = call
+  const slot = freeSlot(assembly, call)
+  const place: LoaderCode.Place = { _tag: "Data", offset: 4 * slot }
+  const { code } = assembly
+  const { fields } = Attr.MapCreate
+  const at = addAttr(assembly, call, attr.name, Attr.MapCreate, attrSize.MapCreate, {
+    map_type: attr.type,
+    key_size: attr.keySize,
+    value_size: attr.valueSize,
+    max_entries: attr.maxEntries,
+    map_flags: attr.flags,
+    numa_node: attr.numaNode,
+    map_name: kernelName(attr.name),
+    map_ifindex: attr.ifindex,
+    btf_key_type_id: types?.key,
+    btf_value_type_id: types?.value,
+    map_extra: attr.extra
+  })
+  if (types !== undefined) descriptorToData(assembly, call, types.btf, at + fields.btf_fd.offset)
+  const number = assembly.numbers.maps.get(call.as.index)
+  if (number !== undefined) {
+    const asked = Layout.contextMap(number) + Layout.MapDescriptor.MAX_ENTRIES
+    LoaderCode.contextToData(code, at + fields.max_entries.offset, 4, asked, true)
+  }
+  LoaderCode.sysBpf(code, Command.BPF_MAP_CREATE, at, attrSize.MapCreate)
+  LoaderCode.checkError(code)
+  LoaderCode.keep(code, place)
+  const draft: Draft<MapCreate["attr"]> = {
+    attr,
+    ref: call.as.index,
+    number,
+    place,
+    published: number !== undefined
+  }
+  assembly.openMaps.add(slot)
+  assembly.maps.push(draft)
+  assembly.slots.set(Ref.key(call.as), { _tag: "Map", place, draft })
+}
+
+/** Sets an element. Throws `AssembleError`. */
+export const mapUpdate = (assembly: Assembly, call: MapUpdate): void => {
+  const { code } = assembly
+  const { fields } = Attr.MapElement
+  const name = mapName(assembly, call.map)
+  slotOf(assembly, call, call.map)
+  const { bytes } = call.value
+  const value = add(assembly, call, name, bytes)
+  const key = add(assembly, call, name, call.key)
+  const map = mapOf(assembly, call.map)
+  if (call.overridable === true && map?.number !== undefined) {
+    const callers = Layout.contextMap(map.number) + Layout.MapDescriptor.INITIAL_VALUE
+    LoaderCode.replaceByCallers(code, value, bytes.length, callers)
+    map.initialValue = { offset: value, size: bytes.length }
+  }
+  const attr = addAttr(assembly, call, name, Attr.MapElement, attrSize.MapUpdate, { flags: call.flags })
+  descriptorToData(assembly, call, call.map, attr + fields.map_fd.offset)
+  LoaderCode.storeAddress(code, attr + fields.key.offset, key)
+  LoaderCode.storeAddress(code, attr + fields.value.offset, value)
+  LoaderCode.sysBpf(code, Command.BPF_MAP_UPDATE_ELEM, attr, attrSize.MapUpdate)
+  LoaderCode.checkError(code)
+}
+
+/** Makes a map read-only for user space. Throws `AssembleError`. */
+export const mapFreeze = (assembly: Assembly, call: MapFreeze): void => {
+  const { code } = assembly
+  slotOf(assembly, call, call.map)
+  const attr = addAttr(assembly, call, mapName(assembly, call.map), Attr.MapFreeze, attrSize.MapFreeze, {})
+  descriptorToData(assembly, call, call.map, attr + Attr.MapFreeze.fields.map_fd.offset)
+  LoaderCode.sysBpf(code, Command.BPF_MAP_FREEZE, attr, attrSize.MapFreeze)
+  LoaderCode.checkError(code)
+}

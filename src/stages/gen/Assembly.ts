@@ -1,0 +1,149 @@
+/**
+ * A loader while it is assembled: its code and data so far, and what every ref has become in it.
+ */
+import * as Result from "effect/Result"
+import * as Arena from "../../services/Kernel/abi/Arena.ts"
+import type { KernelCall, MapAttributes, ProgAttributes } from "../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
+import { AssembleError } from "./AssembleError.ts"
+import * as LoaderCode from "./LoaderCode.ts"
+import * as LoaderData from "./LoaderData.ts"
+import * as Layout from "./LoaderLayout.ts"
+import type { InitialValue } from "./LoaderProgram.ts"
+
+/** A map or program that a loader can hand out: the context speaks of all of them, in this order, made or not. */
+export interface Listed {
+  readonly name: string
+  /** The number of its ref. */
+  readonly ref: number
+}
+
+/** How a loader is assembled. */
+export interface AssembleOptions {
+  /** What the recording left out, for people. */
+  readonly notes?: ReadonlyArray<string>
+  /** The byte order of the machine that the loader will run on; default little. Values, keys, records and BTF have it already. */
+  readonly byteOrder?: "little" | "big"
+  /**
+   * What the context has a place for. A map or program that the calls do not make leaves its place empty; one that they make
+   * and that is not among these is closed in the end. Default: everything that the calls make, in that order.
+   */
+  readonly listed?: {
+    readonly maps: ReadonlyArray<Listed & { readonly maxEntries: number }>
+    readonly programs: ReadonlyArray<Listed>
+  }
+}
+
+/** A map or program while the loader is assembled. */
+export interface Draft<Attributes> {
+  readonly attr: Attributes
+  readonly ref: number
+  /** Its place among what is listed; `undefined` where it is not. */
+  readonly number: number | undefined
+  /** Where its descriptor is. */
+  readonly place: LoaderCode.Place
+  initialValue?: InitialValue
+  published: boolean
+}
+
+/** What a ref stands for. */
+export type Slot =
+  | { readonly _tag: "Btf"; readonly place: LoaderCode.Place }
+  | { readonly _tag: "Map"; readonly place: LoaderCode.Place; readonly draft: Draft<MapAttributes> }
+  | { readonly _tag: "Prog"; readonly place: LoaderCode.Place; readonly draft: Draft<ProgAttributes> }
+
+/** A loader while it is assembled. */
+export interface Assembly {
+  readonly options: AssembleOptions
+  readonly little: boolean
+  readonly code: LoaderCode.LoaderCode
+  readonly data: LoaderData.LoaderData
+  /** Places in the context, by the numbers of refs. */
+  readonly numbers: { readonly maps: ReadonlyMap<number, number>; readonly programs: ReadonlyMap<number, number> }
+  /** In the order in which they are made. */
+  readonly maps: Array<Draft<MapAttributes>>
+  readonly programs: Array<Draft<ProgAttributes>>
+  readonly slots: Map<string, Slot>
+  /** Slots of `fd_array` whose maps are open. */
+  readonly openMaps: Set<number>
+  hasBtf: boolean
+}
+
+/** The end of a field: how much of a structure is passed to the kernel when this is the last field that matters. */
+export const through = (field: Arena.Field): number => field.offset + field.size
+
+/** Appends bytes to the data, and answers with their offset. Throws `AssembleError`. */
+export const add = (assembly: Assembly, call: KernelCall, name: string, bytes: Uint8Array): number => {
+  const at = LoaderData.add(assembly.data, bytes)
+  if (at === undefined) {
+    throw new AssembleError({
+      reason: "TooLarge",
+      call: call._tag,
+      name,
+      detail: `the loader's data would have more than ${LoaderData.MAX_DATA} bytes`
+    })
+  }
+  return at
+}
+
+/**
+ * Adds the part of a structure that is known now: numbers and names. Pointers and descriptors are filled in later. Throws
+ * `AssembleError`.
+ */
+export const addAttr = <L extends Arena.Layout>(
+  assembly: Assembly,
+  call: KernelCall,
+  name: string,
+  layout: L,
+  size: number,
+  values: Arena.Values<L>
+): number => {
+  const arena = Arena.make(layout, values, assembly.little)
+  if (Result.isFailure(arena)) {
+    throw new AssembleError({ reason: "BadValue", call: call._tag, name, detail: arena.failure.message })
+  }
+  return add(assembly, call, name, new Uint8Array(arena.success.buffer, 0, size))
+}
+
+/** What a ref stands for at this point. Throws `AssembleError` where it stands for nothing. */
+export const slotOf = (assembly: Assembly, call: KernelCall, ref: Ref.Ref): Slot => {
+  const slot = assembly.slots.get(Ref.key(ref))
+  if (slot === undefined) {
+    throw new AssembleError({
+      reason: "BadRef",
+      call: call._tag,
+      name: Ref.key(ref),
+      detail: "the loader does not have it"
+    })
+  }
+  return slot
+}
+
+/** Copies the descriptor of what a ref stands for into the data. Throws `AssembleError`. */
+export const descriptorToData = (assembly: Assembly, call: KernelCall, ref: Ref.Ref, to: number): void =>
+  LoaderCode.placeToData(assembly.code, to, slotOf(assembly, call, ref).place)
+
+/** The map that a ref stands for, if it stands for one. */
+export const mapOf = (assembly: Assembly, ref: Ref.MapRef): Draft<MapAttributes> | undefined => {
+  const slot = assembly.slots.get(Ref.key(ref))
+  return slot?._tag === "Map" ? slot.draft : undefined
+}
+
+/** The name of a map of the loader. */
+export const mapName = (assembly: Assembly, ref: Ref.MapRef): string => mapOf(assembly, ref)?.attr.name ?? Ref.key(ref)
+
+/** The number of a map in `fd_array`, where the map that a ref stands for is in it. Throws `AssembleError`. */
+export const mapIndex = (assembly: Assembly, call: KernelCall, ref: Ref.MapRef): number => {
+  const { place } = slotOf(assembly, call, ref)
+  if (place._tag === "Data" && place.offset < 4 * Layout.MAX_MAPS) return place.offset / 4
+  throw new AssembleError({
+    reason: "BadRef",
+    call: call._tag,
+    name: Ref.key(ref),
+    detail: "it only gives its shape to other maps"
+  })
+}
+
+/** An error about something that the loader has no place for. */
+export const tooMany = (call: KernelCall, name: string, detail: string, hint: string): AssembleError =>
+  new AssembleError({ reason: "TooMany", call: call._tag, name, detail, hint })
