@@ -1,41 +1,19 @@
 /** `kernel`, and `--kernel`, `--btf` and `--kconfig` of the other commands, in this process: no privileges are needed. */
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
-import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
-import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import * as Zlib from "node:zlib"
 import * as Btf from "../../../src/btf/Btf.ts"
 import * as BtfEdit from "../../../src/btf/BtfEdit.ts"
-import { Failed } from "../../../src/cli/Failed.ts"
-import { run } from "../../../src/cli/Main.ts"
 import * as Feature from "../../../src/services/Kernel/Feature.ts"
 import * as KernelProfile from "../../../src/services/Kernel/KernelProfile.ts"
+import { command } from "../../support/InProcess.ts"
 import { repository, temporaryFolder } from "../../support/Require.ts"
 
 const fixture = (name: string) => Path.join(repository, "test/fixtures", name)
-
-/** Runs the command: its exit status, and what it prints. */
-const command = (...args: ReadonlyArray<string>) =>
-  Effect.gen(function*() {
-    const exit = yield* Effect.exit(run("1.2.3")(args))
-    const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-    if (error !== undefined && !(error instanceof Failed)) return yield* Effect.die(error)
-    return {
-      status: error === undefined ? 0 : error.status,
-      stdout: (yield* TestConsole.logLines).join("\n"),
-      stderr: (yield* TestConsole.errorLines).join("\n")
-    }
-  }).pipe(
-    Effect.provideService(TerminalCapabilities, { canColor: false, canAnimate: false, canPrompt: false }),
-    Effect.provide([NodeServices.layer, TestConsole.layer])
-  )
 
 /** A kernel whose `task_struct` has its members where the option says. */
 const types = (pidOffset: number): Btf.Btf => {

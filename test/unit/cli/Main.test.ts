@@ -1,34 +1,12 @@
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Cause from "effect/Cause"
-import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
-import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { Failed } from "../../../src/cli/Failed.ts"
-import { run } from "../../../src/cli/Main.ts"
+import { command } from "../../support/InProcess.ts"
 import { repository, temporaryFolder } from "../../support/Require.ts"
 
 const fixture = (name: string) => Path.join(repository, "test/fixtures", name)
 const firewall = fixture("xdp_firewall.bpf.o")
-
-/** Runs the command in this process: its exit status, and what it prints. */
-const command = (...args: ReadonlyArray<string>) =>
-  Effect.gen(function*() {
-    const exit = yield* Effect.exit(run("1.2.3")(args))
-    const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-    if (error !== undefined && !(error instanceof Failed)) return yield* Effect.die(error)
-    return {
-      status: error === undefined ? 0 : error.status,
-      stdout: (yield* TestConsole.logLines).join("\n"),
-      stderr: (yield* TestConsole.errorLines).join("\n")
-    }
-  }).pipe(
-    Effect.provideService(TerminalCapabilities, { canColor: false, canAnimate: false, canPrompt: false }),
-    Effect.provide([NodeServices.layer, TestConsole.layer])
-  )
 
 /** A file of these bytes. */
 const file = (name: string, bytes: string | Uint8Array): string => {
