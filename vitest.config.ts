@@ -11,7 +11,7 @@ const report = process.env["EFFECT_BPF_REPORT"]
 
 /** Tests of what asks nothing of a kernel. */
 const pure = [
-  "test/unit/{btf,diagnostics,events,insn,linker,services,stages,vm}/**/*.test.ts",
+  "test/unit/{btf,diagnostics,events,insn,linker,services,stages,usdt,vm}/**/*.test.ts",
   "test/property/**/*.test.ts"
 ]
 
