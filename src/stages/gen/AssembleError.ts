@@ -14,6 +14,8 @@ export class AssembleError extends Schema.TaggedError<AssembleError>()("Assemble
     "Unsupported",
     /** A ref that names nothing at this point, or a place in the instructions that takes no ref. */
     "BadRef",
+    /** A loader that is to be signed would have to be told something. */
+    "NeedsInputs",
     /** A value that does not fit its field. */
     "BadValue"
   ]),

@@ -14,7 +14,10 @@ export const MAX_MAPS = 64
 export const MAX_PROGRAMS = 32
 
 /** Slots of `fd_array` for BTF of modules, behind those of maps. */
-const MODULE_SLOTS = 256
+export const MODULE_SLOTS = 256
+
+/** Where the slot of this number is among those for BTF of modules: bytes of the data. */
+export const moduleSlot = (number: number): number => 4 * (MAX_MAPS + number)
 
 /** Size of `fd_array`, which is at the start of the data: a 4-byte descriptor per slot. */
 export const FD_ARRAY_SIZE: number = 4 * (MAX_MAPS + MODULE_SLOTS)
@@ -24,6 +27,9 @@ export const STACK_SIZE: number = 4 * (2 + MAX_PROGRAMS)
 
 /** Where the descriptor of the object's BTF is, from the frame pointer. */
 export const STACK_BTF_FD: number = -STACK_SIZE
+
+/** Where the descriptor of a map is that only gives its shape to others, from the frame pointer. */
+export const STACK_TEMPLATE_FD: number = -STACK_SIZE + 4
 
 /** Where the descriptor of the program of this number is, from the frame pointer. */
 export const stackProgFd = (program: number): number => -STACK_SIZE + 8 + 4 * program
@@ -62,11 +68,13 @@ export const contextSize = (maps: number, programs: number, words: number = 0): 
 
 /** The helpers that loaders call, by their ids. */
 export const Helper = {
+  TRACE_PRINTK: 6,
   PROBE_READ_KERNEL: 113,
   COPY_FROM_USER: 148,
   SYS_BPF: 166,
   BTF_FIND_BY_NAME_KIND: 167,
-  SYS_CLOSE: 168
+  SYS_CLOSE: 168,
+  KALLSYMS_LOOKUP_NAME: 179
 } as const
 
 /** What a loader program is called when it is loaded, and the map that holds its data. */

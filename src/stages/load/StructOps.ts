@@ -252,7 +252,8 @@ export interface Structs {
 
 const none: Structs = { variables: new Map(), programs: new Map() }
 
-const lookupOf = (types: Btf.Btf, modules: () => ReadonlyArray<KernelInfo.ModuleTypes>): Lookup => ({
+/** The types of a kernel as structs are looked for in them; modules are only looked at where vmlinux has none of the name. */
+export const lookupOf = (types: Btf.Btf, modules: () => ReadonlyArray<KernelInfo.ModuleTypes>): Lookup => ({
   vmlinux: types,
   modules,
   structOf: (owner, name) =>
