@@ -89,6 +89,8 @@ export * as StructOps from "./attach/StructOps.ts"
 
 /** A recorded load as data: one program and one blob that make the same calls inside the kernel. */
 export * as LoaderProgram from "./stages/gen/LoaderProgram.ts"
+/** Loads an object by its loader program, on the kernel that is provided. */
+export * as RunLoader from "./stages/gen/RunLoader.ts"
 /** Runs a loader in the virtual machine, with its kernel calls made on any session. */
 export * as Replay from "./stages/gen/Replay.ts"
 
