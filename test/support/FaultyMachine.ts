@@ -73,6 +73,8 @@ export const make = (fault: Fault | undefined): FaultyMachine => {
     bpfDescriptor: bpf,
     bpfCommon: bpf,
     perfEventOpen: () => -numbers.EPERM,
+    ioctl: () => -1,
+    duplicate: () => -1,
     uprobe: () => -numbers.ENOSYS,
     bpfAsync: later,
     bpfDescriptorAsync: later,

@@ -10,6 +10,7 @@ import type { ByteOrder } from "../../src/services/Elf/Elf.ts"
 import { MapType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import type { Errno } from "../../src/services/Kernel/abi/Errno.ts"
 import * as ErrnoTable from "../../src/services/Kernel/abi/Errno.ts"
+import { refusing } from "../../src/services/Kernel/calls/Attaching.ts"
 import type { KernelShape } from "../../src/services/Kernel/Kernel.ts"
 import type { KernelCall, MapAttributes, MapInfo, ProgAttributes } from "../../src/services/Kernel/KernelCall.ts"
 import { type CallError, KernelError } from "../../src/services/Kernel/KernelError.ts"
@@ -408,7 +409,8 @@ export const make = (options: LedgerOptions = {}): Ledger => {
         const object = pins.get(call.path)
         if (object === undefined) return fail(call, "ENOENT", call.path)
         return { result: undefined, handle: acquire(object, `pin ${call.path}`) }
-      })
+      }),
+    ...refusing((call) => Effect.fail(fail(call, "EOPNOTSUPP", call._tag)))
   }
 
   const backend: Session.Backend<LedgerHandle> = {

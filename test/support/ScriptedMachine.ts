@@ -95,6 +95,8 @@ export const make = (release = "6.1.2-test"): Machine => {
     bpfDescriptor: bpf,
     bpfCommon: bpf,
     perfEventOpen: () => -numbers.EPERM,
+    ioctl: () => -1,
+    duplicate: () => -1,
     memlock: () => ({ soft: 0xffff_ffff_ffff_ffffn, hard: 0xffff_ffff_ffff_ffffn }),
     setMemlock: () => -1,
     uprobe: () => -numbers.ENOSYS,

@@ -45,12 +45,43 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   ObjUnpin: "unlink",
   ObjGet: "BPF_OBJ_GET",
   Adopt: "adopt",
-  Close: "close"
+  Close: "close",
+  LinkCreate: "BPF_LINK_CREATE",
+  LinkUpdate: "BPF_LINK_UPDATE",
+  LinkDetach: "BPF_LINK_DETACH",
+  LinkGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
+  RawTracepointOpen: "BPF_RAW_TRACEPOINT_OPEN",
+  IterCreate: "BPF_ITER_CREATE",
+  IterRead: "read",
+  ProbePmuGet: "read",
+  TracepointId: "read",
+  SymbolListRead: "read",
+  TraceEventAdd: "write",
+  PerfEventOpen: "perf_event_open",
+  PerfEventSetProgram: "PERF_EVENT_IOC_SET_BPF",
+  PerfEventSwitch: "PERF_EVENT_IOC_ENABLE",
+  TargetOpen: "open",
+  ProgAttach: "BPF_PROG_ATTACH",
+  ProgDetach: "BPF_PROG_DETACH",
+  ProgQuery: "BPF_PROG_QUERY"
 }
 
 const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-const refTags: ReadonlySet<string> = new Set(["Map", "Prog", "Btf", "Link", "View"] satisfies ReadonlyArray<Ref.RefTag>)
+const refTags: ReadonlySet<string> = new Set(
+  [
+    "Map",
+    "Prog",
+    "Btf",
+    "Link",
+    "View",
+    "Event",
+    "TraceEvent",
+    "Target",
+    "Iter",
+    "Attachment"
+  ] satisfies ReadonlyArray<Ref.RefTag>
+)
 
 const isRef = (value: object): value is Ref.Ref =>
   "_tag" in value && typeof value._tag === "string" && refTags.has(value._tag) && "index" in value

@@ -33,6 +33,7 @@ import * as Given from "../../stages/open/Given.ts"
 import { flagNames } from "../json/ObjectDocument.ts"
 import { commandNames } from "../json/PlanDocument.ts"
 import * as CoreReport from "../../stages/relocate/CoreReport.ts"
+import { attachDetails } from "./AttachText.ts"
 import { clip } from "./Clip.ts"
 import { coreReportText } from "./CoreReportText.ts"
 import { hexBytes } from "./HexDump.ts"
@@ -51,8 +52,7 @@ const nameOf = (object: BpfObject, ref: Ref): string => {
       return object.programs[ref.index]?.name ?? ""
     case "Btf":
       return "the object's types"
-    case "Link":
-    case "View":
+    default:
       return `${ref._tag.toLowerCase()} ${ref.index}`
   }
 }
@@ -160,6 +160,8 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "BtfGetInfo":
     case "Close":
       return []
+    default:
+      return attachDetails((ref) => nameOf(object, ref), call)
   }
 }
 

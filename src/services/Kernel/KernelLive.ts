@@ -19,15 +19,18 @@ import { Kernel, type KernelShape } from "./Kernel.ts"
 import { fromErrno, type KernelError, RefError } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
 import * as Answers from "./live/Answers.ts"
+import * as AttachCalls from "./live/AttachCalls.ts"
 import { type Availability, probe } from "./live/Availability.ts"
 import * as BtfCalls from "./live/BtfCalls.ts"
 import type { Context } from "./live/Context.ts"
 import { enterAsync, refused } from "./live/Enter.ts"
+import * as EventCalls from "./live/EventCalls.ts"
 import * as Facts from "./live/Facts.ts"
 import * as Features from "./live/Features.ts"
 import { type Files, machine } from "./live/Files.ts"
 import type { Handle } from "./live/Handle.ts"
 import * as IdCalls from "./live/IdCalls.ts"
+import * as LinkCalls from "./live/LinkCalls.ts"
 import * as LoaderCalls from "./live/LoaderCalls.ts"
 import * as MapCalls from "./live/MapCalls.ts"
 import * as Memlock from "./live/Memlock.ts"
@@ -83,7 +86,18 @@ const unavailable = (error: Unavailable): KernelError =>
 
 /** Gives back what a ref stood for. */
 const release = (sys: Sys.Sys, handle: Handle): Effect.Effect<void> =>
-  Effect.sync(() => handle._tag === "View" ? sys.unmap(handle.mapping) : sys.close(handle.fd))
+  Effect.sync(() => {
+    switch (handle._tag) {
+      case "View":
+        return sys.unmap(handle.mapping)
+      case "TraceEvent":
+        return EventCalls.remove(handle)
+      case "Attachment":
+        return AttachCalls.detach(sys, handle)
+      default:
+        return sys.close(handle.fd)
+    }
+  })
 
 /** Borrows a descriptor of the user's, after a look at what it is: it is used as it is, and never closed. */
 const borrow = (sys: Sys.Sys): Session.Backend<Handle>["borrow"] =>
@@ -103,7 +117,10 @@ const backendOf = (context: Context, sources: Refusals.Sources): Session.Backend
     ...ProgCalls.handlers(context),
     ...LoaderCalls.handlers(context),
     ...IdCalls.handlers(context),
-    ...PinCalls.handlers(context)
+    ...PinCalls.handlers(context),
+    ...LinkCalls.handlers(context),
+    ...EventCalls.handlers(context),
+    ...AttachCalls.handlers(context)
   }
   return {
     handlers: {
@@ -154,7 +171,8 @@ export const fromParts = (parts: Parts): KernelShape => {
         possibleCpus: facts.possibleCpus,
         targets: Symbols.make(opened, facts),
         functionOf: (program, target, name) => ProgFunctions.find(context, program, target, name),
-        mapNames: new Map()
+        mapNames: new Map(),
+        files
       }
       return yield* Session.make(backendOf(context, { sys: opened, files, memlock }), options)
     })

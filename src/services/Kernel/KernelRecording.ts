@@ -16,6 +16,7 @@ import * as Execute from "../../stages/load/Execute.ts"
 import type { BpfObject } from "../../stages/open/BpfObject.ts"
 import type { PlannedObject } from "../../stages/load/Plan.ts"
 import * as Errno from "./abi/Errno.ts"
+import { refusing } from "./calls/Attaching.ts"
 import { Kernel, type KernelShape } from "./Kernel.ts"
 import type { CallTag, KernelCall, MapAttributes, Results } from "./KernelCall.ts"
 import { type CallError, fromErrno, UnsupportedCall } from "./KernelError.ts"
@@ -119,7 +120,13 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       GetById: never(),
       ObjPin: never(),
       ObjUnpin: never(),
-      ObjGet: never()
+      ObjGet: never(),
+      ...refusing((call) => {
+        const complaint = Recordable.complaint(call, () => undefined)
+        if (complaint === undefined) return Effect.die(new Error(`a loader cannot make the call ${call._tag}`))
+        tape.notes.push(`left out: ${complaint.message}`)
+        return Effect.fail(errorOf(complaint))
+      })
     },
     // A `Close` of the plan is one of the loader; what ends with the session is handed out by it instead.
     release: (_, ref) =>

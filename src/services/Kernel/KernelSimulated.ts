@@ -20,6 +20,7 @@ import { lineCounts } from "../../vm/Lines.ts"
 import type { FeatureReport } from "./FeatureReport.ts"
 import { Kernel, type KernelShape } from "./Kernel.ts"
 import * as Errno from "./abi/Errno.ts"
+import { refusing } from "./calls/Attaching.ts"
 import { fromErrno, type KernelError } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
 import * as Session from "./Session.ts"
@@ -72,7 +73,16 @@ const backendOf = (context: Kernels.Context): Session.Backend<Handle> => ({
     ...ProgLoad.handlers(context),
     ...ProgCalls.handlers(context),
     ...IdCalls.handlers(context),
-    ...PinCalls.handlers(context)
+    ...PinCalls.handlers(context),
+    ...refusing((call) =>
+      Effect.fail(
+        Refuse.unsupported(
+          call._tag,
+          "has nothing that programs could be attached to: no events happen in it",
+          "run programs with ProgTestRun, or attach them on the live kernel"
+        )
+      )
+    )
   },
   release: (handle) => release(context, handle),
   borrow: ({ fd }) =>

@@ -6,7 +6,7 @@
  */
 
 /** The kinds of kernel object that a session can name. */
-export type RefTag = "Map" | "Prog" | "Btf" | "Link" | "View"
+export type RefTag = "Map" | "Prog" | "Btf" | "Link" | "View" | "Event" | "TraceEvent" | "Target" | "Iter" | "Attachment"
 
 interface RefOf<Tag extends RefTag> {
   readonly _tag: Tag
@@ -31,8 +31,33 @@ export interface LinkRef extends RefOf<"Link"> {}
 /** Names a memory mapping of a map. */
 export interface ViewRef extends RefOf<"View"> {}
 
+/** Names a perf event. */
+export interface EventRef extends RefOf<"Event"> {}
+
+/** Names an event that was added to tracefs. */
+export interface TraceEventRef extends RefOf<"TraceEvent"> {}
+
+/** Names an open file that programs are attached to: a cgroup's folder, a network namespace. */
+export interface TargetRef extends RefOf<"Target"> {}
+
+/** Names a run of an iterator, which is read like a file. */
+export interface IterRef extends RefOf<"Iter"> {}
+
+/** Names the attachment of a program that has no link. */
+export interface AttachmentRef extends RefOf<"Attachment"> {}
+
 /** Any name that a session understands. */
-export type Ref = MapRef | ProgRef | BtfRef | LinkRef | ViewRef
+export type Ref =
+  | MapRef
+  | ProgRef
+  | BtfRef
+  | LinkRef
+  | ViewRef
+  | EventRef
+  | TraceEventRef
+  | TargetRef
+  | IterRef
+  | AttachmentRef
 
 /** Names the map of this index. */
 export const map = (index: number): MapRef => ({ _tag: "Map", index })
@@ -48,6 +73,21 @@ export const link = (index: number): LinkRef => ({ _tag: "Link", index })
 
 /** Names the memory mapping of this index. */
 export const view = (index: number): ViewRef => ({ _tag: "View", index })
+
+/** Names the perf event of this index. */
+export const event = (index: number): EventRef => ({ _tag: "Event", index })
+
+/** Names the event of tracefs of this index. */
+export const traceEvent = (index: number): TraceEventRef => ({ _tag: "TraceEvent", index })
+
+/** Names the attach target of this index. */
+export const target = (index: number): TargetRef => ({ _tag: "Target", index })
+
+/** Names the run of an iterator of this index. */
+export const iter = (index: number): IterRef => ({ _tag: "Iter", index })
+
+/** Names the attachment of this index. */
+export const attachment = (index: number): AttachmentRef => ({ _tag: "Attachment", index })
 
 /** A text that is equal for two refs exactly when they name the same object of one session. */
 export const key = (ref: Ref): string => `${ref._tag.toLowerCase()}#${ref.index}`

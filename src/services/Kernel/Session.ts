@@ -79,6 +79,18 @@ type Entry<H> =
   | { readonly _tag: "Absent" }
   | { readonly _tag: "Closed" }
 
+/** Calls that undo what an earlier one has done. */
+const takingBack: ReadonlySet<CallTag> = new Set(
+  [
+    "MapDelete",
+    "LinkUpdate",
+    "LinkDetach",
+    "PerfEventSwitch",
+    "ProgDetach",
+    "Close"
+  ] satisfies ReadonlyArray<CallTag>
+)
+
 /** Borrowed objects are numbered from here, beyond any plan's own refs. */
 const firstBorrowedIndex = 0x4000_0000
 
@@ -109,7 +121,7 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
    * Calls that finalizers of the session's users make while its scope closes: finalizers run in reverse order, so what a struct
    * was registered with is still there when it is to be taken away.
    */
-  const takesBack = (call: KernelCall): boolean => call._tag === "MapDelete"
+  const takesBack = (call: KernelCall): boolean => takingBack.has(call._tag)
 
   /** Why a call may not use this ref, if it may not. Absent refs are for the handlers to encode. */
   const refuse = (call: KernelCall, ref: Ref.Ref, absentIsFine: boolean): RefError | undefined => {

@@ -5,6 +5,7 @@
  * would make the kernel read on behind it. So lengths are checked here, once, while a loader is made.
  */
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
+import { attachingSubject } from "../../services/Kernel/calls/Attaching.ts"
 import {
   type InfoRecords,
   isProgFunction,
@@ -23,18 +24,16 @@ const otherwiseSized: ReadonlyMap<number, string> = new Map([
   [MapType.BPF_MAP_TYPE_PERCPU_ARRAY, "has a value for each CPU of the machine that it will run on"],
   [MapType.BPF_MAP_TYPE_LRU_PERCPU_HASH, "has a value for each CPU of the machine that it will run on"],
   [MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, "has a value for each CPU of the machine that it will run on"],
-  [MapType.BPF_MAP_TYPE_PROG_ARRAY, "takes descriptors of programs"],
   [MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY, "takes descriptors of perf events"],
-  [MapType.BPF_MAP_TYPE_CGROUP_ARRAY, "takes descriptors of cgroups"],
-  [MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, "takes descriptors of maps"],
-  [MapType.BPF_MAP_TYPE_HASH_OF_MAPS, "takes descriptors of maps"]
+  [MapType.BPF_MAP_TYPE_CGROUP_ARRAY, "takes descriptors of cgroups"]
 ])
 
-/** The smallest page of any machine, bytes: rings are made of whole pages, a power of two of them. */
-const SMALLEST_PAGE = 4096
-
-const isRingSize = (bytes: number): boolean =>
-  bytes >= SMALLEST_PAGE && bytes <= 0x8000_0000 && Number.isInteger(Math.log2(bytes))
+/** Types of maps whose values are a descriptor each, of a program or a map. */
+const ofDescriptors: ReadonlyMap<number, "Prog" | "Map"> = new Map([
+  [MapType.BPF_MAP_TYPE_PROG_ARRAY, "Prog"],
+  [MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, "Map"],
+  [MapType.BPF_MAP_TYPE_HASH_OF_MAPS, "Map"]
+])
 
 const complain = (
   call: KernelCall,
@@ -46,33 +45,13 @@ const complain = (
   new AssembleError({ reason, call: call._tag, name, detail, ...(hint === undefined ? {} : { hint }) })
 
 const ofMapCreate = (call: MapCreate): AssembleError | undefined => {
-  const { maxEntries, name, type } = call.attr
+  const { name, type } = call.attr
   if (call.exclusiveTo !== undefined) {
     return complain(call, name, "Unsupported", "loaders cannot make maps that are for one program alone yet")
   }
-  if (call.inner !== undefined) return complain(call, name, "Unsupported", "loaders cannot make maps of maps yet")
   switch (type) {
     case MapType.BPF_MAP_TYPE_STRUCT_OPS:
       return complain(call, name, "Unsupported", "loaders cannot make struct_ops maps yet")
-    case MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-      return maxEntries === 0
-        ? complain(
-          call,
-          name,
-          "Unsupported",
-          "its size is the number of CPUs of the machine that the loader will run on",
-          "give the map a size"
-        )
-        : undefined
-    case MapType.BPF_MAP_TYPE_RINGBUF:
-    case MapType.BPF_MAP_TYPE_USER_RINGBUF:
-      return isRingSize(maxEntries) ? undefined : complain(
-        call,
-        name,
-        "Unsupported",
-        `its size, ${maxEntries}, depends on the page size of the machine that the loader will run on`,
-        "give the ring a power of two of bytes, at least a page"
-      )
     default:
       return undefined
   }
@@ -80,19 +59,26 @@ const ofMapCreate = (call: MapCreate): AssembleError | undefined => {
 
 const ofMapUpdate = (call: MapUpdate, map: MapAttributes | undefined): AssembleError | undefined => {
   const name = map?.name ?? Ref.key(call.map)
-  if (call.value.refs.length > 0) {
-    return complain(call, name, "Unsupported", "loaders cannot put maps or programs into maps yet")
-  }
   if (map === undefined) return complain(call, name, "BadValue", "the loader does not create this map")
   const why = otherwiseSized.get(map.type)
   if (why !== undefined) return complain(call, name, "Unsupported", `the map ${why}, which loaders cannot give it yet`)
   if (call.key.length !== map.keySize) {
     return complain(call, name, "BadValue", `keys of this map have ${map.keySize} bytes, not ${call.key.length}`)
   }
-  const { length } = call.value.bytes
-  return length === map.valueSize
+  const { bytes, refs } = call.value
+  if (bytes.length !== map.valueSize) {
+    return complain(call, name, "BadValue", `values of this map have ${map.valueSize} bytes, not ${bytes.length}`)
+  }
+  for (const { at, size } of refs) {
+    if (!Number.isInteger(at) || at < 0 || at % 4 !== 0 || at + size > bytes.length) {
+      return complain(call, name, "BadValue", `a descriptor at byte ${at} is not within a value of ${bytes.length} bytes`)
+    }
+  }
+  const kind = ofDescriptors.get(map.type)
+  const [first] = refs
+  return kind === undefined || (refs.length === 1 && first?.size === 4 && first.to._tag === kind)
     ? undefined
-    : complain(call, name, "BadValue", `values of this map have ${map.valueSize} bytes, not ${length}`)
+    : complain(call, name, "BadValue", `values of this map are one ${kind === "Map" ? "map" : "program"} each`)
 }
 
 const isWhole = ({ recordSize, records }: InfoRecords): boolean =>
@@ -101,16 +87,17 @@ const isWhole = ({ recordSize, records }: InfoRecords): boolean =>
 const ofProgLoad = (call: ProgLoad): AssembleError | undefined => {
   const { attr, code, funcInfo, lineInfo } = call
   const bad = (detail: string): AssembleError => complain(call, attr.name, "BadValue", detail)
-  if (call.attachTo !== undefined) {
-    const detail = isProgFunction(call.attachTo)
-      ? `loaders cannot name other programs yet, and it attaches to their function ${call.attachTo.function}`
-      : `loaders cannot look up kernel symbols yet, and it attaches to ${call.attachTo.name}`
+  const target = call.attachTo
+  if (target !== undefined && isProgFunction(target)) {
+    const detail = `loaders cannot name other programs yet, and it attaches to their function ${target.function}`
     return complain(call, attr.name, "Unsupported", detail)
   }
-  for (const ref of code.refs) {
-    if (ref._tag !== "SymbolRef") continue
-    const detail = `loaders cannot look up kernel symbols yet, and it uses ${ref.symbol.name}`
-    return complain(call, attr.name, "Unsupported", detail)
+  if (target !== undefined && target.kind === "Struct") {
+    return complain(call, attr.name, "Unsupported", `loaders cannot implement ${target.name} yet`)
+  }
+  if (target?.resolved !== undefined && "owner" in target.resolved && target.resolved.id === 0) {
+    const detail = `it is for functions of module ${target.resolved.owner}, and loaders can only look up types of modules`
+    return complain(call, attr.name, "Unsupported", detail, "name one function of the module, or load the object directly")
   }
   if (call.signature !== undefined || call.fdArray !== undefined) {
     return complain(call, attr.name, "Unsupported", "loaders cannot load loaders: signatures and maps by position")
@@ -202,6 +189,11 @@ export const complaint = (
       return unsupported(
         `${call.as._tag.toLowerCase()} ${call.id}`,
         "identifiers are those of one kernel at one time: a loader runs later, elsewhere"
+      )
+    default:
+      return unsupported(
+        attachingSubject(call),
+        "loaders load and attach nothing: whoever runs the loader attaches its programs"
       )
   }
 }

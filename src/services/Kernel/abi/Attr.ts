@@ -417,5 +417,5 @@ export const BtfInfo = {
   }
 } as const
 
-/** `struct bpf_link_info`: what all kinds of link have; the rest depends on the type. */
+/** `struct bpf_link_info`: what all kinds of link have; `LinkLayouts` has the rest, which depends on the type. */
 export const LinkInfo = { size: 64, fields: { type: u32(0), id: u32(4), prog_id: u32(8) } } as const

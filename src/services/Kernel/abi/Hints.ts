@@ -4,6 +4,7 @@
  *
  * Sources: `kernel/bpf/syscall.c` and the maps' `*_alloc_check` functions; reference page `peers`, section 5.
  */
+import { ofAttaching } from "./AttachHints.ts"
 import type { Errno } from "./Errno.ts"
 import { MapFlag, mapTypeName, MapType, ProgType, progTypeName } from "./BpfConstants.ts"
 import type { CallTag, MapAttributes, ProgAttributes, ProgTestRun } from "../KernelCall.ts"
@@ -438,6 +439,7 @@ export const objGet: Hint = (errno) => {
  * `ProgTestRun` know more.
  */
 export const ofCall: { readonly [T in CallTag | "Borrow"]: Hint } = {
+  ...ofAttaching(general),
   Adopt: adopt,
   Borrow: adopt,
   BtfGetInfo: info,

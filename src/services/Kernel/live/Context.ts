@@ -12,6 +12,7 @@ import type { Bound } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
 import type { Target } from "./Bind.ts"
 import type { Answer, Request } from "./Enter.ts"
+import type { Files } from "./Files.ts"
 import type { Handle, HandleOf } from "./Handle.ts"
 
 /** What some symbols are in the running kernel; `undefined` for those that it lacks. */
@@ -37,6 +38,8 @@ export interface Context {
   ) => Effect.Effect<{ readonly attach_prog_fd: number; readonly attach_btf_id: number }, KernelError>
   /** The names that this session's maps were to have, by ref: also of those whose creation failed. */
   readonly mapNames: Map<string, string>
+  /** The files of the machine: what the kernel says in sysfs and tracefs. */
+  readonly files: Files
 }
 
 /** The handle of a ref that a call cannot do without. */

@@ -50,8 +50,46 @@ export interface ViewHandle {
   readonly writable: boolean
 }
 
+/** The descriptor of a perf event, an attach target, or a run of an iterator. */
+export interface FileHandle<Tag extends "Event" | "Target" | "Iter"> {
+  readonly _tag: Tag
+  readonly fd: number
+  /** What it is, for messages. */
+  readonly name: string
+}
+
+/** An event that was added to tracefs. */
+export interface TraceEventHandle {
+  readonly _tag: "TraceEvent"
+  /** `group/event` */
+  readonly name: string
+  readonly id: number
+  /** The file in which such events are added and removed. */
+  readonly list: string
+}
+
+/** A program that was attached without a link: descriptors of its own, to detach it with. */
+export interface AttachmentHandle {
+  readonly _tag: "Attachment"
+  readonly attachType: number
+  readonly program: number
+  /** The target's number: a descriptor of its own, or a device. */
+  readonly target: number
+  readonly isDescriptor: boolean
+}
+
 /** What a ref of a live session stands for. */
-export type Handle = MapHandle | ProgHandle | LinkHandle | BtfHandle | ViewHandle
+export type Handle =
+  | MapHandle
+  | ProgHandle
+  | LinkHandle
+  | BtfHandle
+  | ViewHandle
+  | FileHandle<"Event">
+  | FileHandle<"Target">
+  | FileHandle<"Iter">
+  | TraceEventHandle
+  | AttachmentHandle
 
 /** The handle that a ref of this tag stands for. */
 export type HandleOf<R extends Ref> = Extract<Handle, { readonly _tag: R["_tag"] }>

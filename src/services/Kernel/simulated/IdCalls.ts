@@ -12,7 +12,7 @@ import * as Refuse from "./Refuse.ts"
 
 /** The objects of a kind by identifier. */
 const objectsOf = (context: Context, kind: Ref.RefTag): ReadonlyMap<number, KernelObject> =>
-  kind === "Link" || kind === "View" ? new Map() : context.objects[kind]
+  kind === "Map" || kind === "Prog" || kind === "Btf" ? context.objects[kind] : new Map()
 
 /** The handlers of the calls on identifiers. */
 export const handlers = (context: Context): Pick<Handlers<Handle>, "IdNext" | "GetById" | "BtfGetInfo"> => ({

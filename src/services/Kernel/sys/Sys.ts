@@ -49,6 +49,10 @@ export interface Sys {
   ) => Mapping | number
   /** Detaches every view of the mapping, then gives its memory back. */
   readonly unmap: (mapping: Mapping) => void
+  /** ioctl(2) with a number for its argument. */
+  readonly ioctl: (fd: number, request: number, argument: number) => number
+  /** Another descriptor of the same file, close-on-exec and never one of the three standard ones. */
+  readonly duplicate: (fd: number) => number
   /** Closes a descriptor; errors have nobody to go to, since Linux frees the descriptor anyway. */
   readonly close: (fd: number) => void
   /** What a descriptor stands for; a negated error number when it is not open. */
@@ -132,6 +136,7 @@ const bind = (bpf_: number, architecture: string, foreign: Foreign.Foreign): Sys
   const mmap = foreign.function("mmap", "void *", ["void *", "size_t", "int", "int", "int", "int64"])
   const munmap = foreign.function("munmap", "int", ["void *", "size_t"])
   const fcntl = foreign.function("fcntl", "int", ["int", "int", "int"])
+  const ioctl = foreign.function("ioctl", "int", ["int", "unsigned long", "long"])
   const sysconf = foreign.function("sysconf", "long", ["int"])
   const prlimit = foreign.function("prlimit", "int", ["int", "int", "void *", "void *"])
 
@@ -216,6 +221,8 @@ const bind = (bpf_: number, architecture: string, foreign: Foreign.Foreign): Sys
       if (!mapping.buffer.detached) mapping.buffer.transfer(0)
       munmap(mapping.address, mapping.length)
     },
+    ioctl: (fd, request, argument) => resultOf(ioctl(fd, request, argument)),
+    duplicate: (fd) => resultOf(fcntl(fd, F_DUPFD_CLOEXEC, firstOrdinaryDescriptor)),
     close,
     kindOf,
     memlock: () => {

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import type { AttachPoint, LinkOptions } from "../../../../src/services/Kernel/calls/LinkCalls.ts"
 import { type CallTag, footprint, type KernelCall } from "../../../../src/services/Kernel/KernelCall.ts"
 import * as KernelInfo from "../../../../src/services/Kernel/KernelInfo.ts"
 import * as Ref from "../../../../src/services/Kernel/Ref.ts"
@@ -8,6 +9,16 @@ const bytes = new Uint8Array(4)
 const map = Ref.map(1)
 const prog = Ref.prog(2)
 const programAttr = { name: "p", type: 1, expectedAttachType: 0, license: "", kernelVersion: 0, flags: 0, ifindex: 0 }
+
+const linkCreate = (target: AttachPoint, options?: LinkOptions): KernelCall => ({
+  _tag: "LinkCreate",
+  as: Ref.link(4),
+  of: prog,
+  target,
+  attachType: 0,
+  flags: 0,
+  ...(options === undefined ? {} : { options })
+})
 
 /** For each call what it defines, changes and reads. */
 const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
@@ -86,7 +97,95 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
   [{ _tag: "ObjUnpin", path: "/p" }, "", "", ""],
   [{ _tag: "ObjGet", as: prog, path: "/p" }, "prog#2", "", ""],
   [{ _tag: "Adopt", as: map, fd: 7 }, "map#1", "", ""],
-  [{ _tag: "Close", ref: Ref.view(5) }, "", "view#5", ""]
+  [{ _tag: "Close", ref: Ref.view(5) }, "", "view#5", ""],
+  [linkCreate({ _tag: "None" }), "link#4", "", "prog#2"],
+  [linkCreate({ _tag: "Device", ifindex: 1 }), "link#4", "", "prog#2"],
+  [linkCreate({ _tag: "Target", target: Ref.target(6) }), "link#4", "", "prog#2 target#6"],
+  [linkCreate({ _tag: "Map", map }), "link#4", "", "prog#2 map#1"],
+  [linkCreate({ _tag: "Event", event: Ref.event(7) }), "link#4", "", "prog#2 event#7"],
+  [
+    linkCreate({ _tag: "Function", of: { program: Ref.prog(8), function: "f" } }, { _tag: "Tracing", cookie: 1n }),
+    "link#4",
+    "",
+    "prog#2 prog#8"
+  ],
+  [linkCreate({ _tag: "None" }, { _tag: "Placed", neighbour: Ref.link(9) }), "link#4", "", "prog#2 link#9"],
+  [linkCreate({ _tag: "None" }, { _tag: "Placed", neighbour: { _tag: "LinkId", id: 9 } }), "link#4", "", "prog#2"],
+  [linkCreate({ _tag: "None" }, { _tag: "Placed" }), "link#4", "", "prog#2"],
+  [linkCreate({ _tag: "None" }, { _tag: "Iter", over: { _tag: "Map", map } }), "link#4", "", "prog#2 map#1"],
+  [
+    linkCreate({ _tag: "None" }, { _tag: "Iter", over: { _tag: "Cgroup", order: 1, target: Ref.target(6) } }),
+    "link#4",
+    "",
+    "prog#2 target#6"
+  ],
+  [linkCreate({ _tag: "None" }, { _tag: "Iter", over: { _tag: "Task", tid: 0, pid: 0 } }), "link#4", "", "prog#2"],
+  [{ _tag: "LinkUpdate", link: Ref.link(4), to: prog, flags: 0 }, "", "link#4", "prog#2"],
+  [{ _tag: "LinkUpdate", link: Ref.link(4), to: prog, old: Ref.prog(3), flags: 0 }, "", "link#4", "prog#2 prog#3"],
+  [{ _tag: "LinkDetach", link: Ref.link(4) }, "", "link#4", ""],
+  [{ _tag: "LinkGetInfo", link: Ref.link(4) }, "", "", "link#4"],
+  [{ _tag: "RawTracepointOpen", as: Ref.link(4), name: "sys_enter", prog, cookie: 0n }, "link#4", "", "prog#2"],
+  [{ _tag: "IterCreate", as: Ref.iter(5), link: Ref.link(4) }, "iter#5", "", "link#4"],
+  [{ _tag: "IterRead", iter: Ref.iter(5), length: 1 }, "", "iter#5", ""],
+  [{ _tag: "ProbePmuGet", kind: "kprobe" }, "", "", ""],
+  [{ _tag: "TracepointId", category: "sched", name: "sched_switch" }, "", "", ""],
+  [{ _tag: "SymbolListRead", list: "kallsyms" }, "", "", ""],
+  [
+    {
+      _tag: "TraceEventAdd",
+      as: Ref.traceEvent(1),
+      probe: { _tag: "Kprobe", symbol: "f", offset: 0n },
+      isReturn: false,
+      stem: "f"
+    },
+    "traceevent#1",
+    "",
+    ""
+  ],
+  [
+    {
+      _tag: "PerfEventOpen",
+      as: Ref.event(7),
+      source: { _tag: "TraceEvent", event: Ref.traceEvent(1) },
+      pid: -1,
+      cpu: 0
+    },
+    "event#7",
+    "",
+    "traceevent#1"
+  ],
+  [
+    { _tag: "PerfEventOpen", as: Ref.event(7), source: { _tag: "Tracepoint", id: 1 }, pid: -1, cpu: 0 },
+    "event#7",
+    "",
+    ""
+  ],
+  [{ _tag: "PerfEventSetProgram", event: Ref.event(7), prog }, "", "event#7", "prog#2"],
+  [{ _tag: "PerfEventSwitch", event: Ref.event(7), on: true }, "", "event#7", ""],
+  [{ _tag: "TargetOpen", as: Ref.target(6), path: "/c" }, "target#6", "", ""],
+  [
+    {
+      _tag: "ProgAttach",
+      as: Ref.attachment(1),
+      prog,
+      target: { _tag: "Target", target: Ref.target(6) },
+      attachType: 0,
+      flags: 0,
+      neighbour: Ref.prog(3),
+      replace: Ref.prog(5)
+    },
+    "attachment#1",
+    "",
+    "prog#2 target#6 prog#3 prog#5"
+  ],
+  [
+    { _tag: "ProgDetach", prog, target: { _tag: "Map", map }, attachType: 0, flags: 0 },
+    "",
+    "",
+    "prog#2 map#1"
+  ],
+  [{ _tag: "ProgDetach", target: { _tag: "None" }, attachType: 0, flags: 0 }, "", "", ""],
+  [{ _tag: "ProgQuery", target: { _tag: "Device", ifindex: 1 }, attachType: 46, flags: 0 }, "", "", ""]
 ]
 
 describe("the footprint of", () => {
@@ -123,7 +222,25 @@ describe("the footprint of", () => {
       ObjUnpin: true,
       ObjGet: true,
       Adopt: true,
-      Close: true
+      Close: true,
+      LinkCreate: true,
+      LinkUpdate: true,
+      LinkDetach: true,
+      LinkGetInfo: true,
+      RawTracepointOpen: true,
+      IterCreate: true,
+      IterRead: true,
+      ProbePmuGet: true,
+      TracepointId: true,
+      SymbolListRead: true,
+      TraceEventAdd: true,
+      PerfEventOpen: true,
+      PerfEventSetProgram: true,
+      PerfEventSwitch: true,
+      TargetOpen: true,
+      ProgAttach: true,
+      ProgDetach: true,
+      ProgQuery: true
     }
     assert.sameMembers([...new Set(rows.map(([call]) => call._tag))], Object.keys(tags))
   })

@@ -31,6 +31,8 @@ export const make = (script: Script, trace: Trace): Sys => {
     bpf: bpf(false),
     bpfCommon: bpf(false),
     perfEventOpen: () => -2,
+    ioctl: () => -1,
+    duplicate: () => -1,
     uprobe: () => -38,
     bpfAsync: later,
     bpfDescriptor: bpf(false),

@@ -1,0 +1,110 @@
+/**
+ * All calls that have to do with attaching, for kernels that treat them alike.
+ */
+import type { Effect } from "effect/Effect"
+import type { Footprint } from "../KernelCall.ts"
+import type { CallError } from "../KernelError.ts"
+import type { Bound, Handlers } from "../Session.ts"
+import { attachFootprint, type AttachCalls, type AttachResults } from "./AttachCalls.ts"
+import { eventFootprint, type EventCalls, type EventResults } from "./EventCalls.ts"
+import { linkFootprint, type LinkCalls, type LinkResults } from "./LinkCalls.ts"
+
+/** The calls that have to do with attaching, by their tags. */
+export interface AttachingCalls extends LinkCalls, EventCalls, AttachCalls {}
+
+/** What they answer. */
+export interface AttachingResults extends LinkResults, EventResults, AttachResults {}
+
+/** The name of such a call. */
+export type AttachingTag = keyof AttachingCalls
+
+/** A call that has to do with attaching. */
+export type AttachingCall = AttachingCalls[AttachingTag]
+
+/** Which refs such a call touches. */
+export const attachingFootprint = (call: AttachingCall): Footprint => {
+  switch (call._tag) {
+    case "LinkCreate":
+    case "LinkUpdate":
+    case "LinkDetach":
+    case "LinkGetInfo":
+    case "RawTracepointOpen":
+    case "IterCreate":
+    case "IterRead":
+      return linkFootprint(call)
+    case "ProbePmuGet":
+    case "TracepointId":
+    case "SymbolListRead":
+    case "TraceEventAdd":
+    case "PerfEventOpen":
+    case "PerfEventSetProgram":
+    case "PerfEventSwitch":
+      return eventFootprint(call)
+    case "TargetOpen":
+    case "ProgAttach":
+    case "ProgDetach":
+    case "ProgQuery":
+      return attachFootprint(call)
+  }
+}
+
+/** Handlers that refuse every such call; each refusal is an attempt that observers see. */
+export const refusing = <H>(
+  refuse: (call: AttachingCall) => Effect<never, CallError>
+): Pick<Handlers<H>, AttachingTag> => {
+  const refused = (call: AttachingCall, bound: Bound<H>): Effect<never, CallError> =>
+    bound.attempt(0, undefined, refuse(call))
+  return {
+    LinkCreate: refused,
+    LinkUpdate: refused,
+    LinkDetach: refused,
+    LinkGetInfo: refused,
+    RawTracepointOpen: refused,
+    IterCreate: refused,
+    IterRead: refused,
+    ProbePmuGet: refused,
+    TracepointId: refused,
+    SymbolListRead: refused,
+    TraceEventAdd: refused,
+    PerfEventOpen: refused,
+    PerfEventSetProgram: refused,
+    PerfEventSwitch: refused,
+    TargetOpen: refused,
+    ProgAttach: refused,
+    ProgDetach: refused,
+    ProgQuery: refused
+  }
+}
+
+/** What such a call is about, for messages. */
+export const attachingSubject = (call: AttachingCall): string => {
+  switch (call._tag) {
+    case "LinkCreate":
+    case "RawTracepointOpen":
+    case "IterCreate":
+    case "TraceEventAdd":
+    case "PerfEventOpen":
+    case "ProgAttach":
+      return `${call.as._tag.toLowerCase()}#${call.as.index}`
+    case "LinkUpdate":
+    case "LinkDetach":
+    case "LinkGetInfo":
+      return `link#${call.link.index}`
+    case "IterRead":
+      return `iter#${call.iter.index}`
+    case "PerfEventSetProgram":
+    case "PerfEventSwitch":
+      return `event#${call.event.index}`
+    case "ProbePmuGet":
+      return call.kind
+    case "TracepointId":
+      return `${call.category}/${call.name}`
+    case "SymbolListRead":
+      return call.list
+    case "TargetOpen":
+      return call.path
+    case "ProgDetach":
+    case "ProgQuery":
+      return call.target._tag === "Device" ? `device ${call.target.ifindex}` : "an attach point"
+  }
+}
