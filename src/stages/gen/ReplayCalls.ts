@@ -1,0 +1,213 @@
+/**
+ * The kernel calls of a replay: out of the loader's memory, under the names of the plan, to whoever makes them.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Arena from "../../services/Kernel/abi/Arena.ts"
+import * as Attr from "../../services/Kernel/abi/Attr.ts"
+import * as Decode from "../../services/Kernel/abi/Decode.ts"
+import * as Errno from "../../services/Kernel/abi/Errno.ts"
+import { kernelName } from "../../services/Kernel/abi/Name.ts"
+import type { KernelCall, KernelSymbol, ProgFunction } from "../../services/Kernel/KernelCall.ts"
+import type { CallError } from "../../services/Kernel/KernelError.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
+import * as Memory from "../../vm/Memory.ts"
+import type * as Vm from "../../vm/Vm.ts"
+import * as Layout from "./LoaderLayout.ts"
+import type { Created, LoaderProgram } from "./LoaderProgram.ts"
+import { bytesAt, type LoaderMemory } from "./ReplayMemory.ts"
+import * as ReplayTable from "./ReplayTable.ts"
+
+/** Makes a call. */
+export type Perform = (call: KernelCall) => Effect.Effect<void, CallError>
+
+/** What no loader can help: the session does not make such calls, or the call names what it does not have. */
+export type Impossible = Exclude<CallError, { readonly _tag: "KernelError" | "VerifierError" }>
+
+/** The state of a replay beside the machine's. */
+export interface State {
+  readonly loader: LoaderProgram
+  readonly memory: LoaderMemory
+  readonly table: ReplayTable.Table
+  readonly perform: Perform
+  /** The function of this type id of a program of the session, for programs that attach to others. */
+  readonly functionOf: (program: Ref.ProgRef, id: number) => string | undefined
+  readonly calls: Array<KernelCall>
+  readonly made: { Btf: number; Map: number; Prog: number }
+  strayCloses: number
+  failure: CallError | Decode.DecodeError | undefined
+  /** Bytes that calls have taken along: they cost as instructions do. */
+  copied: number
+}
+
+/** The ref that the next object of a kind has in the plan; numbers that no plan has for objects that it does not list. */
+const nextRef = (made: number, created: ReadonlyArray<Created>): number =>
+  created[made]?.ref ?? created.reduce((most, { ref }) => Math.max(most, ref), -1) + 1 + made
+
+/** The plan's name of an object, which may be longer than what the kernel is told. */
+const planName = (told: string, listed: Created | undefined): string =>
+  listed !== undefined && kernelName(listed.name) === told ? listed.name : told
+
+/** Whether the value of an update is where the loader has the initial value of this map. */
+const isInitial = ({ loader, memory: { data, memory } }: State, map: Ref.MapRef, attr: bigint): boolean => {
+  const image = loader.maps.find(({ ref }) => ref === map.index)?.initialValue
+  const bytes = bytesAt(memory, Memory.lowOf(attr), Memory.highOf(attr), Attr.MapElement.size, false)
+  return image !== undefined && bytes !== undefined &&
+    Arena.readBigInt(bytes, Attr.MapElement.fields.value, loader.byteOrder === "little") ===
+      Memory.address(data, image.offset)
+}
+
+/** The call as the plan has it: under its names, and with what only the loader's description says. */
+const asPlanned = (state: State, call: KernelCall, attr: bigint): KernelCall => {
+  const { loader: { created }, made } = state
+  switch (call._tag) {
+    case "MapCreate":
+      return { ...call, attr: { ...call.attr, name: planName(call.attr.name, created.maps[made.Map]) } }
+    case "ProgLoad":
+      return { ...call, attr: { ...call.attr, name: planName(call.attr.name, created.programs[made.Prog]) } }
+    case "MapUpdate":
+      return isInitial(state, call.map, attr) ? { ...call, overridable: true } : call
+    default:
+      return call
+  }
+}
+
+/** What was looked up as a symbol of a plan: it is there, so nothing is lost when it is not said that it may be missing. */
+const symbolOf = ({ found, kind, name }: ReplayTable.LookedUp): KernelSymbol | undefined =>
+  typeof kind === "number"
+    ? undefined
+    : { name, kind, weak: false, ...(found?.module === undefined ? {} : { module: found.module }) }
+
+/** The weak kernel function that was not found, by its name where it can be but one. */
+const missingFunction = ({ lookedUp }: ReplayTable.Table): KernelSymbol => {
+  const names = new Set(
+    lookedUp.flatMap(({ found, kind, name }) => kind === "Func" && found === undefined ? [name] : [])
+  )
+  const [name = ""] = names.size === 1 ? names : []
+  return { name, kind: "Func", weak: true, resolved: { absent: true } }
+}
+
+const descriptorsOf = (state: State): Decode.Descriptors => {
+  const { functionOf, loader: { created }, made, table } = state
+  const progOf = (fd: number): Ref.ProgRef | undefined => {
+    const found = table.open.get(fd)
+    return found?._tag === "Prog" ? found.ref : undefined
+  }
+  return {
+    map: (fd) => {
+      const found = table.open.get(fd)
+      return found?._tag === "Map" ? found : undefined
+    },
+    prog: progOf,
+    btf: (fd) => {
+      const found = table.open.get(fd)
+      return found?._tag === "Btf" ? found.ref : undefined
+    },
+    symbol: (id, fd) => {
+      const looked = ReplayTable.typed(table, id, fd)
+      return looked && symbolOf(looked)
+    },
+    address: (address) => {
+      const looked = table.addresses.get(address)
+      return looked && symbolOf(looked)
+    },
+    missing: () => missingFunction(table),
+    programFunction: (fd, id): ProgFunction | undefined => {
+      const program = progOf(fd)
+      const name = program && functionOf(program, id)
+      return program === undefined || name === undefined ? undefined : { program, function: name }
+    },
+    nextBtf: Ref.btf(made.Btf),
+    nextMap: () => Ref.map(nextRef(made.Map, created.maps)),
+    nextProg: () => Ref.prog(nextRef(made.Prog, created.programs))
+  }
+}
+
+/** Decodes what the loader asks of the kernel. */
+const decode = (
+  state: State,
+  command: number,
+  attr: bigint,
+  size: number
+): Result.Result<KernelCall, Decode.DecodeError> => {
+  const memory: Decode.Memory = {
+    read: (address, length) => {
+      const bytes = bytesAt(state.memory.memory, Memory.lowOf(address), Memory.highOf(address), length, false)
+      state.copied += bytes?.length ?? 0
+      return bytes
+    }
+  }
+  return Result.map(
+    Decode.decode(command, attr, size, memory, descriptorsOf(state), state.loader.byteOrder),
+    (call) => asPlanned(state, call, attr)
+  )
+}
+
+/** What a call that succeeded answers: a new descriptor where it made something, else 0. */
+const register = ({ made, table }: State, call: KernelCall): number => {
+  switch (call._tag) {
+    case "BtfLoad":
+      made.Btf++
+      return ReplayTable.add(table, { _tag: "Btf", ref: call.as })
+    case "MapCreate":
+      made.Map++
+      return ReplayTable.add(table, { _tag: "Map", ref: call.as, attr: call.attr })
+    case "ProgLoad":
+      made.Prog++
+      return ReplayTable.add(table, { _tag: "Prog", ref: call.as })
+    default:
+      return 0
+  }
+}
+
+/** Makes a call; what the kernel refuses is an answer, what no kernel of this kind can do is not. */
+const make = (state: State, call: KernelCall): Effect.Effect<number, Impossible> => {
+  state.calls.push(call)
+  return Effect.matchEffect(state.perform(call), {
+    onSuccess: () => Effect.succeed(register(state, call)),
+    onFailure: (error: CallError) => {
+      if (error._tag !== "KernelError" && error._tag !== "VerifierError") return Effect.fail(error)
+      state.failure = error
+      return Effect.succeed(-error.errnoNumber)
+    }
+  })
+}
+
+/** The low 32 bits of an argument, unsigned: how the kernel takes commands, sizes and descriptors. */
+const word = (value: bigint): number => Number(BigInt.asUintN(32, value))
+
+/** Answers `bpf_sys_bpf`. */
+const sysBpf = (state: State, args: Vm.PendingCall["args"]): Effect.Effect<number, Impossible | Decode.DecodeError> => {
+  const call = decode(state, word(args[0]), args[1], word(args[2]))
+  if (Result.isSuccess(call)) return make(state, call.success)
+  const { failure } = call
+  if (failure.reason === "Command" || failure.reason === "Field") return Effect.fail(failure)
+  state.failure = failure
+  return Effect.succeed(-failure.errnoNumber)
+}
+
+/** Answers `bpf_sys_close`. */
+const sysClose = (state: State, fd: number): Effect.Effect<number> => {
+  const found = state.table.open.get(fd)
+  if (found === undefined) {
+    state.strayCloses++
+    return Effect.succeed(-Errno.numbers.EBADF)
+  }
+  state.table.open.delete(fd)
+  // The session knows nothing of types that only a look-up has opened.
+  if (found._tag === "Module") return Effect.succeed(0)
+  const call: KernelCall = { _tag: "Close", ref: found.ref }
+  state.calls.push(call)
+  // A descriptor is gone whatever closing it says.
+  return Effect.match(state.perform(call), { onSuccess: () => 0, onFailure: () => -Errno.numbers.EIO })
+}
+
+/** Answers a call that the machine has stopped at; `undefined` where nothing does. */
+export const answer = (
+  state: State,
+  { args, id, kind }: Vm.PendingCall
+): Effect.Effect<number, Impossible | Decode.DecodeError> | undefined => {
+  if (kind !== "Helper") return undefined
+  if (id === Layout.Helper.SYS_BPF) return sysBpf(state, args)
+  return id === Layout.Helper.SYS_CLOSE ? sysClose(state, word(args[0])) : undefined
+}
