@@ -2,6 +2,7 @@
  * Wrong usage that is found out behind the parsing of arguments: exit status 2, like every other.
  */
 import * as Schema from "effect/Schema"
+import { distance } from "../internal/Distance.ts"
 import { clip } from "./text/Clip.ts"
 
 /** An argument that is well formed by itself, and cannot be used: it names nothing, or contradicts another one. */
@@ -14,23 +15,6 @@ export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
   override get message(): string {
     return `${this.argument}: ${this.detail}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
   }
-}
-
-/** The number of single-character edits between two words, counted up to `limit`. */
-const distance = (a: string, b: string, limit: number): number => {
-  if (Math.abs(a.length - b.length) > limit) return limit + 1
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const above = row[j] ?? 0
-      const left = next[j - 1] ?? 0
-      const diagonal = row[j - 1] ?? 0
-      next.push(Math.min(above + 1, left + 1, diagonal + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }
 
 /** The most names that are listed when none is close to what was asked for. */

@@ -229,3 +229,41 @@ export const PF_X = 1
 export const PF_W = 2
 /** Segment flag: readable. */
 export const PF_R = 4
+
+/** Dynamic entry: the end of the list. */
+export const DT_NULL = 0
+/** Dynamic entry: place of the name of a library that is needed. */
+export const DT_NEEDED = 1
+/** Dynamic entry: address of the hash table of symbols. */
+export const DT_HASH = 4
+/** Dynamic entry: address of the string table. */
+export const DT_STRTAB = 5
+/** Dynamic entry: address of the symbol table. */
+export const DT_SYMTAB = 6
+/** Dynamic entry: bytes of the string table. */
+export const DT_STRSZ = 10
+/** Dynamic entry: bytes of a symbol. */
+export const DT_SYMENT = 11
+/** Dynamic entry: address of the hash table in GNU style. */
+export const DT_GNU_HASH = 0x6ffffef5
+/** Dynamic entry: address of the symbols' version indices. */
+export const DT_VERSYM = 0x6ffffff0
+/** Dynamic entry: address of the definitions of versions. */
+export const DT_VERDEF = 0x6ffffffc
+/** Dynamic entry: number of definitions of versions. */
+export const DT_VERDEFNUM = 0x6ffffffd
+/** Dynamic entry: address of the versions that are needed of other files. */
+export const DT_VERNEED = 0x6ffffffe
+/** Dynamic entry: number of files of which versions are needed. */
+export const DT_VERNEEDNUM = 0x6fffffff
+
+/** Version index: the symbol is local to its file. */
+export const VER_NDX_LOCAL = 0
+/** Version index: the symbol has no version. */
+export const VER_NDX_GLOBAL = 1
+/** Bit of a version index: not the version that a link without one gets (`name@VERSION`, not `name@@VERSION`). */
+export const VERSYM_HIDDEN = 0x8000
+/** The version of the structures that define versions. */
+export const VER_DEF_CURRENT = 1
+/** The version of the structures that need versions. */
+export const VER_NEED_CURRENT = 1

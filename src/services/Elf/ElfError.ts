@@ -19,6 +19,8 @@ import * as Schema from "effect/Schema"
  * - `Symbol`: a symbol is in a section that does not exist
  * - `Relocation`: a relocation names a symbol that does not exist
  * - `Compressed`: a table is compressed (`SHF_COMPRESSED`), which tables needed here must not be
+ * - `SymbolVersions`: a malformed table of symbol versions (`.gnu.version`, `_d`, `_r`)
+ * - `Dynamic`: the information for dynamic linking is malformed, or does not say how many symbols there are
  * - `TooLarge`: more sections, longer names or a larger file than `ElfLimits` allows
  * - `Image`: an image to be written breaks a rule of the format or of the writer
  *
@@ -43,6 +45,8 @@ export class ElfError extends Schema.TaggedError<ElfError>()("ElfError", {
     "Symbol",
     "Relocation",
     "Compressed",
+    "SymbolVersions",
+    "Dynamic",
     "TooLarge",
     "Image"
   ]),
@@ -87,6 +91,8 @@ const sentences: Readonly<Record<ElfError["reason"], string>> = {
   Symbol: "symbol of a section that does not exist",
   Relocation: "relocation against a symbol that does not exist",
   Compressed: "a compressed table cannot be read",
+  SymbolVersions: "malformed symbol versions",
+  Dynamic: "malformed information for dynamic linking",
   TooLarge: "larger than this library accepts",
   Image: "cannot be written as ELF"
 }
