@@ -18,6 +18,7 @@ import { Failed } from "./Failed.ts"
 import { InFile, reporting } from "./Failure.ts"
 import * as FileOutput from "./FileOutput.ts"
 import { object } from "./gen/Object.ts"
+import { verify } from "./gen/Verify.ts"
 import { minCoreBtfDocument } from "./json/GenDocument.ts"
 import * as Output from "./Output.ts"
 import { minCoreBtfText, problemText } from "./text/GenText.ts"
@@ -164,6 +165,6 @@ const wholeOf = ({ base, modules }: Core.CoreTarget): { readonly types: number; 
 /** The command. */
 export const gen = Command.make("gen").pipe(
   Command.withDescription("Files that are made of objects, under the names that bpftool has for them."),
-  Command.withShortDescription("Files made of objects: object, min_core_btf"),
-  Command.withSubcommands([object, minCoreBtf])
+  Command.withShortDescription("Files made of objects: object, min_core_btf, verify"),
+  Command.withSubcommands([object, minCoreBtf, verify])
 )

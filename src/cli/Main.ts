@@ -58,7 +58,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "gen",
-      summary: "Files made of objects: object, min_core_btf",
+      summary: "Files made of objects: object, min_core_btf, verify",
       load: Chosen.from(() => import("./Gen.ts"), ({ gen }) => gen)
     },
     {
