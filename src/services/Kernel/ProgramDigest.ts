@@ -16,7 +16,7 @@ import { sha256 } from "../../internal/Sha256.ts"
 import type { Code, CodeRef, KernelSymbol } from "./KernelCall.ts"
 
 /** `imm` of the call that replaces a call of an absent weak kernel function; the extern's position is added. */
-const KFUNC_POISON = 2_002_000_000
+export const KFUNC_POISON = 2_002_000_000
 
 /** Puts a symbol into the instruction as the live kernel is given it; answers what is not known of it yet. */
 const settle = (

@@ -16,10 +16,23 @@ import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { BtfLoad, KernelCall } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { type AssembleError, isAssembleError } from "./AssembleError.ts"
+import { checkSigned } from "./AssembleInputs.ts"
 import { mapCreate, mapFreeze, mapUpdate } from "./AssembleMaps.ts"
 import { progLoad } from "./AssembleProgram.ts"
-import { add, addAttr, type AssembleOptions, type Assembly, mapOf, slotOf, through, tooMany } from "./Assembly.ts"
+import {
+  add,
+  addAttr,
+  type AssembleOptions,
+  type Assembly,
+  isTraced,
+  mapOf,
+  slotOf,
+  through,
+  tooMany,
+  trace
+} from "./Assembly.ts"
 import * as LoaderCode from "./LoaderCode.ts"
+import * as LoaderInput from "./LoaderInput.ts"
 import * as LoaderData from "./LoaderData.ts"
 import * as Layout from "./LoaderLayout.ts"
 import type { LoadedProgram, LoaderMap, LoaderProgram } from "./LoaderProgram.ts"
@@ -46,6 +59,7 @@ const btfLoad = (assembly: Assembly, call: BtfLoad): void => {
   LoaderCode.contextToData(code, attr + fields.btf_log_buf.offset, 8, Layout.Context.LOG_BUF)
   LoaderCode.storeAddress(code, attr + fields.btf.offset, bytes)
   LoaderCode.sysBpf(code, Command.BPF_BTF_LOAD, attr, btfAttrSize)
+  trace(assembly, call, `BTF_LOAD of ${call.bytes.length} bytes r=%d`, 7)
   LoaderCode.checkError(code)
   const place: LoaderCode.Place = { _tag: "Stack", offset: Layout.STACK_BTF_FD }
   LoaderCode.keep(code, place)
@@ -57,7 +71,10 @@ const close = (assembly: Assembly, call: KernelCall, ref: Ref.Ref): void => {
   const slot = slotOf(assembly, call, ref)
   assembly.slots.delete(Ref.key(ref))
   if (slot._tag !== "Btf") slot.draft.published = false
-  if (slot._tag === "Map" && slot.place._tag === "Data") assembly.openMaps.delete(slot.place.offset / 4)
+  if (slot._tag === "Map") {
+    if (slot.place._tag === "Data") assembly.openMaps.delete(slot.place.offset / 4)
+    else assembly.templateIsOpen = false
+  }
   LoaderCode.closePlace(assembly.code, slot.place)
 }
 
@@ -107,33 +124,90 @@ const listedOf = (calls: ReadonlyArray<KernelCall>): NonNullable<AssembleOptions
       ? [{ name: call.attr.name, ref: call.as.index, maxEntries: call.attr.maxEntries }]
       : []
   ),
-  programs: calls.flatMap((call) =>
-    call._tag === "ProgLoad" ? [{ name: call.attr.name, ref: call.as.index }] : []
-  )
+  programs: calls.flatMap((call) => call._tag === "ProgLoad" ? [{ name: call.attr.name, ref: call.as.index }] : [])
 })
 
 const numbered = (listed: ReadonlyArray<{ readonly ref: number }>): ReadonlyMap<number, number> =>
   new Map(listed.map(({ ref }, number) => [ref, number]))
 
-const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOptions): LoaderProgram => {
+/** The numbers of maps of maps, by the refs of those that give their shape to what is in them. */
+const holdersOf = (
+  calls: ReadonlyArray<KernelCall>,
+  numbers: ReadonlyMap<number, number>
+): ReadonlyMap<string, number> => {
+  const holders = new Map<string, number>()
+  for (const call of calls) {
+    if (call._tag !== "MapCreate" || call.inner === undefined) continue
+    const number = numbers.get(call.as.index)
+    if (number !== undefined) holders.set(Ref.key(call.inner), number)
+  }
+  return holders
+}
+
+/** Where descriptors are at some time, which the cleanup closes. */
+const placesOf = (calls: ReadonlyArray<KernelCall>): ReadonlyArray<LoaderCode.Place> => {
   const count = (tag: KernelCall["_tag"], most: number): number =>
     Math.min(most, calls.filter((call) => call._tag === tag).length)
+  const programs = count("ProgLoad", Layout.MAX_PROGRAMS)
+  const maps = count("MapCreate", Layout.MAX_MAPS)
+  return [
+    { _tag: "Stack", offset: Layout.STACK_BTF_FD },
+    { _tag: "Stack", offset: Layout.STACK_TEMPLATE_FD },
+    ...Array.from(
+      { length: programs },
+      (_, at): LoaderCode.Place => ({ _tag: "Stack", offset: Layout.stackProgFd(at) })
+    ),
+    ...Array.from({ length: maps }, (_, at): LoaderCode.Place => ({ _tag: "Data", offset: 4 * at }))
+  ]
+}
+
+/** Maps that only give their shape to others: nothing but that, and their contents, mentions them. */
+const templatesOf = (calls: ReadonlyArray<KernelCall>, listed: ReadonlyMap<number, number>): ReadonlySet<string> => {
+  const templates = new Set<string>()
+  for (const call of calls) {
+    if (call._tag === "MapCreate" && call.inner !== undefined && !listed.has(call.inner.index)) {
+      templates.add(Ref.key(call.inner))
+    }
+  }
+  for (const call of calls) {
+    if (call._tag !== "ProgLoad") continue
+    for (const ref of call.code.refs) if (ref._tag !== "SymbolRef") templates.delete(Ref.key(ref.map))
+  }
+  return templates
+}
+
+const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOptions): LoaderProgram => {
   const byteOrder = options.byteOrder ?? "little"
   const listed = options.listed ?? listedOf(calls)
+  const numbers = { maps: numbered(listed.maps), programs: numbered(listed.programs) }
+  const data = LoaderData.make()
+  const closeText = isTraced(options)
+    ? LoaderData.add(data, new TextEncoder().encode(`${LoaderCode.CLOSE_TEXT}\0`))
+    : undefined
   const assembly: Assembly = {
     options,
     little: byteOrder === "little",
-    code: LoaderCode.make(count("MapCreate", Layout.MAX_MAPS), count("ProgLoad", Layout.MAX_PROGRAMS)),
-    data: LoaderData.make(),
-    numbers: { maps: numbered(listed.maps), programs: numbered(listed.programs) },
+    code: LoaderCode.make(placesOf(calls), closeText),
+    data,
+    numbers,
     maps: [],
     programs: [],
     slots: new Map(),
     openMaps: new Set(),
+    templates: templatesOf(calls, numbers.maps),
+    templateIsOpen: false,
+    texts: new Map(),
+    inputs: [],
+    inputsAt: Layout.contextInputs(listed.maps.length, listed.programs.length),
+    holders: holdersOf(calls, numbers.maps),
     hasBtf: false
   }
   for (const call of calls) one(assembly, call)
   finish(assembly, listed.maps.length)
+  checkSigned(assembly, {
+    map: (number) => listed.maps[number]?.name ?? `map ${number}`,
+    program: (number) => listed.programs[number]?.name ?? `program ${number}`
+  })
   const madeMaps = new Map(assembly.maps.map((draft) => [draft.ref, draft]))
   const madePrograms = new Map(assembly.programs.map((draft) => [draft.ref, draft]))
   const maps = listed.maps.map(({ maxEntries, name, ref }, number): LoaderMap => {
@@ -158,13 +232,19 @@ const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOption
     insns: Insn.toByteOrder(LoaderCode.join(assembly.code), byteOrder),
     data: LoaderData.join(assembly.data),
     license: Layout.LOADER_LICENSE,
-    contextSize: Layout.contextSize(maps.length, programs.length),
+    contextSize: Layout.contextSize(
+      maps.length,
+      programs.length,
+      assembly.inputs.reduce((sum, input) => sum + LoaderInput.wordsOf(input), 0)
+    ),
     maps,
     programs,
     created: {
       maps: assembly.maps.map(({ attr, ref }) => ({ name: attr.name, ref })),
       programs: assembly.programs.map(({ attr, ref }) => ({ name: attr.name, ref }))
     },
+    inputs: assembly.inputs,
+    ...(options.signed === undefined ? {} : { signed: { covers: options.signed } }),
     notes: options.notes ?? []
   }
 }

@@ -6,6 +6,7 @@ import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
 import { kernelName } from "../../services/Kernel/abi/Name.ts"
 import type { MapCreate, MapFreeze, MapUpdate } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
+import { takeInitialValue, takeSize } from "./AssembleInputs.ts"
 import {
   add,
   addAttr,
@@ -14,9 +15,11 @@ import {
   type Draft,
   mapName,
   mapOf,
+  printable,
   slotOf,
   through,
-  tooMany
+  tooMany,
+  trace
 } from "./Assembly.ts"
 import * as LoaderCode from "./LoaderCode.ts"
 import * as Layout from "./LoaderLayout.ts"
@@ -42,11 +45,24 @@ const freeSlot = (assembly: Assembly, call: MapCreate): number => {
   )
 }
 
+/**
+ * Where the descriptor of the next map is kept: in `fd_array`, where instructions find it, or on the stack, where only the
+ * loader does. Throws `AssembleError` where there is no room.
+ */
+const placeOf = (assembly: Assembly, call: MapCreate): LoaderCode.Place => {
+  if (assembly.templates.has(Ref.key(call.as)) && !assembly.templateIsOpen) {
+    assembly.templateIsOpen = true
+    return { _tag: "Stack", offset: Layout.STACK_TEMPLATE_FD }
+  }
+  const slot = freeSlot(assembly, call)
+  assembly.openMaps.add(slot)
+  return { _tag: "Data", offset: 4 * slot }
+}
+
 /** Creates a map. Throws `AssembleError`. */
 export const mapCreate = (assembly: Assembly, call: MapCreate): void => {
   const { attr, types } = call
-  const slot = freeSlot(assembly, call)
-  const place: LoaderCode.Place = { _tag: "Data", offset: 4 * slot }
+  const place = placeOf(assembly, call)
   const { code } = assembly
   const { fields } = Attr.MapCreate
   const at = addAttr(assembly, call, attr.name, Attr.MapCreate, attrSize.MapCreate, {
@@ -63,12 +79,11 @@ export const mapCreate = (assembly: Assembly, call: MapCreate): void => {
     map_extra: attr.extra
   })
   if (types !== undefined) descriptorToData(assembly, call, types.btf, at + fields.btf_fd.offset)
+  if (call.inner !== undefined) descriptorToData(assembly, call, call.inner, at + fields.inner_map_fd.offset)
   const number = assembly.numbers.maps.get(call.as.index)
-  if (number !== undefined) {
-    const asked = Layout.contextMap(number) + Layout.MapDescriptor.MAX_ENTRIES
-    LoaderCode.contextToData(code, at + fields.max_entries.offset, 4, asked, true)
-  }
+  takeSize(assembly, call, number, at + fields.max_entries.offset)
   LoaderCode.sysBpf(code, Command.BPF_MAP_CREATE, at, attrSize.MapCreate)
+  trace(assembly, call, `MAP_CREATE of ${printable(attr.name)} r=%d`, 7)
   LoaderCode.checkError(code)
   LoaderCode.keep(code, place)
   const draft: Draft<MapCreate["attr"]> = {
@@ -78,7 +93,6 @@ export const mapCreate = (assembly: Assembly, call: MapCreate): void => {
     place,
     published: number !== undefined
   }
-  assembly.openMaps.add(slot)
   assembly.maps.push(draft)
   assembly.slots.set(Ref.key(call.as), { _tag: "Map", place, draft })
 }
@@ -92,17 +106,18 @@ export const mapUpdate = (assembly: Assembly, call: MapUpdate): void => {
   const { bytes } = call.value
   const value = add(assembly, call, name, bytes)
   const key = add(assembly, call, name, call.key)
-  const map = mapOf(assembly, call.map)
-  if (call.overridable === true && map?.number !== undefined) {
-    const callers = Layout.contextMap(map.number) + Layout.MapDescriptor.INITIAL_VALUE
-    LoaderCode.replaceByCallers(code, value, bytes.length, callers)
-    map.initialValue = { offset: value, size: bytes.length }
+  takeInitialValue(assembly, call, mapOf(assembly, call.map), value)
+  for (const { at, size, to } of call.value.refs) {
+    // A wide place holds a number of the machine's byte order.
+    const low = assembly.little ? 0 : size - 4
+    descriptorToData(assembly, call, to, value + at + low)
   }
   const attr = addAttr(assembly, call, name, Attr.MapElement, attrSize.MapUpdate, { flags: call.flags })
   descriptorToData(assembly, call, call.map, attr + fields.map_fd.offset)
   LoaderCode.storeAddress(code, attr + fields.key.offset, key)
   LoaderCode.storeAddress(code, attr + fields.value.offset, value)
   LoaderCode.sysBpf(code, Command.BPF_MAP_UPDATE_ELEM, attr, attrSize.MapUpdate)
+  trace(assembly, call, `MAP_UPDATE_ELEM of ${printable(name)} r=%d`, 7)
   LoaderCode.checkError(code)
 }
 
@@ -113,5 +128,6 @@ export const mapFreeze = (assembly: Assembly, call: MapFreeze): void => {
   const attr = addAttr(assembly, call, mapName(assembly, call.map), Attr.MapFreeze, attrSize.MapFreeze, {})
   descriptorToData(assembly, call, call.map, attr + Attr.MapFreeze.fields.map_fd.offset)
   LoaderCode.sysBpf(code, Command.BPF_MAP_FREEZE, attr, attrSize.MapFreeze)
+  trace(assembly, call, `MAP_FREEZE of ${printable(mapName(assembly, call.map))} r=%d`, 7)
   LoaderCode.checkError(code)
 }

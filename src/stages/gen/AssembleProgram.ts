@@ -9,7 +9,20 @@ import { kernelName } from "../../services/Kernel/abi/Name.ts"
 import type { Code, InfoRecords, ProgLoad } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { AssembleError } from "./AssembleError.ts"
-import { add, addAttr, type Assembly, descriptorToData, type Draft, mapIndex, slotOf, through, tooMany } from "./Assembly.ts"
+import {
+  add,
+  addAttr,
+  type Assembly,
+  descriptorToData,
+  type Draft,
+  mapIndex,
+  printable,
+  slotOf,
+  through,
+  tooMany,
+  trace
+} from "./Assembly.ts"
+import { findSymbols, findTarget, knownTarget, settle } from "./AssembleSymbols.ts"
 import * as LoaderCode from "./LoaderCode.ts"
 import * as Layout from "./LoaderLayout.ts"
 
@@ -28,7 +41,6 @@ const bind = (assembly: Assembly, call: ProgLoad, { insns, refs }: Code): Uint8A
         name: call.attr.name,
         detail: `instruction ${ref.at}: ${detail}`
       })
-    // Those were complained of before.
     if (ref._tag === "SymbolRef") continue
     const isPlace = Number.isInteger(ref.at) && ref.at >= 0 && ref.at + 1 < Insn.count(bound) &&
       Insn.isLdImm64(bound, ref.at)
@@ -77,6 +89,7 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
   const place = placeOf(assembly, call)
   if (call.btf !== undefined) slotOf(assembly, call, call.btf)
   const bound = bind(assembly, call, call.code)
+  const lookups = settle(call, bound)
   const license = add(assembly, call, attr.name, new TextEncoder().encode(`${attr.license}\0`))
   const insns = add(assembly, call, attr.name, Insn.toByteOrder(bound, little ? "little" : "big"))
   // Function and line records name types of the object's BTF: without it they mean nothing.
@@ -91,6 +104,7 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
     prog_name: kernelName(attr.name),
     prog_ifindex: attr.ifindex,
     expected_attach_type: attr.expectedAttachType,
+    attach_btf_id: knownTarget(call),
     func_info_rec_size: funcs?.size,
     func_info_cnt: funcs?.count,
     line_info_rec_size: lines?.size,
@@ -108,7 +122,16 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
   LoaderCode.contextToData(code, at + fields.log_size.offset, 4, Layout.Context.LOG_SIZE)
   LoaderCode.contextToData(code, at + fields.log_buf.offset, 8, Layout.Context.LOG_BUF)
   if (call.btf !== undefined) descriptorToData(assembly, call, call.btf, at + fields.prog_btf_fd.offset)
+  const failed = LoaderCode.label()
+  const modules = [
+    ...findTarget(assembly, call, at, failed),
+    ...findSymbols(assembly, call, lookups, { bound, insns }, failed)
+  ]
   LoaderCode.sysBpf(code, Command.BPF_PROG_LOAD, at, attrSize)
+  trace(assembly, call, `PROG_LOAD of ${printable(attr.name)} with ${Insn.count(bound)} instructions r=%d`, 7)
+  LoaderCode.land(code, failed)
+  // Whatever has become of it, the load does not need the types of modules any more.
+  for (const module of modules) LoaderCode.closePlace(code, module)
   LoaderCode.checkError(code)
   LoaderCode.keep(code, place)
   const number = assembly.numbers.programs.get(call.as.index)

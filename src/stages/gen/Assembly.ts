@@ -3,13 +3,15 @@
  */
 import * as Result from "effect/Result"
 import * as Arena from "../../services/Kernel/abi/Arena.ts"
+import type * as Encode from "../../insn/Encode.ts"
 import type { KernelCall, MapAttributes, ProgAttributes } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { AssembleError } from "./AssembleError.ts"
 import * as LoaderCode from "./LoaderCode.ts"
 import * as LoaderData from "./LoaderData.ts"
 import * as Layout from "./LoaderLayout.ts"
-import type { InitialValue } from "./LoaderProgram.ts"
+import type { LoaderInput } from "./LoaderInput.ts"
+import type { InitialValue, Signed } from "./LoaderProgram.ts"
 
 /** A map or program that a loader can hand out: the context speaks of all of them, in this order, made or not. */
 export interface Listed {
@@ -22,6 +24,13 @@ export interface Listed {
 export interface AssembleOptions {
   /** What the recording left out, for people. */
   readonly notes?: ReadonlyArray<string>
+  /** What of the loader will be signed, if anything: it then takes neither changes nor inputs. */
+  readonly signed?: Signed["covers"]
+  /**
+   * Whether the loader prints what it does with `bpf_trace_printk`, for who reads the kernel's trace: 0, the default, prints
+   * nothing. It makes the same calls all the same. What the verifier says is another matter, for the context.
+   */
+  readonly logLevel?: number
   /** The byte order of the machine that the loader will run on; default little. Values, keys, records and BTF have it already. */
   readonly byteOrder?: "little" | "big"
   /**
@@ -66,8 +75,21 @@ export interface Assembly {
   readonly slots: Map<string, Slot>
   /** Slots of `fd_array` whose maps are open. */
   readonly openMaps: Set<number>
+  /** What the loader has to be told, and where the words of its own begin in the context. */
+  readonly inputs: Array<LoaderInput>
+  readonly inputsAt: number
+  /** The numbers of maps of maps, by the refs of those that give their shape to what is in them. */
+  readonly holders: ReadonlyMap<string, number>
+  /** Maps that only give their shape to others, by the keys of their refs; one of them at a time is kept on the stack. */
+  readonly templates: ReadonlySet<string>
+  templateIsOpen: boolean
+  /** Where texts are in the data. */
+  readonly texts: Map<string, number>
   hasBtf: boolean
 }
+
+/** Whether the loader prints what it does. */
+export const isTraced = ({ logLevel = 0 }: AssembleOptions): boolean => logLevel !== 0
 
 /** The end of a field: how much of a structure is passed to the kernel when this is the last field that matters. */
 export const through = (field: Arena.Field): number => field.offset + field.size
@@ -142,6 +164,34 @@ export const mapIndex = (assembly: Assembly, call: KernelCall, ref: Ref.MapRef):
     name: Ref.key(ref),
     detail: "it only gives its shape to other maps"
   })
+}
+
+/** Text in the data, with its NUL; one that is there already is used again. Throws `AssembleError`. */
+export const addText = (assembly: Assembly, call: KernelCall, name: string, text: string): number => {
+  const known = assembly.texts.get(text)
+  if (known !== undefined) return known
+  const at = add(assembly, call, name, new TextEncoder().encode(`${text}\0`))
+  assembly.texts.set(text, at)
+  return at
+}
+
+/** A name in a text that is printed: of ASCII, and no `%` that would ask for a number. */
+export const printable = (name: string): string => name.replaceAll(/[^ -~]|%/gu, "?")
+
+/**
+ * Prints a text with the numbers in up to two registers, in a loader that prints what it does. R0 to R5 are lost then: so
+ * nothing may be in them. Throws `AssembleError`.
+ */
+export const trace = (
+  assembly: Assembly,
+  call: KernelCall,
+  text: string,
+  first?: Encode.Register,
+  second?: Encode.Register
+): void => {
+  if (!isTraced(assembly.options)) return
+  const at = addText(assembly, call, call._tag, text)
+  LoaderCode.printText(assembly.code, at, text.length + 1, first, second)
 }
 
 /** An error about something that the loader has no place for. */

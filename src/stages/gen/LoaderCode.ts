@@ -1,8 +1,8 @@
 /**
  * The code of a loader while it is assembled: what it does again and again, each as a short sequence of instructions.
  *
- * Registers have fixed roles. R6 is the context throughout, R7 the answer of the last call to the kernel, R9 a
- * descriptor that is about to be closed; R0 to R5 are scratch. `data + n` stands for the address of byte `n` of the
+ * Registers have fixed roles. R6 is the context throughout, R7 the answer of the last call to the kernel, R8 an instruction
+ * that is completed, R9 the other half of an answer, or a descriptor that is being closed; R0 to R5 are scratch. `data + n` stands for the address of byte `n` of the
  * loader's data. Every failure goes to one place, the cleanup near the start, which closes all that is open and returns
  * R7: so a descriptor must be in its slot as soon as it exists, and its slot 0 as soon as it is closed.
  *
@@ -11,9 +11,10 @@
  * else's, again; and a failure to read a caller's initial value is an error, where libbpf's loaders go on with zeroes.
  */
 import * as Encode from "../../insn/Encode.ts"
-import { fitsOffset } from "../../insn/Insn.ts"
-import { BPF_ADD, BPF_DW, BPF_JEQ, BPF_JSET, BPF_JSLE, BPF_JSLT, BPF_W } from "../../insn/InsnConstants.ts"
+import * as Insn from "../../insn/Insn.ts"
+import { BPF_ADD, BPF_DW, BPF_JEQ, BPF_JNE, BPF_JSET, BPF_JSLE, BPF_JSLT, BPF_W } from "../../insn/InsnConstants.ts"
 import type { Command } from "../../services/Kernel/abi/BpfConstants.ts"
+import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { AssembleError } from "./AssembleError.ts"
 import * as Layout from "./LoaderLayout.ts"
 
@@ -22,8 +23,10 @@ export interface LoaderCode {
   readonly parts: Array<Uint8Array>
   /** Length in instruction slots. */
   slots: number
-  /** The slot of the cleanup. */
+  /** The slot of the cleanup, or of a jump that leads there and is nearer. */
   cleanup: number
+  /** Where the text is in the data that is printed after a close; `undefined` where nothing is printed. */
+  readonly closeText: number | undefined
 }
 
 /** Where a descriptor is kept: bytes from the frame pointer, or from the start of the data. */
@@ -33,7 +36,7 @@ export interface Place {
 }
 
 /** Appends instructions. */
-const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
+export const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
   for (const insn of insns) {
     code.parts.push(insn)
     code.slots += insn.length / 8
@@ -44,7 +47,7 @@ const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
 const OWN_MAP = 0
 
 /** `register = data + offset`: two slots. */
-const address = (register: Encode.Register, offset: number): Uint8Array =>
+export const address = (register: Encode.Register, offset: number): Uint8Array =>
   Encode.ldMapIdxValue(register, OWN_MAP, offset)
 
 /** Sizes of what is copied, in bytes, as the instructions name them. */
@@ -52,9 +55,17 @@ const sizes = { 4: BPF_W, 8: BPF_DW } as const
 
 type CopySize = keyof typeof sizes
 
-/** Begins the code of a loader: keeps the context, empties the stack, and lays down the cleanup. */
-export const make = (maps: number, programs: number): LoaderCode => {
-  const code: LoaderCode = { parts: [], slots: 0, cleanup: 0 }
+/** What is printed after a close. */
+export const CLOSE_TEXT = "close(%d) = %d"
+
+const begin = (closeText: number | undefined): LoaderCode => ({ parts: [], slots: 0, cleanup: 0, closeText })
+
+/**
+ * Begins the code of a loader: keeps the context, empties the stack, and lays down the cleanup, which closes what is open at
+ * any of these places. `closeText` is where `CLOSE_TEXT` is in the data of a loader that prints what it does.
+ */
+export const make = (places: ReadonlyArray<Place>, closeText?: number): LoaderCode => {
+  const code = begin(closeText)
   emit(
     code,
     Encode.mov64Reg(6, 1),
@@ -65,53 +76,61 @@ export const make = (maps: number, programs: number): LoaderCode => {
     Encode.mov64Imm(3, 0),
     Encode.callHelper(Layout.Helper.PROBE_READ_KERNEL)
   )
-  const words = 2 + programs
-  const cleanupSlots = words * 3 + maps * 6 + 2
-  emit(code, Encode.ja(cleanupSlots))
+  const cleanup = begin(closeText)
+  for (const place of places) closeOnce(cleanup, place)
+  emit(cleanup, Encode.mov64Reg(0, 7), Encode.exit())
+  emit(code, Encode.ja(cleanup.slots))
   code.cleanup = code.slots
-  for (let word = 0; word < words; word++) {
-    emit(
-      code,
-      Encode.ldx(BPF_W, 1, 10, -Layout.STACK_SIZE + 4 * word),
-      Encode.jmpImm(BPF_JSLE, 1, 0, 1),
-      Encode.callHelper(Layout.Helper.SYS_CLOSE)
-    )
-  }
-  for (let map = 0; map < maps; map++) closeInData(code, 4 * map)
-  emit(code, Encode.mov64Reg(0, 7), Encode.exit())
+  emit(code, ...cleanup.parts)
   return code
 }
 
 /** Closes the descriptor in R1 unless it is 0. */
-const closeR1 = (code: LoaderCode): void =>
+const closeR1 = (code: LoaderCode): void => {
+  const print = begin(undefined)
+  if (code.closeText !== undefined) printText(print, code.closeText, CLOSE_TEXT.length + 1, 9, 0)
+  // The number is kept for what is printed.
+  const kept = code.closeText === undefined ? [] : [Encode.mov64Reg(9, 1)]
   emit(
     code,
-    Encode.jmpImm(BPF_JSLE, 1, 0, 2),
-    Encode.mov64Reg(9, 1),
-    Encode.callHelper(Layout.Helper.SYS_CLOSE)
+    Encode.jmpImm(BPF_JSLE, 1, 0, kept.length + 1 + print.slots),
+    ...kept,
+    Encode.callHelper(Layout.Helper.SYS_CLOSE),
+    ...print.parts
   )
-
-const closeInData = (code: LoaderCode, offset: number): void => {
-  emit(code, address(0, offset), Encode.ldx(BPF_W, 1, 0, 0))
-  closeR1(code)
 }
 
-/** Closes the descriptor at an offset of the data, which becomes 0. */
-const closeData = (code: LoaderCode, offset: number): void => {
-  closeInData(code, offset)
-  emit(code, address(0, offset), Encode.st(BPF_W, 0, 0, 0))
-}
-
-/** Closes the descriptor at an offset of the stack, which becomes 0. */
-const closeStack = (code: LoaderCode, offset: number): void => {
-  emit(code, Encode.ldx(BPF_W, 1, 10, offset))
+/** Closes the descriptor at a place, which keeps it. */
+const closeOnce = (code: LoaderCode, { _tag, offset }: Place): void => {
+  if (_tag === "Stack") emit(code, Encode.ldx(BPF_W, 1, 10, offset))
+  else emit(code, address(0, offset), Encode.ldx(BPF_W, 1, 0, 0))
   closeR1(code)
-  emit(code, Encode.st(BPF_W, 10, offset, 0))
 }
 
 /** Closes the descriptor that is kept at a place, which becomes 0. */
-export const closePlace = (code: LoaderCode, { _tag, offset }: Place): void =>
-  _tag === "Stack" ? closeStack(code, offset) : closeData(code, offset)
+export const closePlace = (code: LoaderCode, place: Place): void => {
+  closeOnce(code, place)
+  if (place._tag === "Stack") emit(code, Encode.st(BPF_W, 10, place.offset, 0))
+  else emit(code, address(0, place.offset), Encode.st(BPF_W, 0, 0, 0))
+}
+
+/** Prints a text of the data, `size` bytes with its NUL, with the numbers in up to two registers; R0 to R5 are lost. */
+export const printText = (
+  code: LoaderCode,
+  text: number,
+  size: number,
+  first?: Encode.Register,
+  second?: Encode.Register
+): void =>
+  emit(
+    code,
+    // The second may be R0, which nothing before it changes.
+    ...(second === undefined ? [] : [Encode.mov64Reg(4, second)]),
+    ...(first === undefined ? [] : [Encode.mov64Reg(3, first)]),
+    address(1, text),
+    Encode.mov64Imm(2, size),
+    Encode.callHelper(Layout.Helper.TRACE_PRINTK)
+  )
 
 /** `*(u64 *)(data + at) = data + pointee` */
 export const storeAddress = (code: LoaderCode, at: number, pointee: number): void =>
@@ -179,19 +198,63 @@ export const sysBpf = (
     Encode.mov64Reg(7, 0)
   )
 
-/** Goes to the cleanup when R7 is negative. Throws `AssembleError` where that is too far for a jump. */
+/** Code this long is left behind before a jump back to the cleanup gets a stop on its way; slots. */
+const NEAR = 0x6000
+
+/** Goes to the cleanup when R7 is negative. */
 export const checkError = (code: LoaderCode): void => {
-  const offset = code.cleanup - code.slots - 1
-  if (!fitsOffset(offset)) {
-    throw new AssembleError({
-      reason: "TooLarge",
-      call: "loader",
-      name: "code",
-      detail: `a failure at instruction ${code.slots} cannot jump to the cleanup, ${-offset} instructions back`,
-      hint: "load fewer maps and programs with one loader"
-    })
+  if (code.slots - code.cleanup > NEAR) {
+    // A jump reaches 32768 slots back: whoever fails from here on jumps to this jump.
+    emit(code, Encode.ja(1))
+    const stop = code.slots
+    emit(code, Encode.ja(code.cleanup - stop - 1))
+    code.cleanup = stop
   }
-  emit(code, Encode.jmpImm(BPF_JSLT, 7, 0, offset))
+  emit(code, Encode.jmpImm(BPF_JSLT, 7, 0, code.cleanup - code.slots - 1))
+}
+
+/** A place further on, to which jumps lead that were emitted before it. */
+export interface Label {
+  /** Jumps that lead there: their slots, and their bytes, in which the distance is still missing. */
+  readonly jumps: Array<{ readonly slot: number; readonly insn: Uint8Array }>
+}
+
+/** A label that nothing leads to yet. */
+export const label = (): Label => ({ jumps: [] })
+
+/** Goes to a label further on when R7 is negative. */
+export const failTo = (code: LoaderCode, label: Label): void => {
+  const first = label.jumps[0]
+  if (first !== undefined && code.slots - first.slot > NEAR) {
+    // Too far for one jump: what leads to the label meets here, and goes on together.
+    emit(code, Encode.ja(1))
+    land(code, label)
+    goTo(code, label, Encode.ja(0))
+  }
+  goTo(code, label, Encode.jmpImm(BPF_JSLT, 7, 0, 0))
+}
+
+/** Goes to a label further on with this jump, whose distance is filled in when the label's place is known. */
+export const goTo = (code: LoaderCode, { jumps }: Label, insn: Uint8Array): void => {
+  jumps.push({ slot: code.slots, insn })
+  emit(code, insn)
+}
+
+/** Makes a label stand for this point of the code: what leads to it leads here. Throws `AssembleError` where it is too far. */
+export const land = (code: LoaderCode, { jumps }: Label): void => {
+  for (const { insn, slot } of jumps.splice(0)) {
+    const distance = code.slots - slot - 1
+    if (!Insn.fitsOffset(distance)) {
+      throw new AssembleError({
+        reason: "TooLarge",
+        call: "loader",
+        name: "code",
+        detail: `a jump at instruction ${slot} would have to pass ${distance} instructions`,
+        hint: "one program mentions one symbol of the kernel thousands of times: put it into a function"
+      })
+    }
+    Insn.setOffset(insn, 0, distance)
+  }
 }
 
 /** Keeps the descriptor in R7 at a place. */
@@ -200,14 +263,55 @@ export const keep = (code: LoaderCode, { _tag, offset }: Place): void =>
     ? emit(code, Encode.stx(BPF_W, 10, 7, offset))
     : emit(code, address(1, offset), Encode.stx(BPF_W, 1, 7, 0))
 
-/**
- * Replaces `size` bytes of the data by those at the address that is at an offset of the context, unless that is 0. The
- * context's flags say whether it is an address of the kernel or of the calling process.
- */
-export const replaceByCallers = (code: LoaderCode, to: number, size: number, contextOffset: number): void => {
+/** Goes to the cleanup with `EINVAL` when a register is 0: the loader was not told what it needs. */
+const requireTold = (code: LoaderCode, register: Encode.Register): void => {
   emit(
     code,
-    Encode.ldx(BPF_DW, 3, 6, contextOffset),
+    Encode.mov64Imm(7, 0),
+    Encode.jmpImm(BPF_JNE, register, 0, 1),
+    Encode.mov64Imm(7, -Errno.numbers.EINVAL)
+  )
+  checkError(code)
+}
+
+/**
+ * Copies a 32-bit word from the context to the data. Where the context has 0, the data stays as it is, or the loader ends with
+ * `EINVAL`; `subtract` is taken from the word.
+ */
+export const takeWord = (
+  code: LoaderCode,
+  to: number,
+  from: number,
+  isRequired: boolean,
+  subtract: number = 0
+): void => {
+  if (!isRequired) return contextToData(code, to, 4, from, true)
+  emit(code, Encode.ldx(BPF_W, 0, 6, from))
+  requireTold(code, 0)
+  emit(
+    code,
+    ...(subtract === 0 ? [] : [Encode.alu64Imm(BPF_ADD, 0, -subtract)]),
+    address(1, to),
+    Encode.stx(BPF_W, 1, 0, 0)
+  )
+}
+
+/**
+ * Replaces `size` bytes of the data by those at the address that is at an offset of the context, unless that is 0: then the data
+ * stays as it is, or the loader ends with `EINVAL`. The context's flags say whether it is an address of the kernel or of the
+ * calling process.
+ */
+export const replaceByCallers = (
+  code: LoaderCode,
+  to: number,
+  size: number,
+  contextOffset: number,
+  isRequired: boolean = false
+): void => {
+  emit(code, Encode.ldx(BPF_DW, 3, 6, contextOffset))
+  if (isRequired) requireTold(code, 3)
+  emit(
+    code,
     Encode.jmpImm(BPF_JEQ, 3, 0, 10),
     address(1, to),
     Encode.mov64Imm(2, size),
