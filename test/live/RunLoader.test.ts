@@ -108,18 +108,18 @@ describeWith({ kind: "live" }, "runLoader on the live kernel", () => {
       const live = yield* KernelLive.make
       const loader = yield* loaderOf("xdp_firewall")
       const rodata = loader.maps.find(({ initialValue }) => initialValue !== undefined)?.name ?? ""
-      const signature = { bytes: new Uint8Array(8), keyring: 0 }
-      const rows: ReadonlyArray<readonly [RunOptions, LoaderOptionsError["reason"], string]> = [
+      const signed = { covers: "insns_and_data" } as const
+      const rows: ReadonlyArray<readonly [RunOptions, LoaderOptionsError["reason"], string, LoaderProgram?]> = [
         [{ maps: { nothing: { maxEntries: 1 } } }, "UnknownMap", "nothing"],
         [{ maps: { blocklist: { maxEntries: 0 } } }, "BadNumber", "blocklist"],
         [{ maps: { blocklist: { maxEntries: 2 ** 32 } } }, "BadNumber", "blocklist"],
         [{ maps: { blocklist: { initialValue: new Uint8Array(4) } } }, "NoInitialValue", "blocklist"],
         [{ maps: { [rodata]: { initialValue: new Uint8Array(1) } } }, "InitialValueSize", rodata],
-        [{ maps: { blocklist: { maxEntries: 1 } }, signature }, "Signed", "blocklist"]
+        [{ maps: { blocklist: { maxEntries: 1 } } }, "Signed", "blocklist", { ...loader, signed }]
       ]
       const traced = yield* KernelTraced.make(live)
-      for (const [options, reason, map] of rows) {
-        const error = yield* Effect.flip(Effect.scoped(running(traced.kernel, loader, options)))
+      for (const [options, reason, map, other] of rows) {
+        const error = yield* Effect.flip(Effect.scoped(running(traced.kernel, other ?? loader, options)))
         if (!(error instanceof LoaderOptionsError)) return assert.fail(error.message)
         assert.deepStrictEqual([error.reason, error.map], [reason, map])
       }
@@ -226,8 +226,9 @@ describeWith({ kind: "live" }, "runLoader on the live kernel", () => {
       const live = yield* KernelLive.make
       const loader = yield* loaderOf("xdp_firewall")
       const before = held()
-      const signature = { bytes: Uint8Array.from({ length: 64 }, (_, at) => at), keyring: 0 }
-      const error = yield* Effect.flip(Effect.scoped(running(live, loader, { signature })))
+      const signature = Uint8Array.from({ length: 64 }, (_, at) => at)
+      const signed = { ...loader, signed: { covers: "insns_and_data", signature } } as const
+      const error = yield* Effect.flip(Effect.scoped(running(live, signed, { keyring: 0 })))
       // Kernels before 6.18 know no signatures of programs, those without CONFIG_SYSTEM_DATA_VERIFICATION check none.
       assert.match(error.message, /EOPNOTSUPP.*\nhint: .*checks no signatures|E2BIG/)
       assert.deepStrictEqual(held(), before)

@@ -218,6 +218,11 @@ export interface MapGetInfo {
   readonly map: MapRef
   /** With what only the descriptor's file in procfs tells (`file` of the answer). */
   readonly file?: boolean
+  /**
+   * With the SHA-256 of its contents, which the kernel then keeps where programs can compare it: of arrays that are frozen.
+   * Only kernels from 6.18 on have that; others leave it out of the answer, or refuse the call.
+   */
+  readonly digest?: boolean
 }
 
 /** Loads a program. */
@@ -406,6 +411,8 @@ export interface MapInfo extends MapAttributes {
   readonly vmlinuxBtfId?: number
   /** There where it was asked for, and where procfs could be read. */
   readonly file?: MapFile
+  /** There where it was asked for, and where the kernel has it: 32 bytes. */
+  readonly digest?: Uint8Array
 }
 
 /** What procfs tells of a map's descriptor. */

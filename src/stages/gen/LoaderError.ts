@@ -22,16 +22,16 @@ export class LoaderError extends Schema.TaggedError<LoaderError>()("LoaderError"
   }
 }
 
-/** A run that was asked for makes no sense for this loader: nothing was loaded. */
+/** A run that was asked for makes no sense for this loader, or the loader none for this kernel: nothing was loaded. */
 export class LoaderOptionsError extends Schema.TaggedError<LoaderOptionsError>()("LoaderOptionsError", {
-  reason: Schema.Literals(["UnknownMap", "NoInitialValue", "InitialValueSize", "Signed", "BadNumber"]),
-  /** The map that the option is for. */
-  map: Schema.String,
+  reason: Schema.Literals(["UnknownMap", "NoInitialValue", "InitialValueSize", "Signed", "BadNumber", "ByteOrder"]),
+  /** The map that the option is for; absent where it is the loader itself that cannot run. */
+  map: Schema.optionalKey(Schema.String),
   detail: Schema.String,
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
     const hint = this.hint === undefined ? "" : `\nhint: ${this.hint}`
-    return `map ${this.map}: ${this.detail}${hint}`
+    return `${this.map === undefined ? "the loader" : `map ${this.map}`}: ${this.detail}${hint}`
   }
 }

@@ -6,7 +6,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as VerifierLog from "../../diagnostics/VerifierLog.ts"
+import * as Insn from "../../insn/Insn.ts"
 import { sha256 } from "../../internal/Sha256.ts"
+import { hostIsLittle } from "../../services/Kernel/abi/Arena.ts"
 import {
   BPF_LOG_BUF_MAX,
   MapType,
@@ -37,6 +39,8 @@ export interface RunnerOptions {
   readonly maps?: ReadonlyMap<number, MapOverride>
   /** How much the verifier is asked to say: bits 1, 2, 4. By default it is asked when the load has failed, by a second run. */
   readonly logLevel?: number
+  /** 32-bit words by their offsets in the context: what the loader is told of the machine. */
+  readonly words?: ReadonlyMap<number, number>
   /** The signature over the loader, for kernels that want one. */
   readonly signature?: ProgSignature
 }
@@ -54,11 +58,19 @@ export interface Ran {
 const loaderMap = Ref.map(0x3fff_ffff)
 const loaderProg = Ref.prog(0x3fff_ffff)
 
-/** What is wrong with the changes that a run asks for. */
+/** What is wrong with a run of this loader on a kernel of this byte order, with the changes that it asks for. */
 export const complaint = (
-  { maps: listed }: Pick<LoaderProgram.LoaderProgram, "maps">,
-  { maps, signature }: RunnerOptions
+  { byteOrder, maps: listed, signed }: Pick<LoaderProgram.LoaderProgram, "byteOrder" | "maps" | "signed">,
+  { maps }: RunnerOptions,
+  host: LoaderProgram.LoaderProgram["byteOrder"]
 ): LoaderOptionsError | undefined => {
+  if (byteOrder !== host) {
+    return new LoaderOptionsError({
+      reason: "ByteOrder",
+      detail: `it is for ${byteOrder}-endian machines, and this one is ${host}-endian`,
+      hint: "record the object that was compiled for this machine"
+    })
+  }
   for (const [number, { initialValue, maxEntries }] of maps ?? []) {
     const map = listed[number]
     const refuse = (reason: LoaderOptionsError["reason"], detail: string, hint?: string): LoaderOptionsError =>
@@ -69,7 +81,7 @@ export const complaint = (
         ...(hint === undefined ? {} : { hint })
       })
     if (map === undefined) return refuse("UnknownMap", `the loader has ${listed.length} maps`)
-    if (signature !== undefined) {
+    if (signed !== undefined) {
       return refuse("Signed", "a signed loader takes no changes", "make the changes to the object, and sign its loader")
     }
     if (maxEntries !== undefined && !(Number.isInteger(maxEntries) && maxEntries > 0 && maxEntries <= 0xffff_ffff)) {
@@ -105,6 +117,8 @@ const loadData = Effect.fnUntraced(function*(session: Session, loader: LoaderPro
   const value = { bytes: loader.data, refs: [] }
   yield* session.call({ _tag: "MapUpdate", map: loaderMap, key: new Uint8Array(4), value, flags: 0n })
   yield* session.call({ _tag: "MapFreeze", map: loaderMap })
+  // In the older form the loader compares the digest of its data, which the kernel only has when somebody has asked for it.
+  if (loader.signed?.covers === "insns") yield* session.call({ _tag: "MapGetInfo", map: loaderMap, digest: true })
 })
 
 /** Bytes of log: what the kernel takes at most, since there is no telling how much it will say. */
@@ -135,7 +149,11 @@ const runLoaded = Effect.fnUntraced(function*(
   return yield* session.call({
     _tag: "LoaderRun",
     prog: loaderProg,
-    context: LoaderProgram.context(loader, { maps, ...(log === undefined ? {} : { log }) }),
+    context: LoaderProgram.context(loader, {
+      maps,
+      ...(log === undefined ? {} : { log }),
+      ...(options.words === undefined ? {} : { words: options.words })
+    }),
     memory,
     ...(log === undefined ? {} : { log: { at: Layout.Context.LOG_BUF, size: LOG_SIZE } }),
     publishes: [
@@ -182,7 +200,7 @@ const runOnce = (
   const signature = options.signature
   return Effect.ensuring(
     Effect.gen(function*() {
-      yield* loadData(session, loader, signature !== undefined)
+      yield* loadData(session, loader, signature !== undefined || loader.signed !== undefined)
       const load = session.call({
         _tag: "ProgLoad",
         as: loaderProg,
@@ -195,7 +213,7 @@ const runOnce = (
           flags: ProgFlag.BPF_F_SLEEPABLE,
           ifindex: 0
         },
-        code: { insns: loader.insns, refs: [] },
+        code: { insns: Insn.fromByteOrder(loader.insns, loader.byteOrder), refs: [] },
         fdArray: [loaderMap],
         ...(signature === undefined ? {} : { signature }),
         log: { level: 0 }
@@ -237,7 +255,7 @@ export const run = Effect.fnUntraced(function*(
   loader: LoaderProgram.LoaderProgram,
   options: RunnerOptions = {}
 ): Effect.fn.Return<Ran, CallError | LoaderError | LoaderOptionsError> {
-  const refused = complaint(loader, options)
+  const refused = complaint(loader, options, hostIsLittle ? "little" : "big")
   if (refused !== undefined) return yield* refused
   const asked = options.logLevel ?? 0
   const persistent = Effect.fnUntraced(function*(level: number): Effect.fn.Return<Left, CallError> {

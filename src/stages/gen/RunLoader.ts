@@ -4,11 +4,12 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { ProgSignature } from "../../services/Kernel/calls/LoaderCalls.ts"
 import { Kernel, type Session, type SessionOptions } from "../../services/Kernel/Kernel.ts"
 import type { CallError, KernelError } from "../../services/Kernel/KernelError.ts"
 import type { MapRef, ProgRef } from "../../services/Kernel/Ref.ts"
+import type { UnansweredError } from "../Asked.ts"
 import { LoaderError, LoaderOptionsError } from "./LoaderError.ts"
+import * as LoaderInputs from "./LoaderInputs.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
 import * as LoaderRunner from "./LoaderRunner.ts"
 import * as Replay from "./Replay.ts"
@@ -22,9 +23,17 @@ export interface RunOptions extends SessionOptions {
   readonly maps?: Readonly<Record<string, LoaderRunner.MapOverride>>
   /** How much the verifier is asked to say: bits 1, 2, 4. By default it is asked when the load has failed, by a second run. */
   readonly logLevel?: number
-  /** The signature over the loader, for kernels that want one; a kernel that only replays does not look at it. */
-  readonly signature?: ProgSignature
+  /** The programs that the loader's own are for (`freplace`), by the names of the loader's. */
+  readonly targets?: Readonly<Record<string, LoaderInputs.TargetProgram>>
+  /**
+   * The keyring with the certificate of the key that signed the loader; `"none"` runs a signed loader without its signature.
+   * Default: the session keyring, -3. A kernel that only replays loaders looks at no signature.
+   */
+  readonly keyring?: number | "none"
 }
+
+/** `KEY_SPEC_SESSION_KEYRING` */
+const SESSION_KEYRING = -3
 
 /** What a loader has loaded. It lives as long as the scope in which it ran. */
 export interface LoaderObject {
@@ -40,7 +49,13 @@ export interface LoaderObject {
 }
 
 /** Why a loader could not be run. */
-export type RunError = CallError | LoaderError | LoaderOptionsError | Replay.ReplayError
+export type RunError =
+  | CallError
+  | LoaderError
+  | LoaderOptionsError
+  | LoaderInputs.LoaderInputError
+  | UnansweredError
+  | Replay.ReplayError
 
 /** Changes by the numbers of the maps, which is how a loader knows them. */
 const overrides = (
@@ -67,6 +82,32 @@ const overrides = (
     return Effect.succeed(byNumber)
   })
 
+/** What the loader is told of the machine, and how it is changed. */
+const runnerOptions = Effect.fnUntraced(function*(
+  loader: LoaderProgram,
+  { keyring = SESSION_KEYRING, logLevel, maps, targets }: RunOptions
+) {
+  const changed = yield* overrides(loader, maps)
+  const refused = LoaderRunner.complaint(loader, { maps: changed }, (yield* (yield* Kernel).info).byteOrder)
+  if (refused !== undefined) return yield* refused
+  const programs = new Map(
+    loader.programs.flatMap(({ name }, number) => {
+      const target = targets?.[name]
+      return target === undefined ? [] : [[number, target] as const]
+    })
+  )
+  const filled = yield* LoaderInputs.ask(loader, { programs })
+  const all = new Map<number, LoaderRunner.MapOverride>(filled.maps)
+  for (const [number, override] of changed) all.set(number, { ...all.get(number), ...override })
+  const signature = loader.signed?.signature
+  return {
+    maps: all,
+    words: filled.words,
+    ...(logLevel === undefined ? {} : { logLevel }),
+    ...(signature === undefined || keyring === "none" ? {} : { signature: { bytes: signature, keyring } })
+  } satisfies LoaderRunner.RunnerOptions
+})
+
 /** Makes the calls of a loader in its place. */
 const replayed = Effect.fnUntraced(function*(
   session: Session,
@@ -87,15 +128,8 @@ export const runLoader = Effect.fnUntraced(function*(
   options: RunOptions = {}
 ): Effect.fn.Return<LoaderObject, RunError | KernelError, Kernel | Scope.Scope> {
   const kernel = yield* Kernel
-  const { logLevel, maps, signature, ...sessionOptions } = options
-  const runner: LoaderRunner.RunnerOptions = {
-    maps: yield* overrides(loader, maps),
-    ...(logLevel === undefined ? {} : { logLevel }),
-    ...(signature === undefined ? {} : { signature })
-  }
-  const refused = LoaderRunner.complaint(loader, runner)
-  if (refused !== undefined) return yield* refused
-  const session = yield* kernel.session(sessionOptions)
+  const runner = yield* runnerOptions(loader, options)
+  const session = yield* kernel.session(options)
   const ran = kernel.loaders === "Replayed"
     ? yield* replayed(session, loader, runner)
     : yield* LoaderRunner.run(session, loader, runner)

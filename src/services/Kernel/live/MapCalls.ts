@@ -56,12 +56,16 @@ const checkFlags = (
   return complaint === undefined ? Effect.void : Effect.fail(invalid(call, map.name, complaint))
 }
 
+/** Bytes of a SHA-256. */
+const DIGEST_SIZE = 32
+
 /** What the kernel says of a map, through a descriptor. */
 export const mapInfo = (
   sys: Sys,
   call: "MapGetInfo" | "ObjGet" | "Borrow" | "GetById",
   subject: string,
-  fd: number
+  fd: number,
+  digest: boolean = false
 ): Effect.Effect<MapInfo, KernelError> =>
   Effect.catch(
     Effect.map(
@@ -70,9 +74,21 @@ export const mapInfo = (
         subject,
         command: Command.BPF_OBJ_GET_INFO_BY_FD,
         layout: Attr.GetInfo,
-        values: { bpf_fd: fd, info_len: Attr.MapInfo.size, info: Arena.struct(Attr.MapInfo, {}) }
+        values: {
+          bpf_fd: fd,
+          info_len: Attr.MapInfo.size,
+          info: Arena.struct(
+            Attr.MapInfo,
+            digest ? { hash: Arena.room(DIGEST_SIZE), hash_size: DIGEST_SIZE } : {}
+          )
+        }
       }),
-      ({ arena }) => decodeMapInfo(Arena.region(arena, "info"))
+      ({ arena }) => {
+        const info = decodeMapInfo(Arena.region(arena, "info"))
+        const bytes = Arena.region(arena, "info", "hash")
+        // A kernel that does not know the field leaves the room as it was.
+        return bytes.some((byte) => byte !== 0) ? { ...info, digest: bytes.slice() } : info
+      }
     ),
     (error) => {
       // Kernels that do not know the command say what a map is in procfs.
@@ -344,7 +360,10 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
 
     MapGetInfo: Effect.fnUntraced(function*(call, bound) {
       const map = yield* handleOf(bound, "MapGetInfo", call.map)
-      const info = yield* attemptsOf(bound).persist(undefined, mapInfo(sys, "MapGetInfo", map.name, map.fd))
+      const info = yield* attemptsOf(bound).persist(
+        undefined,
+        mapInfo(sys, "MapGetInfo", map.name, map.fd, call.digest)
+      )
       const file = call.file === true ? FdInfo.ofMap(map.fd) : undefined
       return { result: file === undefined ? info : { ...info, file } }
     })
