@@ -16,7 +16,7 @@ import * as Result from "effect/Result"
 import * as Insn from "../../insn/Insn.ts"
 import type * as Decode from "../../services/Kernel/abi/Decode.ts"
 import type { Session } from "../../services/Kernel/Kernel.ts"
-import type { KernelCall } from "../../services/Kernel/KernelCall.ts"
+import type { KernelCall, ProgFunction } from "../../services/Kernel/KernelCall.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
 import type * as Ref from "../../services/Kernel/Ref.ts"
 import * as Memory from "../../vm/Memory.ts"
@@ -43,8 +43,10 @@ export interface ReplayOptions {
    * them all itself, no module does.
    */
   readonly find?: (lookup: ReplayTable.Lookup) => ReplayTable.Found | undefined
-  /** The function of this type id of a program of the session, for programs that attach to others; default: not known. */
-  readonly functionOf?: (program: Ref.ProgRef, id: number) => string | undefined
+  /** 32-bit words of the context by their offsets: inputs that are not about a map's size or initial value. */
+  readonly words?: ReadonlyMap<number, number>
+  /** Programs of the session that the loader's own are for, by the numbers of the loader's: inputs as well. */
+  readonly programs?: ReadonlyMap<number, ProgFunction>
 }
 
 /** What a replay came to. */
@@ -84,6 +86,22 @@ const noRoom: Vm.VmError = new Vm.VmError({
 })
 
 const isEverywhere = (): ReplayTable.Found => ({})
+
+/** The words of the context, with descriptors of the programs that the loader's own are for. */
+const lendPrograms = (
+  { inputs }: LoaderProgram.LoaderProgram,
+  { programs, words }: ReplayOptions,
+  table: ReplayTable.Table
+): ReadonlyMap<number, number> => {
+  const all = new Map(words)
+  for (const input of inputs) {
+    const target = input._tag === "Program" ? programs?.get(input.program) : undefined
+    if (target === undefined) continue
+    all.set(input.contextOffset, ReplayTable.lend(table, target))
+    all.set(input.contextOffset + 4, 1)
+  }
+  return all
+}
 
 /** The machine at the start of the loader. */
 const machineOf = (
@@ -144,9 +162,10 @@ export const replayWith = Effect.fnUntraced(function*(
   perform: ReplayCalls.Perform,
   options: ReplayOptions = {}
 ): Effect.fn.Return<Replayed, ReplayError> {
-  const memory = layOut(loader, options.maps ?? new Map(), options.logLevel ?? 0)
-  if (memory === undefined) return yield* noRoom
   const table = ReplayTable.make()
+  const words = lendPrograms(loader, options, table)
+  const memory = layOut(loader, { maps: options.maps ?? new Map(), words, logLevel: options.logLevel ?? 0 })
+  if (memory === undefined) return yield* noRoom
   const printed: Array<string> = []
   const little = loader.byteOrder === "little"
   const helpers = ReplayHelpers.make({ table, little, find: options.find ?? isEverywhere, printed })
@@ -156,7 +175,6 @@ export const replayWith = Effect.fnUntraced(function*(
     memory,
     table,
     perform,
-    functionOf: options.functionOf ?? (() => undefined),
     calls: [],
     made: { Btf: 0, Map: 0, Prog: 0 },
     strayCloses: 0,

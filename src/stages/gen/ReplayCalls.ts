@@ -8,7 +8,7 @@ import * as Attr from "../../services/Kernel/abi/Attr.ts"
 import * as Decode from "../../services/Kernel/abi/Decode.ts"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { kernelName } from "../../services/Kernel/abi/Name.ts"
-import type { KernelCall, KernelSymbol, ProgFunction } from "../../services/Kernel/KernelCall.ts"
+import type { KernelCall, KernelSymbol } from "../../services/Kernel/KernelCall.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Memory from "../../vm/Memory.ts"
@@ -30,8 +30,6 @@ export interface State {
   readonly memory: LoaderMemory
   readonly table: ReplayTable.Table
   readonly perform: Perform
-  /** The function of this type id of a program of the session, for programs that attach to others. */
-  readonly functionOf: (program: Ref.ProgRef, id: number) => string | undefined
   readonly calls: Array<KernelCall>
   readonly made: { Btf: number; Map: number; Prog: number }
   strayCloses: number
@@ -88,17 +86,13 @@ const missingFunction = ({ lookedUp }: ReplayTable.Table): KernelSymbol => {
 }
 
 const descriptorsOf = (state: State): Decode.Descriptors => {
-  const { functionOf, loader: { created }, made, table } = state
-  const progOf = (fd: number): Ref.ProgRef | undefined => {
-    const found = table.open.get(fd)
-    return found?._tag === "Prog" ? found.ref : undefined
-  }
+  const { loader: { created }, made, table } = state
   return {
     map: (fd) => {
       const found = table.open.get(fd)
       return found?._tag === "Map" ? found : undefined
     },
-    prog: progOf,
+    prog: (fd) => ReplayTable.programOf(table, fd),
     btf: (fd) => {
       const found = table.open.get(fd)
       return found?._tag === "Btf" ? found.ref : undefined
@@ -112,11 +106,8 @@ const descriptorsOf = (state: State): Decode.Descriptors => {
       return looked && symbolOf(looked)
     },
     missing: () => missingFunction(table),
-    programFunction: (fd, id): ProgFunction | undefined => {
-      const program = progOf(fd)
-      const name = program && functionOf(program, id)
-      return program === undefined || name === undefined ? undefined : { program, function: name }
-    },
+    // Ids of functions are those of types that nobody here has; a program is lent for one function alone.
+    programFunction: (fd) => table.lent.get(fd),
     nextBtf: Ref.btf(made.Btf),
     nextMap: () => Ref.map(nextRef(made.Map, created.maps)),
     nextProg: () => Ref.prog(nextRef(made.Prog, created.programs))

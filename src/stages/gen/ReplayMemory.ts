@@ -60,11 +60,18 @@ const numbers = (
   }
 }
 
+/** What the context of a loader says. */
+export interface Given {
+  readonly maps: MapOverrides
+  /** 32-bit words by their offsets. */
+  readonly words: ReadonlyMap<number, number>
+  readonly logLevel: number
+}
+
 /** A loader's memory at its start; `undefined` where there is no room for that many regions. */
 export const layOut = (
   loader: LoaderProgram.LoaderProgram,
-  overrides: MapOverrides,
-  logLevel: number
+  { logLevel, maps: overrides, words }: Given
 ): LoaderMemory | undefined => {
   const memory = Memory.make()
   const little = loader.byteOrder === "little"
@@ -83,7 +90,7 @@ export const layOut = (
       ...(region === undefined ? {} : { initialValue: Memory.address(region) })
     })
   }
-  const given = LoaderProgram.context(loader, { log: { address: 0n, size: 0, level: logLevel }, maps })
+  const given = LoaderProgram.context(loader, { log: { address: 0n, size: 0, level: logLevel }, maps, words })
   const inputs = new Set<number>()
   const written = new Uint8Array(given.length)
   const onLoad = (offset: number, size: number): void => {

@@ -2,7 +2,7 @@
  * What a replay has handed to its loader: descriptors, ids of types, addresses of symbols. All of them are the replay's own,
  * and stand for refs of the session and for symbols by their names.
  */
-import type { KernelSymbol, MapAttributes } from "../../services/Kernel/KernelCall.ts"
+import type { KernelSymbol, MapAttributes, ProgFunction } from "../../services/Kernel/KernelCall.ts"
 import type * as Ref from "../../services/Kernel/Ref.ts"
 
 /** What a loader looks up in the kernel. */
@@ -30,9 +30,12 @@ export type Open =
   /** Types of a module, which looking a symbol up has opened. */
   | { readonly _tag: "Module"; readonly name: string }
 
-/** A descriptor that is open: what it stands for. */
+/** What was handed out. */
 export interface Table {
+  /** By descriptor. */
   readonly open: Map<number, Open>
+  /** Programs that were lent to the loader, by descriptor: it may name them, and has not to close them. */
+  readonly lent: Map<number, ProgFunction>
   /** By the id that stands for it. */
   readonly types: Map<number, LookedUp>
   readonly typeIds: Map<string, number>
@@ -55,6 +58,7 @@ const FIRST_ADDRESS = 0xffff_feed_0000_0000n
 /** A table with nothing in it. */
 export const make = (): Table => ({
   open: new Map(),
+  lent: new Map(),
   types: new Map(),
   typeIds: new Map(),
   addresses: new Map(),
@@ -67,6 +71,19 @@ export const add = (table: Table, open: Open): number => {
   const fd = table.nextDescriptor++
   table.open.set(fd, open)
   return fd
+}
+
+/** Lends a program for one of its functions: a descriptor. */
+export const lend = (table: Table, target: ProgFunction): number => {
+  const fd = table.nextDescriptor++
+  table.lent.set(fd, target)
+  return fd
+}
+
+/** The program that a descriptor stands for, the loader's or one that was lent to it. */
+export const programOf = ({ lent, open }: Table, fd: number): Ref.ProgRef | undefined => {
+  const found = open.get(fd)
+  return found?._tag === "Prog" ? found.ref : lent.get(fd)?.program
 }
 
 /** The answer to a look-up of a type: its id, and above that the descriptor of the module's types that it is of. */
