@@ -157,7 +157,9 @@ export const ofBinary = (binary: ElfBinary.ElfBinary): Result.Result<ReadonlyArr
       refuse("NoNotes", `its section .note.stapsdt is of type ${section.type}, and notes are of type ${C.SHT_NOTE}`)
     }
     if (section.size > SECTION_LIMIT) {
-      refuse("Note", `${section.size} bytes of notes, the limit is ${SECTION_LIMIT}`, { offset: Number(section.offset) })
+      refuse("Note", `${section.size} bytes of notes, the limit is ${SECTION_LIMIT}`, {
+        offset: Number(section.offset)
+      })
     }
     const base = need(ElfBinary.sectionNamed(binary, ".stapsdt.base"))
     return need(read({

@@ -42,7 +42,9 @@ export class UsdtError extends Schema.TaggedError<UsdtError>()("UsdtError", {
     const where = [
       ...(this.probe === undefined ? [] : [this.probe]),
       ...(this.argument === undefined ? [] : [`argument ${this.argument}`]),
-      ...(this.text === undefined ? [] : [JSON.stringify(this.text.length > 80 ? `${this.text.slice(0, 80)}…` : this.text)])
+      ...(this.text === undefined
+        ? []
+        : [JSON.stringify(this.text.length > 80 ? `${this.text.slice(0, 80)}…` : this.text)])
     ]
     const place = where.length === 0 ? "" : `${where.join(", ")}: `
     const offset = this.offset === undefined ? "" : ` (file offset 0x${this.offset.toString(16)})`

@@ -44,7 +44,9 @@ const judges: ReadonlyArray<Judge> = [
       "ksyms.bpf.o": ["flavouredFunction", "missingFunction"],
       "map_types_new.bpf.o": ["arenaTypes"],
       "old_kernels.bpf.o": ["usdtForMany"],
-      "struct_ops_link.bpf.o": ["structOpsLink"]
+      "struct_ops_link.bpf.o": ["structOpsLink"],
+      "usdt.bpf.o": ["usdtForMany"],
+      "usdt_wide.bpf.o": ["usdtForMany"]
     }
   },
   {

@@ -30,7 +30,8 @@ const expected: Readonly<Record<string, ReadonlyArray<DeliberateName>>> = {
   "static_entry.bpf.o": ["staticEntry"],
   "struct_ops.bpf.o": ["structOpsMember", "structOpsValue"],
   "struct_ops_link.bpf.o": ["structOpsLink"],
-  "struct_ops_shapes.bpf.o": ["structOpsLink"]
+  "struct_ops_shapes.bpf.o": ["structOpsLink"],
+  "usdt_wide.bpf.o": ["newerSection"]
 }
 
 const pathOf = (name: string): string => Path.join(repository, "test/fixtures", name)

@@ -40,14 +40,21 @@ const writerFaults: Readonly<Record<string, Writer>> = {
 describe("parse(format(arguments)) = arguments", () => {
   for (const architecture of Argument.architectures) {
     it(`on ${architecture}`, () => {
-      fc.assert(fc.property(argumentList(architecture), survives(architecture, Argument.format)), { numRuns: runs(500) })
+      fc.assert(fc.property(argumentList(architecture), survives(architecture, Argument.format)), {
+        numRuns: runs(500)
+      })
     })
 
     it(`on ${architecture} with more blanks`, () => {
       const blanks = fc.constantFrom(" ", "  ", "\t", " \n ")
       fc.assert(fc.property(argumentList(architecture), blanks, (parts, blank) => {
         const spread = changed((text) =>
-          `${blank}${text.replaceAll(" ", blank).replaceAll(/([,()[\]])/g, (mark) => /[([,]/.test(mark) ? `${mark}${blank}` : mark)}${blank}`
+          `${blank}${
+            text.replaceAll(" ", blank).replaceAll(
+              /([,()[\]])/g,
+              (mark) => /[([,]/.test(mark) ? `${mark}${blank}` : mark
+            )
+          }${blank}`
         )
         // A bracket that opens after blanks would begin an argument of its own, and a place begins right behind its offset.
         return survives(architecture, spread)(parts)

@@ -27,7 +27,17 @@ const offsets64: Readonly<Record<string, number>> = {
   sp: 152
 }
 
-const offsets32: Readonly<Record<string, number>> = { bx: 0, cx: 4, dx: 8, si: 12, di: 16, bp: 20, ax: 24, ip: 48, sp: 60 }
+const offsets32: Readonly<Record<string, number>> = {
+  bx: 0,
+  cx: 4,
+  dx: 8,
+  si: 12,
+  di: 16,
+  bp: 20,
+  ax: 24,
+  ip: 48,
+  sp: 60
+}
 
 /** The name of a register without its size: `ax` of `rax`, `eax`, `ax` and `al`; `r8` of `r8`, `r8d`, `r8w` and `r8b`. */
 const family = (name: string): string | undefined => {

@@ -60,7 +60,14 @@ describe("notes", () => {
         { address: 0xffff_fff0n, provider: "ä", name: "end" }
       ])
       assert.deepStrictEqual(read(section), [
-        { provider: "app", name: "begin", address: 0x1234n, semaphore: 0x3010n, arguments: "8@%rdi", noteOffset: 0x400 },
+        {
+          provider: "app",
+          name: "begin",
+          address: 0x1234n,
+          semaphore: 0x3010n,
+          arguments: "8@%rdi",
+          noteOffset: 0x400
+        },
         {
           provider: "ä",
           name: "end",
@@ -127,7 +134,9 @@ describe("notes", () => {
   })
 
   it("of any bytes are notes or an error, and not more of them than the bytes can hold", () => {
-    const written = fc.array(fc.record({ address: fc.bigInt({ min: 0n, max: 0xffff_ffffn }), name: fc.string(), arguments: fc.string() }))
+    const written = fc.array(
+      fc.record({ address: fc.bigInt({ min: 0n, max: 0xffff_ffffn }), name: fc.string(), arguments: fc.string() })
+    )
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 5 })
     fc.assert(
       fc.property(fc.constantFrom(...forms), written, damage, fc.nat(3), (form, notes, changes, cut) => {
@@ -197,6 +206,8 @@ describe("two nops", () => {
     assert.isTrue(Notes.isNopPair(pair))
     assert.isTrue(Notes.isNopPair(Uint8Array.of(...pair, 1)))
     assert.isFalse(Notes.isNopPair(pair.subarray(0, 5)))
-    for (let at = 0; at < 6; at++) assert.isFalse(Notes.isNopPair(pair.map((byte, index) => index === at ? byte ^ 1 : byte)))
+    for (let at = 0; at < 6; at++) {
+      assert.isFalse(Notes.isNopPair(pair.map((byte, index) => index === at ? byte ^ 1 : byte)))
+    }
   })
 })
