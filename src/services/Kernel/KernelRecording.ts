@@ -1,16 +1,17 @@
 /**
  * A kernel that does nothing but remember: what it was asked to do becomes a loader program, which does it later.
  *
- * Nothing is known of the kernel that the loader will run on, so every question is answered with `Deferred`. Calls that
- * need an answer now, and those that a program inside the kernel may not make, are `UnsupportedCall`; in an optional step
+ * Nothing is known of the kernel that the loader will run on, so every question is answered with `Deferred`, unless the recording
+ * is for the kernel of a profile. Calls that need an answer now, and those that a program inside the kernel may not make, are `UnsupportedCall`; in an optional step
  * of a plan that is a note of the loader, in a required one it is the end of the recording. Not yet: whatever depends on
  * the machine that the loader runs on (`Recordable` names it), and big-endian targets.
  *
  * A loader has no fallbacks: each call that was recorded is required when it runs, those of optional steps included.
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { assemble, type AssembleError, type AssembleOptions } from "../../stages/gen/Assemble.ts"
-import type { LoaderProgram } from "../../stages/gen/LoaderProgram.ts"
+import type { LoaderProgram, Signed } from "../../stages/gen/LoaderProgram.ts"
 import * as Recordable from "../../stages/gen/Recordable.ts"
 import * as Execute from "../../stages/load/Execute.ts"
 import type { BpfObject } from "../../stages/open/BpfObject.ts"
@@ -21,6 +22,7 @@ import { Kernel, type KernelShape } from "./Kernel.ts"
 import type { CallTag, KernelCall, MapAttributes, Results } from "./KernelCall.ts"
 import { type CallError, fromErrno, UnsupportedCall } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
+import * as KernelProfile from "./KernelProfile.ts"
 import * as Session from "./Session.ts"
 
 /** What a ref stands for while a loader is recorded: maps are remembered for the sizes of their keys and values. */
@@ -45,7 +47,7 @@ const errorOf = ({ call, detail, hint, name, reason }: AssembleError): CallError
     : fromErrno(call, name, Errno.numbers.EINVAL, { hint: detail })
 
 /** Every question is left for the time when the loader runs. */
-const answers = (requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInfo.Answers => {
+const later = (requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInfo.Answers => {
   const { deferred } = KernelInfo
   const asked = (tag: KernelInfo.Requirement["_tag"]): boolean => requirements.some(({ _tag }) => _tag === tag)
   return {
@@ -58,6 +60,22 @@ const answers = (requirements: ReadonlyArray<KernelInfo.Requirement>): KernelInf
     features: new Map(requirements.flatMap((each) => each._tag === "Feature" ? [[each.feature, deferred]] : [])),
     symbols: new Map(requirements.flatMap((each) => each._tag === "Symbol" ? [[each.name, deferred]] : []))
   }
+}
+
+/**
+ * What a profile knows is decided now, and the rest when the loader runs. Addresses are never taken from a profile: they are
+ * others after each start of a kernel.
+ */
+const baked = (
+  profile: KernelProfile.KernelProfile
+): (requirements: ReadonlyArray<KernelInfo.Requirement>) => KernelInfo.Answers => {
+  const answers = KernelProfile.answers(profile)
+  return (requirements) =>
+    KernelInfo.together(requirements.map((requirement) => {
+      const known = requirement._tag === "Symbol" ? undefined : answers([requirement])
+      if (known === undefined || Result.isFailure(known)) return later([requirement])
+      return known.success
+    }))
 }
 
 /** What has been recorded so far. */
@@ -142,16 +160,35 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
         })
       ),
     // A loader makes its calls in listed order.
-    concurrency: 1
+    concurrency: 1,
+    takesPending: true
   }
 }
 
 /** How a loader is recorded. */
-export interface RecordingOptions extends Omit<AssembleOptions, "notes"> {}
+export interface RecordingOptions extends Omit<AssembleOptions, "notes" | "signed"> {
+  /**
+   * A kernel that plans are made for as far as it is known: what the profile has is decided when the plan is made, and is then
+   * in the loader, which suits that kernel and those like it. CO-RE relocations are applied, configuration and sizes are fixed,
+   * what the kernel lacks is left out.
+   */
+  readonly profile?: KernelProfile.KernelProfile
+  /** What of the loader will be signed; `true` stands for instructions and data. It takes then neither changes nor inputs. */
+  readonly signed?: boolean | Signed["covers"]
+}
+
+/** The options as the assembler has them. */
+const assembleOptions = ({ profile: _, signed, ...options }: RecordingOptions): AssembleOptions => ({
+  ...options,
+  ...(signed === undefined || signed === false ? {} : { signed: signed === true ? "insns_and_data" : signed })
+})
 
 /** Starts a recording. Its kernel has one session. */
 export const makeWith = (options: RecordingOptions = {}): Effect.Effect<Recording> => Effect.sync(() => {
   const tape: Tape = { calls: [], notes: [] }
+  const answers = options.profile === undefined ? later : baked(options.profile)
+  const { architecture, byteOrder, release } = options.profile ??
+    { architecture: "", byteOrder: "little" as const, release: "" }
   let opened = false
   const session: KernelShape["session"] = Effect.fnUntraced(function*(options) {
     if (opened) {
@@ -171,11 +208,11 @@ export const makeWith = (options: RecordingOptions = {}): Effect.Effect<Recordin
   return {
     kernel: {
       name: "recording",
-      info: Effect.succeed(KernelInfo.make({ release: "", architecture: "", byteOrder: options.byteOrder ?? "little" })),
+      info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: options.byteOrder ?? byteOrder })),
       ask: (requirements) => Effect.sync(() => answers(requirements)),
       session
     },
-    loader: Effect.suspend(() => Effect.fromResult(assemble(tape.calls, { ...options, notes: tape.notes })))
+    loader: Effect.suspend(() => Effect.fromResult(assemble(tape.calls, { ...assembleOptions(options), notes: tape.notes })))
   }
 })
 

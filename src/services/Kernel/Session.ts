@@ -208,6 +208,8 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       yield* Scope.addFinalizer(
         own,
         Effect.suspend(() => {
+          // What was disowned is borrowed by now.
+          if (table.get(name)?._tag === "Borrowed") return Effect.void
           // Its number may soon be that of something else: from here on nobody may use it.
           table.set(name, { _tag: "Closed" })
           return backend.release(handle, ref)
@@ -286,6 +288,20 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       table.set(Ref.key(ref), { _tag: "Borrowed", handle: became })
       return ref
     }),
+    fresh: <T extends Ref.RefTag>(kind: T) => {
+      const ref: { readonly _tag: T; readonly index: number; readonly session: symbol } = {
+        _tag: kind,
+        index: borrowed++,
+        session: id
+      }
+      // A ref is its kind and a number, so this is the one of its kind: a fact that the type system cannot follow.
+      return ref as Extract<Ref.Ref, { readonly _tag: T }>
+    },
+    disown: (ref) => {
+      const isOurs = ref.session === undefined || ref.session === id
+      const entry = table.get(Ref.key(ref))
+      if (isOurs && entry?._tag === "Owned") table.set(Ref.key(ref), { _tag: "Borrowed", handle: entry.handle })
+    },
     stamp: (ref) => ({ ...ref, session: id }),
     view: (ref) => {
       const isOurs = ref.session === undefined || ref.session === id

@@ -227,7 +227,7 @@ export interface Variable {
   readonly valueType: KernelSymbol
   /**
    * What the map's only element is set to when the struct is registered: bytes in the kernel's layout, and the programs that
-   * the object has in its functions. A load sends it nowhere.
+   * the object has in its functions. A load sends it nowhere. Empty while the kernel's layout is left open.
    */
   readonly value: Value
   /** Whether a link attaches it (`.struct_ops.link`); else setting the element does. */
@@ -239,7 +239,7 @@ export interface Variable {
 /** What a program implements. */
 export interface Implemented {
   readonly attachTo: KernelSymbol
-  /** The position of the member in the kernel's struct: the program's expected attach type. */
+  /** The position of the member in the kernel's struct: the program's expected attach type. 0 while that is left open. */
   readonly index: number
 }
 
@@ -262,13 +262,55 @@ export const lookupOf = (types: Btf.Btf, modules: () => ReadonlyArray<KernelInfo
       : Btf.findOwn(owner.btf, name, Btf.BTF_KIND_STRUCT)
 })
 
-const unknown = (map: MapDefinition): PlanError =>
-  new PlanError({
-    reason: "Unsupported",
-    name: map.name,
-    detail: "struct_ops needs the kernel's own layout of the struct, and this kernel does not tell its types",
-    hint: "plan for a kernel whose types are known, or turn the map's autocreate off to load the rest of the object"
-  })
+/**
+ * One variable for a kernel that nobody knows yet: the struct and its members by their names. How large the kernel's struct is
+ * and where it has the members is left open; the value is empty. Throws `PlanError`.
+ */
+const layLater = (
+  object: BpfObject,
+  local: Btf.Btf,
+  position: number,
+  map: MapDefinition,
+  { members, typeId, typeName }: StructOps,
+  programs: Map<number, Implemented>
+): Variable => {
+  const type = Btf.typeOf(local, typeId)
+  const names = new Map<number, string>()
+  for (const { bitOffset, name } of type._tag === "Struct" ? type.members : []) names.set(Math.floor(bitOffset / 8), name)
+  for (const { offset, program } of members) {
+    const member = names.get(offset) ?? ""
+    const refuse = (detail: string, hint: string): PlanError =>
+      new PlanError({
+        reason: "StructOps",
+        name: map.name,
+        member: member === "" ? `byte ${offset}` : member,
+        detail,
+        hint
+      })
+    if (member === "") {
+      throw refuse(
+        `byte ${offset} of struct ${typeName} holds ${object.programs[program]?.name ?? ""}, and no member of a name is there`,
+        "give the member the kernel's name for it"
+      )
+    }
+    const before = programs.get(program)?.attachTo
+    if (before !== undefined && (before.name !== typeName || before.member !== member)) {
+      throw refuse(
+        `${object.programs[program]?.name ?? ""} implements ${typeName}.${member} here and ` +
+          `${before.name}.${before.member ?? ""} elsewhere; a program is loaded for one of them`,
+        "write a program for each"
+      )
+    }
+    programs.set(program, { attachTo: { name: typeName, kind: "Struct", member, weak: false }, index: 0 })
+  }
+  return {
+    map: position,
+    valueType: { name: wrapperName(typeName), kind: "Struct", weak: false },
+    value: { bytes: new Uint8Array(0), refs: [] },
+    linked: map.sectionName.endsWith(".link"),
+    absent: []
+  }
+}
 
 const optionalHint = "turn the map's autocreate off to load the rest of the object"
 
@@ -358,6 +400,18 @@ const isSame = (
   at: number
 ): boolean => one !== undefined && "owner" in one && one.owner === other.owner && one.id === other.id && index === at
 
+/** All structs that a load makes, for a kernel that nobody knows yet. Throws `PlanError`. */
+const later = (object: BpfObject, btf: Btf.Btf): Structs => {
+  const variables = new Map<number, Variable>()
+  const programs = new Map<number, Implemented>()
+  for (const [position, map] of object.maps.entries()) {
+    const { structOps } = map
+    if (structOps === undefined || !map.autocreate) continue
+    variables.set(position, layLater(object, btf, position, map, structOps, programs))
+  }
+  return { variables, programs }
+}
+
 /** Matches all structs that a load makes with the kernel's, or says what must be known of it. Throws `PlanError`. */
 export const of = (object: BpfObject, info: KernelInfo.KernelInfo): Asked.Asked<Structs> => {
   const { btf } = object
@@ -365,7 +419,7 @@ export const of = (object: BpfObject, info: KernelInfo.KernelInfo): Asked.Asked<
   if (first === undefined || btf === undefined) return Asked.done(none)
   const { moduleTypes, vmlinuxTypes } = info
   if (vmlinuxTypes._tag === "Unasked") return Asked.needs([{ _tag: "VmlinuxTypes" }])
-  if (vmlinuxTypes._tag === "Deferred") throw unknown(first)
+  if (vmlinuxTypes._tag === "Deferred") return Asked.done(later(object, btf))
   let wantsModules = false
   const lookup = lookupOf(vmlinuxTypes.value, () => {
     if (moduleTypes._tag === "Known") return moduleTypes.value
@@ -379,7 +433,7 @@ export const of = (object: BpfObject, info: KernelInfo.KernelInfo): Asked.Asked<
     if (structOps === undefined || !map.autocreate) continue
     const kernel = find(lookup, structOps.typeName)
     if (wantsModules) {
-      if (moduleTypes._tag === "Deferred") throw unknown(map)
+      if (moduleTypes._tag === "Deferred") return Asked.done(later(object, btf))
       return Asked.needs([{ _tag: "ModuleTypes" }])
     }
     if (typeof kernel === "string") {

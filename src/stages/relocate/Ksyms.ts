@@ -112,6 +112,8 @@ const typedOf = (object: BpfObject, info: KernelInfo.KernelInfo, extern: KsymExt
   // A symbol of vmlinux hides those of modules, whatever its type is.
   if (others.length === 0) {
     if (moduleTypes._tag === "Unasked") return { _tag: "Ask", requirement: { _tag: "ModuleTypes" } }
+    // Modules that nobody knows yet may have it.
+    if (moduleTypes._tag === "Deferred") return open
     for (const { btf, name, problem } of moduleTypes._tag === "Known" ? moduleTypes.value : []) {
       const found = btf === undefined ? undefined : look(name, btf)
       if (found !== undefined) return found
