@@ -63,7 +63,16 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   TargetOpen: "open",
   ProgAttach: "BPF_PROG_ATTACH",
   ProgDetach: "BPF_PROG_DETACH",
-  ProgQuery: "BPF_PROG_QUERY"
+  ProgQuery: "BPF_PROG_QUERY",
+  DeviceGet: "RTM_GETLINK",
+  DeviceList: "RTM_GETLINK",
+  XdpAttach: "RTM_SETLINK",
+  XdpDetach: "RTM_SETLINK",
+  ClsactCreate: "RTM_NEWQDISC",
+  ClsactDelete: "RTM_DELQDISC",
+  FilterAttach: "RTM_NEWTFILTER",
+  FilterDetach: "RTM_DELTFILTER",
+  FilterList: "RTM_GETTFILTER"
 }
 
 const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)

@@ -116,5 +116,18 @@ export const attachDetails = (nameOf: NameOf, call: AttachingCall): ReadonlyArra
       ]
     case "ProgQuery":
       return [attachTypeName(call.attachType), ...pointText(nameOf, call.target)]
+    case "DeviceGet":
+      return [`device ${call.device}`]
+    case "DeviceList":
+      return []
+    case "XdpAttach":
+    case "FilterAttach":
+      return [nameOf(call.prog), `device ${call.device.ifindex}`]
+    case "XdpDetach":
+    case "ClsactCreate":
+    case "ClsactDelete":
+    case "FilterDetach":
+    case "FilterList":
+      return [`device ${call.device.ifindex}`]
   }
 }

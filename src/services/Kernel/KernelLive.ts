@@ -34,6 +34,7 @@ import * as LinkCalls from "./live/LinkCalls.ts"
 import * as LoaderCalls from "./live/LoaderCalls.ts"
 import * as MapCalls from "./live/MapCalls.ts"
 import * as Memlock from "./live/Memlock.ts"
+import * as NetlinkCalls from "./live/NetlinkCalls.ts"
 import * as PinCalls from "./live/PinCalls.ts"
 import * as ProgCalls from "./live/ProgCalls.ts"
 import * as ProgFunctions from "./live/ProgFunctions.ts"
@@ -43,6 +44,7 @@ import * as Symbols from "./live/Symbols.ts"
 import * as Token from "./live/Token.ts"
 import * as Session from "./Session.ts"
 import type { Unavailable } from "./sys/Platform.ts"
+import * as Net from "./sys/Net.ts"
 import * as Sys from "./sys/Sys.ts"
 
 export type { Availability } from "./live/Availability.ts"
@@ -65,6 +67,8 @@ export interface Parts {
   /** Default: those of this machine. */
   readonly files?: Files
   readonly memlock?: Memlock.MemlockOption
+  /** Default: those of this process. */
+  readonly net?: () => Result.Result<Net.Net, Unavailable>
 }
 
 /** How the kernel of this process is used. */
@@ -85,7 +89,7 @@ const unavailable = (error: Unavailable): KernelError =>
   fromErrno("session", "the live kernel", Errno.numbers.ENOSYS, { hint: `${error.detail}; ${error.hint}` })
 
 /** Gives back what a ref stood for. */
-const release = (sys: Sys.Sys, handle: Handle): Effect.Effect<void> =>
+const release = ({ net, sys }: Context, handle: Handle): Effect.Effect<void> =>
   Effect.sync(() => {
     switch (handle._tag) {
       case "View":
@@ -93,7 +97,7 @@ const release = (sys: Sys.Sys, handle: Handle): Effect.Effect<void> =>
       case "TraceEvent":
         return EventCalls.remove(handle)
       case "Attachment":
-        return AttachCalls.detach(sys, handle)
+        return "remove" in handle ? handle.remove() : AttachCalls.detach(sys, net, handle)
       default:
         return sys.close(handle.fd)
     }
@@ -120,7 +124,8 @@ const backendOf = (context: Context, sources: Refusals.Sources): Session.Backend
     ...PinCalls.handlers(context),
     ...LinkCalls.handlers(context),
     ...EventCalls.handlers(context),
-    ...AttachCalls.handlers(context)
+    ...AttachCalls.handlers(context),
+    ...NetlinkCalls.handlers(context)
   }
   return {
     handlers: {
@@ -131,7 +136,7 @@ const backendOf = (context: Context, sources: Refusals.Sources): Session.Backend
       IdNext: Refusals.watched(sources, handlers.IdNext),
       GetById: Refusals.watched(sources, handlers.GetById)
     },
-    release: (handle) => release(context.sys, handle),
+    release: (handle) => release(context, handle),
     borrow: borrow(context.sys),
     concurrency: concurrency()
   }
@@ -154,6 +159,8 @@ export const fromParts = (parts: Parts): KernelShape => {
   const { architecture, facts, files = machine } = parts
   const gate = Semaphore.makeUnsafe(maximumWaiting)
   const sys = () => Result.mapError(parts.sys(), unavailable)
+  let netlink: Result.Result<Net.Net, KernelError> | undefined
+  const net = () => netlink ??= Result.mapError((parts.net ?? Net.make)(), unavailable)
   const features = Features.make({ sys, facts, files, architecture })
   const ask = Answers.make(sys, facts, features)
   const memlock = Memlock.make(parts.memlock ?? "raise", accounting(features, facts))
@@ -172,7 +179,8 @@ export const fromParts = (parts: Parts): KernelShape => {
         targets: Symbols.make(opened, facts),
         functionOf: (program, target, name) => ProgFunctions.find(context, program, target, name),
         mapNames: new Map(),
-        files
+        files,
+        net
       }
       return yield* Session.make(backendOf(context, { sys: opened, files, memlock }), options)
     })

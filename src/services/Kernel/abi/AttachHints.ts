@@ -50,6 +50,13 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
     EACCES: "the file may not be read by this process",
     EPERM: "the file may not be read by this process"
   })
+  const device = either(general, {
+    ENODEV: "there is no such network device in this network namespace",
+    EPERM: "network devices are changed with CAP_NET_ADMIN, in the user namespace that their network namespace is of",
+    ENOENT: "there is no such filter, or the device has no clsact: create it first",
+    EINVAL: "there is no such filter or clsact, or the program is of another type than is taken here",
+    EBADMSG: "the kernel's answer is not what netlink says it should be: please report it"
+  })
   return {
     LinkCreate: link,
     LinkUpdate: update,
@@ -93,6 +100,33 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
       EPERM: "the program is attached by a link, which has to be detached instead, or a right is missing",
       ESTALE: "others were attached or detached there meanwhile: query it again for its revision"
     }),
-    ProgQuery: general
+    ProgQuery: general,
+    DeviceGet: device,
+    DeviceList: device,
+    XdpAttach: either(device, {
+      EBUSY: "a program is attached there already by a link, or in another mode",
+      EEXIST: "another program is attached there than the one that is to be replaced, or one where none may be",
+      EINVAL: "the program is no XDP program, or the device cannot run it in this mode",
+      EOPNOTSUPP: "the driver of the device has no XDP: attach in generic mode"
+    }),
+    XdpDetach: either(device, {
+      EBUSY: "the program is attached by a link, which has to be detached instead",
+      EEXIST: "another program is attached there"
+    }),
+    ClsactCreate: either(device, {
+      EEXIST:
+        "the device has another queueing discipline for what comes in: ingress, which takes no programs for what goes out",
+      EOPNOTSUPP:
+        "this kernel was built without CONFIG_NET_SCH_INGRESS, or its module is not loaded: modprobe sch_ingress",
+      ENOENT: "this kernel was built without CONFIG_NET_SCH_INGRESS, or its module is not loaded: modprobe sch_ingress"
+    }),
+    ClsactDelete: device,
+    FilterAttach: either(device, {
+      EEXIST: "there is a filter of this handle and priority already: replace it, or let the kernel choose",
+      ENOENT: "the device has no clsact, create it first; or this kernel was built without CONFIG_NET_CLS_BPF",
+      EOPNOTSUPP: "this kernel was built without CONFIG_NET_CLS_BPF, or its module is not loaded: modprobe cls_bpf"
+    }),
+    FilterDetach: device,
+    FilterList: device
   }
 }

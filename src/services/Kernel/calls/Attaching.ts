@@ -8,12 +8,13 @@ import type { Bound, Handlers } from "../Session.ts"
 import { attachFootprint, type AttachCalls, type AttachResults } from "./AttachCalls.ts"
 import { eventFootprint, type EventCalls, type EventResults } from "./EventCalls.ts"
 import { linkFootprint, type LinkCalls, type LinkResults } from "./LinkCalls.ts"
+import { netlinkFootprint, type NetlinkCalls, type NetlinkResults } from "./NetlinkCalls.ts"
 
 /** The calls that have to do with attaching, by their tags. */
-export interface AttachingCalls extends LinkCalls, EventCalls, AttachCalls {}
+export interface AttachingCalls extends LinkCalls, EventCalls, AttachCalls, NetlinkCalls {}
 
 /** What they answer. */
-export interface AttachingResults extends LinkResults, EventResults, AttachResults {}
+export interface AttachingResults extends LinkResults, EventResults, AttachResults, NetlinkResults {}
 
 /** The name of such a call. */
 export type AttachingTag = keyof AttachingCalls
@@ -45,6 +46,16 @@ export const attachingFootprint = (call: AttachingCall): Footprint => {
     case "ProgDetach":
     case "ProgQuery":
       return attachFootprint(call)
+    case "DeviceGet":
+    case "DeviceList":
+    case "XdpAttach":
+    case "XdpDetach":
+    case "ClsactCreate":
+    case "ClsactDelete":
+    case "FilterAttach":
+    case "FilterDetach":
+    case "FilterList":
+      return netlinkFootprint(call)
   }
 }
 
@@ -72,7 +83,16 @@ export const refusing = <H>(
     TargetOpen: refused,
     ProgAttach: refused,
     ProgDetach: refused,
-    ProgQuery: refused
+    ProgQuery: refused,
+    DeviceGet: refused,
+    DeviceList: refused,
+    XdpAttach: refused,
+    XdpDetach: refused,
+    ClsactCreate: refused,
+    ClsactDelete: refused,
+    FilterAttach: refused,
+    FilterDetach: refused,
+    FilterList: refused
   }
 }
 
@@ -85,6 +105,9 @@ export const attachingSubject = (call: AttachingCall): string => {
     case "TraceEventAdd":
     case "PerfEventOpen":
     case "ProgAttach":
+    case "XdpAttach":
+    case "ClsactCreate":
+    case "FilterAttach":
       return `${call.as._tag.toLowerCase()}#${call.as.index}`
     case "LinkUpdate":
     case "LinkDetach":
@@ -103,6 +126,15 @@ export const attachingSubject = (call: AttachingCall): string => {
       return call.list
     case "TargetOpen":
       return call.path
+    case "DeviceGet":
+      return `device ${call.device}`
+    case "DeviceList":
+      return "all devices"
+    case "XdpDetach":
+    case "ClsactDelete":
+    case "FilterDetach":
+    case "FilterList":
+      return `device ${call.device.ifindex}`
     case "ProgDetach":
     case "ProgQuery":
       return call.target._tag === "Device" ? `device ${call.target.ifindex}` : "an attach point"

@@ -13,8 +13,8 @@ import type { EventRef, IterRef, LinkRef, MapRef, ProgRef, Ref, TargetRef } from
 export type AttachPoint =
   /** Nowhere but where the program was loaded for, or where the options say. */
   | { readonly _tag: "None" }
-  /** A network device, by its number in the network namespace of this process. */
-  | { readonly _tag: "Device"; readonly ifindex: number }
+  /** A network device, by its number in the network namespace of this process or in one that was opened. */
+  | { readonly _tag: "Device"; readonly ifindex: number; readonly netns?: TargetRef }
   /** A file that was opened: a cgroup's folder, a network namespace, a device. */
   | { readonly _tag: "Target"; readonly target: TargetRef }
   /** A map of sockets. */
@@ -86,6 +86,8 @@ export type LinkOptions =
     readonly priority: number
     /** `BPF_F_NETFILTER_*` */
     readonly flags: number
+    /** The network namespace whose packets they are; absent: this process's. */
+    readonly netns?: TargetRef
   }
   | { readonly _tag: "Placed" } & Placement
   | { readonly _tag: "Iter"; readonly over: IterOver }
@@ -263,8 +265,9 @@ export const neighbourReads = (neighbour: Neighbour | undefined): ReadonlyArray<
 export const pointReads = (point: AttachPoint): ReadonlyArray<Ref> => {
   switch (point._tag) {
     case "None":
-    case "Device":
       return []
+    case "Device":
+      return point.netns === undefined ? [] : [point.netns]
     case "Target":
       return [point.target]
     case "Map":
@@ -278,6 +281,7 @@ export const pointReads = (point: AttachPoint): ReadonlyArray<Ref> => {
 
 const optionReads = (options: LinkOptions | undefined): ReadonlyArray<Ref> => {
   if (options?._tag === "Placed") return neighbourReads(options.neighbour)
+  if (options?._tag === "Netfilter") return options.netns === undefined ? [] : [options.netns]
   if (options?._tag !== "Iter") return []
   const { over } = options
   if (over._tag === "Map") return [over.map]

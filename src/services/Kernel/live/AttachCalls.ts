@@ -13,6 +13,7 @@ import * as Errno from "../abi/Errno.ts"
 import type { Attached } from "../calls/AttachCalls.ts"
 import type { KernelError } from "../KernelError.ts"
 import type { Handlers } from "../Session.ts"
+import { systemIn } from "../sys/Net.ts"
 import { errnoOf, type Sys } from "../sys/Sys.ts"
 import { type Context, handleOf } from "./Context.ts"
 import { attemptsOf, enter, invalid, once, refused, type Request } from "./Enter.ts"
@@ -35,17 +36,22 @@ const open = (path: string): Effect.Effect<FileHandle<"Target">, KernelError> =>
 
 const closeBoth = (sys: Sys, handle: AttachmentHandle): void => {
   sys.close(handle.program)
-  if (handle.isDescriptor) sys.close(handle.target)
+  if (handle.isDescriptor && handle.target >= 0) sys.close(handle.target)
+  if (handle.netns !== undefined && handle.netns >= 0) sys.close(handle.netns)
 }
 
 /** Detaches what was attached, and lets go of it. What somebody else has detached meanwhile is not there any more. */
-export const detach = (sys: Sys, handle: AttachmentHandle): void => {
+export const detach = (sys: Sys, net: Context["net"], handle: AttachmentHandle): void => {
   const arena = Arena.make(Attr.ProgAttach, {
     target_fd: handle.target,
     attach_bpf_fd: handle.program,
     attach_type: handle.attachType
   })
-  if (Result.isSuccess(arena)) sys.bpf(Command.BPF_PROG_DETACH, arena.success)
+  const bound = net()
+  const inside = handle.netns === undefined || Result.isFailure(bound)
+    ? sys
+    : systemIn(bound.success, sys, handle.netns)
+  if (Result.isSuccess(arena)) inside.bpf(Command.BPF_PROG_DETACH, arena.success)
   closeBoth(sys, handle)
 }
 
@@ -94,24 +100,28 @@ export const handlers = (
       const target = yield* Points.point(bound, "ProgAttach", call.target)
       const beside = yield* Points.neighbour(bound, "ProgAttach", call.neighbour)
       const replace = call.replace === undefined ? undefined : yield* handleOf(bound, "ProgAttach", call.replace)
+      const inside = yield* Points.systemOf(context, bound, "ProgAttach", call.target)
       const attach = Effect.gen(function*() {
         // Descriptors of its own, first: afterwards nothing may fail.
         const program = sys.duplicate(prog.fd)
         if (program < 0) return yield* refused("ProgAttach", prog.name, -program)
         const own = target.isDescriptor ? sys.duplicate(target.number) : target.number
+        const netns = inside.netns === undefined ? undefined : sys.duplicate(inside.netns)
         const handle: AttachmentHandle = {
           _tag: "Attachment",
           attachType: call.attachType,
           program,
           target: own,
-          isDescriptor: target.isDescriptor
+          isDescriptor: target.isDescriptor,
+          ...(netns === undefined ? {} : { netns })
         }
-        if (own < 0) {
-          sys.close(program)
-          return yield* refused("ProgAttach", prog.name, -own)
+        const missing = own < 0 ? own : netns !== undefined && netns < 0 ? netns : 0
+        if (missing < 0) {
+          closeBoth(sys, handle)
+          return yield* refused("ProgAttach", prog.name, -missing)
         }
         yield* Effect.onError(
-          enter(sys, {
+          enter(inside.sys, {
             call: "ProgAttach",
             subject: prog.name,
             command: Command.BPF_PROG_ATTACH,
@@ -137,7 +147,8 @@ export const handlers = (
       const prog = call.prog === undefined ? undefined : yield* handleOf(bound, "ProgDetach", call.prog)
       const target = yield* Points.point(bound, "ProgDetach", call.target)
       const beside = yield* Points.neighbour(bound, "ProgDetach", call.neighbour)
-      yield* once(sys, bound, {
+      const inside = yield* Points.systemOf(context, bound, "ProgDetach", call.target)
+      yield* once(inside.sys, bound, {
         call: "ProgDetach",
         subject: prog?.name ?? "the attached program",
         command: Command.BPF_PROG_DETACH,
@@ -156,6 +167,7 @@ export const handlers = (
 
     ProgQuery: Effect.fnUntraced(function*(call, bound) {
       const target = yield* Points.point(bound, "ProgQuery", call.target)
+      const inside = yield* Points.systemOf(context, bound, "ProgQuery", call.target)
       const attempts = attemptsOf(bound)
       const request = (room: number, detail: Detail): Request<typeof Attr.ProgQuery> => ({
         call: "ProgQuery",
@@ -179,7 +191,7 @@ export const handlers = (
       let detail: Detail = "All"
       for (;;) {
         const because = room === firstRoom ? (detail === "All" ? undefined : "less detail") : "room"
-        const { arena, result } = yield* attempts.persist(because, enter(sys, request(room, detail)))
+        const { arena, result } = yield* attempts.persist(because, enter(inside.sys, request(room, detail)))
         if (result >= 0) return { result: decode(arena) }
         if (result === -Errno.numbers.ENOSPC && room < largestRoom) {
           room = Math.min(largestRoom, Math.max(room * 2, Arena.field(arena, "count")))

@@ -9,6 +9,7 @@ import type { CallTag, KernelSymbol } from "../KernelCall.ts"
 import { type KernelError, RefError } from "../KernelError.ts"
 import * as Ref from "../Ref.ts"
 import type { Bound } from "../Session.ts"
+import type { Net } from "../sys/Net.ts"
 import type { Sys } from "../sys/Sys.ts"
 import type { Target } from "./Bind.ts"
 import type { Answer, Request } from "./Enter.ts"
@@ -38,6 +39,8 @@ export interface Context {
   ) => Effect.Effect<{ readonly attach_prog_fd: number; readonly attach_btf_id: number }, KernelError>
   /** The names that this session's maps were to have, by ref: also of those whose creation failed. */
   readonly mapNames: Map<string, string>
+  /** Netlink and network namespaces; bound when they are first asked for. */
+  readonly net: () => Result.Result<Net, KernelError>
   /** The files of the machine: what the kernel says in sysfs and tracefs. */
   readonly files: Files
 }

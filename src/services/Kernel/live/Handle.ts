@@ -76,6 +76,15 @@ export interface AttachmentHandle {
   /** The target's number: a descriptor of its own, or a device. */
   readonly target: number
   readonly isDescriptor: boolean
+  /** A descriptor of its own of the network namespace that the device is in. */
+  readonly netns?: number
+}
+
+/** What was attached by netlink. */
+export interface RemovableHandle {
+  readonly _tag: "Attachment"
+  /** Takes it away if it is still there, and lets go of what that needs. To be called once; it never throws. */
+  readonly remove: () => void
 }
 
 /** What a ref of a live session stands for. */
@@ -90,6 +99,7 @@ export type Handle =
   | FileHandle<"Iter">
   | TraceEventHandle
   | AttachmentHandle
+  | RemovableHandle
 
 /** The handle that a ref of this tag stands for. */
 export type HandleOf<R extends Ref> = Extract<Handle, { readonly _tag: R["_tag"] }>

@@ -195,7 +195,9 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Handled> => {
         },
         answer: "Descriptor"
       }
-      const create = places > fewPlaces ? context.enterAsync(request) : enter(sys, request)
+      const named = call.target._tag === "Device" ? call.target : call.options
+      const inside = yield* Points.systemOf(context, bound, "LinkCreate", named)
+      const create = places > fewPlaces ? context.enterAsync(request) : enter(inside.sys, request)
       const { result } = yield* attemptsOf(bound).persist(undefined, create)
       return { result: undefined, handle: link(result) }
     }),

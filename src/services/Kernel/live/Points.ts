@@ -3,11 +3,13 @@
  */
 import * as Effect from "effect/Effect"
 import { AttachFlag } from "../abi/BpfConstants.ts"
-import type { AttachPoint, Neighbour } from "../calls/LinkCalls.ts"
+import type { AttachPoint, LinkOptions, Neighbour } from "../calls/LinkCalls.ts"
 import type { CallTag } from "../KernelCall.ts"
 import type { CallError } from "../KernelError.ts"
 import type { Bound } from "../Session.ts"
-import { handleOf } from "./Context.ts"
+import * as Net from "../sys/Net.ts"
+import type { Sys } from "../sys/Sys.ts"
+import { type Context, handleOf } from "./Context.ts"
 import type { Handle } from "./Handle.ts"
 
 /** The number of an attach point. */
@@ -36,6 +38,19 @@ export const point = Effect.fnUntraced(function*(
     case "Function":
       return { number: (yield* handleOf(bound, call, target.of.program)).fd, isDescriptor: true }
   }
+})
+
+/** The system calls in the network namespace that an attach point or options name, and the descriptor of that namespace. */
+export const systemOf = Effect.fnUntraced(function*(
+  { net, sys }: Context,
+  bound: Bound<Handle>,
+  call: CallTag,
+  of: AttachPoint | LinkOptions | undefined
+): Effect.fn.Return<{ readonly sys: Sys; readonly netns: number | undefined }, CallError> {
+  const ref = of?._tag === "Device" || of?._tag === "Netfilter" ? of.netns : undefined
+  if (ref === undefined) return { sys, netns: undefined }
+  const { fd } = yield* handleOf(bound, call, ref)
+  return { sys: Net.systemIn(yield* Effect.fromResult(net()), sys, fd), netns: fd }
 })
 
 /** Beside whom it is placed, and the flags that say what kind of number that is. */

@@ -21,6 +21,8 @@ const linkCreate = (target: AttachPoint, options?: LinkOptions): KernelCall => (
 })
 
 /** For each call what it defines, changes and reads. */
+const netns = Ref.target(9)
+
 const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
   [{ _tag: "BtfLoad", as: Ref.btf(0), bytes }, "btf#0", "", ""],
   [{ _tag: "MapCreate", as: map, attr: LedgerKernel.plainMap }, "map#1", "", ""],
@@ -185,7 +187,62 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
     "prog#2 map#1"
   ],
   [{ _tag: "ProgDetach", target: { _tag: "None" }, attachType: 0, flags: 0 }, "", "", ""],
-  [{ _tag: "ProgQuery", target: { _tag: "Device", ifindex: 1 }, attachType: 46, flags: 0 }, "", "", ""]
+  [{ _tag: "ProgQuery", target: { _tag: "Device", ifindex: 1 }, attachType: 46, flags: 0 }, "", "", ""],
+  [{ _tag: "ProgQuery", target: { _tag: "Device", ifindex: 1, netns }, attachType: 46, flags: 0 }, "", "", "target#9"],
+  [
+    {
+      _tag: "LinkCreate",
+      as: Ref.link(0),
+      of: prog,
+      target: { _tag: "None" },
+      attachType: 45,
+      flags: 0,
+      options: { _tag: "Netfilter", protocolFamily: 2, hook: 1, priority: 0, flags: 0, netns }
+    },
+    "link#0",
+    "",
+    "prog#2 target#9"
+  ],
+  [{ _tag: "DeviceGet", device: "lo", netns }, "", "", "target#9"],
+  [{ _tag: "DeviceList" }, "", "", ""],
+  [
+    {
+      _tag: "XdpAttach",
+      as: Ref.attachment(3),
+      device: { ifindex: 1, netns },
+      prog,
+      flags: 2,
+      replace: Ref.prog(7)
+    },
+    "attachment#3",
+    "",
+    "prog#2 prog#7 target#9"
+  ],
+  [{ _tag: "XdpDetach", device: { ifindex: 1 }, flags: 0, prog }, "", "", "prog#2"],
+  [{ _tag: "ClsactCreate", as: Ref.attachment(3), device: { ifindex: 1, netns } }, "attachment#3", "", "target#9"],
+  [{ _tag: "ClsactDelete", device: { ifindex: 1 } }, "", "", ""],
+  [
+    {
+      _tag: "FilterAttach",
+      as: Ref.attachment(3),
+      device: { ifindex: 1 },
+      parent: 0xffff_fff2,
+      prog,
+      handle: 0,
+      priority: 0,
+      replace: false
+    },
+    "attachment#3",
+    "",
+    "prog#2"
+  ],
+  [
+    { _tag: "FilterDetach", device: { ifindex: 1, netns }, parent: 0xffff_fff2, handle: 1, priority: 1 },
+    "",
+    "",
+    "target#9"
+  ],
+  [{ _tag: "FilterList", device: { ifindex: 1 }, parent: 0xffff_fff2 }, "", "", ""]
 ]
 
 describe("the footprint of", () => {
@@ -240,7 +297,16 @@ describe("the footprint of", () => {
       TargetOpen: true,
       ProgAttach: true,
       ProgDetach: true,
-      ProgQuery: true
+      ProgQuery: true,
+      DeviceGet: true,
+      DeviceList: true,
+      XdpAttach: true,
+      XdpDetach: true,
+      ClsactCreate: true,
+      ClsactDelete: true,
+      FilterAttach: true,
+      FilterDetach: true,
+      FilterList: true
     }
     assert.sameMembers([...new Set(rows.map(([call]) => call._tag))], Object.keys(tags))
   })

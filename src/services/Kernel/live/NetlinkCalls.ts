@@ -1,0 +1,427 @@
+/**
+ * Network devices, XDP programs without links and programs in traffic control, by netlink.
+ *
+ * Each request has a socket of its own, in the network namespace that the call names. The kernel carries a request out while
+ * it is sent, so nothing is waited for, and nothing is left open.
+ *
+ * Source: reference page `attach`, section 12; `Documentation/userspace-api/netlink/intro.rst`.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Arena from "../abi/Arena.ts"
+import * as Attr from "../abi/Attr.ts"
+import { Command } from "../abi/BpfConstants.ts"
+import * as Errno from "../abi/Errno.ts"
+import * as Device from "../abi/netlink/Device.ts"
+import * as Exchange from "../abi/netlink/Exchange.ts"
+import * as Filter from "../abi/netlink/Filter.ts"
+import type { Message, NetlinkError } from "../abi/netlink/Message.ts"
+import type { DeviceRef, NetlinkCalls } from "../calls/NetlinkCalls.ts"
+import { type CallError, fromErrno, type KernelError } from "../KernelError.ts"
+import type { TargetRef } from "../Ref.ts"
+import type { Bound, Handlers, Performed } from "../Session.ts"
+import type { Net } from "../sys/Net.ts"
+import type { Sys } from "../sys/Sys.ts"
+import { type Context, handleOf } from "./Context.ts"
+import { attemptsOf, enter, refused } from "./Enter.ts"
+import type { Handle, ProgHandle } from "./Handle.ts"
+
+type Tag = keyof NetlinkCalls
+
+/** What a request came to: its answers, or an error number (positive) with the kernel's words. */
+type Reply = Result.Result<
+  ReadonlyArray<Message>,
+  { readonly errno: number; readonly words?: string | undefined; readonly hint?: string }
+>
+
+const malformed = ({ message }: NetlinkError): Reply =>
+  Result.fail({ errno: Errno.numbers.EBADMSG, hint: `the kernel's answer cannot be read: ${message}` })
+
+/** Datagrams that are of nobody's, before it is given up. */
+const largestNumberOfDatagrams = 1_000_000
+
+/** Sends a request through a socket, and takes what comes until its end. */
+const converse = (net: Net, socket: number, request: Exchange.Request): Reply => {
+  const exchange = Exchange.make(request, 1)
+  const sent = net.send(socket, exchange.bytes)
+  if (sent < 0) return Result.fail({ errno: -sent })
+  for (let taken = 0; taken < largestNumberOfDatagrams; taken++) {
+    const datagram = net.receive(socket)
+    if (typeof datagram === "number") {
+      if (datagram === -Errno.numbers.EINTR) continue
+      const hint = "the kernel has not answered the request, or not all of the answer had room"
+      return Result.fail({ errno: datagram === -Errno.numbers.EAGAIN ? Errno.numbers.EBADMSG : -datagram, hint })
+    }
+    // Others may send to any port; only the kernel's words count.
+    if (datagram.port !== 0) continue
+    const progress = exchange.take(datagram.bytes)
+    if (Result.isFailure(progress)) return malformed(progress.failure)
+    if (progress.success._tag === "Waiting") continue
+    const { acknowledgement, answers, interrupted } = progress.success
+    if (acknowledgement.errno !== 0) return Result.fail(acknowledgement)
+    return interrupted ? Result.fail({ errno: Errno.numbers.EINTR }) : Result.succeed(answers)
+  }
+  return Result.fail({ errno: Errno.numbers.EBADMSG })
+}
+
+/** Makes a request in a network namespace: that of a descriptor, or this process's. */
+const ask = (net: Net, netns: number | undefined, request: Exchange.Request): Reply => {
+  const opened = netns === undefined ? Result.succeed(net.socket()) : net.within(netns, net.socket)
+  const socket = Result.isSuccess(opened) ? opened.success : opened.failure
+  if (socket < 0) return Result.fail({ errno: -socket })
+  try {
+    return converse(net, socket, request)
+  } finally {
+    net.close(socket)
+  }
+}
+
+const idOf = (arena: Arena.Arena<typeof Attr.GetInfo>): number =>
+  Arena.readNumber(Arena.region(arena, "info"), Attr.ProgInfo.fields.id)
+
+/** The identifier of a program. */
+const programId = (sys: Sys, call: Tag, { fd, name }: ProgHandle): Effect.Effect<number, KernelError> =>
+  Effect.map(
+    enter(sys, {
+      call,
+      subject: name,
+      command: Command.BPF_OBJ_GET_INFO_BY_FD,
+      layout: Attr.GetInfo,
+      values: { bpf_fd: fd, info_len: Attr.ProgInfo.size, info: Arena.struct(Attr.ProgInfo, {}) }
+    }),
+    ({ arena }) => idOf(arena)
+  )
+
+/** A descriptor of a program by its identifier, for as long as `body` runs; `undefined` where there is no right to one. */
+const withProgram = <A>(sys: Sys, id: number, body: (fd: number | undefined) => A): A => {
+  const arena = Arena.make(Attr.Ids, { start_id: id })
+  const fd = Result.isSuccess(arena)
+    ? sys.bpfDescriptor(Command.BPF_PROG_GET_FD_BY_ID, arena.success)
+    : -Errno.numbers.EINVAL
+  try {
+    return body(fd < 0 ? undefined : fd)
+  } finally {
+    if (fd >= 0) sys.close(fd)
+  }
+}
+
+/** What an answer tells, all of them; what is of something else is left out. */
+const decodeAll = <A>(
+  answers: ReadonlyArray<Message>,
+  decode: (message: Message) => Result.Result<A | undefined, NetlinkError>
+): Result.Result<ReadonlyArray<A>, NetlinkError> => {
+  const found: Array<A> = []
+  for (const answer of answers) {
+    const decoded = decode(answer)
+    if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
+    if (decoded.success !== undefined) found.push(decoded.success)
+  }
+  return Result.succeed(found)
+}
+
+/** The modes of XDP, of which one is attached to and detached from. */
+const modeFlags = Device.XdpFlag.SKB_MODE | Device.XdpFlag.DRV_MODE | Device.XdpFlag.HW_MODE
+
+/** The program that runs on a device in the mode of these flags; 0 for none. */
+const programIn = ({ xdp }: Device.Device, flags: number): number =>
+  (flags & Device.XdpFlag.SKB_MODE) !== 0
+    ? xdp.genericProgramId
+    : (flags & Device.XdpFlag.DRV_MODE) !== 0
+    ? xdp.driverProgramId
+    : (flags & Device.XdpFlag.HW_MODE) !== 0
+    ? xdp.hardwareProgramId
+    : xdp.programId
+
+/** A device as the kernel tells of it, `undefined` where it is gone. */
+const deviceOf = (net: Net, netns: number | undefined, wanted: number | string): Device.Device | undefined => {
+  const reply = ask(net, netns, Device.get(wanted))
+  const decoded = Result.flatMap(reply, (answers) => decodeAll(answers, Device.decode))
+  return Result.isSuccess(decoded) ? decoded.success[0] : undefined
+}
+
+/** The programs in a parent; `undefined` where they cannot be had, as where the device is gone. */
+const filtersOf = (
+  net: Net,
+  netns: number | undefined,
+  index: number,
+  parent: number
+): ReadonlyArray<Filter.Filter> | undefined => {
+  const reply = ask(net, netns, Filter.list(index, parent))
+  const decoded = Result.flatMap(reply, (answers) => decodeAll(answers, Filter.decode))
+  return Result.isSuccess(decoded) ? decoded.success : undefined
+}
+
+/** Whether anything at all is in a parent, filters of other kinds included. */
+const isEmpty = (net: Net, netns: number | undefined, index: number, parent: number): boolean => {
+  const reply = ask(net, netns, Filter.list(index, parent))
+  return Result.isSuccess(reply) && reply.success.length === 0
+}
+
+const nameOf = (device: DeviceRef | string | number): string =>
+  typeof device === "string" ? device : `device ${typeof device === "number" ? device : device.ifindex}`
+
+/** Devices are numbered from 1; 0 would ask for anything, or for all. */
+const isDevice = (index: number): boolean => Number.isInteger(index) && index > 0 && index <= 0x7fff_ffff
+
+/** The handlers of the calls on network devices. */
+export const handlers = ({ net, sys }: Context): Pick<Handlers<Handle>, Tag> => {
+  /** The namespace of a call, or none. */
+  const namespaceOf = (
+    bound: Bound<Handle>,
+    call: Tag,
+    netns: TargetRef | undefined
+  ): Effect.Effect<number | undefined, CallError> =>
+    netns === undefined ? Effect.succeed(undefined) : Effect.map(handleOf(bound, call, netns), ({ fd }) => fd)
+
+  /**
+   * An attachment in the namespace of a call. What takes it away works on a descriptor of its own, which is closed afterwards, or
+   * when the attaching fails.
+   */
+  const attachment = <A>(
+    bound: Bound<Handle>,
+    call: Tag,
+    netns: TargetRef | undefined,
+    attach: (
+      opened: Net,
+      space: number | undefined
+    ) => Effect.Effect<{ readonly result: A; readonly remove: () => void }, CallError>
+  ): Effect.Effect<Performed<Handle, A>, CallError> =>
+    Effect.gen(function*() {
+      const opened = yield* Effect.fromResult(net())
+      const fd = yield* namespaceOf(bound, call, netns)
+      const space = fd === undefined ? undefined : sys.duplicate(fd)
+      if (space !== undefined && space < 0) return yield* refused(call, "the network namespace", -space)
+      const letGo = (): void => {
+        if (space !== undefined) sys.close(space)
+      }
+      const { remove, result } = yield* Effect.onError(attach(opened, space), () => Effect.sync(letGo))
+      const handle: Handle = {
+        _tag: "Attachment",
+        remove: () => {
+          remove()
+          letGo()
+        }
+      }
+      return { result, handle }
+    })
+
+  /** One request with the usual patience. */
+  const request = Effect.fnUntraced(function*(
+    bound: Bound<Handle>,
+    call: Tag,
+    subject: string,
+    netns: TargetRef | undefined,
+    make: () => Exchange.Request,
+    accept: ReadonlyArray<number> = []
+  ): Effect.fn.Return<{ readonly answers: ReadonlyArray<Message>; readonly errno: number }, CallError> {
+    const opened = yield* Effect.fromResult(net())
+    const fd = yield* namespaceOf(bound, call, netns)
+    const answer = Effect.suspend((): Effect.Effect<
+      { readonly answers: ReadonlyArray<Message>; readonly errno: number },
+      CallError
+    > => {
+      const reply = ask(opened, fd, make())
+      if (Result.isSuccess(reply)) return Effect.succeed({ answers: reply.success, errno: 0 })
+      const { errno, hint, words } = reply.failure
+      if (accept.includes(errno)) return Effect.succeed({ answers: [], errno })
+      return Effect.fail(refused(call, subject, errno, {
+        ...(words === undefined ? {} : { log: words }),
+        ...(hint === undefined ? {} : { hint })
+      }))
+    })
+    return yield* attemptsOf(bound).persist(undefined, answer)
+  })
+
+  const decoded = <A>(
+    call: Tag,
+    subject: string,
+    answers: ReadonlyArray<Message>,
+    decode: (message: Message) => Result.Result<A | undefined, NetlinkError>
+  ): Effect.Effect<ReadonlyArray<A>, KernelError> =>
+    Effect.fromResult(
+      Result.mapError(decodeAll(answers, decode), ({ message }) =>
+        fromErrno(call, subject, Errno.numbers.EBADMSG, { hint: `the kernel's answer cannot be read: ${message}` }))
+    )
+
+  const check = (call: Tag, { ifindex }: DeviceRef): Effect.Effect<void, KernelError> =>
+    isDevice(ifindex)
+      ? Effect.void
+      : Effect.fail(refused(call, `device ${ifindex}`, Errno.numbers.EINVAL, { hint: "devices are numbered from 1" }))
+
+  return {
+    DeviceGet: Effect.fnUntraced(function*(call, bound) {
+      const subject = nameOf(call.device)
+      const valid = typeof call.device === "number"
+        ? isDevice(call.device)
+        : call.device !== "" && !call.device.includes("\0")
+      if (!valid) {
+        return yield* refused("DeviceGet", JSON.stringify(call.device), Errno.numbers.EINVAL, {
+          hint: "this is neither the name nor the number of a device"
+        })
+      }
+      const { answers } = yield* request(bound, "DeviceGet", subject, call.netns, () => Device.get(call.device))
+      const [device] = yield* decoded("DeviceGet", subject, answers, Device.decode)
+      return device === undefined
+        ? yield* refused("DeviceGet", subject, Errno.numbers.ENODEV)
+        : { result: device }
+    }),
+
+    DeviceList: Effect.fnUntraced(function*(call, bound) {
+      const { answers } = yield* request(bound, "DeviceList", "all devices", call.netns, () => Device.list())
+      return { result: yield* decoded("DeviceList", "all devices", answers, Device.decode) }
+    }),
+
+    XdpAttach: Effect.fnUntraced(function*(call, bound) {
+      yield* check("XdpAttach", call.device)
+      const { ifindex, netns } = call.device
+      const prog = yield* handleOf(bound, "XdpAttach", call.prog)
+      const old = call.replace === undefined ? undefined : yield* handleOf(bound, "XdpAttach", call.replace)
+      const id = yield* programId(sys, "XdpAttach", prog)
+      const flags = call.flags | (old === undefined ? 0 : Device.XdpFlag.REPLACE)
+      return yield* attachment(
+        bound,
+        "XdpAttach",
+        netns,
+        Effect.fnUntraced(function*(opened, space) {
+          yield* request(
+            bound,
+            "XdpAttach",
+            `${prog.name} to ${nameOf(call.device)}`,
+            netns,
+            () => Device.setXdp({ index: ifindex, programFd: prog.fd, flags, expectedFd: old?.fd })
+          )
+          const mode = call.flags & modeFlags
+          const remove = (): void => {
+            const device = deviceOf(opened, space, ifindex)
+            if (device === undefined || programIn(device, mode) !== id) return
+            withProgram(sys, id, (expectedFd) => {
+              const taken = expectedFd === undefined
+                ? undefined
+                : ask(
+                  opened,
+                  space,
+                  Device.setXdp({ index: ifindex, programFd: -1, flags: mode | Device.XdpFlag.REPLACE, expectedFd })
+                )
+              // Kernels before 5.7 expect nothing.
+              if (taken === undefined || (Result.isFailure(taken) && taken.failure.errno !== Errno.numbers.EEXIST)) {
+                ask(opened, space, Device.setXdp({ index: ifindex, programFd: -1, flags: mode }))
+              }
+            })
+          }
+          return { result: undefined, remove }
+        })
+      )
+    }),
+
+    XdpDetach: Effect.fnUntraced(function*(call, bound) {
+      yield* check("XdpDetach", call.device)
+      const { ifindex, netns } = call.device
+      const expected = call.prog === undefined ? undefined : yield* handleOf(bound, "XdpDetach", call.prog)
+      const flags = call.flags | (expected === undefined ? 0 : Device.XdpFlag.REPLACE)
+      yield* request(
+        bound,
+        "XdpDetach",
+        nameOf(call.device),
+        netns,
+        () => Device.setXdp({ index: ifindex, programFd: -1, flags, expectedFd: expected?.fd })
+      )
+      return { result: undefined }
+    }),
+
+    ClsactCreate: Effect.fnUntraced(function*(call, bound) {
+      yield* check("ClsactCreate", call.device)
+      const { ifindex, netns } = call.device
+      return yield* attachment(
+        bound,
+        "ClsactCreate",
+        netns,
+        Effect.fnUntraced(function*(opened, space) {
+          const { errno } = yield* request(
+            bound,
+            "ClsactCreate",
+            nameOf(call.device),
+            netns,
+            () => Filter.createClsact(ifindex),
+            [Errno.numbers.EEXIST]
+          )
+          const created = errno === 0
+          const remove = (): void => {
+            const { egress, ingress } = Filter.Parent
+            const unused = created && [ingress, egress].every((parent) => isEmpty(opened, space, ifindex, parent))
+            if (unused) ask(opened, space, Filter.deleteClsact(ifindex))
+          }
+          return { result: { created }, remove }
+        })
+      )
+    }),
+
+    ClsactDelete: Effect.fnUntraced(function*(call, bound) {
+      yield* check("ClsactDelete", call.device)
+      const { ifindex, netns } = call.device
+      yield* request(bound, "ClsactDelete", nameOf(call.device), netns, () => Filter.deleteClsact(ifindex))
+      return { result: undefined }
+    }),
+
+    FilterAttach: Effect.fnUntraced(function*(call, bound) {
+      yield* check("FilterAttach", call.device)
+      const { ifindex, netns } = call.device
+      const { handle, parent, priority, replace } = call
+      const prog = yield* handleOf(bound, "FilterAttach", call.prog)
+      const id = yield* programId(sys, "FilterAttach", prog)
+      const place = { index: ifindex, parent, handle, priority }
+      const subject = `${prog.name} to ${nameOf(call.device)}`
+      return yield* attachment(
+        bound,
+        "FilterAttach",
+        netns,
+        Effect.fnUntraced(function*(opened, space) {
+          const { answers } = yield* request(
+            bound,
+            "FilterAttach",
+            subject,
+            netns,
+            () => Filter.attach(place, { fd: prog.fd, name: `${prog.name}:[${id}]` }, replace)
+          )
+          // The kernel repeats what it made; where that cannot be read, the filter is looked for.
+          const repeated = decodeAll(answers, Filter.decode)
+          const made = (Result.isSuccess(repeated) ? repeated.success : []).find(({ programId }) => programId === id) ??
+            filtersOf(opened, space, ifindex, parent)?.findLast(({ programId }) => programId === id)
+          if (made === undefined) {
+            return yield* fromErrno("FilterAttach", subject, Errno.numbers.EBADMSG, {
+              hint: "the kernel did not repeat the filter that it made: look at it with tc filter show"
+            })
+          }
+          const remove = (): void => {
+            const still = filtersOf(opened, space, ifindex, parent)?.some((filter) =>
+              filter.handle === made.handle && filter.priority === made.priority && filter.programId === id
+            )
+            if (still === true) ask(opened, space, Filter.detach(made))
+          }
+          return { result: made, remove }
+        })
+      )
+    }),
+
+    FilterDetach: Effect.fnUntraced(function*(call, bound) {
+      yield* check("FilterDetach", call.device)
+      const { handle, parent, priority } = call
+      const { ifindex, netns } = call.device
+      yield* request(
+        bound,
+        "FilterDetach",
+        nameOf(call.device),
+        netns,
+        () => Filter.detach({ index: ifindex, parent, handle, priority })
+      )
+      return { result: undefined }
+    }),
+
+    FilterList: Effect.fnUntraced(function*(call, bound) {
+      yield* check("FilterList", call.device)
+      const { ifindex, netns } = call.device
+      const subject = nameOf(call.device)
+      const { answers } = yield* request(bound, "FilterList", subject, netns, () => Filter.list(ifindex, call.parent))
+      return { result: yield* decoded("FilterList", subject, answers, Filter.decode) }
+    })
+  }
+}
