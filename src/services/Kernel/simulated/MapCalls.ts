@@ -22,8 +22,8 @@ import {
   register,
   slotOf
 } from "./Objects.ts"
-import { typeOf } from "./ProgLoad.ts"
 import * as Refuse from "./Refuse.ts"
+import { typeOf } from "./Symbols.ts"
 
 type Tags =
   | "MapCreate"

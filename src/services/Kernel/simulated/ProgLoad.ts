@@ -10,32 +10,23 @@ import * as Result from "effect/Result"
 import * as Btf from "../../../btf/Btf.ts"
 import { helperCount, helperName } from "../../../insn/Helpers.ts"
 import * as Insn from "../../../insn/Insn.ts"
-import * as C from "../../../insn/InsnConstants.ts"
 import * as Core from "../../../stages/relocate/core/Core.ts"
-import * as BoundMap from "../../../vm/helpers/BoundMap.ts"
 import * as Lines from "../../../vm/Lines.ts"
-import * as Memory from "../../../vm/Memory.ts"
-import { refusal } from "../../../vm/maps/SimulatedMap.ts"
 import { decode } from "../../../vm/ProgramDecode.ts"
 import type { Program } from "../../../vm/Program.ts"
 import { ProgType } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
 import { kernelName } from "../abi/Name.ts"
-import {
-  type CodeRef,
-  type InfoRecords,
-  isProgFunction,
-  type KernelSymbol,
-  type ProgInfo,
-  type ProgLoad
-} from "../KernelCall.ts"
+import { type InfoRecords, isProgFunction, type ProgInfo, type ProgLoad } from "../KernelCall.ts"
 import { type CallError, fromErrno, type KernelError, VerifierError } from "../KernelError.ts"
 import type { Bound, Handlers } from "../Session.ts"
+import { type Binding, bindMap, bindSymbol } from "./Bind.ts"
 import type { Context } from "./Context.ts"
 import { contextBytes } from "./ContextAccess.ts"
-import { type BtfObject, type Handle, hold, type MapObject, type ProgObject, register } from "./Objects.ts"
-import { isPoison, KFUNC_POISON, MAP_POISON } from "./Poison.ts"
+import { type BtfObject, type Handle, hold, type ProgObject, register } from "./Objects.ts"
+import { isPoison } from "./Poison.ts"
 import * as Refuse from "./Refuse.ts"
+import { typeOf } from "./Symbols.ts"
 import { progTag } from "./Tag.ts"
 import * as ProgramDigest from "../ProgramDigest.ts"
 import { shown } from "./Xlated.ts"
@@ -133,165 +124,6 @@ const checkFuncInfo = (call: ProgLoad, btf: Btf.Btf, info: InfoRecords): Verifie
     }
     last = slot
   }
-  return undefined
-}
-
-/** Own properties only: names come from object files. */
-const own = <A>(record: Readonly<Record<string, A>>, name: string): A | undefined =>
-  Object.hasOwn(record, name) ? record[name] : undefined
-
-/** A program while its names are bound. */
-interface Binding {
-  readonly context: Context
-  readonly call: ProgLoad
-  readonly bound: Bound<Handle>
-  readonly insns: Uint8Array
-  /** The instructions as the kernel's digest takes them. */
-  readonly digested: Uint8Array
-  readonly maps: Set<MapObject>
-  /** Functions that nothing implements. */
-  readonly missing: Set<string>
-}
-
-const missing = (call: ProgLoad, symbol: KernelSymbol, hint: string): KernelError =>
-  fromErrno("ProgLoad", call.attr.name, Errno.numbers.ESRCH, {
-    hint: `the simulated kernel has no ${symbol.name}: ${hint}, or declare it __weak to do without it`
-  })
-
-const isWhole = (insns: Uint8Array, at: number): boolean =>
-  Number.isInteger(at) && at >= 0 && at + 1 < Insn.count(insns) && Insn.isLdImm64(insns, at)
-
-const setAddress = (insns: Uint8Array, at: number, address: bigint): void => {
-  Insn.setSrc(insns, at, 0)
-  Insn.setImm64(insns, at, address)
-}
-
-const bindMap = (
-  binding: Binding,
-  ref: Exclude<CodeRef, { readonly _tag: "SymbolRef" }>
-): CallError | undefined => {
-  const { bound, call, context, digested, insns, maps } = binding
-  const { at } = ref
-  const refuse = (why: string) =>
-    Refuse.invalid("ProgLoad", call.attr.name, `instruction ${at}: map ${ref.map.index} ${why}`)
-  if (!isWhole(insns, at)) return refuse("is referenced where the instruction takes no such reference")
-  const map = Refuse.optionalHandleOf(bound, ref.map)
-  if (map === undefined) {
-    for (const slot of [at, at + 1]) Insn.setSlot(insns, slot, Insn.CALL, 0, 0, 0, MAP_POISON + ref.map.index)
-    return undefined
-  }
-  const unusable = refusal(map.map, "ProgLoad")
-  if (unusable !== undefined) binding.missing.add(`map ${map.name} (${unusable.message})`)
-  maps.add(map)
-  const address = ref._tag === "MapRef"
-    ? Memory.address(map.bound.handle)
-    : BoundMap.valueAddress(context.environment, map.bound, ref.offset)
-  if (address === undefined) {
-    return refuse(`has no value with a byte ${ref._tag === "MapRef" ? 0 : ref.offset} at a fixed place`)
-  }
-  setAddress(insns, at, address)
-  Insn.setSrc(digested, at, ref._tag === "MapRef" ? C.BPF_PSEUDO_MAP_FD : C.BPF_PSEUDO_MAP_VALUE)
-  Insn.setImm64(digested, at, 0n)
-  return undefined
-}
-
-/** The type of a symbol among the kernel's, where those are known. */
-export const typeOf = (
-  context: Context,
-  { kind, module, name, resolved }: KernelSymbol
-): { readonly btf: Btf.Btf; readonly id: number } | undefined => {
-  const { modules, types } = context.world
-  if (types === undefined || kind === "Address") return undefined
-  const kinds = {
-    Func: Btf.BTF_KIND_FUNC,
-    Var: Btf.BTF_KIND_VAR,
-    Typedef: Btf.BTF_KIND_TYPEDEF,
-    Struct: Btf.BTF_KIND_STRUCT
-  }
-  const vmlinux = "vmlinux"
-  if (resolved !== undefined) {
-    if (!("owner" in resolved)) return undefined
-    const btf = resolved.owner === vmlinux ? types : modules().find((each) => each.name === resolved.owner)?.btf
-    return btf === undefined ? undefined : { btf, id: resolved.id }
-  }
-  const id = module === undefined || module === vmlinux ? Btf.findOne(types, name, kinds[kind]) : undefined
-  if (id !== undefined) return { btf: types, id }
-  for (const owner of module === vmlinux ? [] : modules()) {
-    if (owner.btf === undefined || (module !== undefined && module !== owner.name)) continue
-    const id = Btf.findOwn(owner.btf, name, kinds[kind])
-    if (id !== undefined) return { btf: owner.btf, id }
-  }
-  return undefined
-}
-
-/** The memory of a kernel variable: what the options say, or zeros of its type's size. */
-const variable = (context: Context, symbol: KernelSymbol): Memory.Region | undefined => {
-  const known = context.variables.get(symbol.name)
-  if (known !== undefined) return known
-  const { variables } = context.world
-  let bytes = own(variables, symbol.name)?.slice()
-  const type = typeOf(context, symbol)
-  if (bytes === undefined && type !== undefined) {
-    const size = Btf.resolveSize(type.btf, type.id)
-    if (Result.isSuccess(size)) bytes = new Uint8Array(size.success)
-  }
-  if (bytes === undefined) return undefined
-  const region = Memory.add(context.memory, { name: `kernel variable ${symbol.name}`, bytes, writable: false })
-  if (region !== undefined) context.variables.set(symbol.name, region)
-  return region
-}
-
-/** The number that calls of a kernel function carry. */
-const kfuncNumber = (context: Context, name: string): number => {
-  for (const [number, known] of context.kfuncs) if (known === name) return number
-  const number = context.kfuncs.size + 1
-  context.kfuncs.set(number, name)
-  return number
-}
-
-/** The address that stands for a symbol of the kernel; undefined where there is none. */
-const symbolAddress = (context: Context, symbol: KernelSymbol): bigint | undefined => {
-  if (symbol.kind === "Address") {
-    if (symbol.resolved !== undefined && "address" in symbol.resolved) return symbol.resolved.address
-    const address = context.world.symbols.get(symbol.name)
-    // One of several is as good as any here: nothing is at any of them.
-    return address === "ambiguous" ? 0n : address
-  }
-  if (symbol.kind === "Func") {
-    const isThere = Object.hasOwn(context.world.kfuncs, symbol.name) || typeOf(context, symbol) !== undefined
-    // Functions have addresses that compare as they must, and lead nowhere.
-    return isThere ? 0xffff_ffff_8000_0000n + BigInt(kfuncNumber(context, symbol.name) * 16) : undefined
-  }
-  const region = variable(context, symbol)
-  return region === undefined ? undefined : Memory.address(region)
-}
-
-const bindSymbol = (binding: Binding, ref: Extract<CodeRef, { readonly _tag: "SymbolRef" }>): CallError | undefined => {
-  const { call, context, insns } = binding
-  const { at, symbol } = ref
-  if (isWhole(insns, at)) {
-    const address = symbolAddress(context, symbol)
-    if (address === undefined && !symbol.weak) {
-      return missing(call, symbol, "give it in `symbols`, `variables` or `kfuncs` of its options, or give its `types`")
-    }
-    setAddress(insns, at, address ?? 0n)
-    return undefined
-  }
-  if (!Number.isInteger(at) || at < 0 || at >= Insn.count(insns) || !Insn.isCall(insns, at)) {
-    return Refuse.invalid(
-      "ProgLoad",
-      call.attr.name,
-      `instruction ${at}: ${symbol.name} is referenced where the instruction takes no such reference`
-    )
-  }
-  const isSupplied = Object.hasOwn(context.world.kfuncs, symbol.name)
-  if (!isSupplied && typeOf(context, symbol) === undefined) {
-    if (!symbol.weak) return missing(call, symbol, "supply it in `kfuncs` of its options")
-    Insn.setSlot(insns, at, Insn.CALL, 0, 0, 0, KFUNC_POISON + (ref.extern ?? 0))
-    return undefined
-  }
-  if (!isSupplied) binding.missing.add(symbol.name)
-  Insn.setSlot(insns, at, Insn.CALL, 0, C.BPF_PSEUDO_KFUNC_CALL, 0, kfuncNumber(context, symbol.name))
   return undefined
 }
 
