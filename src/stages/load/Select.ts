@@ -32,10 +32,11 @@ interface Kept {
 /** Maps that a program's own code mentions; the program's position. Throws `RelocateError` where calls lead nowhere. */
 type Mentioned = (program: number) => Iterable<number>
 
-/** By program: the struct_ops variables that it is a member of. */
+/** By program: the struct_ops variables that it is a member of, of those that a load makes. */
 const structOpsOf = (object: BpfObject): ReadonlyMap<number, ReadonlyArray<number>> => {
   const found = new Map<number, Array<number>>()
   object.maps.forEach((map, position) => {
+    if (!map.autocreate) return
     for (const { program } of map.structOps?.members ?? []) {
       const others = found.get(program)
       if (others === undefined) found.set(program, [position])

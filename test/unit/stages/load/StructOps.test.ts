@@ -281,16 +281,35 @@ describe("a struct that an object implements", () => {
     for (const { attachTo } of programs.values()) assert.deepInclude(attachTo.resolved, { owner: "tcp_mine" })
   })
 
-  it("is refused by name where the kernel lacks it, and where the kernel's types are not told", () => {
+  it("is refused by name where the kernel lacks it", () => {
     for (const more of [{ wrapper: false }, { inModule: true, wrapper: false }]) {
       const refused = Result.getOrThrow(Result.flip(of(object, infoOf(kernelTypes(more)))))
       assert.deepInclude(refused, { reason: "StructOps", name: "congestion" })
       assert.match(refused.message, /no struct bpf_struct_ops_tcp_congestion_ops/)
     }
+  })
+
+  it("stays a name, and its members too, where the kernel is not known yet", () => {
     const untold = KernelInfo.add(infoOf(kernelTypes()), { vmlinuxTypes: KernelInfo.deferred })
-    const refused = Result.getOrThrow(Result.flip(of(object, untold)))
-    assert.deepInclude(refused, { reason: "Unsupported", name: "congestion" })
-    assert.match(refused.hint ?? "", /autocreate/)
+    const asked = Result.getOrThrow(of(object, untold))
+    if (asked._tag !== "Done") return assert.fail("there is nothing to ask")
+    const [variable] = asked.value.variables.values()
+    assert.deepStrictEqual(variable?.valueType, {
+      name: "bpf_struct_ops_tcp_congestion_ops",
+      kind: "Struct",
+      weak: false
+    })
+    assert.strictEqual(variable.value.bytes.length, 0)
+    assert.deepStrictEqual(
+      [...asked.value.programs].map(([program, { attachTo, index }]) =>
+        [object.programs[program]?.name, attachTo.member, attachTo.resolved, index]
+      ),
+      [
+        ["halve_window", "ssthresh", undefined, 0],
+        ["grow_window", "cong_avoid", undefined, 0],
+        ["restore_window", "undo_cwnd", undefined, 0]
+      ]
+    )
   })
 
   it("names the member and both types of what does not fit", () => {
