@@ -239,6 +239,12 @@ export const make = (options: LedgerOptions = {}): Ledger => {
       })),
     MapCreate: (call, bound) =>
       attempts(call, call.attr.name, bound, () => {
+        // As every kernel does: there is no type of keys without one of values.
+        if (
+          call.types !== undefined && call.types.key !== 0 && call.types.value === 0 && call.valueType === undefined
+        ) {
+          return fail(call, "EINVAL", call.attr.name)
+        }
         const hasTypes = call.types !== undefined && bound.resolve(call.types.btf) !== undefined
         const types = hasTypes ? { key: call.types?.key ?? 0, value: call.types?.value ?? 0 } : undefined
         const handle = acquire(newMap(call.attr, types), `map ${call.attr.name}`)

@@ -49,6 +49,10 @@ const ofMapCreate = (call: MapCreate): AssembleError | undefined => {
   if (call.exclusiveTo !== undefined) {
     return complain(call, name, "Unsupported", "loaders cannot make maps that are for one program alone yet")
   }
+  if (call.types !== undefined && call.types.key !== 0 && call.types.value === 0 && call.valueType === undefined) {
+    // Whoever plans with the kernel's refusal takes its branch at once: a loader would meet it too late.
+    return complain(call, name, "BadValue", "no kernel takes a type of the keys without one of the values")
+  }
   switch (type) {
     case MapType.BPF_MAP_TYPE_STRUCT_OPS:
       return complain(call, name, "Unsupported", "loaders cannot make struct_ops maps yet")
@@ -71,7 +75,12 @@ const ofMapUpdate = (call: MapUpdate, map: MapAttributes | undefined): AssembleE
   }
   for (const { at, size } of refs) {
     if (!Number.isInteger(at) || at < 0 || at % 4 !== 0 || at + size > bytes.length) {
-      return complain(call, name, "BadValue", `a descriptor at byte ${at} is not within a value of ${bytes.length} bytes`)
+      return complain(
+        call,
+        name,
+        "BadValue",
+        `a descriptor at byte ${at} is not within a value of ${bytes.length} bytes`
+      )
     }
   }
   const kind = ofDescriptors.get(map.type)
@@ -96,8 +105,15 @@ const ofProgLoad = (call: ProgLoad): AssembleError | undefined => {
     return complain(call, attr.name, "Unsupported", `loaders cannot implement ${target.name} yet`)
   }
   if (target?.resolved !== undefined && "owner" in target.resolved && target.resolved.id === 0) {
-    const detail = `it is for functions of module ${target.resolved.owner}, and loaders can only look up types of modules`
-    return complain(call, attr.name, "Unsupported", detail, "name one function of the module, or load the object directly")
+    const detail =
+      `it is for functions of module ${target.resolved.owner}, and loaders can only look up types of modules`
+    return complain(
+      call,
+      attr.name,
+      "Unsupported",
+      detail,
+      "name one function of the module, or load the object directly"
+    )
   }
   if (call.signature !== undefined || call.fdArray !== undefined) {
     return complain(call, attr.name, "Unsupported", "loaders cannot load loaders: signatures and maps by position")

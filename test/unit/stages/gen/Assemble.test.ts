@@ -5,13 +5,13 @@ import * as Encode from "../../../../src/insn/Encode.ts"
 import * as Insn from "../../../../src/insn/Insn.ts"
 import { MapType } from "../../../../src/services/Kernel/abi/BpfConstants.ts"
 import type { Code, KernelCall, MapAttributes, ProgLoad } from "../../../../src/services/Kernel/KernelCall.ts"
+import * as KernelRecording from "../../../../src/services/Kernel/KernelRecording.ts"
 import * as Ref from "../../../../src/services/Kernel/Ref.ts"
 import { assemble, type AssembleError } from "../../../../src/stages/gen/Assemble.ts"
-import * as Layout from "../../../../src/stages/gen/LoaderLayout.ts"
 import type { LoaderProgram } from "../../../../src/stages/gen/LoaderProgram.ts"
 import { plainMap } from "../../../support/LedgerKernel.ts"
 import { faults } from "../../../support/LoaderCheck.ts"
-import { deferred, loaderCalls, recordable } from "./Recorded.ts"
+import { deferred, loaderCalls, recordableAll } from "./Recorded.ts"
 
 const mapCreate = (index: number, attr: Partial<MapAttributes> = {}): KernelCall => ({
   _tag: "MapCreate",
@@ -46,11 +46,19 @@ const errorOf = (...calls: ReadonlyArray<KernelCall>): AssembleError => {
 }
 
 describe("the code of a loader", () => {
-  it.effect.each(recordable)("%s: jumps to where it should, and stays in its memory", (name) =>
-    Effect.gen(function*() {
-      const calls = loaderCalls(yield* deferred(name))
-      assert.deepStrictEqual(faults(loaderOf(...calls)), [])
-    }))
+  it.effect.each(recordableAll)(
+    "%s: jumps to where it should, and stays in its memory",
+    (name) =>
+      Effect.gen(function*() {
+        const planned = yield* deferred(name)
+        const loader = yield* KernelRecording.record(planned)
+        assert.deepStrictEqual(faults(loader), [])
+        assert.strictEqual(loader.byteOrder, planned.object.byteOrder)
+        const printing = yield* KernelRecording.record(planned, { logLevel: 1 })
+        assert.deepStrictEqual(faults(printing), [])
+        assert.isAbove(printing.insns.length, loader.insns.length)
+      })
+  )
 
   it.effect("named fault: a jump, an address and an unchecked answer that are wrong are seen", () =>
     Effect.gen(function*() {
