@@ -53,6 +53,9 @@ const ofMapCreate = (call: MapCreate): AssembleError | undefined => {
     // Whoever plans with the kernel's refusal takes its branch at once: a loader would meet it too late.
     return complain(call, name, "BadValue", "no kernel takes a type of the keys without one of the values")
   }
+  if (call.types?.key === 0 && call.types.value !== 0 && type === MapType.BPF_MAP_TYPE_LPM_TRIE) {
+    return complain(call, name, "BadValue", "no kernel takes a type of a trie's values without one of its keys")
+  }
   switch (type) {
     case MapType.BPF_MAP_TYPE_STRUCT_OPS:
       return complain(call, name, "Unsupported", "loaders cannot make struct_ops maps yet")
