@@ -59,7 +59,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     {
       name: "gen",
       summary: "Files made of objects: object, min_core_btf, verify",
-      load: Chosen.from(() => import("./Gen.ts"), ({ gen }) => gen)
+      load: (args) => Effect.flatMap(Effect.promise(() => import("./Gen.ts")), ({ gen }) => gen(args))
     },
     {
       name: "feature",

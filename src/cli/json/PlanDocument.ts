@@ -115,6 +115,16 @@ const partJson = (value: unknown): Json => {
 
 const argumentsJson = ({ _tag, ...fields }: KernelCall): Json => partJson(fields)
 
+/** One call, without what a plan has around it. */
+export const callJson = (call: KernelCall): Readonly<Record<"call" | "command" | "arguments", Json>> => ({
+  call: call._tag,
+  command: commandNames[call._tag],
+  arguments: argumentsJson(call)
+})
+
+/** Any value that is part of a call. */
+export const valueJson = (value: unknown): Json => partJson(value)
+
 const stepJson = (step: Step): Json =>
   step._tag === "Call"
     ? {

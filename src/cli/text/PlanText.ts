@@ -57,13 +57,17 @@ const nameOf = (object: BpfObject, ref: Ref): string => {
   }
 }
 
-const withType = (object: BpfObject, bytes: number, type: number | undefined): string =>
+/** What has types, by which keys and values of maps are named. */
+type Typed = Pick<BpfObject, "btf">
+
+const withType = (object: Typed, bytes: number, type: number | undefined): string =>
   type === undefined || type === 0 || object.btf === undefined
     ? `${bytes} B`
     : `${bytes} B (${clip(Btf.typeName(object.btf, type))})`
 
-const mapShape = (
-  object: BpfObject,
+/** What a map is like: its type, the sizes and types of its keys and values, and what else is not as always. */
+export const mapShape = (
+  object: Typed,
   attr: Omit<MapAttributes, "name" | "numaNode" | "ifindex">,
   types: { readonly key: number; readonly value: number } | undefined
 ): string => {
@@ -77,7 +81,7 @@ const mapShape = (
 }
 
 /** How many references of each kind a program has: `3 maps, 4 map values, 1 kernel symbol`. */
-const references = (refs: ReadonlyArray<CodeRef>): ReadonlyArray<string> => {
+export const references = (refs: ReadonlyArray<CodeRef>): ReadonlyArray<string> => {
   const of = (tag: CodeRef["_tag"]): number => refs.filter((ref) => ref._tag === tag).length
   return [
     ["MapRef", "map reference"] as const,

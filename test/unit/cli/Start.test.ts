@@ -5,6 +5,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { btf } from "../../../src/cli/Btf.ts"
+import { gen } from "../../../src/cli/Gen.ts"
 import { subcommands } from "../../../src/cli/Main.ts"
 import { repository, temporaryFolder } from "../../support/Require.ts"
 
@@ -83,10 +84,15 @@ describe("the start of the command", () => {
       const names = about(yield* subcommands([])).map(({ name }) => name)
       assert.deepStrictEqual(about(yield* subcommands([])), about(yield* subcommands(names)))
       assert.deepStrictEqual(about(yield* subcommands(["--completions=bash"])), about(yield* subcommands(names)))
-      const verbsOf = (args: ReadonlyArray<string>) =>
+      type Described = { readonly name: string; readonly shortDescription: string | undefined }
+      const verbsOfBtf = (args: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Described>> =>
         Effect.map(btf(args), ({ subcommands }) => about(subcommands.flatMap(({ commands }) => commands)))
-      const verbs = yield* verbsOf([])
-      assert.deepStrictEqual(verbs, yield* verbsOf(verbs.map(({ name }) => name)))
+      const verbsOfGen = (args: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Described>> =>
+        Effect.map(gen(args), ({ subcommands }) => about(subcommands.flatMap(({ commands }) => commands)))
+      for (const verbsOf of [verbsOfBtf, verbsOfGen]) {
+        const verbs = yield* verbsOf([])
+        assert.deepStrictEqual(verbs, yield* verbsOf(verbs.map(({ name }) => name)))
+      }
     })))
 
   it("completes the flags of all commands", () => {

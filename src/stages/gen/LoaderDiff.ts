@@ -1,0 +1,188 @@
+/**
+ * How the calls of a loader differ from those of the plan that it was recorded from, or from those of another loader.
+ *
+ * A loader cannot say all that a plan says, and what it cannot say is no difference: of a kernel symbol it has the name and
+ * the kind, not the type that the object expects, nor in which module it is to be, nor which member of a struct; whether it
+ * may be missing is what its instructions do when it is. What it closes is its own matter, too: a plan leaves that to the
+ * end of the session.
+ */
+import type { CodeRef, KernelCall, KernelSymbol, ProgLoad } from "../../services/Kernel/KernelCall.ts"
+import { isProgFunction } from "../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
+import type { LoadPlan, Step } from "../load/LoadPlan.ts"
+import type { LoaderProgram } from "./LoaderProgram.ts"
+import * as Recordable from "./Recordable.ts"
+
+/** A field of two calls that differs. */
+export interface FieldDifference {
+  /** Names of fields, and positions in lists: `["code", "insns", 12]`. */
+  readonly path: ReadonlyArray<string | number>
+  readonly planned: unknown
+  readonly made: unknown
+}
+
+/** A call that differs, or that only one side makes. Positions count the calls that are compared. */
+export type Difference =
+  | { readonly _tag: "Missing"; readonly position: number; readonly call: KernelCall }
+  | { readonly _tag: "Added"; readonly position: number; readonly call: KernelCall }
+  | {
+    readonly _tag: "Changed"
+    readonly position: number
+    readonly call: KernelCall
+    readonly fields: ReadonlyArray<FieldDifference>
+  }
+
+const symbolOf = ({ kind, name }: KernelSymbol): KernelSymbol => ({ kind, name, weak: false })
+
+const refOf = (ref: CodeRef): CodeRef =>
+  ref._tag === "SymbolRef" ? { _tag: "SymbolRef", at: ref.at, symbol: symbolOf(ref.symbol) } : ref
+
+const targetOf = (target: NonNullable<ProgLoad["attachTo"]>): NonNullable<ProgLoad["attachTo"]> =>
+  // A program that was given has a ref of the plan on one side, and one of the replay on the other.
+  isProgFunction(target) ? { program: Ref.prog(0), function: target.function } : symbolOf(target)
+
+/** Maps whose size the machine decides that the loader runs on. */
+const sizedByMachine = ({ inputs, maps }: LoaderProgram): ReadonlySet<number> =>
+  new Set(inputs.flatMap((input) => {
+    if (input._tag !== "PossibleCpus" && input._tag !== "RingSize") return []
+    return maps[input.map]?.ref ?? []
+  }))
+
+/** What of a call a loader can say. */
+export const comparable = (call: KernelCall, loader: LoaderProgram): KernelCall => {
+  switch (call._tag) {
+    case "MapCreate": {
+      const { valueType, ...rest } = call
+      const attr = sizedByMachine(loader).has(call.as.index) ? { ...call.attr, maxEntries: 0 } : call.attr
+      return { ...rest, attr, ...(valueType === undefined ? {} : { valueType: symbolOf(valueType) }) }
+    }
+    case "ProgLoad": {
+      const { attachTo, code, ...rest } = call
+      return {
+        ...rest,
+        code: { ...code, refs: code.refs.map(refOf) },
+        ...(attachTo === undefined ? {} : { attachTo: targetOf(attachTo) })
+      }
+    }
+    default:
+      return call
+  }
+}
+
+/** The calls of a plan that a loader makes: optional ones that no loader can make are left out, as in the recording. */
+export const plannedCalls = (plan: LoadPlan): ReadonlyArray<KernelCall> => {
+  const calls: Array<KernelCall> = []
+  const visit = (step: Step): void => {
+    if (step._tag === "Ensure") return step.otherwise.forEach(visit)
+    const maps = (ref: Ref.MapRef) =>
+      calls.flatMap((call) => call._tag === "MapCreate" && call.as.index === ref.index ? [call.attr] : []).at(-1)
+    if (!step.required && Recordable.complaint(step.call, maps) !== undefined) return
+    calls.push(step.call)
+  }
+  plan.forEach(visit)
+  return calls
+}
+
+const isNoClose = (call: KernelCall): boolean => call._tag !== "Close"
+
+/** Which calls stand for each other: those that do the same to the same thing. */
+const keyOf = (call: KernelCall): string => {
+  switch (call._tag) {
+    case "BtfLoad":
+    case "MapCreate":
+    case "ProgLoad":
+      return `${call._tag} ${Ref.key(call.as)}`
+    case "MapUpdate":
+    case "MapDelete":
+      return `${call._tag} ${Ref.key(call.map)} ${call.key.join(".")}`
+    case "MapFreeze":
+      return `${call._tag} ${Ref.key(call.map)}`
+    default:
+      return call._tag
+  }
+}
+
+/** Fields of one call that are told. */
+const MOST_FIELDS = 16
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null
+
+/** The fields in which two values differ, the first of them; calls nest a few levels, and so does this. */
+const compare = (
+  planned: unknown,
+  made: unknown,
+  path: ReadonlyArray<string | number>,
+  found: Array<FieldDifference>
+): void => {
+  if (found.length >= MOST_FIELDS || Object.is(planned, made)) return
+  const lists = (planned instanceof Uint8Array && made instanceof Uint8Array) ||
+    (Array.isArray(planned) && Array.isArray(made))
+  if (lists) {
+    if (planned.length !== made.length) {
+      found.push({ path: [...path, "length"], planned: planned.length, made: made.length })
+      return
+    }
+    for (let at = 0; at < planned.length && found.length < MOST_FIELDS; at++) {
+      compare(planned[at], made[at], [...path, at], found)
+    }
+    return
+  }
+  if (!isRecord(planned) || !isRecord(made) || Array.isArray(planned) || Array.isArray(made)) {
+    found.push({ path, planned, made })
+    return
+  }
+  for (const key of new Set([...Object.keys(planned), ...Object.keys(made)])) {
+    compare(planned[key], made[key], [...path, key], found)
+  }
+}
+
+/** How what was made differs from what was planned: nothing where a loader does what its plan says. */
+export const diff = (
+  planned: ReadonlyArray<KernelCall>,
+  made: ReadonlyArray<KernelCall>,
+  loader: LoaderProgram
+): ReadonlyArray<Difference> => {
+  const told = (calls: ReadonlyArray<KernelCall>): ReadonlyArray<KernelCall> =>
+    calls.filter(isNoClose).map((call) => comparable(call, loader))
+  const left = told(planned)
+  const right = told(made)
+  // How many calls of a key are still to come on the other side: a call that has none there is missing.
+  const ahead = new Map<string, number>()
+  for (const call of left) ahead.set(keyOf(call), (ahead.get(keyOf(call)) ?? 0) + 1)
+  const differences: Array<Difference> = []
+  let at = 0
+  for (const [position, call] of right.entries()) {
+    const key = keyOf(call)
+    if ((ahead.get(key) ?? 0) === 0) {
+      differences.push({ _tag: "Added", position, call })
+      continue
+    }
+    for (;;) {
+      const expected = left[at]
+      if (expected === undefined) break
+      const expectedKey = keyOf(expected)
+      ahead.set(expectedKey, (ahead.get(expectedKey) ?? 1) - 1)
+      at++
+      if (expectedKey === key) {
+        const fields: Array<FieldDifference> = []
+        compare(expected, call, [], fields)
+        if (fields.length > 0) differences.push({ _tag: "Changed", position, call, fields })
+        break
+      }
+      differences.push({ _tag: "Missing", position, call: expected })
+    }
+  }
+  for (; at < left.length; at++) {
+    const call = left[at]
+    if (call !== undefined) differences.push({ _tag: "Missing", position: right.length, call })
+  }
+  return differences
+}
+
+/** How a replay differs from a plan. */
+export const fromPlan = (
+  plan: LoadPlan,
+  made: ReadonlyArray<KernelCall>,
+  loader: LoaderProgram
+): ReadonlyArray<Difference> => diff(plannedCalls(plan), made, loader)
