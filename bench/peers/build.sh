@@ -29,3 +29,9 @@ build btf_peer btf_peer.c btf_answer.c btf_blob.c btf_make.c btf_text.c btf_benc
 build load_peer load_peer.c json.c
 build btf_data btf_data.c
 build link_peer link_peer.c
+
+# What libbpf keeps to itself is in the static library only; Debian's libbpf 1.1 has not all of it.
+if [ -n "${LIBBPF:-}" ]; then
+	flags="-I$LIBBPF/include $LIBBPF/lib64/libbpf.a -lelf -lz"
+	build offsets_peer offsets_peer.c
+fi

@@ -124,7 +124,7 @@ interface Group {
 /** What the symbols of one name in one table come to, for a version if one was asked for. */
 type Choice =
   | { readonly _tag: "Chosen"; readonly symbol: Entry; readonly offset: bigint }
-  | { readonly _tag: "Ambiguous"; readonly between: ReadonlyArray<Entry> }
+  | { readonly _tag: "Ambiguous" }
   | { readonly _tag: "None" }
 
 const choose = (binary: ElfBinary, { indices, symbols }: Group, version: string | undefined, type: number): Choice => {
@@ -137,9 +137,7 @@ const choose = (binary: ElfBinary, { indices, symbols }: Group, version: string 
     if (typeof offset !== "bigint") continue
     if (held !== undefined) {
       if (offset === heldOffset || boundOf(symbols, index) === "weak") continue
-      if (boundOf(symbols, held) !== "weak") {
-        return { _tag: "Ambiguous", between: [{ symbols, index: held }, { symbols, index }] }
-      }
+      if (boundOf(symbols, held) !== "weak") return { _tag: "Ambiguous" }
     }
     held = index
     heldOffset = offset
@@ -170,37 +168,38 @@ const contenders = (
   return found
 }
 
-/** Why a name has no offset, when no symbol of any of the tables was chosen. */
+/** Why a name has no offset, when no symbol of any of the tables was chosen. `groups` has symbols of all types. */
 const explain = (
   binary: ElfBinary,
   asked: FunctionName,
   groups: ReadonlyArray<Group>,
+  types: number,
   nearTo: (name: string) => ReadonlyArray<string>
 ): Result.Result<never, FunctionOffsetError> => {
   let imported: Entry | undefined
   let isElsewhere = false
-  const others: Array<Candidate> = []
+  let isOther = false
+  const versions: Array<Candidate> = []
   for (const { indices, symbols } of groups) {
     for (const index of indices) {
-      const spelling = spellingOf(symbols, index)
+      const entry = { symbols, index }
       const place = placeOf(binary, symbols, index)
-      if (asked.version !== undefined && spelling.version !== asked.version) {
-        if (typeof place === "bigint" && others.length < maximumCandidates) {
-          others.push(candidateOf(binary, { symbols, index }))
-        }
-        continue
+      const isWanted = asked.version === undefined || spellingOf(symbols, index).version === asked.version
+      if (isWanted && place === "undefined") imported ??= entry
+      else if (((types >> typeOf(symbols, index)) & 1) === 0) isOther = true
+      else if (isWanted) isElsewhere = true
+      else if (typeof place === "bigint" && versions.length < maximumCandidates) {
+        versions.push(candidateOf(binary, entry))
       }
-      if (place === "undefined") imported ??= { symbols, index }
-      else if (typeof place !== "bigint") isElsewhere = true
     }
   }
   if (isElsewhere) return failure("Elsewhere", asked)
+  if (versions.length > 0) return failure("Version", asked, { candidates: versions })
   if (imported !== undefined) {
     const { library } = spellingOf(imported.symbols, imported.index)
     return failure("Undefined", asked, library === undefined ? {} : { library })
   }
-  if (others.length > 0) return failure("Version", asked, { candidates: others })
-  return failure("NotFound", asked, { near: nearTo(asked.name) })
+  return isOther ? failure("NotAFunction", asked) : failure("NotFound", asked, { near: nearTo(asked.name) })
 }
 
 const precedence = ["dynsym", "symtab"] as const
@@ -212,81 +211,71 @@ const withinFunction = (asked: FunctionName, found: FunctionOffset): Answer =>
     ? Result.succeed(found)
     : failure("BeyondFunction", asked, { size: found.size })
 
+/** The symbols of names in a table, by name. */
+const scanFor = (
+  symbols: BinarySymbols,
+  types: number,
+  asked: ReadonlyArray<FunctionName>
+): ReadonlyMap<string, Group> => {
+  const bytes = new Map<string, Uint8Array>()
+  for (const each of asked) bytes.set(each.name, each.bytes)
+  const lists = Array.from(bytes.values(), (): Array<number> => [])
+  Scan.findNames(symbols, types, Scan.wanted([...bytes.values()]), (place, index) => lists[place]?.push(index))
+  return new Map(Array.from(bytes.keys(), (name, place) => [name, { symbols, indices: lists[place] ?? [] }]))
+}
+
 const findAsked = (binary: ElfBinary, asked: ReadonlyArray<FunctionName>, options: Options): ReadonlyArray<Answer> => {
   const types = options.type === "object" ? Scan.objectTypes : Scan.functionTypes
   const plain = options.type === "object" ? C.STT_OBJECT : C.STT_FUNC
   const read: Array<BinarySymbols> = []
-  const answers = new Map<number, Answer>()
-  const groups = new Map<string, Array<Group>>()
+  const answers = asked.map((): Answer | undefined => undefined)
   let waiting = asked.map((_, place) => place)
+  const named = (places: ReadonlyArray<number>) => places.flatMap((place) => asked[place] ?? [])
+  // Indirect functions are behind all others, of either table; so their symbols are kept until both were looked at.
+  const scans: Array<ReadonlyMap<string, Group>> = []
+  const answerFrom = (scan: ReadonlyMap<string, Group>, type: number): void => {
+    waiting = waiting.filter((place) => {
+      const each = asked[place]
+      const group = each === undefined ? undefined : scan.get(each.name)
+      if (each === undefined || group === undefined) return true
+      answers[place] = answerOf(binary, each, group, type, options)
+      return answers[place] === undefined
+    })
+  }
   for (const table of precedence) {
     if (waiting.length === 0) break
     const symbols = readSymbols(binary, table)
     if (symbols === undefined) continue
     read.push(symbols)
-    const byName = new Map<string, Array<number>>()
-    for (const place of waiting) byName.set(asked[place]?.name ?? "", [])
-    const lists = [...byName.values()]
-    const firstOfName = new Map(asked.map((each) => [each.name, each.bytes]))
-    Scan.findNames(
-      symbols,
-      types,
-      Scan.wanted([...byName.keys()].map((name) => firstOfName.get(name) ?? new Uint8Array(0))),
-      (place, index) => lists[place]?.push(index)
-    )
-    for (const [name, indices] of byName) {
-      const group = { symbols, indices }
-      const held = groups.get(name)
-      if (held === undefined) groups.set(name, [group])
-      else held.push(group)
-    }
-    waiting = waiting.filter((place) => {
-      const each = asked[place]
-      const group = each === undefined ? undefined : groups.get(each.name)?.at(-1)
-      if (each === undefined || group === undefined) return false
-      const answer = answerOf(binary, each, group, plain)
-      if (answer !== undefined) answers.set(place, answer)
-      return answer === undefined
-    })
+    const scan = scanFor(symbols, types, named(waiting))
+    scans.push(scan)
+    answerFrom(scan, plain)
   }
-  // A name is only left over when both tables were looked at.
+  if (options.type !== "object") scans.forEach((scan) => answerFrom(scan, C.STT_GNU_IFUNC))
+  // Why the others are not found takes another look, at symbols of all types.
+  const others = waiting.length === 0 ? [] : read.map((symbols) => scanFor(symbols, Scan.otherTypes, named(waiting)))
   const nearTo = nearNames(read, types)
-  return asked.map((each, place) => {
-    const answer = answers.get(place)
-    if (answer !== undefined) return answer
-    if (read.length === 0) return failure("NoSymbols", each)
-    const found = groups.get(each.name) ?? []
-    return indirect(binary, each, found, options) ?? explain(binary, each, found, nearTo)
-  })
+  return asked.map((each, place) =>
+    answers[place] ?? (read.length === 0
+      ? failure("NoSymbols", each)
+      : explain(binary, each, others.flatMap((scan) => scan.get(each.name) ?? []), types, nearTo))
+  )
 }
 
-const answerOf = (binary: ElfBinary, asked: FunctionName, group: Group, type: number): Answer | undefined => {
-  const choice = choose(binary, group, asked.version, type)
-  switch (choice._tag) {
-    case "None":
-      return undefined
-    case "Ambiguous":
-      return failure("Ambiguous", asked, { candidates: contenders(binary, group, asked, type) })
-    case "Chosen":
-      return withinFunction(asked, offsetAt(binary, choice.symbol, choice.offset, asked))
-  }
-}
-
-/** What becomes of a name that only indirect functions have. */
-const indirect = (
+const answerOf = (
   binary: ElfBinary,
   asked: FunctionName,
-  groups: ReadonlyArray<Group>,
+  group: Group,
+  type: number,
   options: Options
 ): Answer | undefined => {
-  if (options.type === "object") return undefined
-  for (const group of groups) {
-    const answer = answerOf(binary, asked, group, C.STT_GNU_IFUNC)
-    if (answer === undefined) continue
-    if (options.indirect === "accept") return answer
-    return failure("Indirect", asked, { candidates: contenders(binary, group, asked, C.STT_GNU_IFUNC) })
-  }
-  return undefined
+  const choice = choose(binary, group, asked.version, type)
+  if (choice._tag === "None") return undefined
+  const candidates = () => contenders(binary, group, asked, type)
+  if (choice._tag === "Ambiguous") return failure("Ambiguous", asked, { candidates: candidates() })
+  return type === C.STT_GNU_IFUNC && options.indirect !== "accept"
+    ? failure("Indirect", asked, { candidates: candidates() })
+    : withinFunction(asked, offsetAt(binary, choice.symbol, choice.offset, asked))
 }
 
 /**

@@ -21,6 +21,7 @@ export type Candidate = typeof Candidate.Type
  * - `NotFound`: no function of that name; `near` are some of similar name
  * - `Version`: there are functions of that name (`candidates`), and none of that version
  * - `Undefined`: the file uses such a function and does not define it; `library` has it, where the file says so
+ * - `NotAFunction`: the symbol is of another type: data, or a label of assembler code
  * - `Elsewhere`: the symbol is there and its code is not, as in files of debug information
  * - `Ambiguous`: several functions (`candidates`) of equal right
  * - `Indirect`: the function is chosen when the program starts (`STT_GNU_IFUNC`), and the symbol is of what chooses
@@ -36,6 +37,7 @@ export class FunctionOffsetError extends Schema.TaggedError<FunctionOffsetError>
     "NotFound",
     "Version",
     "Undefined",
+    "NotAFunction",
     "Elsewhere",
     "Ambiguous",
     "Indirect",
@@ -92,6 +94,7 @@ export class FunctionOffsetError extends Schema.TaggedError<FunctionOffsetError>
         return `there is ${list(this.candidates ?? [])}`
       case "Indirect":
         return "trace the functions that it chooses among, whose names usually begin or end alike"
+      case "NotAFunction":
       case "BeyondFunction":
         return undefined
     }
@@ -121,6 +124,8 @@ const sentence = (error: FunctionOffsetError): string => {
       return "the function has no such version"
     case "Undefined":
       return "the function is used here and not defined"
+    case "NotAFunction":
+      return "the symbol is not of a function"
     case "Elsewhere":
       return "the function's code is not in this file"
     case "Ambiguous":

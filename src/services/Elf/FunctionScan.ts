@@ -60,6 +60,9 @@ const isAt = (name: Uint8Array, strings: Uint8Array, start: number): boolean => 
 export const functionTypes: number = (1 << C.STT_FUNC) | (1 << C.STT_GNU_IFUNC)
 /** Data, in place of functions. */
 export const objectTypes: number = 1 << C.STT_OBJECT
+/** All that may have the name of a function and is none. What is used from elsewhere often has no type. */
+export const otherTypes: number = (1 << C.STT_NOTYPE) | (1 << C.STT_OBJECT) | (1 << C.STT_COMMON) | (1 << C.STT_TLS) |
+  functionTypes
 
 /**
  * Calls `found` for each symbol of one of the types whose name, up to its end or to the `@` of a version, is wanted: with the
