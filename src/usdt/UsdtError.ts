@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
  * - `Elf`: the file is no program or library, or its headers are damaged
  * - `Architecture`: arguments of this machine are not understood
  * - `NoNotes`: the file has no `.note.stapsdt`: nobody put probes into it
+ * - `NoSuchProbe`: none of its probes has the name; `hint` lists those that are there
  * - `Note`: a note is damaged
  * - `Address`: a probe or its semaphore is in no segment of the file, or in one of the wrong kind
  * - `Argument`: the text of an argument is not understood
@@ -22,6 +23,7 @@ export class UsdtError extends Schema.TaggedError<UsdtError>()("UsdtError", {
     "Elf",
     "Architecture",
     "NoNotes",
+    "NoSuchProbe",
     "Note",
     "Address",
     "Argument",
@@ -38,7 +40,8 @@ export class UsdtError extends Schema.TaggedError<UsdtError>()("UsdtError", {
   offset: Schema.optionalKey(Schema.Number),
   hint: Schema.optionalKey(Schema.String)
 }) {
-  override get message(): string {
+  /** What is wrong and where, without what could be done. */
+  get description(): string {
     const where = [
       ...(this.probe === undefined ? [] : [this.probe]),
       ...(this.argument === undefined ? [] : [`argument ${this.argument}`]),
@@ -48,8 +51,11 @@ export class UsdtError extends Schema.TaggedError<UsdtError>()("UsdtError", {
     ]
     const place = where.length === 0 ? "" : `${where.join(", ")}: `
     const offset = this.offset === undefined ? "" : ` (file offset 0x${this.offset.toString(16)})`
-    const hint = this.hint === undefined ? "" : `; ${this.hint}`
-    return place + this.detail + offset + hint
+    return place + this.detail + offset
+  }
+
+  override get message(): string {
+    return this.hint === undefined ? this.description : `${this.description}; ${this.hint}`
   }
 }
 

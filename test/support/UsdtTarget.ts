@@ -1,0 +1,87 @@
+/** Programs with probes, built from `test/live/programs/usdt_*.c` and run by tests. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as ChildProcess from "node:child_process"
+import * as Path from "node:path"
+import * as Readline from "node:readline"
+import { repository, run, temporaryFolder } from "./Require.ts"
+
+/** What building needs of the machine, for `describeWith`. */
+export const sdtHeader = "/usr/include/x86_64-linux-gnu/sys/sdt.h"
+
+const source = (name: string): string => Path.join(repository, "test/live/programs", name)
+
+const compile = (args: ReadonlyArray<string>): void => {
+  const done = run("cc", ["-O2", "-Wall", "-Wextra", "-Werror", ...args])
+  if (done.status !== 0) throw new Error(done.stderr)
+}
+
+/** What was built. */
+export interface Built {
+  readonly folder: string
+  readonly program: string
+  readonly library: string
+}
+
+/** Builds the program and its library in a folder of their own. The name is what `usdt_programs.h` attaches to by itself. */
+export const build = (flags: ReadonlyArray<string> = []): Built => {
+  const folder = temporaryFolder()
+  const program = Path.join(folder, "effect_bpf_target")
+  const library = Path.join(folder, "libeffect_probes.so.1")
+  compile(["-shared", "-fPIC", "-Wl,-soname,libeffect_probes.so.1", "-o", library, source("usdt_library.c")])
+  const sources = [source("usdt_target.c"), source("usdt_counted.c")]
+  compile(["-DWITH_LIBRARY", ...flags, "-o", program, ...sources, library, `-Wl,-rpath,${folder}`])
+  return { folder, program, library }
+}
+
+/** A program that is running. */
+export interface Target {
+  readonly pid: number
+  /** Lets it pass its probes once; answers how often the counted one was passed so far. */
+  readonly round: Effect.Effect<number, Error>
+  /** Ends it. */
+  readonly stop: Effect.Effect<void>
+}
+
+/** Runs a program until the scope closes. */
+export const start = (path: string, args: ReadonlyArray<string> = []): Effect.Effect<Target, Error, Scope.Scope> =>
+  Effect.gen(function*() {
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() => ChildProcess.spawn(path, [...args], { stdio: ["pipe", "pipe", "inherit"] })),
+      (child) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+    const waiting: Array<(line: string) => void> = []
+    const lines: Array<string> = []
+    Readline.createInterface({ input: child.stdout }).on("line", (line) => {
+      const next = waiting.shift()
+      if (next === undefined) lines.push(line)
+      else next(line)
+    })
+    const exited = new Promise<void>((resolve) => child.once("close", () => resolve()))
+    child.once("error", () => undefined)
+    const line = Effect.tryPromise({
+      try: () =>
+        Promise.race([
+          new Promise<string>((resolve) => {
+            const first = lines.shift()
+            if (first === undefined) waiting.push(resolve)
+            else resolve(first)
+          }),
+          exited.then((): never => {
+            throw new Error(`${path} has ended`)
+          })
+        ]),
+      catch: (thrown) => thrown instanceof Error ? thrown : new Error(String(thrown))
+    })
+    yield* line
+    const { pid } = child
+    if (pid === undefined) return yield* Effect.fail(new Error(`${path} was not started`))
+    return {
+      pid,
+      round: Effect.flatMap(Effect.sync(() => child.stdin.write("\n")), () => Effect.map(line, Number)),
+      stop: Effect.promise(async () => {
+        child.kill("SIGKILL")
+        await exited
+      })
+    }
+  })
