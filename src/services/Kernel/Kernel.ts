@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 import type { KernelCall, MemoryView, ResultOf } from "./KernelCall.ts"
 import type { CallError, KernelError } from "./KernelError.ts"
 import type { Answers, KernelInfo, Requirement } from "./KernelInfo.ts"
-import type { LinkRef, MapRef, ProgRef, ViewRef } from "./Ref.ts"
+import type { LinkRef, MapRef, ProgRef, Ref, RefTag, ViewRef } from "./Ref.ts"
 
 /**
  * One entry into the kernel on behalf of a call.
@@ -61,6 +61,10 @@ export interface Session {
   readonly call: <C extends KernelCall>(call: C) => Effect.Effect<ResultOf<C>, CallError>
   /** Borrows an object of the user's; the session never closes it. */
   readonly adopt: (handle: Handle) => Effect.Effect<MapRef | ProgRef | LinkRef, CallError>
+  /** A name for something that no plan has: what is acquired beside it is called so. */
+  readonly fresh: <T extends RefTag>(kind: T) => Extract<Ref, { readonly _tag: T }>
+  /** Lets what a ref names outlive the session: it is never released, and stays until the process ends. */
+  readonly disown: (ref: Ref) => void
   /** The ref stamped with this session, so that another session refuses it. */
   readonly stamp: <R extends MapRef | ProgRef | LinkRef>(ref: R) => R
   /** Whether the ref names something that exists now: not one whose optional call failed. */

@@ -357,6 +357,8 @@ describe("RingBuffer.open", () => {
           return answer(call) as never
         }),
       adopt: () => Effect.die("not called"),
+      fresh: () => assert.fail("not called"),
+      disown: () => {},
       stamp: (ref) => ref,
       exists: () => true,
       view: () => undefined,

@@ -143,7 +143,9 @@ const add = (files: Files, call: TraceEventAdd): Effect.Effect<TraceEventHandle,
     try {
       append(list, line)
     } catch (thrown) {
-      return failed(-errnoOf(thrown))
+      // Where the kernel has no such events, tracefs has no list of them.
+      const isMissing = !Fs.existsSync(list)
+      return failed(isMissing ? Errno.numbers.EOPNOTSUPP : -errnoOf(thrown))
     }
     const id = eventId(files, name)
     if (Result.isSuccess(id)) return Effect.succeed({ _tag: "TraceEvent", name, id: id.success, list })
