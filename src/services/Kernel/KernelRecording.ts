@@ -26,7 +26,11 @@ import * as KernelProfile from "./KernelProfile.ts"
 import * as Session from "./Session.ts"
 
 /** What a ref stands for while a loader is recorded: maps are remembered for the sizes of their keys and values. */
-type Handle = { readonly _tag: "Map"; readonly attr: MapAttributes } | { readonly _tag: "Btf" | "Prog" }
+type Handle =
+  | { readonly _tag: "Map"; readonly attr: MapAttributes }
+  | { readonly _tag: "Btf" | "Prog" }
+  /** A program that is loaded already: whoever runs the loader has it, by whatever name it goes there. */
+  | { readonly _tag: "Lent" }
 
 /** A kernel that records one session, and what it has recorded. */
 export interface Recording {
@@ -109,6 +113,8 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       })
     )
   const done = { result: undefined }
+  const lent = (bound: Session.Bound<Handle>): Effect.Effect<Session.Performed<Handle, void>, CallError> =>
+    bound.attempt(0, undefined, Effect.succeed({ ...done, handle: { _tag: "Lent" } as const }))
   /** The handler of a call that no loader makes. */
   const never = <T extends CallTag>() => (call: KernelCall & { readonly _tag: T }, bound: Session.Bound<Handle>) =>
     Effect.flatMap(
@@ -135,10 +141,10 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       ProgGetInfo: never(),
       BtfGetInfo: never(),
       IdNext: never(),
-      GetById: never(),
+      GetById: (call, bound) => call.as._tag === "Prog" ? lent(bound) : never<"GetById">()(call, bound),
       ObjPin: never(),
       ObjUnpin: never(),
-      ObjGet: never(),
+      ObjGet: (call, bound) => call.as._tag === "Prog" ? lent(bound) : never<"ObjGet">()(call, bound),
       ...refusing((call) => {
         const complaint = Recordable.complaint(call, () => undefined)
         if (complaint === undefined) return Effect.die(new Error(`a loader cannot make the call ${call._tag}`))
@@ -147,12 +153,12 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       })
     },
     // A `Close` of the plan is one of the loader; what ends with the session is handed out by it instead.
-    release: (_, ref) =>
+    release: (handle, ref) =>
       Effect.sync(() => {
-        if (!isOver()) tape.calls.push({ _tag: "Close", ref })
+        if (!isOver() && handle._tag !== "Lent") tape.calls.push({ _tag: "Close", ref })
       }),
-    borrow: ({ fd }) =>
-      Effect.fail(
+    borrow: ({ fd, kind }) =>
+      kind === "Prog" ? Effect.succeed({ _tag: "Lent" }) : Effect.fail(
         new UnsupportedCall({
           call: "adopt",
           kernel: "recording",
@@ -184,37 +190,40 @@ const assembleOptions = ({ profile: _, signed, ...options }: RecordingOptions): 
 })
 
 /** Starts a recording. Its kernel has one session. */
-export const makeWith = (options: RecordingOptions = {}): Effect.Effect<Recording> => Effect.sync(() => {
-  const tape: Tape = { calls: [], notes: [] }
-  const answers = options.profile === undefined ? later : baked(options.profile)
-  const { architecture, byteOrder, release } = options.profile ??
-    { architecture: "", byteOrder: "little" as const, release: "" }
-  let opened = false
-  const session: KernelShape["session"] = Effect.fnUntraced(function*(options) {
-    if (opened) {
-      return yield* fromErrno("session", "the recording kernel", Errno.numbers.EBUSY, {
-        hint: "a recording is one session; make another recording"
-      })
+export const makeWith = (options: RecordingOptions = {}): Effect.Effect<Recording> =>
+  Effect.sync(() => {
+    const tape: Tape = { calls: [], notes: [] }
+    const answers = options.profile === undefined ? later : baked(options.profile)
+    const { architecture, byteOrder, release } = options.profile ??
+      { architecture: "", byteOrder: "little" as const, release: "" }
+    let opened = false
+    const session: KernelShape["session"] = Effect.fnUntraced(function*(options) {
+      if (opened) {
+        return yield* fromErrno("session", "the recording kernel", Errno.numbers.EBUSY, {
+          hint: "a recording is one session; make another recording"
+        })
+      }
+      if (options?.token !== undefined && options.token !== "default") {
+        return yield* fromErrno("session", "the recording kernel", Errno.numbers.EOPNOTSUPP, {
+          hint: "a loader has no use for a BPF token: it runs with the rights of the program that loads it"
+        })
+      }
+      opened = true
+      const scope = yield* Effect.scope
+      return yield* Session.make(backendOf(tape, () => scope.state._tag === "Closed"), options)
+    })
+    return {
+      kernel: {
+        name: "recording",
+        info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: options.byteOrder ?? byteOrder })),
+        ask: (requirements) => Effect.sync(() => answers(requirements)),
+        session
+      },
+      loader: Effect.suspend(() =>
+        Effect.fromResult(assemble(tape.calls, { ...assembleOptions(options), notes: tape.notes }))
+      )
     }
-    if (options?.token !== undefined && options.token !== "default") {
-      return yield* fromErrno("session", "the recording kernel", Errno.numbers.EOPNOTSUPP, {
-        hint: "a loader has no use for a BPF token: it runs with the rights of the program that loads it"
-      })
-    }
-    opened = true
-    const scope = yield* Effect.scope
-    return yield* Session.make(backendOf(tape, () => scope.state._tag === "Closed"), options)
   })
-  return {
-    kernel: {
-      name: "recording",
-      info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder: options.byteOrder ?? byteOrder })),
-      ask: (requirements) => Effect.sync(() => answers(requirements)),
-      session
-    },
-    loader: Effect.suspend(() => Effect.fromResult(assemble(tape.calls, { ...assembleOptions(options), notes: tape.notes })))
-  }
-})
 
 /** Starts a recording of a loader for little-endian machines. */
 export const make: Effect.Effect<Recording> = makeWith()

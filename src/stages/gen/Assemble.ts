@@ -15,10 +15,10 @@ import * as Attr from "../../services/Kernel/abi/Attr.ts"
 import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { BtfLoad, KernelCall } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
-import { type AssembleError, isAssembleError } from "./AssembleError.ts"
+import { AssembleError, isAssembleError } from "./AssembleError.ts"
 import { checkSigned } from "./AssembleInputs.ts"
 import { mapCreate, mapFreeze, mapUpdate } from "./AssembleMaps.ts"
-import { progLoad } from "./AssembleProgram.ts"
+import { programPlace, progLoad } from "./AssembleProgram.ts"
 import {
   add,
   addAttr,
@@ -50,6 +50,7 @@ const btfLoad = (assembly: Assembly, call: BtfLoad): void => {
     throw tooMany(call, name, "a loader loads one BTF object", "record each object in a loader of its own")
   }
   assembly.hasBtf = true
+  assembly.btf = call.bytes
   const { code } = assembly
   const { fields } = Attr.BtfLoad
   const bytes = add(assembly, call, name, call.bytes)
@@ -117,6 +118,18 @@ const finish = (assembly: Assembly, listedMaps: number): void => {
   LoaderCode.succeed(code)
 }
 
+/** Throws `AssembleError` where there is more code than a kernel takes. */
+const checkLength = ({ code }: Assembly): void => {
+  if (code.slots <= Layout.MAX_CODE) return
+  throw new AssembleError({
+    reason: "TooLarge",
+    call: "loader",
+    name: "code",
+    detail: `it would have ${code.slots} instructions, and the kernel takes ${Layout.MAX_CODE} instructions`,
+    hint: "set fewer elements of maps, or load fewer maps and programs with one loader"
+  })
+}
+
 /** What is listed where nobody said what is: everything that is made. */
 const listedOf = (calls: ReadonlyArray<KernelCall>): NonNullable<AssembleOptions["listed"]> => ({
   maps: calls.flatMap((call) =>
@@ -144,19 +157,17 @@ const holdersOf = (
   return holders
 }
 
+const count = (calls: ReadonlyArray<KernelCall>, tag: KernelCall["_tag"]): number =>
+  calls.reduce((sum, call) => call._tag === tag ? sum + 1 : sum, 0)
+
 /** Where descriptors are at some time, which the cleanup closes. */
-const placesOf = (calls: ReadonlyArray<KernelCall>): ReadonlyArray<LoaderCode.Place> => {
-  const count = (tag: KernelCall["_tag"], most: number): number =>
-    Math.min(most, calls.filter((call) => call._tag === tag).length)
-  const programs = count("ProgLoad", Layout.MAX_PROGRAMS)
-  const maps = count("MapCreate", Layout.MAX_MAPS)
+const placesOf = (calls: ReadonlyArray<KernelCall>, programsAt: number): ReadonlyArray<LoaderCode.Place> => {
+  const programs = count(calls, "ProgLoad")
+  const maps = Math.min(Layout.MAX_MAPS, count(calls, "MapCreate"))
   return [
     { _tag: "Stack", offset: Layout.STACK_BTF_FD },
     { _tag: "Stack", offset: Layout.STACK_TEMPLATE_FD },
-    ...Array.from(
-      { length: programs },
-      (_, at): LoaderCode.Place => ({ _tag: "Stack", offset: Layout.stackProgFd(at) })
-    ),
+    ...Array.from({ length: programs }, (_, number) => programPlace(number, programsAt)),
     ...Array.from({ length: maps }, (_, at): LoaderCode.Place => ({ _tag: "Data", offset: 4 * at }))
   ]
 }
@@ -184,10 +195,14 @@ const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOption
   const closeText = isTraced(options)
     ? LoaderData.add(data, new TextEncoder().encode(`${LoaderCode.CLOSE_TEXT}\0`))
     : undefined
+  // Descriptors of programs that have no place on the stack.
+  const further = Math.max(0, count(calls, "ProgLoad") - Layout.STACK_PROGRAMS)
+  const programsAt = data.length
+  LoaderData.add(data, new Uint8Array(4 * further))
   const assembly: Assembly = {
     options,
     little: byteOrder === "little",
-    code: LoaderCode.make(placesOf(calls), closeText),
+    code: LoaderCode.make(placesOf(calls, programsAt), closeText),
     data,
     numbers,
     maps: [],
@@ -197,13 +212,29 @@ const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOption
     templates: templatesOf(calls, numbers.maps),
     templateIsOpen: false,
     texts: new Map(),
+    programsAt,
     inputs: [],
     inputsAt: Layout.contextInputs(listed.maps.length, listed.programs.length),
     holders: holdersOf(calls, numbers.maps),
-    hasBtf: false
+    hasBtf: false,
+    btf: undefined
   }
   for (const call of calls) one(assembly, call)
   finish(assembly, listed.maps.length)
+  checkLength(assembly)
+  const words = assembly.inputs.reduce((sum, input) => sum + LoaderInput.wordsOf(input), 0)
+  const contextSize = Layout.contextSize(listed.maps.length, listed.programs.length, words)
+  if (contextSize > Layout.MAX_CONTEXT_SIZE) {
+    throw new AssembleError({
+      reason: "TooMany",
+      call: "loader",
+      name: "context",
+      detail:
+        `a context of ${listed.maps.length} maps, ${listed.programs.length} programs and ${words} words of inputs would ` +
+        `have ${contextSize} bytes, and the kernel takes ${Layout.MAX_CONTEXT_SIZE}`,
+      hint: "divide the object, or record parts of it"
+    })
+  }
   checkSigned(assembly, {
     map: (number) => listed.maps[number]?.name ?? `map ${number}`,
     program: (number) => listed.programs[number]?.name ?? `program ${number}`
@@ -232,11 +263,7 @@ const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOption
     insns: Insn.toByteOrder(LoaderCode.join(assembly.code), byteOrder),
     data: LoaderData.join(assembly.data),
     license: Layout.LOADER_LICENSE,
-    contextSize: Layout.contextSize(
-      maps.length,
-      programs.length,
-      assembly.inputs.reduce((sum, input) => sum + LoaderInput.wordsOf(input), 0)
-    ),
+    contextSize,
     maps,
     programs,
     created: {

@@ -7,6 +7,7 @@ import { kernelName } from "../../services/Kernel/abi/Name.ts"
 import type { MapCreate, MapFreeze, MapUpdate } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { takeInitialValue, takeSize } from "./AssembleInputs.ts"
+import { findValueType, knownValueType } from "./AssembleStructOps.ts"
 import {
   add,
   addAttr,
@@ -30,6 +31,7 @@ import * as Layout from "./LoaderLayout.ts"
  */
 const attrSize = {
   MapCreate: through(Attr.MapCreate.fields.map_extra),
+  StructCreate: through(Attr.MapCreate.fields.value_type_btf_obj_fd),
   MapUpdate: through(Attr.MapElement.fields.flags),
   MapFreeze: through(Attr.MapFreeze.fields.map_fd)
 }
@@ -65,7 +67,9 @@ export const mapCreate = (assembly: Assembly, call: MapCreate): void => {
   const place = placeOf(assembly, call)
   const { code } = assembly
   const { fields } = Attr.MapCreate
-  const at = addAttr(assembly, call, attr.name, Attr.MapCreate, attrSize.MapCreate, {
+  // The descriptor of the value's types comes behind what all other maps need.
+  const size = call.valueType === undefined ? attrSize.MapCreate : attrSize.StructCreate
+  const at = addAttr(assembly, call, attr.name, Attr.MapCreate, size, {
     map_type: attr.type,
     key_size: attr.keySize,
     value_size: attr.valueSize,
@@ -76,14 +80,17 @@ export const mapCreate = (assembly: Assembly, call: MapCreate): void => {
     map_ifindex: attr.ifindex,
     btf_key_type_id: types?.key,
     btf_value_type_id: types?.value,
+    btf_vmlinux_value_type_id: knownValueType(call),
     map_extra: attr.extra
   })
   if (types !== undefined) descriptorToData(assembly, call, types.btf, at + fields.btf_fd.offset)
   if (call.inner !== undefined) descriptorToData(assembly, call, call.inner, at + fields.inner_map_fd.offset)
   const number = assembly.numbers.maps.get(call.as.index)
   takeSize(assembly, call, number, at + fields.max_entries.offset)
-  LoaderCode.sysBpf(code, Command.BPF_MAP_CREATE, at, attrSize.MapCreate)
+  const modules = findValueType(assembly, call, number, at)
+  LoaderCode.sysBpf(code, Command.BPF_MAP_CREATE, at, size)
   trace(assembly, call, `MAP_CREATE of ${printable(attr.name)} r=%d`, 7)
+  for (const module of modules) LoaderCode.closePlace(code, module)
   LoaderCode.checkError(code)
   LoaderCode.keep(code, place)
   const draft: Draft<MapCreate["attr"]> = {

@@ -19,9 +19,10 @@ import {
   printable,
   slotOf,
   through,
-  tooMany,
   trace
 } from "./Assembly.ts"
+import { knownFunction, takeProgram } from "./AssembleReplaced.ts"
+import { takeMember } from "./AssembleStructOps.ts"
 import { findSymbols, findTarget, knownTarget, settle } from "./AssembleSymbols.ts"
 import * as LoaderCode from "./LoaderCode.ts"
 import * as Layout from "./LoaderLayout.ts"
@@ -69,24 +70,18 @@ const addRecords = (assembly: Assembly, call: ProgLoad, info: InfoRecords | unde
   return { at, count: info.records.length / info.recordSize, size: info.recordSize }
 }
 
-/** Where the descriptor of the next program is kept. Throws `AssembleError` where there is no room. */
-const placeOf = (assembly: Assembly, call: ProgLoad): LoaderCode.Place => {
-  const number = assembly.programs.length
-  if (number < Layout.MAX_PROGRAMS) return { _tag: "Stack", offset: Layout.stackProgFd(number) }
-  throw tooMany(
-    call,
-    call.attr.name,
-    `a loader loads at most ${Layout.MAX_PROGRAMS} programs`,
-    "turn the autoload of programs off that are not needed"
-  )
-}
+/** Where the descriptor of the program is kept that is loaded after so many; `programsAt` is where the data has those. */
+export const programPlace = (number: number, programsAt: number): LoaderCode.Place =>
+  number < Layout.STACK_PROGRAMS
+    ? { _tag: "Stack", offset: Layout.stackProgFd(number) }
+    : { _tag: "Data", offset: programsAt + 4 * (number - Layout.STACK_PROGRAMS) }
 
 /** Loads a program. Throws `AssembleError`. */
 export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
   const { attr } = call
   const { code, little } = assembly
   const { fields } = Attr.ProgLoad
-  const place = placeOf(assembly, call)
+  const place = programPlace(assembly.programs.length, assembly.programsAt)
   if (call.btf !== undefined) slotOf(assembly, call, call.btf)
   const bound = bind(assembly, call, call.code)
   const lookups = settle(call, bound)
@@ -104,7 +99,7 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
     prog_name: kernelName(attr.name),
     prog_ifindex: attr.ifindex,
     expected_attach_type: attr.expectedAttachType,
-    attach_btf_id: knownTarget(call),
+    attach_btf_id: knownTarget(call) ?? knownFunction(assembly, call),
     func_info_rec_size: funcs?.size,
     func_info_cnt: funcs?.count,
     line_info_rec_size: lines?.size,
@@ -122,6 +117,8 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
   LoaderCode.contextToData(code, at + fields.log_size.offset, 4, Layout.Context.LOG_SIZE)
   LoaderCode.contextToData(code, at + fields.log_buf.offset, 8, Layout.Context.LOG_BUF)
   if (call.btf !== undefined) descriptorToData(assembly, call, call.btf, at + fields.prog_btf_fd.offset)
+  takeMember(assembly, call, at)
+  takeProgram(assembly, call, at)
   const failed = LoaderCode.label()
   const modules = [
     ...findTarget(assembly, call, at, failed),

@@ -28,7 +28,13 @@ import {
 } from "../../insn/InsnConstants.ts"
 import * as Attr from "../../services/Kernel/abi/Attr.ts"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
-import { type CodeRef, isProgFunction, type KernelSymbol, type ProgLoad } from "../../services/Kernel/KernelCall.ts"
+import {
+  type CodeRef,
+  isProgFunction,
+  type KernelSymbol,
+  type MapCreate,
+  type ProgLoad
+} from "../../services/Kernel/KernelCall.ts"
 import { KFUNC_POISON } from "../../services/Kernel/ProgramDigest.ts"
 import { AssembleError } from "./AssembleError.ts"
 import { add, addText, type Assembly, printable, trace } from "./Assembly.ts"
@@ -65,7 +71,7 @@ const MAX_NAME = 512
 const MAX_CALL_OFFSET = 0x7fff
 
 const refuse = (
-  call: ProgLoad,
+  call: MapCreate | ProgLoad,
   reason: AssembleError["reason"],
   detail: string,
   hint?: string
@@ -75,7 +81,7 @@ const refuse = (
 /** Adds a symbol's name to the data. Throws `AssembleError` where the kernel would cut it or refuse it. */
 const addName = (
   assembly: Assembly,
-  call: ProgLoad,
+  call: MapCreate | ProgLoad,
   { name }: KernelSymbol
 ): { readonly at: number; readonly size: number } => {
   const size = new TextEncoder().encode(name).length + 1
@@ -86,8 +92,8 @@ const addName = (
   return { at: addText(assembly, call, call.attr.name, name), size }
 }
 
-/** `R7 = the id of a type, and above its 32 bits the descriptor of its module's BTF` */
-const findType = (assembly: Assembly, call: ProgLoad, symbol: KernelSymbol): void => {
+/** `R7 = the id of a type, and above its 32 bits the descriptor of its module's BTF`. Throws `AssembleError`. */
+export const findType = (assembly: Assembly, call: MapCreate | ProgLoad, symbol: KernelSymbol): void => {
   if (symbol.kind === "Address") throw refuse(call, "BadValue", `${symbol.name} is an address, where a type is needed`)
   const { code } = assembly
   const name = addName(assembly, call, symbol)
@@ -111,7 +117,7 @@ const isOfModule = ({ module, resolved }: KernelSymbol): boolean => {
 }
 
 /** `R9 = R7 >> 32`: the descriptor of the module's BTF. Where it must be a module's and is not, `R7 = -ENOENT`. */
-const splitType = ({ code }: Assembly, symbol: KernelSymbol): void => {
+export const splitType = ({ code }: Assembly, symbol: KernelSymbol): void => {
   LoaderCode.emit(code, Encode.mov64Reg(9, 7), Encode.alu64Imm(BPF_RSH, 9, 32))
   if (!isOfModule(symbol)) return
   LoaderCode.emit(code, Encode.jmpImm(BPF_JNE, 9, 0, 1), Encode.mov64Imm(7, -Errno.numbers.ENOENT))
@@ -140,7 +146,7 @@ const registers = ({ little }: Assembly, dst: number, src: number): number =>
 export const knownTarget = ({ attachTo }: ProgLoad): number | undefined =>
   attachTo !== undefined && !isProgFunction(attachTo) && isOwnedByKernel(attachTo) ? attachTo.resolved.id : undefined
 
-const isOwnedByKernel = (
+export const isOwnedByKernel = (
   symbol: KernelSymbol
 ): symbol is KernelSymbol & { readonly resolved: { readonly owner: string; readonly id: number } } =>
   symbol.resolved !== undefined && "owner" in symbol.resolved && symbol.resolved.owner === vmlinux

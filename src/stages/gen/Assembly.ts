@@ -75,6 +75,8 @@ export interface Assembly {
   readonly slots: Map<string, Slot>
   /** Slots of `fd_array` whose maps are open. */
   readonly openMaps: Set<number>
+  /** Where the data has the descriptors of programs that have no place on the stack. */
+  readonly programsAt: number
   /** What the loader has to be told, and where the words of its own begin in the context. */
   readonly inputs: Array<LoaderInput>
   readonly inputsAt: number
@@ -86,6 +88,8 @@ export interface Assembly {
   /** Where texts are in the data. */
   readonly texts: Map<string, number>
   hasBtf: boolean
+  /** The types of the object, once they are loaded. */
+  btf: Uint8Array | undefined
 }
 
 /** Whether the loader prints what it does. */

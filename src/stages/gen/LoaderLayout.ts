@@ -10,8 +10,8 @@
 /** Maps that a loader can create: it keeps their descriptors in the first slots of `fd_array`. */
 export const MAX_MAPS = 64
 
-/** Programs that a loader can load: it keeps their descriptors on its stack. */
-export const MAX_PROGRAMS = 32
+/** Programs whose descriptors a loader keeps on its stack; those of further ones are in its data. */
+export const STACK_PROGRAMS = 32
 
 /** Slots of `fd_array` for BTF of modules, behind those of maps. */
 export const MODULE_SLOTS = 256
@@ -23,7 +23,10 @@ export const moduleSlot = (number: number): number => 4 * (MAX_MAPS + number)
 export const FD_ARRAY_SIZE: number = 4 * (MAX_MAPS + MODULE_SLOTS)
 
 /** Stack of a loader. */
-export const STACK_SIZE: number = 4 * (2 + MAX_PROGRAMS)
+export const STACK_SIZE: number = 4 * (2 + STACK_PROGRAMS)
+
+/** Instructions that a kernel takes of one program: `BPF_COMPLEXITY_LIMIT_INSNS`. */
+export const MAX_CODE = 1_000_000
 
 /** Where the descriptor of the object's BTF is, from the frame pointer. */
 export const STACK_BTF_FD: number = -STACK_SIZE
@@ -58,6 +61,9 @@ export const contextMap = (map: number): number => CONTEXT_HEADER_SIZE + MAP_DES
 /** Where the context speaks of the program of this number, in a loader of so many maps. */
 export const contextProgram = (maps: number, program: number): number =>
   contextMap(maps) + PROG_DESCRIPTOR_SIZE * program
+
+/** The kernel takes no larger context for a run, bytes. */
+export const MAX_CONTEXT_SIZE = 0xffff
 
 /** Where the words begin that a loader is told of the machine that it runs on. */
 export const contextInputs = (maps: number, programs: number): number => contextProgram(maps, programs)

@@ -56,12 +56,9 @@ const ofMapCreate = (call: MapCreate): AssembleError | undefined => {
   if (call.types?.key === 0 && call.types.value !== 0 && type === MapType.BPF_MAP_TYPE_LPM_TRIE) {
     return complain(call, name, "BadValue", "no kernel takes a type of a trie's values without one of its keys")
   }
-  switch (type) {
-    case MapType.BPF_MAP_TYPE_STRUCT_OPS:
-      return complain(call, name, "Unsupported", "loaders cannot make struct_ops maps yet")
-    default:
-      return undefined
-  }
+  return type === MapType.BPF_MAP_TYPE_STRUCT_OPS && call.valueType === undefined
+    ? complain(call, name, "BadValue", "nothing says which struct of the kernel its value is")
+    : undefined
 }
 
 const ofMapUpdate = (call: MapUpdate, map: MapAttributes | undefined): AssembleError | undefined => {
@@ -100,14 +97,10 @@ const ofProgLoad = (call: ProgLoad): AssembleError | undefined => {
   const { attr, code, funcInfo, lineInfo } = call
   const bad = (detail: string): AssembleError => complain(call, attr.name, "BadValue", detail)
   const target = call.attachTo
-  if (target !== undefined && isProgFunction(target)) {
-    const detail = `loaders cannot name other programs yet, and it attaches to their function ${target.function}`
-    return complain(call, attr.name, "Unsupported", detail)
-  }
-  if (target !== undefined && target.kind === "Struct") {
-    return complain(call, attr.name, "Unsupported", `loaders cannot implement ${target.name} yet`)
-  }
-  if (target?.resolved !== undefined && "owner" in target.resolved && target.resolved.id === 0) {
+  if (
+    target !== undefined && !isProgFunction(target) && target.resolved !== undefined && "owner" in target.resolved &&
+    target.resolved.id === 0
+  ) {
     const detail =
       `it is for functions of module ${target.resolved.owner}, and loaders can only look up types of modules`
     return complain(

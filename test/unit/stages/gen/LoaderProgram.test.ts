@@ -27,7 +27,7 @@ const loaders: fc.Arbitrary<LoaderProgram.LoaderProgram> = fc.record({
     { maxLength: Layout.MAX_MAPS }
   ),
   programs: fc.array(fc.record({ name: fc.string(), ref: fc.nat(), published: fc.boolean() }), {
-    maxLength: Layout.MAX_PROGRAMS
+    maxLength: 2 * Layout.STACK_PROGRAMS
   }),
   created: fc.array(fc.record({ name: fc.string(), ref: fc.nat() }), { maxLength: 3 }),
   byteOrder: fc.constantFrom("little", "big"),
@@ -48,6 +48,7 @@ const loaders: fc.Arbitrary<LoaderProgram.LoaderProgram> = fc.record({
     contextOffset: Layout.contextProgram(maps.length, number)
   })),
   created: { maps: created, programs: created.slice(1) },
+  inputs: [],
   notes
 }))
 
@@ -76,6 +77,7 @@ describe("LoaderProgram as JSON", () => {
       }],
       programs: [{ name: "p", ref: 2, contextOffset: 40, published: true }],
       created: { maps: [{ name: "m", ref: 3 }], programs: [{ name: "p", ref: 2 }] },
+      inputs: [],
       notes: []
     })
     assert.deepStrictEqual(json, {
@@ -94,6 +96,7 @@ describe("LoaderProgram as JSON", () => {
       }],
       programs: [{ name: "p", ref: 2, context_offset: 40, published: true }],
       created: { maps: [{ name: "m", ref: 3 }], programs: [{ name: "p", ref: 2 }] },
+      inputs: [],
       notes: []
     })
   })
@@ -164,6 +167,7 @@ describe("LoaderProgram", () => {
       maps: [],
       programs: [],
       created: { maps: [], programs: [] },
+      inputs: [],
       notes: []
     }
     assert.deepStrictEqual(LoaderProgram.code(loader, Ref.map(4)), {
