@@ -20,6 +20,16 @@ export const gen = (args: ReadonlyArray<string>) =>
         load: Chosen.from(() => import("./gen/MinCoreBtf.ts"), ({ minCoreBtf }) => minCoreBtf)
       },
       {
+        name: "loader",
+        summary: "Record the loader program of an object",
+        load: Chosen.from(() => import("./gen/Loader.ts"), ({ loader }) => loader)
+      },
+      {
+        name: "replay",
+        summary: "Run a loader in the virtual machine, and print its calls",
+        load: Chosen.from(() => import("./gen/Replay.ts"), ({ replay }) => replay)
+      },
+      {
         name: "verify",
         summary: "Check the signature of a loader",
         load: Chosen.from(() => import("./gen/Verify.ts"), ({ verify }) => verify)
@@ -28,7 +38,7 @@ export const gen = (args: ReadonlyArray<string>) =>
     (verbs) =>
       Command.make("gen").pipe(
         Command.withDescription("Files that are made of objects, under the names that bpftool has for them."),
-        Command.withShortDescription("Files made of objects: object, min_core_btf, verify"),
+        Command.withShortDescription("Files made of objects: object, min_core_btf, loader, replay, verify"),
         Command.withSubcommands(verbs)
       )
   )

@@ -58,8 +58,18 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "gen",
-      summary: "Files made of objects: object, min_core_btf, verify",
+      summary: "Files made of objects: object, min_core_btf, loader, replay, verify",
       load: (args) => Effect.flatMap(Effect.promise(() => import("./Gen.ts")), ({ gen }) => gen(args))
+    },
+    {
+      name: "elf",
+      summary: "What is in binaries: offset",
+      load: Chosen.from(() => import("./Elf.ts"), ({ elf }) => elf)
+    },
+    {
+      name: "usdt",
+      summary: "Probes of programs and libraries: list",
+      load: Chosen.from(() => import("./Usdt.ts"), ({ usdt }) => usdt)
     },
     {
       name: "feature",

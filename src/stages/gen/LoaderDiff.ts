@@ -3,10 +3,10 @@
  *
  * A loader cannot say all that a plan says, and what it cannot say is no difference: of a kernel symbol it has the name and
  * the kind, not the type that the object expects, nor in which module it is to be, nor which member of a struct; whether it
- * may be missing is what its instructions do when it is. What it closes is its own matter, too: a plan leaves that to the
- * end of the session.
+ * may be missing is what its instructions do when it is. What is decided where the loader runs is compared as not decided.
+ * What it closes is its own matter, too: a plan leaves that to the end of the session.
  */
-import type { CodeRef, KernelCall, KernelSymbol, ProgLoad } from "../../services/Kernel/KernelCall.ts"
+import type { CodeRef, KernelCall, KernelSymbol, MapCreate, ProgLoad } from "../../services/Kernel/KernelCall.ts"
 import { isProgFunction } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import type { LoadPlan, Step } from "../load/LoadPlan.ts"
@@ -41,25 +41,64 @@ const targetOf = (target: NonNullable<ProgLoad["attachTo"]>): NonNullable<ProgLo
   // A program that was given has a ref of the plan on one side, and one of the replay on the other.
   isProgFunction(target) ? { program: Ref.prog(0), function: target.function } : symbolOf(target)
 
-/** Maps whose size the machine decides that the loader runs on. */
-const sizedByMachine = ({ inputs, maps }: LoaderProgram): ReadonlySet<number> =>
-  new Set(inputs.flatMap((input) => {
-    if (input._tag !== "PossibleCpus" && input._tag !== "RingSize") return []
-    return maps[input.map]?.ref ?? []
-  }))
+/** What the machine decides that the loader runs on: refs of maps and programs, by what is decided of them. */
+interface Decided {
+  /** Maps by their number of elements. Sizes of templates are those of maps that are in no list: of all of them, then. */
+  readonly maxEntries: ReadonlySet<number> | "all"
+  readonly valueSize: ReadonlySet<number>
+  readonly attachType: ReadonlySet<number>
+}
+
+const decidedOf = ({ inputs, maps, programs }: LoaderProgram): Decided => {
+  const sized = inputs.filter((input) => input._tag === "PossibleCpus" || input._tag === "RingSize")
+  const refsOf = (tag: "StructSize" | "Member"): ReadonlySet<number> =>
+    new Set(inputs.flatMap((input) => {
+      if (input._tag !== tag) return []
+      return ("map" in input ? maps[input.map] : programs[input.program])?.ref ?? []
+    }))
+  return {
+    maxEntries: sized.some(({ template }) => template)
+      ? "all"
+      : new Set(sized.flatMap(({ map }) => maps[map]?.ref ?? [])),
+    valueSize: refsOf("StructSize"),
+    attachType: refsOf("Member")
+  }
+}
+
+/** Of types without that of the value the kernel takes nothing, and a loader names none: plans say so in a branch. */
+const typesOf = ({ types }: MapCreate): Pick<MapCreate, "types"> =>
+  types === undefined || (types.key !== 0 && types.value === 0) ? {} : { types }
+
+const mapOf = (call: MapCreate, { maxEntries, valueSize }: Decided): MapCreate => {
+  const { types: _, valueType, ...rest } = call
+  const { index } = call.as
+  return {
+    ...rest,
+    attr: {
+      ...call.attr,
+      ...(maxEntries === "all" || maxEntries.has(index) ? { maxEntries: 0 } : {}),
+      ...(valueSize.has(index) ? { valueSize: 0 } : {})
+    },
+    ...typesOf(call),
+    ...(valueType === undefined ? {} : { valueType: symbolOf(valueType) })
+  }
+}
 
 /** What of a call a loader can say. */
-export const comparable = (call: KernelCall, loader: LoaderProgram): KernelCall => {
+const comparable = (call: KernelCall, decided: Decided): KernelCall => {
   switch (call._tag) {
-    case "MapCreate": {
-      const { valueType, ...rest } = call
-      const attr = sizedByMachine(loader).has(call.as.index) ? { ...call.attr, maxEntries: 0 } : call.attr
-      return { ...rest, attr, ...(valueType === undefined ? {} : { valueType: symbolOf(valueType) }) }
+    case "MapCreate":
+      return mapOf(call, decided)
+    case "MapUpdate": {
+      // What is still to be filled in is an input of the loader.
+      const { pending: _, ...rest } = call
+      return rest
     }
     case "ProgLoad": {
       const { attachTo, code, ...rest } = call
       return {
         ...rest,
+        attr: decided.attachType.has(call.as.index) ? { ...call.attr, expectedAttachType: 0 } : call.attr,
         code: { ...code, refs: code.refs.map(refOf) },
         ...(attachTo === undefined ? {} : { attachTo: targetOf(attachTo) })
       }
@@ -143,8 +182,9 @@ export const diff = (
   made: ReadonlyArray<KernelCall>,
   loader: LoaderProgram
 ): ReadonlyArray<Difference> => {
+  const decided = decidedOf(loader)
   const told = (calls: ReadonlyArray<KernelCall>): ReadonlyArray<KernelCall> =>
-    calls.filter(isNoClose).map((call) => comparable(call, loader))
+    calls.filter(isNoClose).map((call) => comparable(call, decided))
   const left = told(planned)
   const right = told(made)
   // How many calls of a key are still to come on the other side: a call that has none there is missing.

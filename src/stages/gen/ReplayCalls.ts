@@ -8,7 +8,7 @@ import * as Attr from "../../services/Kernel/abi/Attr.ts"
 import * as Decode from "../../services/Kernel/abi/Decode.ts"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { kernelName } from "../../services/Kernel/abi/Name.ts"
-import type { KernelCall, KernelSymbol } from "../../services/Kernel/KernelCall.ts"
+import type { KernelCall, KernelSymbol, ProgLoad } from "../../services/Kernel/KernelCall.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Memory from "../../vm/Memory.ts"
@@ -55,14 +55,29 @@ const isInitial = ({ loader, memory: { data, memory } }: State, map: Ref.MapRef,
       Memory.address(data, image.offset)
 }
 
+/** The member of a kernel's struct that a program implements, which a loader is told of by its position alone. */
+const memberOf = ({ inputs, programs }: LoaderProgram, { as }: ProgLoad): string | undefined => {
+  for (const input of inputs) {
+    if (input._tag === "Member" && programs[input.program]?.ref === as.index) return input.member
+  }
+  return undefined
+}
+
 /** The call as the plan has it: under its names, and with what only the loader's description says. */
 const asPlanned = (state: State, call: KernelCall, attr: bigint): KernelCall => {
   const { loader: { created }, made } = state
   switch (call._tag) {
     case "MapCreate":
       return { ...call, attr: { ...call.attr, name: planName(call.attr.name, created.maps[made.Map]) } }
-    case "ProgLoad":
-      return { ...call, attr: { ...call.attr, name: planName(call.attr.name, created.programs[made.Prog]) } }
+    case "ProgLoad": {
+      const { attachTo } = call
+      const member = memberOf(state.loader, call)
+      return {
+        ...call,
+        ...(attachTo === undefined || member === undefined ? {} : { attachTo: { ...attachTo, member } }),
+        attr: { ...call.attr, name: planName(call.attr.name, created.programs[made.Prog]) }
+      }
+    }
     case "MapUpdate":
       return isInitial(state, call.map, attr) ? { ...call, overridable: true } : call
     default:
