@@ -296,6 +296,79 @@ describeWith({ kind: "live", tools: ["bpftool"], root: true }, "loaders on the l
       })
   )
 
+  it.live("may be long: failures far from the cleanup reach it, and 100 programs are closed", () =>
+    Effect.gen(function*() {
+      const before = openDescriptors()
+      const attr = { name: "m", type: 2, keySize: 4, valueSize: 4, maxEntries: 8, flags: 0, numaNode: 0, ifindex: 0 }
+      const update = (flags: bigint, key = 0): KernelCall => ({
+        _tag: "MapUpdate",
+        map: Ref.map(0),
+        key: Uint8Array.of(key % 8, 0, 0, 0),
+        value: { bytes: Uint8Array.of(key, key >> 8, 0, 0), refs: [] },
+        flags
+      })
+      const program = (index: number): KernelCall => ({
+        _tag: "ProgLoad",
+        as: Ref.prog(index),
+        attr: {
+          name: "p",
+          type: 1,
+          expectedAttachType: 0,
+          license: "GPL",
+          kernelVersion: 0,
+          flags: 0,
+          ifindex: 0
+        },
+        code: { insns: Encode.program(Encode.mov64Imm(0, index), Encode.exit()), refs: [] },
+        log: { level: 0 }
+      })
+      const calls: ReadonlyArray<KernelCall> = [
+        { _tag: "MapCreate", as: Ref.map(0), attr: { ...attr, extra: 0n } },
+        ...Array.from({ length: 2500 }, (_, at) => update(0n, at)),
+        ...Array.from({ length: 100 }, (_, at) => program(at))
+      ]
+      const good = assembled(calls)
+      assert.isAbove(good.insns.length / 8, 0x8000)
+      const published = yield* inSession((session) => runLoader(session, good))
+      assert.strictEqual(published.retval, 0, Errno.fromNumber(-published.retval))
+      assert.strictEqual(openDescriptors().length, before.length + 101)
+      closePublished(published)
+      const failed = yield* inSession((session) => runLoader(session, assembled([...calls, update(99n)])))
+      assert.strictEqual(failed.retval, -Errno.numbers.EINVAL)
+      assert.deepStrictEqual(openDescriptors(), before)
+    }))
+
+  it.live("may print: the kernel takes them, and they do the same", () =>
+    Effect.gen(function*() {
+      const before = openDescriptors()
+      for (const name of ["global_data", "ksyms", "map_in_map"]) {
+        const loader = yield* KernelRecording.record(yield* planOf(name), { logLevel: 1 })
+        const published = yield* inSession((session) => runLoader(session, loader))
+        assert.strictEqual(published.retval, 0, name)
+        closePublished(published)
+        assert.deepStrictEqual(openDescriptors(), before)
+      }
+    }))
+
+  it.live("end with ENOENT where the kernel lacks what they look up, with nothing open, modules' types included", () =>
+    Effect.gen(function*() {
+      const before = openDescriptors()
+      const calls = recorded(yield* planOf("ksyms"))
+      const lacking = calls.map((call): KernelCall => {
+        if (call._tag !== "ProgLoad") return call
+        const last = call.code.refs.findLast((ref) => ref._tag === "SymbolRef")
+        const refs = call.code.refs.map((ref) =>
+          ref === last && ref._tag === "SymbolRef"
+            ? { ...ref, symbol: { ...ref.symbol, name: "there_is_no_such_symbol", weak: false } }
+            : ref
+        )
+        return { ...call, code: { ...call.code, refs } }
+      })
+      const published = yield* inSession((session) => runLoader(session, assembled(lacking)))
+      assert.strictEqual(published.retval, -Errno.numbers.ENOENT)
+      assert.deepStrictEqual(openDescriptors(), before)
+    }))
+
   it.live("named fault: a loader whose cleanup forgets a map leaves it open", () =>
     Effect.gen(function*() {
       const before = openDescriptors()

@@ -117,22 +117,24 @@ export const faults = (loader: LoaderProgram): ReadonlyArray<string> => {
     }
     /** Checks an access to memory; `access` says how. */
     const memory = (base: Held, offset: number, size: number, access: "read" | "write" | "both", who: string): void => {
+      // What helpers are handed is bytes, whatever there are of them.
+      const isWord = !who.startsWith("R")
       const outside = (start: number, limit: number): boolean => start < 0 || start + size > limit
       switch (base.is) {
         case "context":
           if (outside(offset, contextSize)) say(`${who} leaves the context`)
-          if (offset % size !== 0) say(`${who} is not aligned`)
+          if (isWord && offset % size !== 0) say(`${who} is not aligned`)
           return
         case "data": {
           const start = base.offset + offset
           if (outside(start, data.length)) say(`${who} leaves the data`)
-          if (size <= 8 && start % size !== 0) say(`${who} is not aligned`)
+          if (isWord && start % size !== 0) say(`${who} is not aligned`)
           return
         }
         case "frame": {
           const start = STACK + base.offset + offset
           if (outside(start, STACK)) return say(`${who} leaves the stack`)
-          if (size <= 8 && start % size !== 0) say(`${who} is not aligned`)
+          if (isWord && start % size !== 0) say(`${who} is not aligned`)
           for (let byte = start; byte < start + size; byte++) {
             if (access === "read" && stack[byte] === 0) return say(`${who} reads stack that was not written`)
             if (access !== "read") stack[byte] = 1

@@ -38,7 +38,9 @@ export interface Place {
 }
 
 /** Appends instructions. */
-export const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
+export const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => append(code, insns)
+
+const append = (code: LoaderCode, insns: ReadonlyArray<Uint8Array>): void => {
   for (const insn of insns) {
     code.parts.push(insn)
     code.slots += insn.length / 8
@@ -56,6 +58,9 @@ export const address = (register: Encode.Register, offset: number): Uint8Array =
 const sizes = { 4: BPF_W, 8: BPF_DW } as const
 
 type CopySize = keyof typeof sizes
+
+/** Code this long is left behind before a jump back to the cleanup gets a stop on its way; slots. */
+const NEAR = 0x6000
 
 /** What is printed after a close. */
 export const CLOSE_TEXT = "close(%d) = %d"
@@ -87,8 +92,8 @@ export const make = (places: ReadonlyArray<Place>, closeText?: number): LoaderCo
   const cleanup = begin(closeText)
   for (const place of places) closeOnce(cleanup, place)
   emit(cleanup, Encode.mov64Reg(0, 7), Encode.exit())
-  // The loader begins with a jump past its cleanup.
-  if (!Insn.fitsOffset(cleanup.slots)) {
+  // The loader begins with a jump past its cleanup, and past the first stop on the way back to it.
+  if (!Insn.fitsOffset(cleanup.slots + 1)) {
     throw new AssembleError({
       reason: "TooMany",
       call: "loader",
@@ -97,9 +102,11 @@ export const make = (places: ReadonlyArray<Place>, closeText?: number): LoaderCo
       hint: "turn the autoload of programs off that are not needed, or record parts of the object"
     })
   }
-  emit(code, Encode.ja(cleanup.slots))
+  const isLong = cleanup.slots > NEAR / 2
+  emit(code, Encode.ja(cleanup.slots + (isLong ? 1 : 0)))
   code.cleanup = code.slots
-  emit(code, ...cleanup.parts)
+  append(code, cleanup.parts)
+  if (isLong) addStop(code)
   return code
 }
 
@@ -216,17 +223,19 @@ export const sysBpf = (
     Encode.mov64Reg(7, 0)
   )
 
-/** Code this long is left behind before a jump back to the cleanup gets a stop on its way; slots. */
-const NEAR = 0x6000
+/** Jumps back to the cleanup from here, for jumps that do not reach so far themselves: from now on failures go here. */
+const addStop = (code: LoaderCode): void => {
+  const stop = code.slots
+  emit(code, Encode.ja(code.cleanup - stop - 1))
+  code.cleanup = stop
+}
 
 /** Goes to the cleanup when R7 is negative. */
 export const checkError = (code: LoaderCode): void => {
   if (code.slots - code.cleanup > NEAR) {
     // A jump reaches 32768 slots back: whoever fails from here on jumps to this jump.
     emit(code, Encode.ja(1))
-    const stop = code.slots
-    emit(code, Encode.ja(code.cleanup - stop - 1))
-    code.cleanup = stop
+    addStop(code)
   }
   emit(code, Encode.jmpImm(BPF_JSLT, 7, 0, code.cleanup - code.slots - 1))
   code.canFail = true
@@ -355,4 +364,12 @@ export const succeed = (code: LoaderCode): void => {
 }
 
 /** All of the code. */
-export const join = (code: LoaderCode): Uint8Array => Encode.program(...code.parts)
+export const join = ({ parts, slots }: LoaderCode): Uint8Array => {
+  const whole = new Uint8Array(slots * 8)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
