@@ -66,9 +66,7 @@ const make = (): Network => {
     living.add(each)
   }
   const [address, peerAddress] = ["10.213.0.1", "10.213.0.2"]
-  // Several queues: the one that a packet takes is chosen by a hash of what the dissector finds in it.
-  const queues = ["numtxqueues", "2", "numrxqueues", "2"]
-  ip("-n", name, "link", "add", "inner", ...queues, "type", "veth", "peer", "name", "outer", ...queues, "netns", peer)
+  ip("-n", name, "link", "add", "inner", "type", "veth", "peer", "name", "outer", "netns", peer)
   for (const [space, device, own] of [[name, "inner", address], [peer, "outer", peerAddress]] as const) {
     ip("-n", space, "addr", "add", `${own}/24`, "dev", device)
     ip("-n", space, "link", "set", "lo", "up")

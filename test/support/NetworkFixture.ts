@@ -29,7 +29,8 @@ export const names = [
   "parser",
   "cgroup_out_too",
   "netkit_count",
-  "lirc"
+  "lirc",
+  "tc_rehash"
 ] as const
 
 /** One of the programs. */
