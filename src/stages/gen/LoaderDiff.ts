@@ -6,7 +6,14 @@
  * may be missing is what its instructions do when it is. What is decided where the loader runs is compared as not decided.
  * What it closes is its own matter, too: a plan leaves that to the end of the session.
  */
-import type { CodeRef, KernelCall, KernelSymbol, MapCreate, ProgLoad } from "../../services/Kernel/KernelCall.ts"
+import type {
+  CodeRef,
+  KernelCall,
+  KernelSymbol,
+  MapAttributes,
+  MapCreate,
+  ProgLoad
+} from "../../services/Kernel/KernelCall.ts"
 import { isProgFunction } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import type { LoadPlan, Step } from "../load/LoadPlan.ts"
@@ -65,12 +72,8 @@ const decidedOf = ({ inputs, maps, programs }: LoaderProgram): Decided => {
   }
 }
 
-/** Of types without that of the value the kernel takes nothing, and a loader names none: plans say so in a branch. */
-const typesOf = ({ types }: MapCreate): Pick<MapCreate, "types"> =>
-  types === undefined || (types.key !== 0 && types.value === 0) ? {} : { types }
-
 const mapOf = (call: MapCreate, { maxEntries, valueSize }: Decided): MapCreate => {
-  const { types: _, valueType, ...rest } = call
+  const { valueType, ...rest } = call
   const { index } = call.as
   return {
     ...rest,
@@ -79,7 +82,6 @@ const mapOf = (call: MapCreate, { maxEntries, valueSize }: Decided): MapCreate =
       ...(maxEntries === "all" || maxEntries.has(index) ? { maxEntries: 0 } : {}),
       ...(valueSize.has(index) ? { valueSize: 0 } : {})
     },
-    ...typesOf(call),
     ...(valueType === undefined ? {} : { valueType: symbolOf(valueType) })
   }
 }
@@ -108,15 +110,27 @@ const comparable = (call: KernelCall, decided: Decided): KernelCall => {
   }
 }
 
-/** The calls of a plan that a loader makes: optional ones that no loader can make are left out, as in the recording. */
+/**
+ * The calls of a plan that a loader makes, as in the recording: where no loader can make one, what is to be done instead, and
+ * nothing where the call is optional.
+ */
 export const plannedCalls = (plan: LoadPlan): ReadonlyArray<KernelCall> => {
   const calls: Array<KernelCall> = []
+  const maps = new Map<number, MapAttributes>()
   const visit = (step: Step): void => {
     if (step._tag === "Ensure") return step.otherwise.forEach(visit)
-    const maps = (ref: Ref.MapRef) =>
-      calls.flatMap((call) => call._tag === "MapCreate" && call.as.index === ref.index ? [call.attr] : []).at(-1)
-    if (!step.required && Recordable.complaint(step.call, maps) !== undefined) return
-    calls.push(step.call)
+    const { call, otherwise, required } = step
+    const complaint = Recordable.complaint(call, ({ index }) => maps.get(index))
+    if (complaint !== undefined) {
+      // A bad value is what a kernel would answer `EINVAL` to; what is not supported is no answer of a kernel.
+      const branch = complaint.reason === "BadValue"
+        ? otherwise.find(({ on }) => on === "any" || on.includes("EINVAL"))
+        : undefined
+      if (branch !== undefined) return branch.steps.forEach(visit)
+      if (!required) return
+    }
+    calls.push(call)
+    if (call._tag === "MapCreate") maps.set(call.as.index, call.attr)
   }
   plan.forEach(visit)
   return calls
