@@ -26,6 +26,7 @@ import * as Tracing from "./Tracing.ts"
 import * as TracingMulti from "./TracingMulti.ts"
 import * as Uprobe from "./Uprobe.ts"
 import * as UprobeMulti from "./UprobeMulti.ts"
+import * as Usdt from "./Usdt.ts"
 
 /** A kind of attachment that the name of a section can ask for. */
 export type Kind = AttachSpec.AttachSpec["_tag"]
@@ -47,10 +48,7 @@ export const attachers: { readonly [K in Kind]: Attacher<K> } = {
   Ksyscall: Ksyscall.attach,
   Uprobe: Uprobe.attach,
   UprobeMulti: UprobeMulti.attach,
-  Usdt: (_, program, { name, path, provider }) =>
-    Effect.fail(
-      refuse({ kind: "usdt", target: `${path}:${provider}:${name}`, program }, "Unsupported", "USDT is not attached yet")
-    ),
+  Usdt: Usdt.attach,
   Tracepoint: Tracepoint.attach,
   RawTracepoint: RawTracepoint.attach,
   Tracing: (loaded, program) => Tracing.attach(loaded, program),
@@ -131,7 +129,9 @@ export interface Attached {
 const exists = (loaded: Attachable, { isMap, name }: Planned): boolean =>
   isMap
     ? loaded.session.exists(
-      loaded.session.stamp(Ref.map(loaded.object.maps.findIndex((map) => map.structOps !== undefined && map.name === name)))
+      loaded.session.stamp(
+        Ref.map(loaded.object.maps.findIndex((map) => map.structOps !== undefined && map.name === name))
+      )
     )
     : loaded.program(name) !== undefined
 

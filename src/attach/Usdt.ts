@@ -44,6 +44,8 @@ export interface UsdtOptions {
   readonly pid?: number
   /** What the program gets from `bpf_usdt_cookie()`. Default 0. */
   readonly cookie?: bigint
+  /** The folder that paths are in: `/proc/PID/root` for those of a container. */
+  readonly root?: string
 }
 
 /** A loaded object, with its plan where there is one: it tells how programs were loaded. */
@@ -164,7 +166,10 @@ const find = Effect.fnUntraced(
     if (kernel === undefined) {
       return yield* new UsdtError({ reason: "Architecture", detail: `probes on ${process.arch} are not understood` })
     }
-    const { base, binary, path } = yield* BinaryFile.open(yield* locate(options, pid))
+    const { base, binary, path } = yield* BinaryFile.open(
+      yield* locate(options, pid),
+      options.root === undefined ? {} : { root: options.root }
+    )
     const { cookie = 0n, name, provider } = options
     const wanted = { provider, name, cookie, layout, kernel, start: base, hasFastEntry }
     return { path, ...(yield* Effect.fromResult(UsdtPlaces.find(binary, wanted))) }
@@ -281,6 +286,9 @@ const writeAddresses = Effect.fnUntraced(function*(
   }
 })
 
+/** The largest offset of a counter that a perf event takes. */
+const LARGEST_COUNTER = 0xffff_ffffn
+
 /** The process as links to many places want it: 0 for every one. */
 const processOf = (pid: number): number => pid < 0 ? 0 : pid === 0 ? process.pid : pid
 
@@ -343,6 +351,9 @@ export const attach = (
     }
     for (const place of places) {
       const { counterOffset, offset } = place
+      if (counterOffset > LARGEST_COUNTER) {
+        return yield* refuse(what, "Unsupported", `its semaphore is at ${counterOffset}, too far for a perf event`)
+      }
       const at = { path: probe.path, offset }
       yield* attachProbe(
         session,

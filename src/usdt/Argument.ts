@@ -179,3 +179,29 @@ export const format = (
 /** Where a register is in the `struct pt_regs` of BPF programs under a kernel of this architecture, in bytes. */
 export const registerOffset = (kernel: Architecture, register: string, size: number): number | undefined =>
   dialects[kernel].registerOffset(register, size)
+
+/** The arguments on an architecture that may not be understood; `what` names it then. */
+export const parseFor = (
+  architecture: Architecture | undefined,
+  text: string,
+  what: string
+): Result.Result<ReadonlyArray<Argument>, UsdtError> =>
+  architecture === undefined
+    ? attempt(isUsdtError, () => refuse("Architecture", `arguments of ${what} are not understood`))
+    : parse(architecture, text)
+
+/** An argument for people, with its type: `s32 eax`, `u64 [rbp - 24]`, `u32 [rax + rcx * 4 + 8]`, `s32 7`. */
+export const describe = ({ location, signed, size }: Argument): string => {
+  const width = `${signed ? "s" : "u"}${size * 8}`
+  const plus = (offset: bigint): string => offset === 0n ? "" : offset < 0n ? ` - ${-offset}` : ` + ${offset}`
+  switch (location._tag) {
+    case "Constant":
+      return `${width} ${signed || location.value >= 0n ? location.value : BigInt.asUintN(size * 8, location.value)}`
+    case "Register":
+      return `${width} ${location.register}`
+    case "Memory":
+      return `${width} [${location.base}${plus(location.offset)}]`
+    case "Indexed":
+      return `${width} [${location.base} + ${location.index} * ${location.scale}${plus(location.offset)}]`
+  }
+}

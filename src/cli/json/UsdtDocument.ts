@@ -1,0 +1,51 @@
+/**
+ * The JSON of `usdt`: probes as objects, numbers as numbers, texts of notes as they are.
+ */
+import * as Result from "effect/Result"
+import { type ListedProbe, problemsOf } from "../../attach/UsdtList.ts"
+import type { Argument } from "../../usdt/Argument.ts"
+import { exact } from "./Exact.ts"
+import type { Json } from "./Json.ts"
+
+const locationJson = (location: Argument["location"]): Json => {
+  switch (location._tag) {
+    case "Constant":
+      return { kind: "constant", value: exact(location.value) }
+    case "Register":
+      return { kind: "register", register: location.register }
+    case "Memory":
+      return { kind: "memory", base: location.base, offset: exact(location.offset) }
+    case "Indexed": {
+      const { base, index, offset, scale } = location
+      return { kind: "indexed", base, index, scale, offset: exact(offset) }
+    }
+  }
+}
+
+const argumentJson = ({ location, signed, size }: Argument): Json => ({
+  size,
+  signed,
+  location: locationJson(location)
+})
+
+const probeJson = (each: ListedProbe): Json => {
+  const { arguments: parts, path, place, probe } = each
+  const problems = problemsOf(each)
+  return {
+    path,
+    provider: probe.provider,
+    name: probe.name,
+    address: exact(probe.address),
+    file_offset: Result.isSuccess(place) ? exact(place.success.fileOffset) : null,
+    semaphore: probe.semaphore === undefined ? null : {
+      address: exact(probe.semaphore),
+      file_offset: Result.isSuccess(place) ? exact(place.success.semaphoreOffset) : null
+    },
+    note: probe.arguments,
+    arguments: Result.isSuccess(parts) ? parts.success.map(argumentJson) : null,
+    ...(problems.length === 0 ? {} : { problems: problems.map(({ description }) => description) })
+  }
+}
+
+/** Probes in the order in which they are in their files. */
+export const probesDocument = (probes: ReadonlyArray<ListedProbe>): Json => probes.map(probeJson)
