@@ -33,6 +33,14 @@ export class BinaryFileError extends Schema.TaggedError<BinaryFileError>()("Bina
     return `${this.path}: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
   }
 
+  /** What to do, where that is known. */
+  get hint(): string | undefined {
+    const hint: unknown = typeof this.cause === "object" && this.cause !== null
+      ? Reflect.get(this.cause, "hint")
+      : undefined
+    return typeof hint === "string" ? hint : undefined
+  }
+
   /** What is wrong: an `ElfError`, `ByteSourceError`, `ArchiveError` or `FunctionOffsetError`. */
   get fault(): BinaryFault {
     return this.cause as BinaryFault

@@ -328,13 +328,16 @@ export const findAll = (
     if (Result.isSuccess(answer)) found.push(answer.success)
     else failed.push(answer.failure)
   }
-  const [first, ...others] = failed
+  return allOrFailure(found, failed)
+}
+
+/** What was found, or the first failure with the names of the others. */
+const allOrFailure = (
+  found: ReadonlyArray<FunctionOffset>,
+  [first, ...others]: ReadonlyArray<FunctionOffsetError>
+): Result.Result<ReadonlyArray<FunctionOffset>, FunctionOffsetError> => {
   if (first === undefined) return Result.succeed(found)
-  return Result.fail(
-    others.length === 0
-      ? first
-      : first.with(others.map(({ symbol }) => symbol))
-  )
+  return Result.fail(others.length === 0 ? first : first.with(others.map(({ symbol }) => symbol)))
 }
 
 /** What `matching` looks at besides. */
@@ -360,6 +363,38 @@ export const matching = (
         ? Result.succeed(found)
         : Result.fail(new FunctionOffsetError({ reason: isEmpty ? "NoSymbols" : "NoMatch", symbol: pattern }))
   )
+
+/**
+ * The functions that names and patterns are for, in their order: a name gives one function, a pattern all that match. What has
+ * `*` or `?` is a pattern unless a function has exactly this name, as functions of Go do. One pass for all names, and one for
+ * each pattern. Fails as `findAll` does, for patterns without a match, too.
+ */
+export const resolve = (
+  file: File,
+  texts: ReadonlyArray<string>,
+  options: MatchOptions = {}
+): Result.Result<ReadonlyArray<FunctionOffset>, FunctionOffsetError | BinaryError> => {
+  const opened = attempt(isBinaryError, () => binaryOf(file))
+  if (Result.isFailure(opened)) return Result.fail(opened.failure)
+  const each = findEach(opened.success, texts, options)
+  if (Result.isFailure(each)) return Result.fail(each.failure)
+  const found: Array<FunctionOffset> = []
+  const failed: Array<FunctionOffsetError> = []
+  for (const [place, answer] of each.success.entries()) {
+    const text = texts[place] ?? ""
+    if (Result.isSuccess(answer)) {
+      found.push(answer.success)
+    } else if (!Names.isPattern(text) || answer.failure.reason !== "NotFound") {
+      failed.push(answer.failure)
+    } else {
+      const matched = matching(opened.success, text, options)
+      if (Result.isSuccess(matched)) found.push(...matched.success)
+      else if (matched.failure._tag === "FunctionOffsetError") failed.push(matched.failure)
+      else return Result.fail(matched.failure)
+    }
+  }
+  return allOrFailure(found, failed)
+}
 
 /**
  * All definitions of a name, or of every function without one: of both tables and all versions, local, weak and indirect ones
