@@ -61,6 +61,7 @@ const started = [
   "examples/firewall.ts",
   "examples/inspect.ts",
   "examples/trace.ts",
+  "test/support/loaderLimit.ts",
   "test/support/reopenChild.ts",
   "test/support/withoutInput.ts"
 ]
