@@ -38,9 +38,9 @@ export class AttachError extends Schema.TaggedError<AttachError>()("AttachError"
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
-    const target = this.target === "" ? "" : ` to ${this.target}`
+    const target = this.target === "" ? "" : ` ${this.target}`
     const hint = this.hint === undefined ? "" : `\nhint: ${this.hint}`
-    return `${this.kind}: ${this.program} was not attached${target}: ${this.detail}${hint}`
+    return `${this.program}, ${this.kind}${target}: ${this.detail}${hint}`
   }
 }
 

@@ -147,7 +147,11 @@ const uprobeMulti = (prefix: string, tail: string): Read => {
 const usdt = (prefix: string, tail: string): Read => {
   const last = tail.lastIndexOf(":")
   const before = tail.lastIndexOf(":", last - 1)
-  const [path, provider, name] = [tail.slice(0, Math.max(before, 0)), tail.slice(before + 1, last), tail.slice(last + 1)]
+  const [path, provider, name] = [
+    tail.slice(0, Math.max(before, 0)),
+    tail.slice(before + 1, last),
+    tail.slice(last + 1)
+  ]
   return before <= 0 || provider === "" || name === ""
     ? nonsense(`"${tail}" does not name a file, a provider and a probe`, `write SEC("${prefix}/path:provider:name")`)
     : says({ _tag: "Usdt", path, provider, name }, tail)
@@ -166,7 +170,10 @@ const tracingMulti = (prefix: string, tail: string): Read => {
   const [first = "", second] = parts
   const [module, pattern] = second === undefined ? [undefined, first] : [first, second]
   return parts.length > 2 || !isPattern(pattern) || module === ""
-    ? nonsense(`${tail} is no pattern of functions`, `write SEC("${prefix}/pattern") or SEC("${prefix}/module:pattern")`)
+    ? nonsense(
+      `${tail} is no pattern of functions`,
+      `write SEC("${prefix}/pattern") or SEC("${prefix}/module:pattern")`
+    )
     : says(
       { _tag: "TracingMulti", pattern, ...(module === undefined || module === "vmlinux" ? {} : { module }) },
       tail

@@ -73,9 +73,18 @@ export const read = (session: Session, link: Link.Link): Stream.Stream<Uint8Arra
   }))
 }
 
+/** Everything that one run of an iterator writes. */
+export const bytes = (session: Session, link: Link.Link): Effect.Effect<Uint8Array, AttachFailure> =>
+  Effect.map(Stream.runCollect(read(session, link)), (pieces) => {
+    const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0))
+    let at = 0
+    for (const piece of pieces) {
+      whole.set(piece, at)
+      at += piece.length
+    }
+    return whole
+  })
+
 /** Everything that one run of an iterator writes, as text. */
 export const text = (session: Session, link: Link.Link): Effect.Effect<string, AttachFailure> =>
-  Effect.map(Stream.runCollect(read(session, link)), (pieces) => {
-    const decoder = new TextDecoder()
-    return pieces.map((piece) => decoder.decode(piece, { stream: true })).join("") + decoder.decode()
-  })
+  Effect.map(bytes(session, link), (whole) => new TextDecoder().decode(whole))

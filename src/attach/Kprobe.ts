@@ -63,7 +63,9 @@ const missing = (what: What, kind: ProbeKind): AttachError =>
     "Unsupported",
     `this kernel has no ${kind}s: neither a perf type for them nor ${kind}_events in tracefs`,
     kind === "kprobe"
-      ? `it was built without ${config[kind]}, or tracefs is not mounted; fentry programs and tracepoints may do instead`
+      ? `it was built without ${
+        config[kind]
+      }, or tracefs is not mounted; fentry programs and tracepoints may do instead`
       : `it was built without ${config[kind]}, or tracefs is not mounted`
   )
 

@@ -59,6 +59,8 @@ export interface Builder {
 export interface Made {
   readonly means: string
   readonly ref?: LinkRef
+  /** Where it is pinned already. */
+  readonly pinnedAt?: string
   /** Puts another program in the place of what is attached, where that can be done without a link. */
   readonly update?: (to: ProgRef, old: ProgRef | undefined) => Effect.Effect<void, CallError>
 }
@@ -131,8 +133,9 @@ interface Ends {
   readonly disconnect: Effect.Effect<void>
 }
 
-const ofRef = (session: Session, what: What, { means, ref, update }: Made, { close, disconnect }: Ends): Link => {
-  let pinnedAt: string | undefined
+const ofRef = (session: Session, what: What, made: Made, { close, disconnect }: Ends): Link => {
+  const { means, ref, update } = made
+  let { pinnedAt } = made
   const explained = <A>(effect: Effect.Effect<A, CallError>): Effect.Effect<A, AttachFailure> =>
     Effect.mapError(effect, (error) => explain(what, error))
   const withRef = <A>(
@@ -161,8 +164,10 @@ const ofRef = (session: Session, what: What, { means, ref, update }: Made, { clo
     ref,
     info: ref === undefined ? Effect.succeed(undefined) : explained(session.call({ _tag: "LinkGetInfo", link: ref })),
     update: (to, old) =>
-      update !== undefined && to._tag === "Prog" && old?._tag !== "Map" ? explained(update(to, old)) : withRef("updated", (link) =>
-        session.call({ _tag: "LinkUpdate", link, to, flags: 0, ...(old === undefined ? {} : { old }) })),
+      update !== undefined && to._tag === "Prog" && old?._tag !== "Map" ?
+        explained(update(to, old)) :
+        withRef("updated", (link) =>
+          session.call({ _tag: "LinkUpdate", link, to, flags: 0, ...(old === undefined ? {} : { old }) })),
     pin: (path) =>
       withRef("pinned", (object) =>
         Effect.gen(function*() {
@@ -202,7 +207,7 @@ const opened = (path: string): What => ({ kind: "link", target: path, program: "
 export const open = (session: Session, path: string): Effect.Effect<Link, AttachFailure, Scope.Scope> =>
   attach(session, opened(path), (build) => {
     const ref = session.fresh("Link")
-    return Effect.as(build.acquire({ _tag: "ObjGet", as: ref, path }), { means: "a link", ref })
+    return Effect.as(build.acquire({ _tag: "ObjGet", as: ref, path }), { means: "a link", ref, pinnedAt: path })
   })
 
 /** Opens a link by its identifier. */

@@ -34,7 +34,9 @@ export const programOf = (loaded: Loaded, what: What): Effect.Effect<LoadedProgr
     }
     const ref = loaded.program(what.program)
     return ref === undefined
-      ? Effect.fail(refuse(what, "NotLoaded", "the program is not loaded", "turn its autoload on (Edit) and load again"))
+      ? Effect.fail(
+        refuse(what, "NotLoaded", "the program is not loaded", "turn its autoload on (Edit) and load again")
+      )
       : Effect.succeed({ ref, program })
   })
 

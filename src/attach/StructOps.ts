@@ -112,8 +112,7 @@ const fill = (loaded: Loaded, call: MapUpdate): Effect.Effect<void, CallError> =
   )
 
 /** Whether a link attaches the struct of a map. */
-const isLinked = (loaded: Loaded, { map }: MapUpdate): boolean =>
-  loaded.structOps?.get(map.index)?.linked === true
+const isLinked = (loaded: Loaded, { map }: MapUpdate): boolean => loaded.structOps?.get(map.index)?.linked === true
 
 /**
  * Attaches a struct until the scope closes: by a link where it is a variable of `SEC(".struct_ops.link")`, else by its map, as

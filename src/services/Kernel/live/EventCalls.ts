@@ -239,8 +239,11 @@ export const handlers = ({ files, sys }: Context): Pick<Handlers<Handle>, Handle
 
     TracepointId: Effect.fnUntraced(function*(call, bound) {
       const event = `${call.category}/${call.name}`
-      const id = asked("TracepointId", event, () =>
-        isName(call.category) && isName(call.name) ? eventId(files, event) : Result.fail(Errno.numbers.ENOENT))
+      const id = asked(
+        "TracepointId",
+        event,
+        () => isName(call.category) && isName(call.name) ? eventId(files, event) : Result.fail(Errno.numbers.ENOENT)
+      )
       return { result: yield* once(bound, id) }
     }),
 
