@@ -128,7 +128,10 @@ const setAutoload = (autoload: boolean) => (object: BpfObject, name: string) =>
     () => Edit.setAutoload(object, name, autoload)
   )
 
-/** The other program as written: an identifier, the path of a pin, or else the name of a program of the same object. */
+/**
+ * The other program as written: an identifier, the path of a pin, `later` for one that whoever runs a loader names, or else the
+ * name of a program of the same object.
+ */
 const targetOf = (
   object: BpfObject,
   handle: string,
@@ -138,6 +141,8 @@ const targetOf = (
   if (id !== undefined) return Result.succeed(Given.id(Number(id)))
   const path = /^(?:pinned )(.+)$/.exec(handle)?.[1] ?? (handle.includes("/") ? handle : undefined)
   if (path !== undefined) return Result.succeed(Given.pin(path))
+  const isProgram = object.programs.some(({ entry, name }) => entry && name === handle)
+  if (handle === "later" && !isProgram) return Result.succeed(Given.later)
   return Result.map(requireProgram(object, handle, argument), ({ name }) => name)
 }
 

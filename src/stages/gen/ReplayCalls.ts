@@ -3,12 +3,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Btf from "../../btf/Btf.ts"
 import * as Arena from "../../services/Kernel/abi/Arena.ts"
 import * as Attr from "../../services/Kernel/abi/Attr.ts"
 import * as Decode from "../../services/Kernel/abi/Decode.ts"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { kernelName } from "../../services/Kernel/abi/Name.ts"
-import type { KernelCall, KernelSymbol, ProgLoad } from "../../services/Kernel/KernelCall.ts"
+import type { KernelCall, KernelSymbol, ProgFunction, ProgLoad } from "../../services/Kernel/KernelCall.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Memory from "../../vm/Memory.ts"
@@ -100,6 +101,18 @@ const missingFunction = ({ lookedUp }: ReplayTable.Table): KernelSymbol => {
   return { name, kind: "Func", weak: true, resolved: { absent: true } }
 }
 
+/** The function of this id of a program that the loader has loaded, with the types that it has loaded before. */
+const ownFunction = ({ calls, table }: State, fd: number, id: number): ProgFunction | undefined => {
+  const program = table.open.get(fd)
+  const types = calls.findLast((call) => call._tag === "BtfLoad")
+  if (program?._tag !== "Prog" || types === undefined) return undefined
+  const btf = Result.getOrUndefined(Btf.parse(types.bytes))
+  if (btf === undefined || id < btf.firstId || id >= btf.endId || Btf.kindOf(btf, id) !== Btf.BTF_KIND_FUNC) {
+    return undefined
+  }
+  return { program: program.ref, function: Btf.nameOf(btf, id) }
+}
+
 const descriptorsOf = (state: State): Decode.Descriptors => {
   const { loader: { created }, made, table } = state
   return {
@@ -121,8 +134,8 @@ const descriptorsOf = (state: State): Decode.Descriptors => {
       return looked && symbolOf(looked)
     },
     missing: () => missingFunction(table),
-    // Ids of functions are those of types that nobody here has; a program is lent for one function alone.
-    programFunction: (fd) => table.lent.get(fd),
+    // Ids of functions of others are those of types that nobody here has; a program is lent for one function alone.
+    programFunction: (fd, id) => table.lent.get(fd) ?? ownFunction(state, fd, id),
     nextBtf: Ref.btf(made.Btf),
     nextMap: () => Ref.map(nextRef(made.Map, created.maps)),
     nextProg: () => Ref.prog(nextRef(made.Prog, created.programs))

@@ -112,10 +112,11 @@ const runnerOptions = Effect.fnUntraced(function*(
 const replayed = Effect.fnUntraced(function*(
   session: Session,
   loader: LoaderProgram,
-  { logLevel, maps }: LoaderRunner.RunnerOptions
+  { logLevel, maps, words }: LoaderRunner.RunnerOptions
 ): Effect.fn.Return<LoaderRunner.Ran, RunError> {
   const { failure, maps: made, programs, retval } = yield* Replay.replay(loader, session, {
     ...(maps === undefined ? {} : { maps }),
+    ...(words === undefined ? {} : { words }),
     ...(logLevel === undefined ? {} : { logLevel })
   })
   if (retval === 0) return { maps: made, programs, log: "" }

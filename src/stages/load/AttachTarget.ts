@@ -86,6 +86,9 @@ export const ofModule = (program: Program): KernelSymbol | undefined => {
   return { name: pattern, kind: "Func", weak: false, module, resolved: { owner: module, id: 0 } }
 }
 
+/** What an `Adopt` has of something that is only given when a loader runs; for a kernel it is no descriptor. */
+export const NO_DESCRIPTOR = -1
+
 /** How something of the user's is taken into a session under this name. */
 export const take = (as: Ref.MapRef | Ref.ProgRef, given: Given.Given): KernelCall => {
   switch (given._tag) {
@@ -95,6 +98,8 @@ export const take = (as: Ref.MapRef | Ref.ProgRef, given: Given.Given): KernelCa
       return { _tag: "ObjGet", as, path: given.path }
     case "Id":
       return { _tag: "GetById", as, id: given.id }
+    case "Later":
+      return { _tag: "Adopt", as, fd: NO_DESCRIPTOR }
   }
 }
 

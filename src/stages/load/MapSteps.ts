@@ -8,6 +8,7 @@ import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { isGlobalData, type MapDefinition } from "../open/BpfObject.ts"
 import * as Given from "../open/Given.ts"
+import { NO_DESCRIPTOR } from "./AttachTarget.ts"
 import { type CallStep, type LoadPlan, type MapShape, optional, required, type Step } from "./LoadPlan.ts"
 import { PlanError } from "./PlanError.ts"
 import * as Sanitise from "./Sanitise.ts"
@@ -174,6 +175,8 @@ const take = (handle: Given.Given, as: Ref.MapRef): Adopt | ObjGet | GetById => 
       return { _tag: "ObjGet", as, path: handle.path }
     case "Id":
       return { _tag: "GetById", as, id: handle.id }
+    case "Later":
+      return { _tag: "Adopt", as, fd: NO_DESCRIPTOR }
   }
 }
 

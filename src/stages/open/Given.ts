@@ -8,6 +8,8 @@ export type Given =
   | { readonly _tag: "Descriptor"; readonly fd: number }
   | { readonly _tag: "Pin"; readonly path: string }
   | { readonly _tag: "Id"; readonly id: number }
+  /** Whoever runs a loader program says which: loads without one have nothing there. */
+  | { readonly _tag: "Later" }
 
 /** Something by an open descriptor. */
 export const descriptor = (fd: number): Given => ({ _tag: "Descriptor", fd })
@@ -18,6 +20,9 @@ export const pin = (path: string): Given => ({ _tag: "Pin", path })
 /** Something by its identifier, as `prog show` and `map show` list them. */
 export const id = (id: number): Given => ({ _tag: "Id", id })
 
+/** Something that whoever runs a loader program gives. */
+export const later: Given = { _tag: "Later" }
+
 /** Given things as a person names them. */
 export const describe = (given: Given): string => {
   switch (given._tag) {
@@ -27,6 +32,8 @@ export const describe = (given: Given): string => {
       return given.path
     case "Id":
       return `id ${given.id}`
+    case "Later":
+      return "what is given when the loader runs"
   }
 }
 
@@ -43,5 +50,7 @@ export const complaint = (given: Given): string | undefined => {
         : undefined
     case "Id":
       return isNumber(given.id, 1) ? undefined : `${given.id} is no identifier`
+    case "Later":
+      return undefined
   }
 }

@@ -299,7 +299,7 @@ describe("a struct that an object implements", () => {
       kind: "Struct",
       weak: false
     })
-    assert.strictEqual(variable.value.bytes.length, 0)
+    assert.strictEqual(variable?.value.bytes.length, 0)
     assert.deepStrictEqual(
       [...asked.value.programs].map(([program, { attachTo, index }]) =>
         [object.programs[program]?.name, attachTo.member, attachTo.resolved, index]
