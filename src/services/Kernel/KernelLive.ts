@@ -11,35 +11,22 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import * as Os from "node:os"
 import { hostIsLittle } from "./abi/Arena.ts"
 import * as Errno from "./abi/Errno.ts"
 import type { FeatureReport } from "./FeatureReport.ts"
 import { Kernel, type KernelShape } from "./Kernel.ts"
-import { fromErrno, type KernelError, RefError } from "./KernelError.ts"
+import { fromErrno, type KernelError } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
 import * as Answers from "./live/Answers.ts"
-import * as AttachCalls from "./live/AttachCalls.ts"
 import { type Availability, probe } from "./live/Availability.ts"
-import * as BtfCalls from "./live/BtfCalls.ts"
 import type { Context } from "./live/Context.ts"
-import { enterAsync, refused } from "./live/Enter.ts"
-import * as EventCalls from "./live/EventCalls.ts"
+import { backendOf, maximumWaiting } from "./live/Backend.ts"
+import { enterAsync } from "./live/Enter.ts"
 import * as Facts from "./live/Facts.ts"
 import * as Features from "./live/Features.ts"
 import { type Files, machine } from "./live/Files.ts"
-import type { Handle } from "./live/Handle.ts"
-import * as IdCalls from "./live/IdCalls.ts"
-import * as LinkCalls from "./live/LinkCalls.ts"
-import * as LoaderCalls from "./live/LoaderCalls.ts"
-import * as MapCalls from "./live/MapCalls.ts"
 import * as Memlock from "./live/Memlock.ts"
-import * as NetlinkCalls from "./live/NetlinkCalls.ts"
-import * as PinCalls from "./live/PinCalls.ts"
-import * as ProgCalls from "./live/ProgCalls.ts"
 import * as ProgFunctions from "./live/ProgFunctions.ts"
-import * as ProgLoad from "./live/ProgLoad.ts"
-import * as Refusals from "./live/Refusals.ts"
 import * as Symbols from "./live/Symbols.ts"
 import * as Token from "./live/Token.ts"
 import * as Session from "./Session.ts"
@@ -49,15 +36,6 @@ import * as Sys from "./sys/Sys.ts"
 
 export type { Availability } from "./live/Availability.ts"
 export type { ReportOptions } from "./live/Features.ts"
-
-/** Calls that may wait for a thread at once; koffi refuses more than 256 in the whole process. */
-const maximumWaiting = 64
-
-/** Calls under way for each processor: the next ones lie ready, so that no thread waits for this one to prepare them. */
-const callsAhead = 4
-
-/** How many programs are loaded at once. libuv's threads, four unless told otherwise, take them one after another. */
-const concurrency = (): number => Math.min(maximumWaiting, callsAhead * Os.availableParallelism())
 
 /** A live kernel on these system calls and facts. */
 export interface Parts {
@@ -87,60 +65,6 @@ export interface LiveOptions {
 
 const unavailable = (error: Unavailable): KernelError =>
   fromErrno("session", "the live kernel", Errno.numbers.ENOSYS, { hint: `${error.detail}; ${error.hint}` })
-
-/** Gives back what a ref stood for. */
-const release = ({ net, sys }: Context, handle: Handle): Effect.Effect<void> =>
-  Effect.sync(() => {
-    switch (handle._tag) {
-      case "View":
-        return sys.unmap(handle.mapping)
-      case "TraceEvent":
-        return EventCalls.remove(handle)
-      case "Attachment":
-        return "remove" in handle ? handle.remove() : AttachCalls.detach(sys, net, handle)
-      default:
-        return sys.close(handle.fd)
-    }
-  })
-
-/** Borrows a descriptor of the user's, after a look at what it is: it is used as it is, and never closed. */
-const borrow = (sys: Sys.Sys): Session.Backend<Handle>["borrow"] =>
-  Effect.fnUntraced(function*({ fd, kind }) {
-    const found = sys.kindOf(fd)
-    if (typeof found === "number") return yield* refused("Borrow", `descriptor ${fd}`, -found)
-    if (found !== kind) return yield* new RefError({ call: "adopt", ref: `descriptor ${fd}`, reason: "WrongKind" })
-    return yield* PinCalls.describeDescriptor(sys, "Borrow", `descriptor ${fd}`, found, fd)
-  })
-
-/** The handlers of one session; refusals for want of a right say which. */
-const backendOf = (context: Context, sources: Refusals.Sources): Session.Backend<Handle> => {
-  const handlers: Session.Handlers<Handle> = {
-    ...BtfCalls.handlers(context),
-    ...MapCalls.handlers(context),
-    ...ProgLoad.handlers(context),
-    ...ProgCalls.handlers(context),
-    ...LoaderCalls.handlers(context),
-    ...IdCalls.handlers(context),
-    ...PinCalls.handlers(context),
-    ...LinkCalls.handlers(context),
-    ...EventCalls.handlers(context),
-    ...AttachCalls.handlers(context),
-    ...NetlinkCalls.handlers(context)
-  }
-  return {
-    handlers: {
-      ...handlers,
-      BtfLoad: Refusals.watched(sources, handlers.BtfLoad),
-      MapCreate: Refusals.watched(sources, handlers.MapCreate),
-      ProgLoad: Refusals.watched(sources, handlers.ProgLoad),
-      IdNext: Refusals.watched(sources, handlers.IdNext),
-      GetById: Refusals.watched(sources, handlers.GetById)
-    },
-    release: (handle) => release(context, handle),
-    borrow: borrow(context.sys),
-    concurrency: concurrency()
-  }
-}
 
 /** `LINUX_VERSION_CODE` of the first kernel that counts maps and programs as memory of the cgroup. */
 const firstAccounting = 0x05_0b_00
