@@ -39,7 +39,7 @@ const remove = (name: string): void => {
 }
 
 process.on("exit", () => {
-  for (const name of [...living]) remove(name)
+  for (const name of living) remove(name)
 })
 
 const ip = (...args: ReadonlyArray<string>): void => {
