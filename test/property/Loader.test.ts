@@ -11,224 +11,41 @@ import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as Encode from "../../src/insn/Encode.ts"
 import * as Insn from "../../src/insn/Insn.ts"
-import { MapType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import * as Errno from "../../src/services/Kernel/abi/Errno.ts"
-import { Kernel, type KernelShape } from "../../src/services/Kernel/Kernel.ts"
-import type { CodeRef, KernelCall } from "../../src/services/Kernel/KernelCall.ts"
-import * as KernelFaulty from "../../src/services/Kernel/KernelFaulty.ts"
+import { Kernel } from "../../src/services/Kernel/Kernel.ts"
+import { isProgFunction, type KernelCall, type KernelSymbol } from "../../src/services/Kernel/KernelCall.ts"
 import * as KernelRecording from "../../src/services/Kernel/KernelRecording.ts"
 import * as KernelTraced from "../../src/services/Kernel/KernelTraced.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
-import { assemble } from "../../src/stages/gen/Assemble.ts"
+import { assemble, type AssembleOptions } from "../../src/stages/gen/Assemble.ts"
 import type { LoaderProgram } from "../../src/stages/gen/LoaderProgram.ts"
-import { replay, type Replayed, type ReplayOptions } from "../../src/stages/gen/Replay.ts"
+import type { Found, Lookup } from "../../src/stages/gen/Replay.ts"
 import * as Execute from "../../src/stages/load/Execute.ts"
+import { asFound, bytesOf, callsOf, drawn } from "../support/arbitrary/Loader.ts"
 import * as LedgerKernel from "../support/LedgerKernel.ts"
+import { breaks, isNoClose, openAtEnd, run } from "../support/LoaderLaw.ts"
 import { runs } from "../support/Require.ts"
 import { deferred, recordable } from "../unit/stages/gen/Recorded.ts"
 
-interface Run {
-  readonly replayed: Replayed
-  readonly attempts: ReadonlyArray<KernelTraced.TracedAttempt>
-  readonly ledger: LedgerKernel.Ledger
-}
+const assembled = (calls: ReadonlyArray<KernelCall>, options?: AssembleOptions): LoaderProgram =>
+  Result.getOrThrow(assemble(calls, options))
 
-/** Replays a loader on a ledger; the attempt of this number fails, if any. The ledger's mark stands before the session's end. */
-const run = (
-  loader: LoaderProgram,
-  fails?: { readonly at: number; readonly errno: Errno.Errno },
-  options?: ReplayOptions
-): Run => {
-  const ledger = LedgerKernel.make()
-  return Effect.runSync(Effect.gen(function*() {
-    const kernel: KernelShape = fails === undefined
-      ? ledger.kernel
-      : yield* KernelFaulty.make(ledger.kernel, fails.at, { _tag: "Answer", errno: fails.errno })
-    const traced = yield* KernelTraced.make(kernel)
-    const replayed = yield* Effect.scoped(Effect.gen(function*() {
-      const session = yield* traced.kernel.session()
-      const replayed = yield* replay(loader, session, options)
-      ledger.mark("end")
-      return replayed
-    }))
-    return { replayed, attempts: yield* traced.attempts, ledger }
-  }))
-}
-
-const isNoClose = (call: KernelCall): boolean => call._tag !== "Close"
-
-/** What is still open in the ledger when the loader is over; `undefined` where something was closed that was not open. */
-const openAtEnd = ({ ledger }: Run): number | undefined => {
-  const open = new Set<number>()
-  for (const entry of ledger.entries) {
-    if (entry._tag === "Mark") return open.size
-    if (entry._tag === "Acquire") open.add(entry.handle)
-    if (entry._tag === "Release" && !open.delete(entry.handle)) return undefined
-  }
-  return undefined
-}
-
-/** Breaks of the law by a loader whose attempt `at` fails, as text. */
-const breaksAt = (loader: LoaderProgram, at: number, errno: Errno.Errno): ReadonlyArray<string> => {
-  const failed = run(loader, { at, errno })
-  const { failure, leaked, maps, programs, retval, strayCloses } = failed.replayed
-  const found: Array<string> = []
-  if (retval !== -Errno.numbers[errno]) found.push(`returns ${retval}`)
-  if (failure?._tag !== "KernelError" || failure.errno !== errno) found.push("goes on after the failure")
-  if ([...maps, ...programs].some((ref) => ref !== undefined)) found.push("publishes")
-  if (leaked.length > 0) found.push(`leaks ${leaked.map(Ref.key).join(", ")}`)
-  if (strayCloses > 0) found.push(`closes ${strayCloses} times what is not open`)
-  if (openAtEnd(failed) !== 0) found.push(`leaves ${openAtEnd(failed)} open`)
-  return found.map((text) => `attempt ${at}: ${text}`)
-}
-
-/** Breaks of the law at every attempt. */
-const breaks = (loader: LoaderProgram, errno: Errno.Errno = "ENOMEM"): ReadonlyArray<string> => {
-  const whole = run(loader)
-  const found: Array<string> = []
-  if (whole.replayed.retval !== 0) found.push(`returns ${whole.replayed.retval} where nothing fails`)
-  if (whole.replayed.strayCloses !== 0) found.push("closes what is not open where nothing fails")
-  if (whole.replayed.leaked.length > 0) found.push("leaks where nothing fails")
-  const published = [...loader.maps, ...loader.programs].filter((each) => each.published).length
-  if (openAtEnd(whole) !== published) found.push(`hands out ${openAtEnd(whole)} descriptors, not ${published}`)
-  whole.attempts.forEach(({ call }, at) => {
-    if (isNoClose(call)) found.push(...breaksAt(loader, at, errno))
-  })
-  return found
-}
-
-/** What an object may be: maps with or without values, programs that use them, types or none. */
-interface Drawn {
-  readonly btf: Uint8Array | undefined
-  readonly maps: ReadonlyArray<{
-    readonly isArray: boolean
-    readonly valueSize: number
-    readonly maxEntries: number
-    readonly name: string
-    readonly fill: "none" | "plain" | "overridable"
-    readonly freeze: boolean
-    readonly closeEarly: boolean
-  }>
-  readonly programs: ReadonlyArray<{
-    readonly uses: ReadonlyArray<{ readonly map: number; readonly offset: number | undefined }>
-    readonly name: string
-    readonly license: string
-    readonly records: number
-    readonly core: boolean
-  }>
-  readonly closeLate: ReadonlyArray<number>
-}
-
-const name = fc.string({ maxLength: 24 })
-
-const drawn: fc.Arbitrary<Drawn> = fc.record({
-  btf: fc.option(fc.uint8Array({ minLength: 1, maxLength: 60 }), { nil: undefined }),
-  maps: fc.array(
-    fc.record({
-      isArray: fc.boolean(),
-      valueSize: fc.integer({ min: 1, max: 40 }),
-      maxEntries: fc.integer({ min: 1, max: 0xffff_ffff }),
-      name,
-      fill: fc.constantFrom("none", "plain", "overridable"),
-      freeze: fc.boolean(),
-      closeEarly: fc.boolean()
-    }),
-    { maxLength: 8 }
-  ),
-  programs: fc.array(
-    fc.record({
-      uses: fc.array(fc.record({ map: fc.nat(7), offset: fc.option(fc.nat(0xffff_ffff), { nil: undefined }) }), {
-        maxLength: 5
-      }),
-      name,
-      license: fc.constantFrom("GPL", "Dual MIT/GPL", ""),
-      records: fc.nat(3),
-      core: fc.boolean()
-    }),
-    { maxLength: 5 }
-  ),
-  closeLate: fc.array(fc.nat(7), { maxLength: 3 })
-})
-
-const bytesOf = (length: number, seed: number): Uint8Array => Uint8Array.from({ length }, (_, at) => at * 7 + seed)
-
-/** The calls that load what was drawn. Refs are numbered with gaps, as those of plans are. */
-const callsOf = ({ btf, closeLate, maps, programs }: Drawn): ReadonlyArray<KernelCall> => {
-  const calls: Array<KernelCall> = []
-  const mapRef = (map: number) => Ref.map(3 * map + 1)
-  const isUsed = (map: number) => programs.some(({ uses }) => uses.some((use) => use.map === map))
-  const closed = new Set<number>()
-  if (btf !== undefined) calls.push({ _tag: "BtfLoad", as: Ref.btf(0), bytes: btf })
-  maps.forEach(({ closeEarly, fill, freeze, isArray, maxEntries, name, valueSize }, map) => {
-    calls.push({
-      _tag: "MapCreate",
-      as: mapRef(map),
-      attr: {
-        name,
-        type: isArray ? MapType.BPF_MAP_TYPE_ARRAY : MapType.BPF_MAP_TYPE_HASH,
-        keySize: 4,
-        valueSize,
-        maxEntries,
-        flags: map,
-        numaNode: 0,
-        ifindex: 0,
-        extra: BigInt(map) << 40n
-      },
-      ...(btf === undefined ? {} : { types: { btf: Ref.btf(0), key: map, value: map + 1 } })
-    })
-    if (fill !== "none") {
-      calls.push({
-        _tag: "MapUpdate",
-        map: mapRef(map),
-        key: bytesOf(4, map),
-        value: { bytes: bytesOf(valueSize, map), refs: [] },
-        flags: BigInt(map),
-        ...(fill === "overridable" ? { overridable: true } : {})
-      })
-    }
-    if (freeze) calls.push({ _tag: "MapFreeze", map: mapRef(map) })
-    if (closeEarly && !isUsed(map)) {
-      closed.add(map)
-      calls.push({ _tag: "Close", ref: mapRef(map) })
-    }
-  })
-  programs.forEach(({ core, license, name, records, uses }, program) => {
-    const real = uses.filter(({ map }) => map < maps.length)
-    const refs = real.map(({ map, offset }, use): CodeRef =>
-      offset === undefined
-        ? { _tag: "MapRef", at: 2 * use, map: mapRef(map) }
-        : { _tag: "MapValueRef", at: 2 * use, map: mapRef(map), offset }
-    )
-    const insns = Encode.program(
-      ...real.map(({ offset }) => offset === undefined ? Encode.ldMapFd(1, 0) : Encode.ldMapValue(1, 0, 0)),
-      Encode.mov64Imm(0, program),
-      Encode.exit()
-    )
-    const info = { recordSize: 8, records: bytesOf(8 * records, program) }
-    const hasInfo = btf !== undefined && records > 0
-    calls.push({
-      _tag: "ProgLoad",
-      as: Ref.prog(2 * program + 5),
-      attr: { name, type: program, expectedAttachType: 3, license, kernelVersion: 0x60102, flags: 8, ifindex: 0 },
+/** Calls with symbols of which nothing is said but that they are found. */
+const withoutModules = (calls: ReadonlyArray<KernelCall>): ReadonlyArray<KernelCall> => {
+  const plain = ({ module: _, ...symbol }: KernelSymbol): KernelSymbol => symbol
+  return calls.map((call) => {
+    if (call._tag !== "ProgLoad") return call
+    const { attachTo, code } = call
+    return {
+      ...call,
       code: {
-        insns,
-        refs,
-        ...(hasInfo && core ? { coreRelocations: { recordSize: 16, records: bytesOf(16, 3) } } : {})
+        ...code,
+        refs: code.refs.map((ref) => ref._tag === "SymbolRef" ? { ...ref, symbol: plain(ref.symbol) } : ref)
       },
-      ...(btf === undefined ? {} : { btf: Ref.btf(0) }),
-      ...(hasInfo ? { funcInfo: info, lineInfo: { recordSize: 16, records: bytesOf(16 * records, 5) } } : {}),
-      log: { level: 0 }
-    })
+      ...(attachTo === undefined || isProgFunction(attachTo) ? {} : { attachTo: plain(attachTo) })
+    }
   })
-  for (const map of closeLate) {
-    if (map >= maps.length || closed.has(map)) continue
-    closed.add(map)
-    calls.push({ _tag: "Close", ref: mapRef(map) })
-  }
-  return calls
 }
-
-const assembled = (calls: ReadonlyArray<KernelCall>): LoaderProgram => Result.getOrThrow(assemble(calls))
 
 describe("the proof: a loader makes the calls of its plan", () => {
   it.effect.each(recordable)("%s", (name) =>
@@ -258,9 +75,67 @@ describe("the proof: a loader makes the calls of its plan", () => {
         assert.strictEqual(replayed.retval, 0)
         // The object's BTF is closed when all is loaded.
         const last: ReadonlyArray<KernelCall> = object.btf === undefined ? [] : [{ _tag: "Close", ref: Ref.btf(0) }]
-        assert.deepStrictEqual(replayed.calls, [...calls, ...last])
+        assert.deepStrictEqual(replayed.calls, [...calls.map(asFound), ...last])
+        assert.deepStrictEqual(replayed.printed, [])
       }),
       { numRuns: runs(200) }
+    )
+  })
+
+  it("is the same whatever the byte order of the machine, and whether or not the loader says what it does", () => {
+    fc.assert(
+      fc.property(drawn, (object) => {
+        const calls = callsOf(object)
+        const expected = run(assembled(calls)).replayed
+        for (const options of [{ byteOrder: "big" }, { logLevel: 1 }, { byteOrder: "big", logLevel: 1 }] as const) {
+          const loader = assembled(calls, options)
+          const { calls: made, lookedUp, printed, retval } = run(loader).replayed
+          assert.strictEqual(retval, 0)
+          assert.deepStrictEqual(made, expected.calls)
+          assert.deepStrictEqual(lookedUp, expected.lookedUp)
+          // A loader that says what it does says so of each call and of each close that there is.
+          if ("logLevel" in options) assert.isAtLeast(printed.length, made.length)
+          else assert.deepStrictEqual(printed, [])
+        }
+      }),
+      { numRuns: runs(60) }
+    )
+  })
+
+  it("named fault: a loader of the other byte order that is taken for one of this is no loader at all", () => {
+    const create: KernelCall = { _tag: "MapCreate", as: Ref.map(0), attr: LedgerKernel.plainMap }
+    const loader = assembled([create], { byteOrder: "big" })
+    assert.deepStrictEqual(run(loader).replayed.calls, [create])
+    assert.throws(() => run({ ...loader, byteOrder: "little" }))
+  })
+
+  it("symbols are the same wherever they are, and what is weak may be missing", () => {
+    fc.assert(
+      fc.property(drawn, (object) => {
+        const calls = callsOf(object)
+        const loader = assembled(calls)
+        const inModule = (lookup: Lookup): Found =>
+          lookup.kind === "Func" || lookup.kind === "Var" ? { module: "m" } : {}
+        const { calls: made, leakedModules, retval } = run(loader, undefined, { find: inModule }).replayed
+        assert.deepStrictEqual({ leakedModules, retval }, { leakedModules: [], retval: 0 })
+        assert.deepStrictEqual(withoutModules(made), run(loader).replayed.calls)
+        const isWeak = ({ name }: Lookup) => object.weak[Number(name.slice(-1))] ?? false
+        const missing = run(loader, undefined, { find: (lookup) => isWeak(lookup) ? undefined : {} }).replayed
+        assert.strictEqual(missing.retval, 0)
+        for (const call of missing.calls) {
+          if (call._tag !== "ProgLoad") continue
+          // What is left are calls of nothing; variables and addresses that are missing are the number 0.
+          const weak = call.code.refs.flatMap((ref) =>
+            ref._tag === "SymbolRef" && ref.symbol.weak ? [ref.symbol.resolved] : []
+          )
+          assert.deepStrictEqual(weak, weak.map(() => ({ absent: true })))
+        }
+        const strong = run(loader).replayed.lookedUp.find((lookup) => !isWeak(lookup))
+        if (strong === undefined) return
+        const without = run(loader, undefined, { find: ({ name }) => name === strong.name ? undefined : {} }).replayed
+        assert.strictEqual(without.retval, -Errno.numbers.ENOENT)
+      }),
+      { numRuns: runs(100) }
     )
   })
 
@@ -379,7 +254,8 @@ describe("what the context asks for", () => {
       assembled(callsOf({
         btf: undefined,
         maps: [],
-        programs: [{ uses: [], name: "p", license: "GPL", records: 0, core: false }],
+        programs: [{ uses: [], symbols: [], attachTo: "none", name: "p", license: "GPL", records: 0, core: false }],
+        weak: [],
         closeLate: []
       })),
       undefined,

@@ -75,7 +75,7 @@ const recordFile = Effect.fnUntraced(function*(options: Options) {
   const { options: recording, planned } = yield* plan(path, options)
   const recorded = yield* KernelRecording.record(planned, {
     ...recording,
-    ...(trace ? { trace } : {}),
+    ...(trace ? { logLevel: 1 } : {}),
     ...(signer === undefined ? {} : { signed: instructionsOnly ? "insns" as const : true })
   })
   // What signs is large, and of no use to a loader that is not signed.
