@@ -16,8 +16,10 @@ export interface BinarySymbols {
   readonly little: boolean
   /** Number of symbols, the null symbol at 0 included. */
   readonly count: number
-  /** The entries, of `symbolSizes[bits]` bytes each. */
+  /** The entries. */
   readonly entries: DataView
+  /** Bytes of an entry, and where its fields are. */
+  readonly layout: SymbolLayout
   /** Ends with a NUL byte unless it is empty. */
   readonly strings: Uint8Array
   /** Section indices of symbols whose own field is too small. */
@@ -25,36 +27,57 @@ export interface BinarySymbols {
   readonly versions: SymbolVersions | undefined
 }
 
-/** Bytes of `Elf32_Sym` and `Elf64_Sym`. */
-export const symbolSizes = { 32: 16, 64: 24 } as const
+/** How the entries of a class are laid out: their size, and the places of fields, in bytes. */
+export interface SymbolLayout {
+  readonly entry: number
+  readonly value: number
+  readonly size: number
+  readonly info: number
+  readonly section: number
+}
 
-/** Where the fields of a symbol are that the classes place differently. */
-const places = { 32: { value: 4, size: 8, info: 12, section: 14 }, 64: { value: 8, size: 16, info: 4, section: 6 } }
+/** `Elf32_Sym`. */
+const layout32: SymbolLayout = { entry: 16, value: 4, size: 8, info: 12, section: 14 }
+/** `Elf64_Sym`. */
+const layout64: SymbolLayout = { entry: 24, value: 8, size: 16, info: 4, section: 6 }
+
+/** The layout of a class. */
+export const layoutOf = (bits: 32 | 64): SymbolLayout => bits === 32 ? layout32 : layout64
 
 /** The type of a symbol, one of `STT_*`. */
-export const typeOf = ({ bits, entries }: BinarySymbols, index: number): number =>
-  entries.getUint8(index * symbolSizes[bits] + places[bits].info) & 0xf
+export const typeOf = ({ entries, layout }: BinarySymbols, index: number): number =>
+  entries.getUint8(index * layout.entry + layout.info) & 0xf
 
 /** The binding of a symbol, one of `STB_*`. */
-export const bindingOf = ({ bits, entries }: BinarySymbols, index: number): number =>
-  entries.getUint8(index * symbolSizes[bits] + places[bits].info) >> 4
+export const bindingOf = ({ entries, layout }: BinarySymbols, index: number): number =>
+  entries.getUint8(index * layout.entry + layout.info) >> 4
 
-const wordOf = ({ bits, entries, little }: BinarySymbols, index: number, place: number): bigint =>
-  bits === 64
-    ? entries.getBigUint64(index * symbolSizes[64] + place, little)
-    : BigInt(entries.getUint32(index * symbolSizes[32] + place, little))
+const wordAt = ({ bits, entries, little }: BinarySymbols, at: number): bigint =>
+  bits === 64 ? entries.getBigUint64(at, little) : BigInt(entries.getUint32(at, little))
+
+/** The lower half of `st_value`, as a number. */
+export const lowValueOf = ({ bits, entries, layout, little }: BinarySymbols, index: number): number => {
+  const at = index * layout.entry + layout.value
+  return entries.getUint32(bits === 64 && !little ? at + 4 : at, little)
+}
+
+/** The upper half of `st_value`, as a number: 0 where values have 32 bits. */
+export const highValueOf = ({ bits, entries, layout, little }: BinarySymbols, index: number): number => {
+  const at = index * layout.entry + layout.value
+  return bits === 64 ? entries.getUint32(little ? at + 4 : at, little) : 0
+}
 
 /** `st_value`: an address. */
 export const valueOf = (symbols: BinarySymbols, index: number): bigint =>
-  wordOf(symbols, index, places[symbols.bits].value)
+  wordAt(symbols, index * symbols.layout.entry + symbols.layout.value)
 
 /** `st_size` in bytes, 0 if unknown. */
 export const sizeOf = (symbols: BinarySymbols, index: number): bigint =>
-  wordOf(symbols, index, places[symbols.bits].size)
+  wordAt(symbols, index * symbols.layout.entry + symbols.layout.size)
 
 /** Where the name of a symbol begins in the table of names; checked. Throws. */
-export const nameOffsetOf = ({ bits, entries, little, strings }: BinarySymbols, index: number): number => {
-  const place = entries.getUint32(index * symbolSizes[bits], little)
+export const nameOffsetOf = ({ entries, layout, little, strings }: BinarySymbols, index: number): number => {
+  const place = entries.getUint32(index * layout.entry, little)
   if (place >= strings.length && place !== 0) {
     refuse("Name", { symbol: index, field: "st_name", value: String(place), expected: `below ${strings.length}` })
   }
@@ -63,8 +86,8 @@ export const nameOffsetOf = ({ bits, entries, little, strings }: BinarySymbols, 
 
 /** The section index of a symbol, or undefined for reserved ones, which name no section (`SHN_ABS`, `SHN_COMMON`). */
 export const sectionOf = (symbols: BinarySymbols, index: number): number | undefined => {
-  const { bits, entries, extended, little } = symbols
-  const stored = entries.getUint16(index * symbolSizes[bits] + places[bits].section, little)
+  const { entries, extended, layout, little } = symbols
+  const stored = entries.getUint16(index * layout.entry + layout.section, little)
   if (stored < C.SHN_LORESERVE) return stored
   if (stored !== C.SHN_XINDEX || extended === undefined || index * 4 + 4 > extended.byteLength) return undefined
   return extended.getUint32(index * 4, little)

@@ -6,7 +6,7 @@
  * Section", "Hash Table"); the GNU hash table as GNU ld writes and glibc reads it.
  */
 import type { BinarySymbols } from "./BinarySymbols.ts"
-import { symbolSizes } from "./BinarySymbols.ts"
+import { layoutOf } from "./BinarySymbols.ts"
 import * as Bytes from "./ByteSource.ts"
 import type { ElfBinary } from "./ElfBinary.ts"
 import { segmentOf, viewOf } from "./ElfBinary.ts"
@@ -142,7 +142,8 @@ export const readSymbols = (binary: ElfBinary): BinarySymbols | undefined => {
   const address = values?.get(C.DT_SYMTAB)
   if (values === undefined || address === undefined) return undefined
   const little = binary.byteOrder === "little"
-  const size = symbolSizes[binary.bits]
+  const layout = layoutOf(binary.bits)
+  const size = layout.entry
   const stored = values.get(C.DT_SYMENT)
   if (stored !== undefined && stored !== BigInt(size)) {
     refuse("EntrySize", { field: "DT_SYMENT", value: String(stored), expected: String(size) })
@@ -163,6 +164,7 @@ export const readSymbols = (binary: ElfBinary): BinarySymbols | undefined => {
     little,
     count,
     entries: viewOf(symbols),
+    layout,
     strings,
     extended: undefined,
     versions: versions === undefined ? undefined : readVersions(

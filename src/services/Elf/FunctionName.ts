@@ -1,14 +1,10 @@
 /** How a function is named by those who ask for its offset. */
-import { encodeString } from "./ElfStrings.ts"
-
 /** A name taken apart. */
 export interface FunctionName {
   /** As it was written. */
   readonly text: string
   /** The symbol's name, without a version. */
   readonly name: string
-  /** The symbol's name as its string table has it. */
-  readonly bytes: Uint8Array
   /** The version that was asked for. `@` and `@@` ask for the same: a symbol has one of them, and not both. */
   readonly version: string | undefined
   /** Bytes from the start of the function. */
@@ -25,8 +21,8 @@ const readNumber = (text: string): bigint | undefined => {
 
 /**
  * `name`, `name@VERSION` or `name@@VERSION`, each with `+offset` behind it. What follows the last `+` is an offset only if it
- * is a number in one of C's three bases, else it belongs to the name. Undefined for what names nothing: without a name,
- * with an `@` and no version, or with characters that no string table holds.
+ * is a number in one of C's three bases, else it belongs to the name. Undefined for what names nothing: without a name, or
+ * with an `@` and no version.
  */
 export const parse = (text: string): FunctionName | undefined => {
   const plus = text.lastIndexOf("+")
@@ -35,9 +31,7 @@ export const parse = (text: string): FunctionName | undefined => {
   const at = symbol.indexOf("@")
   const name = at < 0 ? symbol : symbol.slice(0, at)
   const version = at < 0 ? undefined : symbol.slice(symbol[at + 1] === "@" ? at + 2 : at + 1)
-  const bytes = encodeString(name)
-  if (name === "" || version === "" || bytes === undefined) return undefined
-  return { text, name, bytes, version, delta: delta ?? 0n }
+  return name === "" || version === "" ? undefined : { text, name, version, delta: delta ?? 0n }
 }
 
 /**

@@ -20,263 +20,29 @@
 import * as Result from "effect/Result"
 import { attempt } from "../../internal/attempt.ts"
 import { matches } from "../../internal/Glob.ts"
-import type { BinarySymbols } from "./BinarySymbols.ts"
-import { sizeOf, typeOf } from "./BinarySymbols.ts"
 import type { ByteSource } from "./ByteSource.ts"
 import type { BinaryError, ElfBinary } from "./ElfBinary.ts"
 import { isBinaryError, open } from "./ElfBinary.ts"
 import * as C from "./ElfConstants.ts"
-import type { FunctionName } from "./FunctionName.ts"
+import type { FunctionOffset } from "./FunctionFound.ts"
+import { foundAt } from "./FunctionFound.ts"
 import * as Names from "./FunctionName.ts"
-import type { Candidate } from "./FunctionOffsetError.ts"
 import { FunctionOffsetError } from "./FunctionOffsetError.ts"
 import * as Scan from "./FunctionScan.ts"
-import { addressOf, boundOf, placeOf, spellingOf, written } from "./FunctionSymbol.ts"
-import { nearNames } from "./NearNames.ts"
+import type { Answer, Options } from "./FunctionSearch.ts"
+import * as Search from "./FunctionSearch.ts"
+import { placeOf, placesOf, spellingOf } from "./FunctionSymbol.ts"
 import { readSymbols } from "./SymbolTables.ts"
 
+export { type FunctionOffset } from "./FunctionFound.ts"
 export { FunctionOffsetError } from "./FunctionOffsetError.ts"
-
-/** A function of a file. */
-export interface FunctionOffset {
-  /** As it was asked for; of a pattern the function's name. */
-  readonly symbol: string
-  /** Bytes from the start of the file: what a uprobe takes. Never 0. */
-  readonly offset: bigint
-  /** The virtual address that the file was linked for. */
-  readonly address: bigint
-  /** The function's name, without a version. */
-  readonly name: string
-  readonly version: string | undefined
-  /** Whether a link that asks for no version gets this one. */
-  readonly isDefault: boolean
-  /** Bytes of the function, 0 if unknown. */
-  readonly size: bigint
-  readonly binding: "local" | "global" | "weak"
-  readonly table: "dynsym" | "symtab"
-  /** Whether the code is not the function itself but chooses it when the program starts (`STT_GNU_IFUNC`). */
-  readonly isIndirect: boolean
-}
-
-/** What is looked for. */
-export interface Options {
-  /** `object` is for data, such as counters of probes; default `function`. */
-  readonly type?: "function" | "object"
-  /** Whether indirect functions are found, behind all others; default `refuse`. */
-  readonly indirect?: "refuse" | "accept"
-}
+export { type Answer, type Options } from "./FunctionSearch.ts"
 
 /** A file as it is given: bytes, a source of them, or a binary whose headers were read. */
 export type File = ByteSource | Uint8Array | ElfBinary
 
 const binaryOf = (file: File): ElfBinary =>
   "source" in file ? file : Result.getOrThrowWith(open(file), (error) => error)
-
-/** A symbol in its table. */
-interface Entry {
-  readonly symbols: BinarySymbols
-  readonly index: number
-}
-
-const offsetAt = (
-  binary: ElfBinary,
-  { index, symbols }: Entry,
-  offset: bigint,
-  asked: { readonly text: string; readonly delta: bigint } | undefined
-): FunctionOffset => {
-  const { isDefault, name, version } = spellingOf(symbols, index)
-  const delta = asked?.delta ?? 0n
-  return {
-    symbol: asked?.text ?? name,
-    offset: offset + delta,
-    address: addressOf(binary, symbols, index) + delta,
-    name,
-    version,
-    isDefault,
-    size: sizeOf(symbols, index),
-    binding: boundOf(symbols, index),
-    table: symbols.table,
-    isIndirect: typeOf(symbols, index) === C.STT_GNU_IFUNC
-  }
-}
-
-const candidateOf = (binary: ElfBinary, { index, symbols }: Entry): Candidate => {
-  const place = placeOf(binary, symbols, index)
-  const symbol = written(spellingOf(symbols, index))
-  return { symbol, binding: boundOf(symbols, index), ...(typeof place === "bigint" ? { offset: place } : {}) }
-}
-
-/** The most candidates that an error carries. */
-const maximumCandidates = 64
-
-const failure = (
-  reason: FunctionOffsetError["reason"],
-  asked: FunctionName,
-  fields: Omit<ConstructorParameters<typeof FunctionOffsetError>[0], "reason" | "symbol"> = {}
-) => Result.fail(new FunctionOffsetError({ reason, symbol: asked.text, ...fields }))
-
-/** The symbols of one name in one table, in its order. */
-interface Group {
-  readonly symbols: BinarySymbols
-  readonly indices: ReadonlyArray<number>
-}
-
-/** What the symbols of one name in one table come to, for a version if one was asked for. */
-type Choice =
-  | { readonly _tag: "Chosen"; readonly symbol: Entry; readonly offset: bigint }
-  | { readonly _tag: "Ambiguous" }
-  | { readonly _tag: "None" }
-
-const choose = (binary: ElfBinary, { indices, symbols }: Group, version: string | undefined, type: number): Choice => {
-  let held: number | undefined
-  let heldOffset = 0n
-  for (const index of indices) {
-    if (typeOf(symbols, index) !== type) continue
-    if (version !== undefined && spellingOf(symbols, index).version !== version) continue
-    const offset = placeOf(binary, symbols, index)
-    if (typeof offset !== "bigint") continue
-    if (held !== undefined) {
-      if (offset === heldOffset || boundOf(symbols, index) === "weak") continue
-      if (boundOf(symbols, held) !== "weak") return { _tag: "Ambiguous" }
-    }
-    held = index
-    heldOffset = offset
-  }
-  return held === undefined
-    ? { _tag: "None" }
-    : { _tag: "Chosen", symbol: { symbols, index: held }, offset: heldOffset }
-}
-
-/** All of a name that are of a type and have a place, each place once: what an error shows of an ambiguous name. */
-const contenders = (
-  binary: ElfBinary,
-  { indices, symbols }: Group,
-  asked: FunctionName,
-  type: number
-): ReadonlyArray<Candidate> => {
-  const found: Array<Candidate> = []
-  const seen = new Set<string>()
-  for (const index of indices) {
-    if (typeOf(symbols, index) !== type || typeof placeOf(binary, symbols, index) !== "bigint") continue
-    if (asked.version !== undefined && spellingOf(symbols, index).version !== asked.version) continue
-    const candidate = candidateOf(binary, { symbols, index })
-    const key = `${candidate.symbol} ${candidate.offset}`
-    if (!seen.has(key)) found.push(candidate)
-    seen.add(key)
-    if (found.length === maximumCandidates) break
-  }
-  return found
-}
-
-/** Why a name has no offset, when no symbol of any of the tables was chosen. `groups` has symbols of all types. */
-const explain = (
-  binary: ElfBinary,
-  asked: FunctionName,
-  groups: ReadonlyArray<Group>,
-  types: number,
-  nearTo: (name: string) => ReadonlyArray<string>
-): Result.Result<never, FunctionOffsetError> => {
-  let imported: Entry | undefined
-  let isElsewhere = false
-  let isOther = false
-  const versions: Array<Candidate> = []
-  for (const { indices, symbols } of groups) {
-    for (const index of indices) {
-      const entry = { symbols, index }
-      const place = placeOf(binary, symbols, index)
-      const isWanted = asked.version === undefined || spellingOf(symbols, index).version === asked.version
-      if (isWanted && place === "undefined") imported ??= entry
-      else if (((types >> typeOf(symbols, index)) & 1) === 0) isOther = true
-      else if (isWanted) isElsewhere = true
-      else if (typeof place === "bigint" && versions.length < maximumCandidates) {
-        versions.push(candidateOf(binary, entry))
-      }
-    }
-  }
-  if (isElsewhere) return failure("Elsewhere", asked)
-  if (versions.length > 0) return failure("Version", asked, { candidates: versions })
-  if (imported !== undefined) {
-    const { library } = spellingOf(imported.symbols, imported.index)
-    return failure("Undefined", asked, library === undefined ? {} : { library })
-  }
-  return isOther ? failure("NotAFunction", asked) : failure("NotFound", asked, { near: nearTo(asked.name) })
-}
-
-const precedence = ["dynsym", "symtab"] as const
-
-type Answer = Result.Result<FunctionOffset, FunctionOffsetError>
-
-const withinFunction = (asked: FunctionName, found: FunctionOffset): Answer =>
-  asked.delta === 0n || found.size === 0n || asked.delta < found.size
-    ? Result.succeed(found)
-    : failure("BeyondFunction", asked, { size: found.size })
-
-/** The symbols of names in a table, by name. */
-const scanFor = (
-  symbols: BinarySymbols,
-  types: number,
-  asked: ReadonlyArray<FunctionName>
-): ReadonlyMap<string, Group> => {
-  const bytes = new Map<string, Uint8Array>()
-  for (const each of asked) bytes.set(each.name, each.bytes)
-  const lists = Array.from(bytes.values(), (): Array<number> => [])
-  Scan.findNames(symbols, types, Scan.wanted([...bytes.values()]), (place, index) => lists[place]?.push(index))
-  return new Map(Array.from(bytes.keys(), (name, place) => [name, { symbols, indices: lists[place] ?? [] }]))
-}
-
-const findAsked = (binary: ElfBinary, asked: ReadonlyArray<FunctionName>, options: Options): ReadonlyArray<Answer> => {
-  const types = options.type === "object" ? Scan.objectTypes : Scan.functionTypes
-  const plain = options.type === "object" ? C.STT_OBJECT : C.STT_FUNC
-  const read: Array<BinarySymbols> = []
-  const answers = asked.map((): Answer | undefined => undefined)
-  let waiting = asked.map((_, place) => place)
-  const named = (places: ReadonlyArray<number>) => places.flatMap((place) => asked[place] ?? [])
-  // Indirect functions are behind all others, of either table; so their symbols are kept until both were looked at.
-  const scans: Array<ReadonlyMap<string, Group>> = []
-  const answerFrom = (scan: ReadonlyMap<string, Group>, type: number): void => {
-    waiting = waiting.filter((place) => {
-      const each = asked[place]
-      const group = each === undefined ? undefined : scan.get(each.name)
-      if (each === undefined || group === undefined) return true
-      answers[place] = answerOf(binary, each, group, type, options)
-      return answers[place] === undefined
-    })
-  }
-  for (const table of precedence) {
-    if (waiting.length === 0) break
-    const symbols = readSymbols(binary, table)
-    if (symbols === undefined) continue
-    read.push(symbols)
-    const scan = scanFor(symbols, types, named(waiting))
-    scans.push(scan)
-    answerFrom(scan, plain)
-  }
-  if (options.type !== "object") scans.forEach((scan) => answerFrom(scan, C.STT_GNU_IFUNC))
-  // Why the others are not found takes another look, at symbols of all types.
-  const others = waiting.length === 0 ? [] : read.map((symbols) => scanFor(symbols, Scan.otherTypes, named(waiting)))
-  const nearTo = nearNames(read, types)
-  return asked.map((each, place) =>
-    answers[place] ?? (read.length === 0
-      ? failure("NoSymbols", each)
-      : explain(binary, each, others.flatMap((scan) => scan.get(each.name) ?? []), types, nearTo))
-  )
-}
-
-const answerOf = (
-  binary: ElfBinary,
-  asked: FunctionName,
-  group: Group,
-  type: number,
-  options: Options
-): Answer | undefined => {
-  const choice = choose(binary, group, asked.version, type)
-  if (choice._tag === "None") return undefined
-  const candidates = () => contenders(binary, group, asked, type)
-  if (choice._tag === "Ambiguous") return failure("Ambiguous", asked, { candidates: candidates() })
-  return type === C.STT_GNU_IFUNC && options.indirect !== "accept"
-    ? failure("Indirect", asked, { candidates: candidates() })
-    : withinFunction(asked, offsetAt(binary, choice.symbol, choice.offset, asked))
-}
 
 /**
  * The offset of each name, in their order, from one pass over each table that is needed: an answer or an error of its own for
@@ -289,7 +55,7 @@ export const findEach = (
 ): Result.Result<ReadonlyArray<Answer>, BinaryError> =>
   attempt(isBinaryError, () => {
     const asked = names.map(Names.parse)
-    const found = findAsked(binaryOf(file), asked.flatMap((each) => each ?? []), options)
+    const found = Search.search(binaryOf(file), asked.filter((each) => each !== undefined), options)
     let next = 0
     return asked.map((each, place): Answer =>
       (each === undefined ? undefined : found[next++]) ??
@@ -435,15 +201,16 @@ const collect = (
     : Scan.functionTypes & ~(1 << C.STT_GNU_IFUNC)
   const found: Array<FunctionOffset> = []
   let isEmpty = true
-  for (const table of precedence.toReversed()) {
+  const places = placesOf(binary)
+  for (const table of Search.precedence.toReversed()) {
     const symbols = readSymbols(binary, table)
     if (symbols === undefined) continue
     isEmpty = false
     Scan.visitFunctions(symbols, types, (index) => {
       const { name, version } = spellingOf(symbols, index)
       if (!isWanted(name, version)) return
-      const offset = placeOf(binary, symbols, index)
-      if (typeof offset === "bigint") found.push(offsetAt(binary, { symbols, index }, offset, undefined))
+      const offset = placeOf(places, symbols, index)
+      if (offset > 0) found.push(foundAt(places, symbols, index, offset))
     })
     if (found.length > 0 && options.tables !== "all") break
   }

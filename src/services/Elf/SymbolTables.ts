@@ -5,7 +5,7 @@
  * them.
  */
 import type { BinarySymbols } from "./BinarySymbols.ts"
-import { symbolSizes } from "./BinarySymbols.ts"
+import { layoutOf } from "./BinarySymbols.ts"
 import * as DynamicSegment from "./DynamicSegment.ts"
 import type { BinarySection, ElfBinary } from "./ElfBinary.ts"
 import { needSection, needStrings, viewOf } from "./ElfBinary.ts"
@@ -49,7 +49,8 @@ const versionsOf = (binary: ElfBinary, count: number, little: boolean): SymbolVe
 
 const bySections = (binary: ElfBinary, section: BinarySection, table: "dynsym" | "symtab"): BinarySymbols => {
   const little = binary.byteOrder === "little"
-  const size = symbolSizes[binary.bits]
+  const layout = layoutOf(binary.bits)
+  const size = layout.entry
   if (section.entrySize !== BigInt(size)) {
     const value = String(section.entrySize)
     refuse("EntrySize", { sectionIndex: section.index, field: "sh_entsize", value, expected: String(size) })
@@ -68,6 +69,7 @@ const bySections = (binary: ElfBinary, section: BinarySection, table: "dynsym" |
     little,
     count,
     entries: viewOf(entries),
+    layout,
     strings: stringsOf(binary, section),
     extended: extended === undefined ? undefined : viewOf(needSection(binary, extended)),
     versions: table === "dynsym" ? versionsOf(binary, count, little) : undefined
