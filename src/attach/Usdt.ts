@@ -271,7 +271,14 @@ const writeAddresses = Effect.fnUntraced(function*(
     const value = { bytes: wordOf(object, valueSize, id), refs: [] }
     const write = session.call({ _tag: "MapUpdate", map: map.ref, key, value, flags: BPF_NOEXIST })
     const remove = session.call({ _tag: "MapDelete", map: map.ref, key })
-    yield* Effect.uninterruptible(Effect.andThen(write, build.before(remove))).pipe(
+    // An observer may interrupt when the entry is written already. One of another attachment has another record.
+    const removeOurs = Effect.flatMap(
+      session.call({ _tag: "MapLookup", map: map.ref, key, valueSize, flags: 0n }),
+      (found) => found?.every((byte, at) => byte === value.bytes[at]) === true ? remove : Effect.void
+    )
+    yield* Effect.uninterruptible(
+      Effect.andThen(Effect.onError(write, () => Effect.ignore(removeOurs)), build.before(remove))
+    ).pipe(
       Effect.catchIf(
         (error: CallError) => error._tag === "KernelError" && error.errno === "EEXIST",
         () =>

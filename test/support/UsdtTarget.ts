@@ -34,6 +34,13 @@ export const build = (flags: ReadonlyArray<string> = []): Built => {
   return { folder, program, library }
 }
 
+/** Builds a program of one file in a folder of its own. */
+export const compileTarget = (file: string): string => {
+  const program = Path.join(temporaryFolder(), `effect_bpf_target_${Path.basename(file, ".c")}`)
+  compile(["-o", program, source(file)])
+  return program
+}
+
 /** A program that is running. */
 export interface Target {
   readonly pid: number
