@@ -168,7 +168,12 @@ export const footprint = (call: KernelCall): Footprint => {
       // Running a program may write to any map, so it is ordered after every change of the program itself.
       return { defines: undefined, changes: [call.prog], reads: [] }
     case "LoaderRun":
-      return { defines: undefined, publishes: call.publishes.map(({ as }) => as), changes: [call.prog], reads: [] }
+      return {
+        defines: undefined,
+        publishes: call.publishes.map(({ as }) => as),
+        changes: [call.prog],
+        reads: (call.lends ?? []).map(({ program }) => program)
+      }
     case "ProgGetInfo":
       return { defines: undefined, changes: [], reads: [call.prog] }
     case "BtfGetInfo":

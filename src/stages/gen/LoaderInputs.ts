@@ -52,8 +52,8 @@ export interface TargetProgram {
 
 /** What the user gives beside what the kernel says. */
 export interface Given {
-  /** The programs that the loader's own are for, by the numbers of the loader's. */
-  readonly programs?: ReadonlyMap<number, TargetProgram>
+  /** The programs that the loader's own are for, by the numbers of the loader's; `lent` where the session has them. */
+  readonly programs?: ReadonlyMap<number, TargetProgram | "lent">
 }
 
 /** What a loader is told. */
@@ -185,6 +185,7 @@ const fillAll = (loader: Loader, info: KernelInfo.KernelInfo, given: Given): Ask
             detail: `it is for the function ${input.function} of another program, and nobody says of which`
           })
         }
+        if (target === "lent") break
         words.set(input.contextOffset, target.fd)
         words.set(input.contextOffset + 4, target.functionId)
         break

@@ -18,7 +18,7 @@ import {
 } from "../../services/Kernel/abi/BpfConstants.ts"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { general } from "../../services/Kernel/abi/Hints.ts"
-import type { LoaderMemory, ProgSignature } from "../../services/Kernel/calls/LoaderCalls.ts"
+import type { Lent, LoaderMemory, ProgSignature } from "../../services/Kernel/calls/LoaderCalls.ts"
 import type { Session } from "../../services/Kernel/Kernel.ts"
 import { type CallError, VerifierError } from "../../services/Kernel/KernelError.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
@@ -41,6 +41,8 @@ export interface RunnerOptions {
   readonly logLevel?: number
   /** 32-bit words by their offsets in the context: what the loader is told of the machine. */
   readonly words?: ReadonlyMap<number, number>
+  /** Functions of programs of the session that the loader's own are for, by where the context has them. */
+  readonly lends?: ReadonlyArray<Lent>
   /** The signature over the loader, for kernels that want one. */
   readonly signature?: ProgSignature
 }
@@ -155,6 +157,7 @@ const runLoaded = Effect.fnUntraced(function*(
       ...(options.words === undefined ? {} : { words: options.words })
     }),
     memory,
+    ...(options.lends === undefined ? {} : { lends: options.lends }),
     ...(log === undefined ? {} : { log: { at: Layout.Context.LOG_BUF, size: LOG_SIZE } }),
     publishes: [
       ...loader.maps.flatMap(({ contextOffset, published, ref }) =>

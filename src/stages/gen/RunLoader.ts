@@ -6,12 +6,17 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Kernel, type Session, type SessionOptions } from "../../services/Kernel/Kernel.ts"
 import type { CallError, KernelError } from "../../services/Kernel/KernelError.ts"
+import type { Lent } from "../../services/Kernel/calls/LoaderCalls.ts"
 import type { MapRef, ProgRef } from "../../services/Kernel/Ref.ts"
+import * as Ref from "../../services/Kernel/Ref.ts"
 import type { UnansweredError } from "../Asked.ts"
+import * as AttachTarget from "../load/AttachTarget.ts"
+import type * as Given from "../open/Given.ts"
 import { LoaderError, LoaderOptionsError } from "./LoaderError.ts"
 import * as LoaderInputs from "./LoaderInputs.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
 import * as LoaderRunner from "./LoaderRunner.ts"
+import * as LoaderSymbols from "./LoaderSymbols.ts"
 import * as Replay from "./Replay.ts"
 
 export { LoaderError, LoaderOptionsError } from "./LoaderError.ts"
@@ -23,14 +28,20 @@ export interface RunOptions extends SessionOptions {
   readonly maps?: Readonly<Record<string, LoaderRunner.MapOverride>>
   /** How much the verifier is asked to say: bits 1, 2, 4. By default it is asked when the load has failed, by a second run. */
   readonly logLevel?: number
-  /** The programs that the loader's own are for (`freplace`), by the names of the loader's. */
-  readonly targets?: Readonly<Record<string, LoaderInputs.TargetProgram>>
+  /**
+   * The programs that the loader's own are for (`freplace`), by the names of the loader's: as this process has them, or by
+   * descriptor, pin or identifier.
+   */
+  readonly targets?: Readonly<Record<string, LoaderInputs.TargetProgram | Given.Given>>
   /**
    * The keyring with the certificate of the key that signed the loader; `"none"` runs a signed loader without its signature.
    * Default: the session keyring, -3. A kernel that only replays loaders looks at no signature.
    */
   readonly keyring?: number | "none"
 }
+
+/** Refs of programs that are lent to loaders: beyond those of any plan. */
+const FIRST_LENT = 0x3000_0000
 
 /** `KEY_SPEC_SESSION_KEYRING` */
 const SESSION_KEYRING = -3
@@ -93,7 +104,7 @@ const runnerOptions = Effect.fnUntraced(function*(
   const programs = new Map(
     loader.programs.flatMap(({ name }, number) => {
       const target = targets?.[name]
-      return target === undefined ? [] : [[number, target] as const]
+      return target === undefined ? [] : [[number, "_tag" in target ? "lent" as const : target] as const]
     })
   )
   const filled = yield* LoaderInputs.ask(loader, { programs })
@@ -108,15 +119,36 @@ const runnerOptions = Effect.fnUntraced(function*(
   } satisfies LoaderRunner.RunnerOptions
 })
 
+/** Takes the programs that the loader's own are for into the session. */
+const lend = Effect.fnUntraced(function*(
+  session: Session,
+  { inputs, programs }: LoaderProgram,
+  targets: RunOptions["targets"]
+): Effect.fn.Return<ReadonlyMap<number, Lent>, CallError> {
+  const lent = new Map<number, Lent>()
+  for (const input of inputs) {
+    if (input._tag !== "Program") continue
+    const target = targets?.[programs[input.program]?.name ?? ""]
+    if (target === undefined || !("_tag" in target)) continue
+    const program = Ref.prog(FIRST_LENT + input.program)
+    yield* session.call(AttachTarget.take(program, target))
+    lent.set(input.program, { at: input.contextOffset, program, function: input.function })
+  }
+  return lent
+})
+
 /** Makes the calls of a loader in its place. */
 const replayed = Effect.fnUntraced(function*(
   session: Session,
   loader: LoaderProgram,
-  { logLevel, maps, words }: LoaderRunner.RunnerOptions
+  { logLevel, maps, words }: LoaderRunner.RunnerOptions,
+  lent: ReadonlyMap<number, Lent>
 ): Effect.fn.Return<LoaderRunner.Ran, RunError> {
+  const told = { ...(maps === undefined ? {} : { maps }), ...(words === undefined ? {} : { words }) }
   const { failure, maps: made, programs, retval } = yield* Replay.replay(loader, session, {
-    ...(maps === undefined ? {} : { maps }),
-    ...(words === undefined ? {} : { words }),
+    ...told,
+    find: yield* LoaderSymbols.of(loader, told),
+    programs: lent,
     ...(logLevel === undefined ? {} : { logLevel })
   })
   if (retval === 0) return { maps: made, programs, log: "" }
@@ -131,9 +163,10 @@ export const runLoader = Effect.fnUntraced(function*(
   const kernel = yield* Kernel
   const runner = yield* runnerOptions(loader, options)
   const session = yield* kernel.session(options)
+  const lent = yield* lend(session, loader, options.targets)
   const ran = kernel.loaders === "Replayed"
-    ? yield* replayed(session, loader, runner)
-    : yield* LoaderRunner.run(session, loader, runner)
+    ? yield* replayed(session, loader, runner, lent)
+    : yield* LoaderRunner.run(session, loader, { ...runner, lends: [...lent.values()] })
   return {
     loader,
     session,

@@ -22,6 +22,15 @@ export interface Published {
   readonly as: MapRef | ProgRef
 }
 
+/** A function of a program that a loader is told of: what one of the programs that it loads is for. */
+export interface Lent {
+  /** Where in the context the program's descriptor goes, and behind it the id of the function in its types; 8 bytes. */
+  readonly at: number
+  readonly program: ProgRef
+  /** Looked up in the types that came with the program. */
+  readonly function: string
+}
+
 /** Runs a program of type `SYSCALL` once, and takes over what it published in its context if it returns 0. */
 export interface LoaderRun {
   readonly _tag: "LoaderRun"
@@ -32,6 +41,7 @@ export interface LoaderRun {
   /** Room for the words of the verifier on what the program loads: where its address goes, and how many bytes it has. */
   readonly log?: { readonly at: number; readonly size: number }
   readonly publishes: ReadonlyArray<Published>
+  readonly lends?: ReadonlyArray<Lent>
 }
 
 /** What a run of a loader program answers. */

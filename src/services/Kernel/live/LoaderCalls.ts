@@ -9,7 +9,7 @@ import { Command } from "../abi/BpfConstants.ts"
 import type { LoaderRun, Published } from "../calls/LoaderCalls.ts"
 import { type KernelError, RefError } from "../KernelError.ts"
 import * as Ref from "../Ref.ts"
-import type { Handlers } from "../Session.ts"
+import type { Bound, Handlers } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
 import { type Context, handleOf } from "./Context.ts"
 import { attemptsOf, invalid, refused } from "./Enter.ts"
@@ -39,10 +39,11 @@ const contextOf = (call: LoaderRun): Arena.Pointee => {
 }
 
 /** What is wrong with the places in the context that a call names. */
-const complaintOf = ({ context, log, memory, publishes }: LoaderRun): string | undefined => {
+const complaintOf = ({ context, lends = [], log, memory, publishes }: LoaderRun): string | undefined => {
   const isInside = (at: number, size: number): boolean =>
     Number.isInteger(at) && at >= 0 && at % 4 === 0 && at + size <= context.length
   const isFine = memory.every(({ at }) => isInside(at, 8)) && publishes.every(({ at }) => isInside(at, 4)) &&
+    lends.every(({ at }) => isInside(at, 8)) &&
     (log === undefined || (isInside(log.at, 8) && Number.isInteger(log.size) && log.size >= 0))
   return isFine ? undefined : `a place that the call names is outside of the context's ${context.length} bytes`
 }
@@ -136,16 +137,30 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "LoaderRun"> 
     const log = Arena.cString(Arena.region(arena, "ctx_in", "log"))
     return { result: { retval, context: after, log }, published }
   })
+  /** The call with the programs that it lends in its context. */
+  const withLent = Effect.fnUntraced(function*(call: LoaderRun, bound: Bound<Handle>, prog: ProgHandle) {
+    if (call.lends === undefined || call.lends.length === 0) return call
+    const told = new Uint8Array(call.context)
+    const view = new DataView(told.buffer)
+    for (const { at, function: name, program } of call.lends) {
+      const target = yield* handleOf(bound, "LoaderRun", program)
+      const { attach_btf_id, attach_prog_fd } = yield* context.functionOf(prog.name, target, name)
+      view.setInt32(at, attach_prog_fd, Arena.hostIsLittle)
+      view.setUint32(at + 4, attach_btf_id, Arena.hostIsLittle)
+    }
+    return { ...call, context: told }
+  })
   return {
     LoaderRun: Effect.fnUntraced(function*(call, bound) {
       const prog = yield* handleOf(bound, "LoaderRun", call.prog)
       const complaint = complaintOf(call)
       if (complaint !== undefined) return yield* invalid("LoaderRun", prog.name, complaint)
+      const told = yield* withLent(call, bound, prog)
       return yield* attemptsOf(bound).persist(
         undefined,
         Effect.acquireUseRelease(
           standardDescriptors,
-          () => run(call, prog),
+          () => run(told, prog),
           (descriptors) => closeAll(sys, descriptors)
         ),
         // Whatever disturbed it, the loader's data may be used up: it is not for this call to run it again.

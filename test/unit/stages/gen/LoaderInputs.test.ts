@@ -61,8 +61,8 @@ const filled = (loader: LoaderProgram.LoaderProgram, options: LedgerKernel.Ledge
   )
 
 /** The sizes and the contents that calls give to maps. */
-const mapsOf = (calls: ReadonlyArray<KernelCall>) =>
-  calls.flatMap((call) => {
+const mapsOf = (calls: ReadonlyArray<KernelCall>): ReadonlyArray<ReadonlyArray<unknown>> =>
+  calls.flatMap((call): ReadonlyArray<ReadonlyArray<unknown>> => {
     if (call._tag === "MapCreate") return [[Ref.key(call.as), call.attr.maxEntries, call.attr.valueSize]]
     return call._tag === "MapUpdate" ? [[Ref.key(call.map), [...call.value.bytes]]] : []
   })
