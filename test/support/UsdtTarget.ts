@@ -9,7 +9,8 @@ import { repository, run, temporaryFolder } from "./Require.ts"
 /** What building needs of the machine, for `describeWith`. */
 export const sdtHeader = "/usr/include/x86_64-linux-gnu/sys/sdt.h"
 
-const source = (name: string): string => Path.join(repository, "test/live/programs", name)
+/** The path of one of the sources. */
+export const sourceOf = (name: string): string => Path.join(repository, "test/live/programs", name)
 
 const compile = (args: ReadonlyArray<string>): void => {
   const done = run("cc", ["-O2", "-Wall", "-Wextra", "-Werror", ...args])
@@ -28,8 +29,8 @@ export const build = (flags: ReadonlyArray<string> = []): Built => {
   const folder = temporaryFolder()
   const program = Path.join(folder, "effect_bpf_target")
   const library = Path.join(folder, "libeffect_probes.so.1")
-  compile(["-shared", "-fPIC", "-Wl,-soname,libeffect_probes.so.1", "-o", library, source("usdt_library.c")])
-  const sources = [source("usdt_target.c"), source("usdt_counted.c")]
+  compile(["-shared", "-fPIC", "-Wl,-soname,libeffect_probes.so.1", "-o", library, sourceOf("usdt_library.c")])
+  const sources = [sourceOf("usdt_target.c"), sourceOf("usdt_counted.c")]
   compile(["-DWITH_LIBRARY", ...flags, "-o", program, ...sources, library, `-Wl,-rpath,${folder}`])
   return { folder, program, library }
 }
@@ -37,7 +38,7 @@ export const build = (flags: ReadonlyArray<string> = []): Built => {
 /** Builds a program of one file in a folder of its own. */
 export const compileTarget = (file: string): string => {
   const program = Path.join(temporaryFolder(), `effect_bpf_target_${Path.basename(file, ".c")}`)
-  compile(["-o", program, source(file)])
+  compile(["-o", program, sourceOf(file)])
   return program
 }
 
