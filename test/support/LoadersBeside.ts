@@ -123,6 +123,8 @@ const seen = Effect.fnUntraced(function*(object: BpfObject, { map, program, sess
     infos.set(index, info)
     names.set(info.id, name)
   }
+  const namesIn = (type: number): ReadonlyMap<number, string> =>
+    type === MapType.BPF_MAP_TYPE_PROG_ARRAY ? programNames : names
   const bound = new Set(object.maps.filter(({ origin }) => origin === "Rodata").map(({ name }) => name))
   const of = new Map<string, string>()
   const text = (value: unknown): string =>
@@ -180,7 +182,7 @@ const seen = Effect.fnUntraced(function*(object: BpfObject, { map, program, sess
       ...same,
       hasBtf: btfId !== 0,
       frozen: yield* isFrozen(session, ref),
-      contents: yield* contents(session, ref, info, (id) => names.get(id) ?? programNames.get(id) ?? "?", cpus)
+      contents: yield* contents(session, ref, info, (id) => namesIn(info.type).get(id) ?? "?", cpus)
     })
   }
   return { of, maps: infos.size, programs }

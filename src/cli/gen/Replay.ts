@@ -58,8 +58,7 @@ const onKernel = (name: string, loader: LoaderProgram) =>
   Effect.gen(function*() {
     const kernel = yield* Kernel
     const { maps, words } = yield* LoaderInputs.ask(loader)
-    const { replayed: { lookedUp } } = yield* LoaderExplain.explain(loader, { maps, words })
-    const find = yield* LoaderSymbols.ask(lookedUp)
+    const find = yield* LoaderSymbols.of(loader, { maps, words })
     return yield* Effect.scoped(Effect.gen(function*() {
       const session = yield* kernel.session()
       return LoaderExplain.of(loader, yield* Replay.replay(loader, session, { maps, words, find }))

@@ -7,6 +7,9 @@ import * as Btf from "../../btf/Btf.ts"
 import { Kernel } from "../../services/Kernel/Kernel.ts"
 import type { KernelError } from "../../services/Kernel/KernelError.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
+import * as LoaderExplain from "./LoaderExplain.ts"
+import type { LoaderProgram } from "./LoaderProgram.ts"
+import type { ReplayError, ReplayOptions } from "./Replay.ts"
 import type { Found, Lookup } from "./ReplayTable.ts"
 
 const kinds: Readonly<Record<string, number>> = {
@@ -63,3 +66,13 @@ export const ask = Effect.fnUntraced(function*(
   }
   return findIn(info)
 })
+
+/**
+ * Asks the kernel that is provided where the symbols of a loader are: the loader is replayed once on a kernel that has them
+ * all, to see which it looks up.
+ */
+export const of = (
+  loader: LoaderProgram,
+  options: Omit<ReplayOptions, "find">
+): Effect.Effect<(lookup: Lookup) => Found | undefined, ReplayError | KernelError, Kernel> =>
+  Effect.flatMap(LoaderExplain.explain(loader, options), ({ replayed: { lookedUp } }) => ask(lookedUp))

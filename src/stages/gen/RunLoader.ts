@@ -143,11 +143,11 @@ const replayed = Effect.fnUntraced(function*(
   loader: LoaderProgram,
   { logLevel, maps, words }: LoaderRunner.RunnerOptions,
   lent: ReadonlyMap<number, Lent>
-): Effect.fn.Return<LoaderRunner.Ran, RunError> {
+): Effect.fn.Return<LoaderRunner.Ran, RunError, Kernel> {
   const told = { ...(maps === undefined ? {} : { maps }), ...(words === undefined ? {} : { words }) }
   const { failure, maps: made, programs, retval } = yield* Replay.replay(loader, session, {
     ...told,
-    find: yield* LoaderSymbols.of(loader, told),
+    find: yield* LoaderSymbols.of(loader, { ...told, programs: lent }),
     programs: lent,
     ...(logLevel === undefined ? {} : { logLevel })
   })
