@@ -8,6 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Fs from "node:fs"
 import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
 import { Command } from "../abi/BpfConstants.ts"
@@ -160,11 +161,39 @@ const isEmpty = (net: Net, netns: number | undefined, index: number, parent: num
 const nameOf = (device: DeviceRef | string | number): string =>
   typeof device === "string" ? device : `device ${typeof device === "number" ? device : device.ifindex}`
 
+/** Tells network namespaces apart. */
+const inodeOf = (fd: number): number => {
+  try {
+    return Fs.fstatSync(fd).ino
+  } catch {
+    return -1
+  }
+}
+
 /** Devices are numbered from 1; 0 would ask for anything, or for all. */
 const isDevice = (index: number): boolean => Number.isInteger(index) && index > 0 && index <= 0x7fff_ffff
 
 /** The handlers of the calls on network devices. */
 export const handlers = ({ net, sys }: Context): Pick<Handlers<Handle>, Tag> => {
+  /**
+   * Devices whose `clsact` was let go of while filters of this session were still in it: the last of these takes it away. By
+   * namespace and number.
+   */
+  const leftOver = new Set<string>()
+
+  const keyOf = (space: number | undefined, ifindex: number): string =>
+    `${space === undefined ? 0 : inodeOf(space)} ${ifindex}`
+
+  /** Takes a `clsact` of ours away, unless somebody's filter is in it. */
+  const removeClsact = (opened: Net, space: number | undefined, ifindex: number): void => {
+    const { egress, ingress } = Filter.Parent
+    const key = keyOf(space, ifindex)
+    if ([ingress, egress].every((parent) => isEmpty(opened, space, ifindex, parent))) {
+      leftOver.delete(key)
+      ask(opened, space, Filter.deleteClsact(ifindex))
+    } else leftOver.add(key)
+  }
+
   /** The namespace of a call, or none. */
   const namespaceOf = (
     bound: Bound<Handle>,
@@ -346,9 +375,7 @@ export const handlers = ({ net, sys }: Context): Pick<Handlers<Handle>, Tag> => 
           )
           const created = errno === 0
           const remove = (): void => {
-            const { egress, ingress } = Filter.Parent
-            const unused = created && [ingress, egress].every((parent) => isEmpty(opened, space, ifindex, parent))
-            if (unused) ask(opened, space, Filter.deleteClsact(ifindex))
+            if (created) removeClsact(opened, space, ifindex)
           }
           return { result: { created }, remove }
         })
@@ -396,6 +423,7 @@ export const handlers = ({ net, sys }: Context): Pick<Handlers<Handle>, Tag> => 
               filter.handle === made.handle && filter.priority === made.priority && filter.programId === id
             )
             if (still === true) ask(opened, space, Filter.detach(made))
+            if (leftOver.has(keyOf(space, ifindex))) removeClsact(opened, space, ifindex)
           }
           return { result: made, remove }
         })
