@@ -97,6 +97,21 @@ export const linkPeer = (
   }
 }
 
+/** libbpf 1.5 opening the binary at `path` and finding the functions that the file `names` lists, in its process. */
+export const offsetsPeer = (path: string, names: string, repetitions: number): { readonly peer?: Peer } => {
+  const beside = newer()
+  if (beside === undefined) return {}
+  return {
+    peer: {
+      name: "libbpf 1.5",
+      boundary: "in process",
+      command: Path.join(Path.dirname(beside), "offsets_peer"),
+      args: ["bench", path, names, String(repetitions)],
+      repetitions
+    }
+  }
+}
+
 /** What libbpf can be measured doing with BTF, as `btf_peer bench` names it; `find` also needs a name and a kind. */
 export type BtfWork = "parse" | "load" | "dedup" | "append" | "dump" | readonly ["find", name: string, kind: number]
 

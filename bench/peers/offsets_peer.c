@@ -7,7 +7,7 @@
 //
 // NAMES is a file with a name per line. Offsets are printed one per line; "find" prints a negative error in place of an
 // offset, the others the error alone. "bench" opens the binary each time, after a warm-up, and prints {"median_ns",
-// "min_ns", "n"}.
+// "min_ns", "n", "peak_bytes"}.
 //
 // The search is not part of libbpf's interface. The static library has it all the same: this is linked against that.
 
@@ -45,6 +45,21 @@ static int by_value(const void *a, const void *b)
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
+}
+
+// The most memory since this program began, in bytes: getrusage() also counts what the one that started it had.
+static long peak(void)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	char line[256];
+	long kilobytes = 0;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "VmHWM: %ld", &kilobytes) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kilobytes * 1024;
 }
 
 // The lines of a file, without their ends; the count is in *count.
@@ -88,7 +103,8 @@ static int bench(const char *binary, int count, const char **names, int repetiti
 		free(offsets);
 	}
 	qsort(times, repetitions, sizeof(*times), by_value);
-	printf("{\"median_ns\": %.0f, \"min_ns\": %.0f, \"n\": %d}\n", times[repetitions / 2], times[0], repetitions);
+	printf("{\"median_ns\": %.0f, \"min_ns\": %.0f, \"n\": %d, \"peak_bytes\": %ld}\n", times[repetitions / 2],
+	       times[0], repetitions, peak());
 	return 0;
 }
 
