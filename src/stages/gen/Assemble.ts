@@ -11,6 +11,7 @@
 import type * as Result from "effect/Result"
 import * as Insn from "../../insn/Insn.ts"
 import { attempt } from "../../internal/attempt.ts"
+import { sha256 } from "../../internal/Sha256.ts"
 import * as Attr from "../../services/Kernel/abi/Attr.ts"
 import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { BtfLoad, KernelCall } from "../../services/Kernel/KernelCall.ts"
@@ -219,6 +220,8 @@ const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOption
     hasBtf: false,
     btf: undefined
   }
+  // The older form of a signature is of the instructions alone, which then answer for the data.
+  const digest = options.signed === "insns" ? LoaderCode.checkDigest(assembly.code) : []
   for (const call of calls) one(assembly, call)
   finish(assembly, listed.maps.length)
   checkLength(assembly)
@@ -258,10 +261,12 @@ const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOption
     contextOffset: Layout.contextProgram(maps.length, number),
     published: madePrograms.get(ref)?.published ?? false
   }))
+  const blob = LoaderData.join(assembly.data)
+  if (digest.length > 0) LoaderCode.setDigest(digest, sha256(blob), assembly.little)
   return {
     byteOrder,
     insns: Insn.toByteOrder(LoaderCode.join(assembly.code), byteOrder),
-    data: LoaderData.join(assembly.data),
+    data: blob,
     license: Layout.LOADER_LICENSE,
     contextSize,
     maps,

@@ -353,6 +353,35 @@ export const replaceByCallers = (
   checkError(code)
 }
 
+/** Words of the digest that the kernel keeps of a map's contents, at the start of its own structure. */
+const DIGEST_WORDS = 4
+
+/**
+ * Goes to the cleanup with `EINVAL` where the digest of the data, which the kernel keeps with the loader's map, is not the
+ * loader's own. Answers with the instructions that hold that one, which is known when all else is (`setDigest`).
+ */
+export const checkDigest = (code: LoaderCode): ReadonlyArray<Uint8Array> =>
+  Array.from({ length: DIGEST_WORDS }, (_, word) => {
+    const own = Encode.ldImm64(3, 0n)
+    emit(
+      code,
+      Encode.ldMapIdx(1, OWN_MAP),
+      Encode.ldx(BPF_DW, 2, 1, 8 * word),
+      own,
+      Encode.mov64Imm(7, 0),
+      Encode.jmpReg(BPF_JEQ, 2, 3, 1),
+      Encode.mov64Imm(7, -Errno.numbers.EINVAL)
+    )
+    checkError(code)
+    return own
+  })
+
+/** Writes a digest into the instructions that compare it. Words are numbers of the machine's byte order. */
+export const setDigest = (words: ReadonlyArray<Uint8Array>, digest: Uint8Array, little: boolean): void => {
+  const view = new DataView(digest.buffer, digest.byteOffset, digest.byteLength)
+  words.forEach((insn, word) => Insn.setImm64(insn, 0, view.getBigUint64(8 * word, little)))
+}
+
 /** Returns 0. */
 export const succeed = (code: LoaderCode): void => {
   if (!code.canFail) {

@@ -13,7 +13,7 @@
  */
 import * as Schema from "effect/Schema"
 import * as Insn from "../../insn/Insn.ts"
-import { BPF_PSEUDO_MAP_IDX_VALUE } from "../../insn/InsnConstants.ts"
+import { BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE } from "../../insn/InsnConstants.ts"
 import type { ByteOrder } from "../../insn/Insn.ts"
 import type { Code, CodeRef } from "../../services/Kernel/KernelCall.ts"
 import type { MapRef } from "../../services/Kernel/Ref.ts"
@@ -220,7 +220,9 @@ export const code = (loader: LoaderProgram, data: MapRef): Code => {
   const insns = Insn.fromByteOrder(loader.insns, loader.byteOrder)
   const refs: Array<CodeRef> = []
   for (let at = 0; at < Insn.count(insns); at = Insn.nextSlot(insns, at)) {
-    if (!Insn.isLdImm64(insns, at) || Insn.src(insns, at) !== BPF_PSEUDO_MAP_IDX_VALUE) continue
+    if (!Insn.isLdImm64(insns, at)) continue
+    if (Insn.src(insns, at) === BPF_PSEUDO_MAP_IDX) refs.push({ _tag: "MapRef", at, map: data })
+    if (Insn.src(insns, at) !== BPF_PSEUDO_MAP_IDX_VALUE) continue
     refs.push({ _tag: "MapValueRef", at, map: data, offset: Insn.nextImm(insns, at) >>> 0 })
   }
   return { insns, refs }

@@ -106,14 +106,20 @@ const lendPrograms = (
 /** The machine at the start of the loader. */
 const machineOf = (
   loader: LoaderProgram.LoaderProgram,
-  { context, data, memory }: LoaderMemory,
+  { context, data, map, memory }: LoaderMemory,
   helpers: ReadonlyArray<Vm.Helper | undefined>
 ): Result.Result<Vm.Machine, Vm.VmError> =>
   Result.flatMap(
     Vm.decode(Insn.fromByteOrder(loader.insns, loader.byteOrder), {
       name: Layout.LOADER_PROGRAM_NAME,
-      resolve: ({ imm, kind, nextImm }) =>
-        kind === "MapIdxValue" && imm === 0 ? Memory.address(data, nextImm >>> 0) : undefined
+      resolve: ({ imm, kind, nextImm }) => {
+        if (imm !== 0) return undefined
+        return kind === "MapIdxValue"
+          ? Memory.address(data, nextImm >>> 0)
+          : kind === "MapIdx"
+          ? Memory.address(map)
+          : undefined
+      }
     }),
     (program) => {
       const machine = Vm.make({ memory, host: { helpers, kfuncs: new Map() } })

@@ -8,6 +8,7 @@
  *
  * What the loader reads of its context before it has written it there is noted: that is what it takes of its caller.
  */
+import { sha256 } from "../../internal/Sha256.ts"
 import * as Memory from "../../vm/Memory.ts"
 import * as LoaderProgram from "./LoaderProgram.ts"
 
@@ -18,6 +19,8 @@ export type MapOverrides = ReadonlyMap<number, { readonly maxEntries?: number; r
 export interface LoaderMemory {
   readonly memory: Memory.Memory
   readonly data: Memory.Region
+  /** What the kernel keeps of the map that the data is in, as far as a loader looks: the digest of its contents. */
+  readonly map: Memory.Region
   readonly context: Memory.Region
   /** Bytes of the context that were read before they were written, by offset. */
   readonly inputs: ReadonlySet<number>
@@ -60,6 +63,9 @@ const numbers = (
   }
 }
 
+/** SHA-256, bytes. */
+const DIGEST_SIZE = 32
+
 /** What the context of a loader says. */
 export interface Given {
   readonly maps: MapOverrides
@@ -80,6 +86,17 @@ export const layOut = (
     name: "data of the loader",
     bytes,
     ...(little ? {} : { accessor: numbers(bytes, little) })
+  })
+  // Few loaders look at it, and it takes longer than all else of most of them.
+  let digest: Memory.Accessor | undefined
+  const map = Memory.add(memory, {
+    name: "map of the loader",
+    bytes: new Uint8Array(DIGEST_SIZE),
+    writable: false,
+    accessor: {
+      load: (offset, size, out) => (digest ??= numbers(sha256(loader.data), little)).load(offset, size, out),
+      store: () => false
+    }
   })
   const maps = new Map<number, { readonly maxEntries?: number; readonly initialValue?: bigint }>()
   for (const [number, { initialValue, maxEntries }] of overrides) {
@@ -104,7 +121,9 @@ export const layOut = (
     bytes: given,
     accessor: numbers(given, little, onLoad, onStore)
   })
-  return data === undefined || context === undefined ? undefined : { memory, data, context, inputs }
+  return data === undefined || map === undefined || context === undefined
+    ? undefined
+    : { memory, data, map, context, inputs }
 }
 
 /**

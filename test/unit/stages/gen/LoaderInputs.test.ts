@@ -466,6 +466,24 @@ describe("loaders that will be signed", () => {
       assert.isTrue([...plain.inputs].every((at) => at < 24))
     }))
 
+  it.effect("of the older form compare the digest of their data, in either byte order", () =>
+    Effect.gen(function*() {
+      for (const name of ["xdp_firewall.bpf.o", "xdp_firewall.eb.o", "many_programs.bpf.o"]) {
+        const planned = yield* planLater(opened(name))
+        const loader = yield* KernelRecording.record(planned, { signed: "insns" })
+        const newer = yield* KernelRecording.record(planned, { signed: true })
+        const good = yield* inBooks(loader, {})
+        assert.deepStrictEqual(good.calls, (yield* inBooks(newer, {})).calls)
+        assert.strictEqual(good.retval, 0)
+        // What was signed answers for every byte of the data: the newer form leaves that to the kernel.
+        for (const at of [0, 1300, loader.data.length - 1]) {
+          const changed = { ...loader, data: loader.data.with(at, (loader.data[at] ?? 0) ^ 1) }
+          const { calls, retval } = yield* inBooks(changed, {})
+          assert.deepStrictEqual([retval, calls], [-Errno.numbers.EINVAL, []], `${name}: byte ${at}`)
+        }
+      }
+    }))
+
   it.effect("are refused with the inputs that they would need", () =>
     Effect.gen(function*() {
       const refused = (object: BpfObject) => Effect.flip(loaderOf(object, { signed: true }))
