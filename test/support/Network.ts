@@ -34,17 +34,21 @@ let made = 0
 
 const living = new Set<string>()
 
-const remove = (name: string): void => {
-  if (living.delete(name)) run("ip", ["netns", "del", name])
+const remove = (names: ReadonlyArray<string>): void => {
+  const there = names.filter((name) => living.delete(name))
+  if (there.length > 0) {
+    run("ip", ["-force", "-batch", "-"], { input: there.map((name) => `netns del ${name}\n`).join("") })
+  }
 }
 
-process.on("exit", () => {
-  for (const name of living) remove(name)
-})
+process.on("exit", () => remove([...living]))
 
-const ip = (...args: ReadonlyArray<string>): void => {
-  const done = run("ip", args)
-  if (done.status !== 0) throw new Error(`ip ${args.join(" ")}: ${done.stderr.trim()}`)
+/** Many commands of one namespace as one process: each takes its time in virtual machines. */
+const ip = (namespace: string | undefined, ...commands: ReadonlyArray<string>): void => {
+  const done = run("ip", [...(namespace === undefined ? [] : ["-n", namespace]), "-batch", "-"], {
+    input: commands.map((command) => `${command}\n`).join("")
+  })
+  if (done.status !== 0) throw new Error(`ip: ${commands.join("; ")}: ${done.stderr.trim()}`)
 }
 
 const shell = (name: string, command: string): string => {
@@ -55,39 +59,36 @@ const shell = (name: string, command: string): string => {
 
 /** bash sends datagrams itself; the port is one that nobody has. */
 const datagrams = (to: string, count: number): string =>
-  `for i in $(seq ${count}); do echo x 2>/dev/null >/dev/udp/${to}/9 || true; done`
+  `for i in {1..${count}}; do echo x 2>/dev/null >/dev/udp/${to}/9 || true; done`
+
+const ifindex = 7
+const macs = { inner: "02:00:00:00:00:01", outer: "02:00:00:00:00:02" }
 
 const make = (): Network => {
   const number = made++
   const name = `ebpf${process.pid}n${number}`
   const peer = `${name}p`
-  for (const each of [name, peer]) {
-    ip("netns", "add", each)
-    living.add(each)
-  }
+  living.add(name).add(peer)
   const [address, peerAddress] = ["10.213.0.1", "10.213.0.2"]
-  ip("-n", name, "link", "add", "inner", "type", "veth", "peer", "name", "outer", "netns", peer)
-  for (const [space, device, own] of [[name, "inner", address], [peer, "outer", peerAddress]] as const) {
-    ip("-n", space, "addr", "add", `${own}/24`, "dev", device)
-    ip("-n", space, "link", "set", "lo", "up")
-    ip("-n", space, "link", "set", device, "up")
-  }
+  ip(undefined, `netns add ${name}`, `netns add ${peer}`)
   // Neighbours that are known need no packets of their own.
-  const macOf = (space: string, device: string): string =>
-    shell(
-      space,
-      `cat /sys/class/net/${device}/address 2>/dev/null || ip -o link show ${device} | grep -o 'ether [^ ]*' | cut -d' ' -f2`
-    )
-      .trim()
-  const macs = { inner: macOf(name, "inner"), outer: macOf(peer, "outer") }
-  ip("-n", name, "neigh", "replace", peerAddress, "lladdr", macs.outer, "dev", "inner", "nud", "permanent")
-  ip("-n", peer, "neigh", "replace", address, "lladdr", macs.inner, "dev", "outer", "nud", "permanent")
-  const index = /^(\d+): inner/m.exec(shell(name, "ip -o link show inner"))?.[1]
+  const up = (device: "inner" | "outer", own: string, other: string, mac: string): ReadonlyArray<string> => [
+    `addr add ${own}/24 dev ${device}`,
+    "link set lo up",
+    `link set ${device} up`,
+    `neigh replace ${other} lladdr ${mac} dev ${device} nud permanent`
+  ]
+  ip(
+    name,
+    `link add inner index ${ifindex} address ${macs.inner} type veth peer name outer address ${macs.outer} netns ${peer}`,
+    ...up("inner", address, peerAddress, macs.outer)
+  )
+  ip(peer, ...up("outer", peerAddress, address, macs.inner))
   return {
     name,
     path: `/run/netns/${name}`,
     device: "inner",
-    ifindex: Number(index),
+    ifindex,
     peer,
     address,
     peerAddress,
@@ -102,8 +103,7 @@ export const network: Effect.Effect<Network, never, Scope.Scope> = Effect.acquir
   Effect.sync(make),
   ({ name, peer }) =>
     Effect.sync(() => {
-      remove(name)
-      remove(peer)
+      remove([name, peer])
     })
 )
 
