@@ -14,7 +14,7 @@ import type { Session } from "../services/Kernel/Kernel.ts"
 import type { KernelCall, ResultOf } from "../services/Kernel/KernelCall.ts"
 import { type CallError, KernelError } from "../services/Kernel/KernelError.ts"
 import type { LinkRef, MapRef, ProgRef, Ref } from "../services/Kernel/Ref.ts"
-import { AttachError, type AttachFailure, explain, refuse, type What } from "./AttachError.ts"
+import { type AttachError, type AttachFailure, explain, refuse, type What } from "./AttachError.ts"
 
 /** An attachment. */
 export interface Link extends What {

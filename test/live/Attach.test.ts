@@ -15,6 +15,7 @@ import * as Tracepoint from "../../src/attach/Tracepoint.ts"
 import * as Tracing from "../../src/attach/Tracing.ts"
 import * as Uprobe from "../../src/attach/Uprobe.ts"
 import * as UprobeMulti from "../../src/attach/UprobeMulti.ts"
+import { LinkType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import { attaching, compiled, load, opened, run, traceEvents } from "../support/Attaching.ts"
 import { describeWith } from "../support/Require.ts"
 
@@ -27,7 +28,8 @@ const getuid = (): void => {
 
 const getuidEvent = { category: "syscalls", name: "sys_enter_getuid" }
 
-describeWith({ kind: "live" }, "events of the kernel", () => {
+// What tracefs lists is for root alone.
+describeWith({ kind: "live", root: true }, "events of the kernel", () => {
   it.live("a tracepoint: the program runs while it is attached, and gets its cookie", () =>
     attaching(Effect.gen(function*() {
       const loaded = yield* load(opened(events, "on_tracepoint"))
@@ -37,7 +39,10 @@ describeWith({ kind: "live" }, "events of the kernel", () => {
         const link = yield* Tracepoint.attach(loaded, "on_tracepoint", { ...getuidEvent, cookie: 77n })
         assert.strictEqual(link.means, "a link")
         const info = yield* link.info
-        assert.deepStrictEqual(info?.detail, { _tag: "PerfTracepoint", name: "sys_enter_getuid", cookie: 77n })
+        // Kernels before 6.6 tell nothing of links to perf events.
+        if (info?.detail._tag !== "Other") {
+          assert.deepStrictEqual(info?.detail, { _tag: "PerfTracepoint", name: "sys_enter_getuid", cookie: 77n })
+        }
         getuid()
         getuid()
         assert.strictEqual(yield* loaded.count("tracepoint_cookie"), 77)
@@ -179,7 +184,7 @@ describeWith({ kind: "live" }, "events of the kernel", () => {
       getuid()
       assert.isAbove(yield* loaded.count("tracepoint_hits"), before)
       const link = yield* Link.open(loaded.session, path)
-      assert.strictEqual((yield* link.info)?.detail._tag, "PerfTracepoint")
+      assert.strictEqual((yield* link.info)?.type, LinkType.BPF_LINK_TYPE_PERF_EVENT)
       yield* link.unpin
       assert.isFalse(Fs.existsSync(path))
       yield* link.detach
@@ -232,7 +237,7 @@ int main(int argc, char **argv) {
 }
 `
 
-describeWith({ kind: "live", tools: ["clang-19"] }, "functions of programs", () => {
+describeWith({ kind: "live", root: true, tools: ["clang-19"] }, "functions of programs", () => {
   for (const mode of ["default", "link", "perf", "tracefs"] as const) {
     it.live(`a uprobe and a uretprobe by mode ${mode}, in a folder whose name has a blank`, () =>
       attaching(Effect.gen(function*() {
@@ -324,41 +329,45 @@ describeWith({ kind: "live", tools: ["clang-19"] }, "functions of programs", () 
     })))
 })
 
-describeWith({ kind: "live", tools: ["clang-19"], linux: "6.6" }, "many functions of programs by one link", () => {
-  it.live("by names with cookies, by a pattern, by offsets", () =>
-    attaching(Effect.gen(function*() {
-      const path = yield* compiled(program)
-      const loaded = yield* load(opened(events, "on_many"))
-      const named = yield* UprobeMulti.attach(loaded, "on_many", {
-        path,
-        symbols: ["second_call", "first_call"],
-        cookies: [100n, 1n]
-      })
-      run(path, "2")
-      assert.strictEqual(yield* loaded.count("multi_hits"), 4)
-      assert.strictEqual(yield* loaded.count("multi_cookies"), 202)
-      const detail = (yield* named.info)?.detail
-      if (detail?._tag === "UprobeMulti") {
-        assert.strictEqual(detail.path, path)
-        assert.deepStrictEqual(detail.probes.map(({ cookie }) => cookie), [100n, 1n])
-      } else assert.strictEqual(detail?._tag, "Other")
-      yield* named.detach
-      const all = yield* UprobeMulti.attach(loaded, "on_many", { path, pattern: "*_call" })
-      run(path, "1")
-      assert.strictEqual(yield* loaded.count("multi_hits"), 7)
-      yield* all.detach
-      run(path, "1")
-      assert.strictEqual(yield* loaded.count("multi_hits"), 7)
-      const error = yield* Effect.flip(UprobeMulti.attach(loaded, "on_many", { path, pattern: "nothing*" }))
-      assert.deepInclude(error, { _tag: "AttachError", reason: "NotFound" })
-      const bad = yield* Effect.flip(
-        UprobeMulti.attach(loaded, "on_many", { path, pattern: "*_call", cookies: [1n] })
-      )
-      assert.deepInclude(bad, { _tag: "AttachError", reason: "BadTarget" })
-    })))
-})
+describeWith(
+  { kind: "live", root: true, tools: ["clang-19"], linux: "6.6" },
+  "many functions of programs by one link",
+  () => {
+    it.live("by names with cookies, by a pattern, by offsets", () =>
+      attaching(Effect.gen(function*() {
+        const path = yield* compiled(program)
+        const loaded = yield* load(opened(events, "on_many"))
+        const named = yield* UprobeMulti.attach(loaded, "on_many", {
+          path,
+          symbols: ["second_call", "first_call"],
+          cookies: [100n, 1n]
+        })
+        run(path, "2")
+        assert.strictEqual(yield* loaded.count("multi_hits"), 4)
+        assert.strictEqual(yield* loaded.count("multi_cookies"), 202)
+        const detail = (yield* named.info)?.detail
+        if (detail?._tag === "UprobeMulti") {
+          assert.strictEqual(detail.path, path)
+          assert.deepStrictEqual(detail.probes.map(({ cookie }) => cookie), [100n, 1n])
+        } else assert.strictEqual(detail?._tag, "Other")
+        yield* named.detach
+        const all = yield* UprobeMulti.attach(loaded, "on_many", { path, pattern: "*_call" })
+        run(path, "1")
+        assert.strictEqual(yield* loaded.count("multi_hits"), 7)
+        yield* all.detach
+        run(path, "1")
+        assert.strictEqual(yield* loaded.count("multi_hits"), 7)
+        const error = yield* Effect.flip(UprobeMulti.attach(loaded, "on_many", { path, pattern: "nothing*" }))
+        assert.deepInclude(error, { _tag: "AttachError", reason: "NotFound" })
+        const bad = yield* Effect.flip(
+          UprobeMulti.attach(loaded, "on_many", { path, pattern: "*_call", cookies: [1n] })
+        )
+        assert.deepInclude(bad, { _tag: "AttachError", reason: "BadTarget" })
+      })))
+  }
+)
 
-describeWith({ kind: "live", tools: ["clang-19"], linux: "6.13" }, "sessions of uprobes", () => {
+describeWith({ kind: "live", root: true, tools: ["clang-19"], linux: "6.13" }, "sessions of uprobes", () => {
   it.live("run at the beginning and at the return", () =>
     attaching(Effect.gen(function*() {
       const path = yield* compiled(program)
