@@ -27,6 +27,8 @@ npm install --silent --no-fund --no-audit --ignore-scripts "$work"/effect-bpf-*.
 node -e 'import("effect-bpf").then((m) => { if (Object.keys(m).length === 0) throw new Error("effect-bpf exports nothing") })'
 node -e 'import("effect-bpf/node").then((m) => { if (Object.keys(m).length === 0) throw new Error("effect-bpf/node exports nothing") })'
 
+node -e 'import("effect-bpf/light").then((m) => { if (Object.keys(m).length === 0) throw new Error("effect-bpf/light exports nothing") })'
+
 command=node_modules/.bin/effect-bpf
 $command --version | grep -F "$version" >/dev/null || fail "--version does not print $version"
 $command --help | grep -F inspect >/dev/null || fail "--help does not name inspect"
@@ -39,6 +41,18 @@ status=0
 $command inspect "$root/package.json" >/dev/null 2>"$work/stderr" || status=$?
 [ "$status" -eq 1 ] || fail "inspect of a file that is no object exits $status, not 1"
 [ -s "$work/stderr" ] || fail "inspect of a file that is no object says nothing"
+
+# A light skeleton: the installed types fit it, and it runs on what is installed.
+$command gen skeleton -L "$root/test/fixtures/xdp_firewall.bpf.o" --lang ts -o firewall.ts >/dev/null
+tsc --noEmit --strict --target es2023 --module nodenext --types "" --skipLibCheck --ignoreConfig firewall.ts ||
+  fail "a light skeleton is not well typed beside the installed package"
+node --input-type=module -e '
+  import * as Effect from "effect/Effect"
+  import { load, open } from "./firewall.ts"
+  if (open().rodata.sample_every === undefined) process.exit(1)
+  const loaded = await Effect.runPromise(Effect.result(Effect.scoped(load())))
+  if (loaded._tag === "Failure" && !/EPERM|EACCES|ENOSYS/.test(loaded.failure.message)) throw loaded.failure
+' || fail "a light skeleton does not run"
 
 # A Node that is too old is told so, and nothing worse.
 old=$(PATH=/usr/local/bin:/usr/bin:/bin command -v node || true)

@@ -30,6 +30,11 @@ export const gen = (args: ReadonlyArray<string>) =>
         load: Chosen.from(() => import("./gen/Replay.ts"), ({ replay }) => replay)
       },
       {
+        name: "skeleton",
+        summary: "Write code that loads an object",
+        load: Chosen.from(() => import("./gen/Skeleton.ts"), ({ skeleton }) => skeleton)
+      },
+      {
         name: "verify",
         summary: "Check the signature of a loader",
         load: Chosen.from(() => import("./gen/Verify.ts"), ({ verify }) => verify)
@@ -38,7 +43,7 @@ export const gen = (args: ReadonlyArray<string>) =>
     (verbs) =>
       Command.make("gen").pipe(
         Command.withDescription("Files that are made of objects, under the names that bpftool has for them."),
-        Command.withShortDescription("Files made of objects: object, min_core_btf, loader, replay, verify"),
+        Command.withShortDescription("Files made of objects: object, min_core_btf, loader, replay, skeleton, verify"),
         Command.withSubcommands(verbs)
       )
   )

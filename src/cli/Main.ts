@@ -47,6 +47,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       load: Chosen.from(() => import("./Map.ts"), ({ mapCommand }) => mapCommand)
     },
     {
+      name: "link",
+      summary: "Links of the kernel: show, detach, pin",
+      load: Chosen.from(() => import("./Link.ts"), ({ link }) => link)
+    },
+    {
       name: "btf",
       summary: "Types: dump, dedup, distill, relocate, diff",
       load: (args) => Effect.flatMap(Effect.promise(() => import("./Btf.ts")), ({ btf }) => btf(args))
@@ -58,7 +63,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "gen",
-      summary: "Files made of objects: object, min_core_btf, loader, replay, verify",
+      summary: "Files made of objects: object, min_core_btf, loader, replay, skeleton, verify",
       load: (args) => Effect.flatMap(Effect.promise(() => import("./Gen.ts")), ({ gen }) => gen(args))
     },
     {

@@ -49,7 +49,7 @@ const rooms: ReadonlyArray<Room> = [
   { name: "events", floor: 4, files: /^events\//, live: true },
   { name: "testing", floor: 4.5, files: /^testing\// },
   { name: "index", floor: 5, files: /^index\.ts$/ },
-  { name: "edge", floor: 5, files: /^(cli\/|bin\.ts$|node\.ts$)/, live: true }
+  { name: "edge", floor: 5, files: /^(cli\/|bin\.ts$|node\.ts$|light\.ts$)/, live: true }
 ]
 
 const roomOf = (file: string): Room | undefined => rooms.find((room) => room.files.test(file))
