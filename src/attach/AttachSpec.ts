@@ -180,6 +180,9 @@ const tracingMulti = (prefix: string, tail: string): Read => {
     )
 }
 
+/** Iterators that need to be told of which map. */
+const overMaps: ReadonlySet<string> = new Set(["bpf_map_elem", "bpf_sk_storage_map", "sockmap"])
+
 /** Readers of what is behind the slash, with the form that it has. */
 const readers: Readonly<
   Partial<Record<AutoAttach, readonly [form: string, read: (prefix: string, tail: string) => Read]>>
@@ -217,7 +220,9 @@ export const read = (routine: AutoAttach, section: string): Result.Result<Sectio
     case "lsm":
       return says({ _tag: "Tracing" }, tail ?? "")
     case "iter":
-      return says({ _tag: "Iter" }, tail ?? "")
+      return overMaps.has(tail ?? "")
+        ? skip("it goes over the elements of a map, and its section does not say of which")
+        : says({ _tag: "Iter" }, tail ?? "")
     case "none":
       return skip("programs of this kind are attached to something that their section does not name")
     default: {

@@ -54,7 +54,7 @@ const names = (folders: ReadonlyArray<string>): ReadonlyArray<string> => {
 }
 
 /** The paths of each object of a kind, by identifier. */
-export const find = Effect.fnUntraced(function*({ fresh, session }: Objects, kind: "Map" | "Prog") {
+export const find = Effect.fnUntraced(function*({ fresh, session }: Objects, kind: "Map" | "Prog" | "Link") {
   const pins = new Map<number, Array<string>>()
   const idOf = (path: string): Effect.Effect<number, CallError> =>
     Effect.gen(function*() {
@@ -63,6 +63,13 @@ export const find = Effect.fnUntraced(function*({ fresh, session }: Objects, kin
         yield* session.call({ _tag: "ObjGet", as: map, path })
         const { id } = yield* session.call({ _tag: "MapGetInfo", map })
         yield* session.call({ _tag: "Close", ref: map })
+        return id
+      }
+      if (kind === "Link") {
+        const link = session.fresh("Link")
+        yield* session.call({ _tag: "ObjGet", as: link, path })
+        const { id } = yield* session.call({ _tag: "LinkGetInfo", link })
+        yield* session.call({ _tag: "Close", ref: link })
         return id
       }
       const prog = Ref.prog(fresh())
