@@ -1,10 +1,10 @@
 /**
  * A kernel that does nothing but remember: what it was asked to do becomes a loader program, which does it later.
  *
- * Nothing is known of the kernel that the loader will run on, so every question is answered with `Deferred`, unless the recording
- * is for the kernel of a profile. Calls that need an answer now, and those that a program inside the kernel may not make, are `UnsupportedCall`; in an optional step
- * of a plan that is a note of the loader, in a required one it is the end of the recording. Not yet: whatever depends on
- * the machine that the loader runs on (`Recordable` names it), and big-endian targets.
+ * Nothing is known of the kernel that the loader will run on, so every question is answered with `Deferred`, unless the
+ * recording is for the kernel of a profile. Calls that need an answer now, and those that a program inside the kernel may not
+ * make, are `UnsupportedCall`; in an optional step of a plan that is a note of the loader, in a required one it is the end of
+ * the recording.
  *
  * A loader has no fallbacks: each call that was recorded is required when it runs, those of optional steps included.
  */
@@ -130,7 +130,7 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
       MapFreeze: (call, bound) => record(call, bound, done),
       ProgLoad: (call, bound) => record(call, bound, { result: { log: "" }, handle: { _tag: "Prog" } }),
       MapLookup: never(),
-      MapDelete: never(),
+      MapDelete: (call, bound) => record(call, bound, done),
       MapNextKey: never(),
       MapMmap: never(),
       ViewWrite: never(),

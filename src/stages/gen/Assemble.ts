@@ -18,7 +18,7 @@ import type { BtfLoad, KernelCall } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { AssembleError, isAssembleError } from "./AssembleError.ts"
 import { checkSigned } from "./AssembleInputs.ts"
-import { mapCreate, mapFreeze, mapUpdate } from "./AssembleMaps.ts"
+import { mapCreate, mapDelete, mapFreeze, mapUpdate } from "./AssembleMaps.ts"
 import { programPlace, progLoad } from "./AssembleProgram.ts"
 import {
   add,
@@ -26,6 +26,7 @@ import {
   type AssembleOptions,
   type Assembly,
   isTraced,
+  type Listed,
   mapOf,
   slotOf,
   through,
@@ -90,6 +91,8 @@ const one = (assembly: Assembly, call: KernelCall): void => {
       return mapCreate(assembly, call)
     case "MapUpdate":
       return mapUpdate(assembly, call)
+    case "MapDelete":
+      return mapDelete(assembly, call)
     case "MapFreeze":
       return mapFreeze(assembly, call)
     case "ProgLoad":
@@ -131,15 +134,19 @@ const checkLength = ({ code }: Assembly): void => {
   })
 }
 
-/** What is listed where nobody said what is: everything that is made. */
-const listedOf = (calls: ReadonlyArray<KernelCall>): NonNullable<AssembleOptions["listed"]> => ({
-  maps: calls.flatMap((call) =>
-    call._tag === "MapCreate"
-      ? [{ name: call.attr.name, ref: call.as.index, maxEntries: call.attr.maxEntries }]
-      : []
-  ),
-  programs: calls.flatMap((call) => call._tag === "ProgLoad" ? [{ name: call.attr.name, ref: call.as.index }] : [])
-})
+/** What is listed where nobody said what is: everything that is made; what is made again keeps its place. */
+const listedOf = (calls: ReadonlyArray<KernelCall>): NonNullable<AssembleOptions["listed"]> => {
+  const maps = new Map<number, Listed & { readonly maxEntries: number }>()
+  const programs = new Map<number, Listed>()
+  for (const call of calls) {
+    if (call._tag === "MapCreate") {
+      const { attr: { maxEntries, name }, as: { index: ref } } = call
+      maps.set(ref, { name, ref, maxEntries })
+    }
+    if (call._tag === "ProgLoad") programs.set(call.as.index, { name: call.attr.name, ref: call.as.index })
+  }
+  return { maps: [...maps.values()], programs: [...programs.values()] }
+}
 
 const numbered = (listed: ReadonlyArray<{ readonly ref: number }>): ReadonlyMap<number, number> =>
   new Map(listed.map(({ ref }, number) => [ref, number]))

@@ -4,7 +4,7 @@
 import * as Attr from "../../services/Kernel/abi/Attr.ts"
 import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
 import { kernelName } from "../../services/Kernel/abi/Name.ts"
-import type { MapCreate, MapFreeze, MapUpdate } from "../../services/Kernel/KernelCall.ts"
+import type { MapCreate, MapDelete, MapFreeze, MapUpdate } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { takeInitialValue, takeSize } from "./AssembleInputs.ts"
 import { findValueType, knownValueType } from "./AssembleStructOps.ts"
@@ -33,6 +33,7 @@ const attrSize = {
   MapCreate: through(Attr.MapCreate.fields.map_extra),
   StructCreate: through(Attr.MapCreate.fields.value_type_btf_obj_fd),
   MapUpdate: through(Attr.MapElement.fields.flags),
+  MapDelete: through(Attr.MapElement.fields.key),
   MapFreeze: through(Attr.MapFreeze.fields.map_fd)
 }
 
@@ -121,10 +122,25 @@ export const mapUpdate = (assembly: Assembly, call: MapUpdate): void => {
   }
   const attr = addAttr(assembly, call, name, Attr.MapElement, attrSize.MapUpdate, { flags: call.flags })
   descriptorToData(assembly, call, call.map, attr + fields.map_fd.offset)
-  LoaderCode.storeAddress(code, attr + fields.key.offset, key)
+  // Queues have no keys, and the kernel wants no address then.
+  if (call.key.length > 0) LoaderCode.storeAddress(code, attr + fields.key.offset, key)
   LoaderCode.storeAddress(code, attr + fields.value.offset, value)
   LoaderCode.sysBpf(code, Command.BPF_MAP_UPDATE_ELEM, attr, attrSize.MapUpdate)
   trace(assembly, call, `MAP_UPDATE_ELEM of ${printable(name)} r=%d`, 7)
+  LoaderCode.checkError(code)
+}
+
+/** Removes an element; that there is none of the key ends the loader. Throws `AssembleError`. */
+export const mapDelete = (assembly: Assembly, call: MapDelete): void => {
+  const { code } = assembly
+  const { fields } = Attr.MapElement
+  const name = mapName(assembly, call.map)
+  const key = add(assembly, call, name, call.key)
+  const attr = addAttr(assembly, call, name, Attr.MapElement, attrSize.MapDelete, {})
+  descriptorToData(assembly, call, call.map, attr + fields.map_fd.offset)
+  if (call.key.length > 0) LoaderCode.storeAddress(code, attr + fields.key.offset, key)
+  LoaderCode.sysBpf(code, Command.BPF_MAP_DELETE_ELEM, attr, attrSize.MapDelete)
+  trace(assembly, call, `MAP_DELETE_ELEM of ${printable(name)} r=%d`, 7)
   LoaderCode.checkError(code)
 }
 

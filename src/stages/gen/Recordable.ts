@@ -12,6 +12,7 @@ import {
   type KernelCall,
   type MapAttributes,
   type MapCreate,
+  type MapDelete,
   type MapUpdate,
   type ProgLoad
 } from "../../services/Kernel/KernelCall.ts"
@@ -47,7 +48,7 @@ const complain = (
 const ofMapCreate = (call: MapCreate): AssembleError | undefined => {
   const { name, type } = call.attr
   if (call.exclusiveTo !== undefined) {
-    return complain(call, name, "Unsupported", "loaders cannot make maps that are for one program alone yet")
+    return complain(call, name, "Unsupported", "loaders cannot make maps that are for one program alone")
   }
   if (call.types !== undefined && call.types.key !== 0 && call.types.value === 0 && call.valueType === undefined) {
     // Whoever plans with the kernel's refusal takes its branch at once: a loader would meet it too late.
@@ -65,7 +66,7 @@ const ofMapUpdate = (call: MapUpdate, map: MapAttributes | undefined): AssembleE
   const name = map?.name ?? Ref.key(call.map)
   if (map === undefined) return complain(call, name, "BadValue", "the loader does not create this map")
   const why = otherwiseSized.get(map.type)
-  if (why !== undefined) return complain(call, name, "Unsupported", `the map ${why}, which loaders cannot give it yet`)
+  if (why !== undefined) return complain(call, name, "Unsupported", `the map ${why}, which loaders cannot give it`)
   if (call.key.length !== map.keySize) {
     return complain(call, name, "BadValue", `keys of this map have ${map.keySize} bytes, not ${call.key.length}`)
   }
@@ -88,6 +89,14 @@ const ofMapUpdate = (call: MapUpdate, map: MapAttributes | undefined): AssembleE
   return kind === undefined || (refs.length === 1 && first?.size === 4 && first.to._tag === kind)
     ? undefined
     : complain(call, name, "BadValue", `values of this map are one ${kind === "Map" ? "map" : "program"} each`)
+}
+
+const ofMapDelete = (call: MapDelete, map: MapAttributes | undefined): AssembleError | undefined => {
+  const name = map?.name ?? Ref.key(call.map)
+  if (map === undefined) return complain(call, name, "BadValue", "the loader does not create this map")
+  return call.key.length === map.keySize
+    ? undefined
+    : complain(call, name, "BadValue", `keys of this map have ${map.keySize} bytes, not ${call.key.length}`)
 }
 
 const isWhole = ({ recordSize, records }: InfoRecords): boolean =>
@@ -166,7 +175,7 @@ export const complaint = (
         "loaders cannot bind maps to programs: the kernel does not let them"
       )
     case "MapDelete":
-      return unsupported(mapOf(call.map)?.name ?? Ref.key(call.map), "loaders cannot remove elements yet")
+      return ofMapDelete(call, mapOf(call.map))
     case "MapLookup":
     case "MapNextKey":
     case "MapGetInfo":
@@ -178,7 +187,7 @@ export const complaint = (
     case "ViewWrite":
       return unsupported(
         Ref.key(call.view),
-        "loaders cannot write to mapped memory yet: there is none when one is recorded"
+        "loaders cannot write to mapped memory: there is none when one is recorded"
       )
     case "LoaderRun":
     case "ProgTestRun":

@@ -112,12 +112,19 @@ const referred = (reading: Reading, type: number, bytes: Uint8Array): MapRef | P
   }
 }
 
+/** A key of a map. Those of maps that have none are at no address. */
+const keyAt = (reading: Reading, address: bigint, { keySize }: MapAttributes): Uint8Array => {
+  if (keySize > 0) return bytesAt(reading, "key", address, keySize)
+  if (address !== 0n) throw refuse(reading, "Field", "key", address)
+  return new Uint8Array(0)
+}
+
 const mapUpdate = (reading: Reading, address: bigint, size: number): KernelCall => {
   const attr = structOf(reading, Attr.MapElement, address, size, ["map_fd", "key", "value", "flags"])
   const fd = attr.number("map_fd")
   const { attr: shape, ref } = mapOf(reading, "map_fd", fd)
   if (otherwiseSized.has(shape.type)) throw refuse(reading, "Field", "map_fd", fd)
-  const key = bytesAt(reading, "key", attr.wide("key"), shape.keySize)
+  const key = keyAt(reading, attr.wide("key"), shape)
   const bytes = bytesAt(reading, "value", attr.wide("value"), shape.valueSize)
   const to = referred(reading, shape.type, bytes)
   return {
@@ -134,7 +141,7 @@ const mapUpdate = (reading: Reading, address: bigint, size: number): KernelCall 
 const mapDelete = (reading: Reading, address: bigint, size: number): KernelCall => {
   const attr = structOf(reading, Attr.MapElement, address, size, ["map_fd", "key"])
   const { attr: shape, ref } = mapOf(reading, "map_fd", attr.number("map_fd"))
-  return { _tag: "MapDelete", map: ref, key: bytesAt(reading, "key", attr.wide("key"), shape.keySize) }
+  return { _tag: "MapDelete", map: ref, key: keyAt(reading, attr.wide("key"), shape) }
 }
 
 const mapFreeze = (reading: Reading, address: bigint, size: number): KernelCall => {

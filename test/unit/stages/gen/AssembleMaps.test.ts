@@ -199,6 +199,27 @@ describe.each(["little", "big"] as const)("maps in loaders for %s-endian machine
   })
 })
 
+describe("elements of maps", () => {
+  it("are set without a key where a map has none, and removed", () => {
+    const queue = mapCreate(0, { type: MapType.BPF_MAP_TYPE_QUEUE, keySize: 0 })
+    const value = { bytes: Uint8Array.of(1, 2, 3, 4), refs: [] }
+    const calls: ReadonlyArray<KernelCall> = [
+      queue,
+      { ...update(0, 0, value), key: new Uint8Array(0) },
+      mapCreate(1),
+      update(1, 5, value),
+      { _tag: "MapDelete", map: Ref.map(1), key: Uint8Array.of(5, 0, 0, 0) }
+    ]
+    const replayed = run(loaderOf(calls))
+    assert.deepStrictEqual({ retval: replayed.retval, calls: replayed.calls }, { retval: 0, calls })
+    const twice = run(loaderOf([...calls, ...calls.slice(-1)]))
+    assert.strictEqual(twice.retval, -Errno.numbers.ENOENT)
+    const short = { _tag: "MapDelete", map: Ref.map(1), key: new Uint8Array(2) } as const
+    assert.match(errorOf(mapCreate(1), short).message, /MapDelete of map1: keys of this map have 4 bytes, not 2/)
+    assert.strictEqual(errorOf(short).reason, "BadValue")
+  })
+})
+
 describe("values of maps", () => {
   it("are refused where they are not what the map holds, with the map named", () => {
     const wrong: ReadonlyArray<readonly [Partial<MapAttributes>, Value]> = [
