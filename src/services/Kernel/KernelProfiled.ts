@@ -35,6 +35,7 @@ export const make = (
     return {
       kernel: {
         name: "profiled",
+        loaders: "Replayed",
         info: Effect.succeed(KernelInfo.make({ release, architecture, byteOrder, supplied })),
         ask: (requirements) => Effect.suspend(() => Effect.fromResult(answers(requirements))),
         session: (session) => Effect.flatMap(machine, ({ kernel }) => kernel.session(session))
