@@ -37,6 +37,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       load: Chosen.from(() => import("./Run.ts"), ({ run }) => run)
     },
     {
+      name: "trace",
+      summary: "Load an object, attach its programs and wait",
+      load: Chosen.from(() => import("./Trace.ts"), ({ trace }) => trace)
+    },
+    {
       name: "prog",
       summary: "Programs of the kernel: load, loadall, show, dump, run",
       load: Chosen.from(() => import("./Prog.ts"), ({ prog }) => prog)

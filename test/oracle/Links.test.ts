@@ -43,8 +43,7 @@ describeWith({ kind: "oracle", files: [newBpftool], linux: "6.13", root: true },
       const libc = "libc.so.6"
       const map = loaded.map("elements") ?? assert.fail("no map")
       const congestion = yield* load(opened("struct_ops_link.bpf.o"))
-      const structs = congestion.object.maps.filter(({ structOps }) => structOps !== undefined)
-      const [struct] = structs
+      const struct = congestion.object.maps.find(({ structOps }) => structOps !== undefined)
       const made = [
         ...links.values(),
         yield* Uprobe.attach(loaded, "on_uprobe", { path: libc, symbol: "getuid", cookie: 5n }),

@@ -1,0 +1,68 @@
+/**
+ * The lines that programs print with `bpf_printk`: the kernel's trace pipe, which has one reader for the whole machine.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Schema from "effect/Schema"
+import * as Fs from "node:fs"
+
+/** The pipe cannot be read. */
+export class TracePipeError extends Schema.TaggedError<TracePipeError>()("TracePipeError", {
+  detail: Schema.String,
+  hint: Schema.String
+}) {
+  override get message(): string {
+    return `${this.detail}\nhint: ${this.hint}`
+  }
+}
+
+const paths = ["/sys/kernel/tracing/trace_pipe", "/sys/kernel/debug/tracing/trace_pipe"]
+
+/** Bytes that are read at once. */
+const room = 65_536
+
+const isEmpty = (thrown: unknown): boolean =>
+  typeof thrown === "object" && thrown !== null && Reflect.get(thrown, "code") === "EAGAIN"
+
+/** What is in the pipe now; it never waits. */
+const readNow = (fd: number): string => {
+  const bytes = new Uint8Array(room)
+  let text = ""
+  try {
+    for (;;) {
+      const count = Fs.readSync(fd, bytes, 0, room, null)
+      if (count === 0) return text
+      text += new TextDecoder().decode(bytes.subarray(0, count))
+    }
+  } catch (thrown) {
+    if (isEmpty(thrown)) return text
+    throw thrown
+  }
+}
+
+/** Opens the pipe for the length of a scope; the answer tells, each time, which whole lines have come since. */
+export const open: Effect.Effect<
+  Effect.Effect<ReadonlyArray<string>, TracePipeError>,
+  TracePipeError,
+  Scope.Scope
+> = Effect.gen(function*() {
+  const refused = (thrown: unknown): TracePipeError =>
+    new TracePipeError({
+      detail: `the kernel's trace pipe cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+      hint: "it needs root and tracefs (mount -t tracefs tracefs /sys/kernel/tracing); leave --printk out"
+    })
+  const path = paths.find((each) => Fs.existsSync(each)) ?? paths[0] ?? ""
+  const fd = yield* Effect.acquireRelease(
+    Effect.try({ try: () => Fs.openSync(path, Fs.constants.O_RDONLY | Fs.constants.O_NONBLOCK), catch: refused }),
+    (fd) => Effect.sync(() => Fs.closeSync(fd))
+  )
+  let rest = ""
+  return Effect.try({
+    try: () => {
+      const lines = (rest + readNow(fd)).split("\n")
+      rest = lines.pop() ?? ""
+      return lines
+    },
+    catch: refused
+  })
+})
