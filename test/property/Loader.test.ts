@@ -98,7 +98,7 @@ describe("the proof: a loader makes the calls of its plan", () => {
           else assert.deepStrictEqual(printed, [])
         }
       }),
-      { numRuns: runs(60) }
+      { numRuns: runs(40) }
     )
   })
 
@@ -162,7 +162,7 @@ describe("law 6: a loader that fails leaves nothing behind", () => {
       fc.property(drawn, fc.constantFrom("EPERM", "EINVAL", "ENOENT"), (object, errno) => {
         assert.deepStrictEqual(breaks(assembled(callsOf(object)), errno), [])
       }),
-      { numRuns: runs(60) }
+      { numRuns: runs(40) }
     )
   })
 

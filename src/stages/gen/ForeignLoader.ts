@@ -120,10 +120,10 @@ const literalAt = (text: string, start: number, name: string): Uint8Array => {
   return new Uint8Array(bytes.subarray(0, length))
 }
 
-/** Names under which skeletons keep a piece, newest first. */
+/** Names under which skeletons keep a piece, newest first. No part of a pattern is without bounds: texts may be anybody's. */
 const pieces = {
-  data: /\bopts_data\s*\[\s*\][^=;]*=|\bopts\.data\s*=\s*\(\s*(?:const\s+)?void\s*\*\s*\)/,
-  insns: /\bopts_insns?\s*\[\s*\][^=;]*=|\bopts\.insns\s*=\s*\(\s*(?:const\s+)?void\s*\*\s*\)/
+  data: /\bopts_data\s{0,9}\[\s{0,9}\][^=;]{0,99}=|\bopts\.data\s{0,9}=\s{0,9}\((?:const )?void ?\*\)/,
+  insns: /\bopts_insns?\s{0,9}\[\s{0,9}\][^=;]{0,99}=|\bopts\.insns\s{0,9}=\s{0,9}\((?:const )?void ?\*\)/
 } as const
 
 /** A piece of a skeleton: the literal that it is set to. */
@@ -141,7 +141,7 @@ const pieceOf = (text: string, name: "data" | "insns"): Uint8Array => {
 
 /** The size that a skeleton says a piece has. */
 const saidSize = (text: string, name: "data" | "insns"): number | undefined => {
-  const said = new RegExp(`\\bopts\\.${name}_sz\\s*=\\s*([0-9]{1,10})\\s*;`).exec(text)?.[1]
+  const said = new RegExp(`\\bopts\\.${name}_sz\\s{0,9}=\\s{0,9}([0-9]{1,10})\\s{0,9};`).exec(text)?.[1]
   return said === undefined ? undefined : Number(said)
 }
 
@@ -150,7 +150,9 @@ const MOST_NAMES = 4096
 /** Names of the members of this type, in order. */
 const membersOf = (text: string, type: string): ReadonlyArray<string> => {
   const names: Array<string> = []
-  for (const [, name] of text.matchAll(new RegExp(`\\bstruct ${type}\\s+([A-Za-z_][A-Za-z_0-9]{0,255})\\s*;`, "g"))) {
+  for (
+    const [, name] of text.matchAll(new RegExp(`\\bstruct ${type}\\s{1,9}([A-Za-z_][A-Za-z_0-9]{0,255})\\s{0,9};`, "g"))
+  ) {
     if (name !== undefined && names.length < MOST_NAMES) names.push(name)
   }
   return names

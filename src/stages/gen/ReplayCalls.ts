@@ -16,6 +16,7 @@ import * as Memory from "../../vm/Memory.ts"
 import type * as Vm from "../../vm/Vm.ts"
 import * as Layout from "./LoaderLayout.ts"
 import type { Created, LoaderProgram } from "./LoaderProgram.ts"
+import { BYTES_PER_INSTRUCTION, CALL_COST } from "./ReplayHelpers.ts"
 import { bytesAt, type LoaderMemory } from "./ReplayMemory.ts"
 import * as ReplayTable from "./ReplayTable.ts"
 
@@ -35,7 +36,7 @@ export interface State {
   readonly made: { Btf: number; Map: number; Prog: number }
   strayCloses: number
   failure: CallError | Decode.DecodeError | undefined
-  /** Bytes that calls have taken along: they cost as instructions do. */
+  /** Bytes that calls have taken along, and so many for each call: they cost as instructions do. */
   copied: number
 }
 
@@ -227,6 +228,7 @@ export const answer = (
   { args, id, kind }: Vm.PendingCall
 ): Effect.Effect<number, Impossible | Decode.DecodeError> | undefined => {
   if (kind !== "Helper") return undefined
+  state.copied += CALL_COST * BYTES_PER_INSTRUCTION
   if (id === Layout.Helper.SYS_BPF) return sysBpf(state, args)
   return id === Layout.Helper.SYS_CLOSE ? sysClose(state, word(args[0])) : undefined
 }

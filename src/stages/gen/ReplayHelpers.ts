@@ -27,8 +27,11 @@ export interface HelperHost {
 const TRACE_PRINTK = 6
 const KALLSYMS_LOOKUP_NAME = 179
 
-/** Copying costs as much as this many bytes per instruction of the budget. */
+/** Copying costs an instruction of the budget for so many bytes. */
 export const BYTES_PER_INSTRUCTION = 8
+
+/** What a call of a helper costs that is more than a few instructions of this machine, in instructions of the budget. */
+export const CALL_COST = 256
 
 const kinds: ReadonlyMap<number, KernelSymbol["kind"]> = new Map([
   [Btf.BTF_KIND_FUNC, "Func"],
@@ -82,7 +85,7 @@ const nameIn = (machine: Vm.Machine): string | undefined => {
   const bytes = memoryAt(machine, 1, size, false)
   if (bytes === undefined || bytes[size - 1] !== 0) return undefined
   const end = bytes.indexOf(0)
-  Vm.charge(machine, 16 + end / BYTES_PER_INSTRUCTION)
+  Vm.charge(machine, CALL_COST + end / BYTES_PER_INSTRUCTION)
   return end > MAX_NAME ? "" : new TextDecoder().decode(bytes.subarray(0, end))
 }
 
@@ -140,7 +143,7 @@ const print = (host: HelperHost): Vm.Helper => (machine) => {
   const end = head.indexOf(0)
   const text = new TextDecoder().decode(end < 0 ? head : head.subarray(0, end))
   const line = format(text, [3, 4, 5].map((register) => Vm.register(machine, register)))
-  Vm.charge(machine, 32 + line.length)
+  Vm.charge(machine, CALL_COST + line.length)
   host.printed.push(line)
   return Vm.returnNumber(machine, line.length)
 }
