@@ -161,6 +161,9 @@ export const findNames = (symbols: BinarySymbols, types: number, wanted: Wanted)
   return { heads, indices, next }
 }
 
+/** Bytes per symbol, on average, of names that symbols share beyond eight times over. */
+const sharedNameBytes = 64
+
 /**
  * Calls `visit` with the index of each symbol of one of the types that has a name, in the order of the table. Throws
  * `ElfError` for a name outside the table of names, and where the names together are many times larger than their table.
@@ -170,7 +173,7 @@ export const visitFunctions = (symbols: BinarySymbols, types: number, visit: (in
   const bytes = new Uint8Array(entries.buffer, entries.byteOffset, entries.byteLength)
   const size = layout.entry
   let budget = hasLongString(strings, ElfLimits.averageNameBytes)
-    ? ElfLimits.averageNameBytes * count + 8 * strings.length
+    ? sharedNameBytes * count + 8 * strings.length
     : Infinity
   for (let index = 1, info = size + layout.info; index < count; index++, info += size) {
     if (((types >> ((bytes[info] ?? 0) & 0xf)) & 1) === 0) continue

@@ -1,16 +1,18 @@
 /** Names of functions that are like one that is not there. */
 import { distance } from "../../internal/Distance.ts"
 import type { BinarySymbols } from "./BinarySymbols.ts"
-import { nameOffsetOf, sectionOf } from "./BinarySymbols.ts"
+import { nameOffsetOf, sectionOf, typeOf } from "./BinarySymbols.ts"
 import * as C from "./ElfConstants.ts"
 import { readString } from "./ElfStrings.ts"
-import * as Scan from "./FunctionScan.ts"
 
 /** How many names are suggested. */
 const maximumNear = 5
 
 /** Names longer than this are neither compared nor suggested. */
 const maximumLength = 200
+
+/** How many names are looked at. */
+const maximumNames = 500_000
 
 /** How many names are compared letter by letter; and for how many names of a list suggestions are looked for. */
 const maximumCompared = 5000
@@ -32,13 +34,15 @@ const lettersOf = (text: string): number => {
 const namesOf = (tables: ReadonlyArray<BinarySymbols>, types: number): ReadonlySet<string> => {
   const names = new Set<string>()
   for (const symbols of tables) {
-    const { strings } = symbols
-    Scan.visitFunctions(symbols, types, (index) => {
-      if (sectionOf(symbols, index) === C.SHN_UNDEF) return
+    const { count, strings } = symbols
+    for (let index = 1; index < count; index++) {
+      if (((types >> typeOf(symbols, index)) & 1) === 0 || sectionOf(symbols, index) === C.SHN_UNDEF) continue
       const start = nameOffsetOf(symbols, index)
+      // Not looked at further than this: the names of hostile tables all end one long string.
       const end = strings.subarray(start, start + maximumLength + 1).indexOf(0)
-      if (end >= 0) names.add(readString(strings, start).replace(/@.*$/, ""))
-    })
+      if (end > 0) names.add(readString(strings, start).replace(/@.*$/, ""))
+      if (names.size === maximumNames) return names
+    }
   }
   return names
 }
