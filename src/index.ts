@@ -85,10 +85,25 @@ export * as Errno from "./services/Kernel/abi/Errno.ts"
 /** Registers structs of functions that the kernel calls (struct_ops), such as congestion controls of TCP. */
 export * as StructOps from "./attach/StructOps.ts"
 
+// Probes of user programs.
+
+/** The notes in which programs and libraries tell of their probes (USDT). */
+export * as UsdtNotes from "./usdt/Notes.ts"
+/** Where the arguments of a probe are: read from a note's text and written again, for each architecture. */
+export * as UsdtArgument from "./usdt/Argument.ts"
+/** The records by which programs find the arguments, laid out as the object's own types say. */
+export * as UsdtSpec from "./usdt/Spec.ts"
+
 // Loader programs.
 
 /** A recorded load as data: one program and one blob that make the same calls inside the kernel. */
 export * as LoaderProgram from "./stages/gen/LoaderProgram.ts"
+/** What a loader has to be told of the machine that it runs on, as data. */
+export * as LoaderInput from "./stages/gen/LoaderInput.ts"
+/** Fills a loader's inputs from what is known of a kernel. */
+export * as LoaderInputs from "./stages/gen/LoaderInputs.ts"
+/** What of a loader is signed, and the digest that its map is exclusive to. */
+export * as LoaderSignature from "./stages/gen/LoaderSignature.ts"
 /** Loads an object by its loader program, on the kernel that is provided. */
 export * as RunLoader from "./stages/gen/RunLoader.ts"
 /** Runs a loader in the virtual machine, with its kernel calls made on any session. */

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import { Kernel } from "../../services/Kernel/Kernel.ts"
 import * as KernelRecording from "../../services/Kernel/KernelRecording.ts"
 import * as KernelChoice from "../KernelChoice.ts"
+import { attachLater } from "../../stages/open/Edit.ts"
 import * as ObjectFile from "../ObjectFile.ts"
 import { planning } from "../Plan.ts"
 import * as Relocation from "../Relocation.ts"
@@ -29,7 +30,7 @@ export interface Given extends Edits, Relocation.Given {
 
 /** The object's plan, as a recording kernel lets it be made, and how it is then recorded. */
 export const plan = Effect.fnUntraced(function*(path: string, { btf, kconfig, kernel: name, ...edits }: Given) {
-  const object = yield* ObjectFile.openEdited(path, edits)
+  const object = attachLater(yield* ObjectFile.openEdited(path, edits))
   const profile = Option.isSome(name) ? yield* KernelChoice.openProfile(name.value) : undefined
   const options: KernelRecording.RecordingOptions = {
     byteOrder: object.byteOrder,

@@ -13,6 +13,7 @@ import { findVariable, variables } from "./Variables.ts"
 export { EditError } from "./EditError.ts"
 export { type MapChanges, replaceMap, setMap } from "./MapEdit.ts"
 export {
+  attachLater,
   attachTo,
   type AttachTo,
   loadOnly,

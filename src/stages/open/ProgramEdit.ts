@@ -144,6 +144,21 @@ export const attachTo = (object: BpfObject, name: string, target: AttachTo): Res
       : refuse("AttachTarget", name, complaint)
   })
 
+/**
+ * Leaves it to whoever runs a loader program to say which program those of the object replace functions of (`freplace`) that
+ * nobody has named one for. Their sections name the functions.
+ */
+export const attachLater = (object: BpfObject): BpfObject => {
+  const isOpen = ({ attachProgram, attachTarget = "", autoload, entry, type }: Program): boolean =>
+    entry && autoload && type === ProgType.BPF_PROG_TYPE_EXT && attachProgram === undefined && attachTarget !== ""
+  return object.programs.some(isOpen)
+    ? {
+      ...object,
+      programs: object.programs.map((program) => isOpen(program) ? { ...program, attachProgram: Given.later } : program)
+    }
+    : object
+}
+
 const fits = (insns: Uint8Array, relocation: Relocation): boolean => {
   switch (relocation._tag) {
     case "Call":

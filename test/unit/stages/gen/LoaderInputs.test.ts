@@ -419,6 +419,17 @@ describe("programs for other programs", () => {
       }
     }))
 
+  it.effect("of which nothing says which other program they are for are for one that is given", () =>
+    Effect.gen(function*() {
+      const object = Result.getOrThrow(Edit.setAutoload(opened("program_targets.bpf.o"), "replacement", true))
+      const none = yield* Effect.flip(loaderOf(object))
+      assert.match(none.message, /replacement: .*nothing says which program that is/)
+      const loader = yield* loaderOf(Edit.attachLater(object))
+      assert.deepStrictEqual(loader.inputs.map((input) => input._tag === "Program" && input.function), ["choose"])
+      const named = replacing("target")
+      assert.strictEqual(Edit.attachLater(named), named)
+    }))
+
   it.effect("given when the loader runs cannot be loaded without one", () =>
     Effect.gen(function*() {
       const ledger = LedgerKernel.make()
