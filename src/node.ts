@@ -10,3 +10,9 @@ export * as KernelSnapshot from "./services/Kernel/live/Snapshot.ts"
 
 /** Reads and writes kernel profiles in folders, and takes a bare BTF file for one. */
 export * as ProfileFolder from "./services/Kernel/live/ProfileFolder.ts"
+
+/** Attaches programs to probes of programs and libraries (USDT). */
+export * as Usdt from "./attach/Usdt.ts"
+
+/** The probes of programs, libraries and processes. */
+export * as UsdtList from "./attach/UsdtList.ts"
