@@ -1,4 +1,5 @@
 import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { execFileSync } from "node:child_process"
 import * as Crypto from "node:crypto"
@@ -9,7 +10,8 @@ import { afterAll, beforeAll } from "vitest"
 import { sign, verify } from "../../src/cli/gen/Signing.ts"
 import type { LoaderProgram } from "../../src/stages/gen/LoaderProgram.ts"
 import * as LoaderSignature from "../../src/stages/gen/LoaderSignature.ts"
-import { describeWith } from "../support/Require.ts"
+import * as InProcess from "../support/InProcess.ts"
+import { describeWith, repository } from "../support/Require.ts"
 
 /** A loader of these bytes: what is signed of it is all that matters here. */
 const loaderOf = (insns: Uint8Array, data: Uint8Array, covers: "insns" | "insns_and_data"): LoaderProgram => ({
@@ -210,4 +212,76 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
     const result = sign(loader, { key: read("long.pem"), certificate: read("long.crt") })
     assert.strictEqual(Result.isFailure(result) ? result.failure.reason : "signed", "TooLarge")
   })
+
+  it.live("gen loader --sign writes what gen verify, and openssl, take", () =>
+    Effect.gen(function*() {
+      const object = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")
+      for (const form of [[], ["--instructions-only"]]) {
+        const written = yield* InProcess.command(
+          ...["gen", "loader", object, "-o", file("loader.json"), "--sign"],
+          ...["--key", file("rsa.pem"), "--cert", file("rsa.crt"), ...form]
+        )
+        assert.deepStrictEqual([written.status, written.stderr], [0, ""])
+        const json = JSON.parse(Fs.readFileSync(file("loader.json"), "utf8"))
+        const insns = Buffer.from(json.insns, "base64")
+        const covers = form.length === 0 ? "insns_and_data" : "insns"
+        assert.strictEqual(json.signed.covers, covers)
+        Fs.writeFileSync(file("ours"), Buffer.from(json.signed.signature, "base64"))
+        Fs.writeFileSync(
+          file("content"),
+          covers === "insns" ? insns : Buffer.concat([insns, Buffer.from(json.data, "base64")])
+        )
+        openssl(
+          ...["cms", "-verify", "-binary", "-inform", "DER", "-in", "ours", "-content", "content"],
+          ...["-certfile", "rsa.crt", "-noverify", "-out", "checked"]
+        )
+        const verified = yield* InProcess.command(
+          ...["gen", "verify", file("loader.json"), "--cert", file("rsa.der"), "--json"]
+        )
+        assert.strictEqual(verified.status, 0)
+        assert.deepInclude(JSON.parse(verified.stdout), {
+          valid: true,
+          subject: "CN=effect-bpf test",
+          covers,
+          exclusive_hash: Crypto.createHash("sha256").update(insns).digest("hex")
+        })
+        const other = yield* InProcess.command("gen", "verify", file("loader.json"), "--cert", file("ec.crt"))
+        assert.strictEqual(other.status, 1)
+        assert.match(other.stderr, /loader.json: the loader is signed by the key [0-9a-f]{40}, the certificate is of/)
+        const data = Buffer.from(json.insns, "base64")
+        data[100] = (data[100] ?? 0) ^ 1
+        Fs.writeFileSync(file("changed.json"), JSON.stringify({ ...json, insns: data.toString("base64") }))
+        const changed = yield* InProcess.command("gen", "verify", file("changed.json"), "--cert", file("rsa.crt"))
+        assert.strictEqual(changed.status, 1)
+        assert.match(changed.stderr, /the signature is not one of this loader/)
+      }
+    }))
+
+  it.live("gen verify and gen loader --sign say what is wrong with their files", () =>
+    Effect.gen(function*() {
+      const object = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")
+      Fs.writeFileSync(file("no.json"), "{")
+      Fs.writeFileSync(file("other.json"), JSON.stringify({ insns: 1 }))
+      const stderr = function*(...args: ReadonlyArray<string>) {
+        const ended = yield* InProcess.command(...args)
+        assert.strictEqual(ended.status, 1, args.join(" "))
+        assert.strictEqual(ended.stdout, "")
+        return ended.stderr
+      }
+      assert.match(yield* stderr("gen", "verify", file("no.json"), "--cert", file("rsa.crt")), /no.json: .*not JSON/)
+      assert.match(
+        yield* stderr("gen", "verify", file("other.json"), "--cert", file("rsa.crt")),
+        /no loader of gen loader/
+      )
+      assert.strictEqual((yield* InProcess.command("gen", "loader", object, "-o", file("plain.json"))).status, 0)
+      assert.match(yield* stderr("gen", "verify", file("plain.json"), "--cert", file("rsa.crt")), /has no signature/)
+      const output = file("never.json")
+      const sign = (at: string, key: string, cert: string) =>
+        stderr("gen", "loader", at, "-o", output, "--sign", "--key", file(key), "--cert", file(cert))
+      assert.match(yield* sign(object, "other.pem", "rsa.crt"), /the certificate is not of this private key/)
+      assert.match(yield* sign(object, "rsa.crt", "rsa.crt"), /the private key cannot be read/)
+      const externs = Path.join(repository, "test/fixtures/externs.bpf.o")
+      assert.match(yield* sign(externs, "rsa.pem", "rsa.crt"), /a signed loader is told nothing, .*CONFIG_HZ/)
+      assert.isFalse(Fs.existsSync(output))
+    }))
 })
