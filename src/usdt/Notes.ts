@@ -141,9 +141,8 @@ const need = <A>(result: Result.Result<A, NotesError>): A => {
 export const ofBinary = (binary: ElfBinary.ElfBinary): Result.Result<ReadonlyArray<Probe>, NotesError> =>
   attempt(isNotesError, () => {
     if (binary.type !== C.ET_EXEC && binary.type !== C.ET_DYN) {
-      refuse("Elf", "it is neither a program nor a shared library", {
-        ...(binary.type === C.ET_REL ? { hint: "link it: the addresses of its probes are not known yet" } : {})
-      })
+      const hint = "link it: the addresses of its probes are not known yet"
+      refuse("Elf", "it is neither a program nor a shared library", binary.type === C.ET_REL ? { hint } : {})
     }
     const section = need(ElfBinary.sectionNamed(binary, ".note.stapsdt"))
     if (section === undefined) {

@@ -22,7 +22,7 @@ import { build, compileTarget, sdtHeader, start } from "../support/UsdtTarget.ts
 import { storedZip } from "../support/StoredZip.ts"
 
 /** The object with calls of one kind answered otherwise. */
-const answering = <T extends KernelCall["_tag"]>(loaded: LoadedObject, tag: T, answer: unknown): LoadedObject => ({
+const answering = (loaded: LoadedObject, tag: KernelCall["_tag"], answer: unknown): LoadedObject => ({
   ...loaded,
   session: {
     ...loaded.session,

@@ -31,9 +31,11 @@ const decode = (bytes: Uint8Array): UsdtEvent => {
 
 /** Reads the events that are there. */
 export const reader = (loaded: LoadedObject) =>
-  Effect.gen(function*() {
-    const map = loaded.map("events")
-    if (map === undefined) return yield* Effect.die("no map of events")
-    const ring = yield* RingBuffer.open(loaded.session, map)
-    return Effect.suspend(() => Effect.map(Effect.fromResult(RingBuffer.drain(ring)), (records) => records.map(decode)))
-  })
+  Effect.map(
+    Effect.suspend(() => {
+      const map = loaded.map("events")
+      return map === undefined ? Effect.die("no map of events") : RingBuffer.open(loaded.session, map)
+    }),
+    (ring) =>
+      Effect.suspend(() => Effect.map(Effect.fromResult(RingBuffer.drain(ring)), (records) => records.map(decode)))
+  )

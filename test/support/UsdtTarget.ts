@@ -1,4 +1,5 @@
 /** Programs with probes, built from `test/live/programs/usdt_*.c` and run by tests. */
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
@@ -42,17 +43,23 @@ export const compileTarget = (file: string): string => {
   return program
 }
 
+/** A program that did not do what it was started for. */
+export class TargetEnded extends Data.TaggedError("TargetEnded")<{ readonly path: string; readonly detail: string }> {}
+
 /** A program that is running. */
 export interface Target {
   readonly pid: number
   /** Lets it pass its probes once; answers how often the counted one was passed so far. */
-  readonly round: Effect.Effect<number, Error>
+  readonly round: Effect.Effect<number, TargetEnded>
   /** Ends it. */
   readonly stop: Effect.Effect<void>
 }
 
 /** Runs a program until the scope closes. */
-export const start = (path: string, args: ReadonlyArray<string> = []): Effect.Effect<Target, Error, Scope.Scope> =>
+export const start = (
+  path: string,
+  args: ReadonlyArray<string> = []
+): Effect.Effect<Target, TargetEnded, Scope.Scope> =>
   Effect.gen(function*() {
     const child = yield* Effect.acquireRelease(
       Effect.sync(() => ChildProcess.spawn(path, [...args], { stdio: ["pipe", "pipe", "inherit"] })),
@@ -79,11 +86,11 @@ export const start = (path: string, args: ReadonlyArray<string> = []): Effect.Ef
             throw new Error(`${path} has ended`)
           })
         ]),
-      catch: (thrown) => thrown instanceof Error ? thrown : new Error(String(thrown))
+      catch: (thrown) => new TargetEnded({ path, detail: String(thrown) })
     })
     yield* line
     const { pid } = child
-    if (pid === undefined) return yield* Effect.fail(new Error(`${path} was not started`))
+    if (pid === undefined) return yield* new TargetEnded({ path, detail: "it was not started" })
     return {
       pid,
       round: Effect.flatMap(Effect.sync(() => child.stdin.write("\n")), () => Effect.map(line, Number)),

@@ -64,7 +64,7 @@ const presentNames = (probes: ReadonlyArray<Notes.Probe>, { name, provider }: Wa
 const canRun = (kernel: Argument.Architecture, file: Argument.Architecture): boolean =>
   kernel === file || (kernel === "x86-64" && file === "i386")
 
-const need = <A, E>(result: Result.Result<A, E>): A => {
+const need = <A>(result: Result.Result<A, Notes.NotesError>): A => {
   if (Result.isFailure(result)) throw result.failure
   return result.success
 }

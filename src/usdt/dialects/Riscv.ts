@@ -2,12 +2,10 @@
 import { constant, type Dialect, type Location, memory } from "./Dialect.ts"
 
 /** The members of `struct user_regs_struct` behind its first, `pc`; eight bytes each. */
-const order = [
-  ...["ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1"],
-  ...["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7"],
-  ...["s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11"],
-  ...["t3", "t4", "t5", "t6"]
-]
+const order = (
+  "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 " +
+  "s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6"
+).split(" ")
 
 const registerOffset = (name: string): number | undefined => {
   const position = order.indexOf(name === "fp" ? "s0" : name)

@@ -5,47 +5,15 @@ import type { Architecture, Argument, Location } from "../../../src/usdt/Argumen
 const numbered = (prefix: string, count: number, suffix = ""): ReadonlyArray<string> =>
   Array.from({ length: count }, (_, index) => `${prefix}${index}${suffix}`)
 
-const x86Old32 = [
-  "eax",
-  "ebx",
-  "ecx",
-  "edx",
-  "esi",
-  "edi",
-  "ebp",
-  "esp",
-  "ax",
-  "bx",
-  "cx",
-  "dx",
-  "si",
-  "di",
-  "bp",
-  "sp"
-]
+const words = (text: string): ReadonlyArray<string> => text.split(" ")
+
+const x86Old32 = words("eax ebx ecx edx esi edi ebp esp ax bx cx dx si di bp sp")
 
 /** Registers that arguments of any size can be in; of any size that hold addresses. */
 const registers: Readonly<Record<Architecture, ReadonlyArray<string>>> = {
   "x86-64": [
-    ...[
-      "rax",
-      "rbx",
-      "rcx",
-      "rdx",
-      "rsi",
-      "rdi",
-      "rbp",
-      "rsp",
-      ...x86Old32,
-      "al",
-      "bl",
-      "cl",
-      "dl",
-      "sil",
-      "dil",
-      "bpl"
-    ],
-    ...["spl", "rip", "eip"],
+    ...words("rax rbx rcx rdx rsi rdi rbp rsp al bl cl dl sil dil bpl spl rip eip"),
+    ...x86Old32,
     ...["", "d", "w", "b"].flatMap((suffix) => numbered("r", 16, suffix).slice(8))
   ],
   i386: [...x86Old32, "al", "bl", "cl", "dl", "eip"],
@@ -53,7 +21,7 @@ const registers: Readonly<Record<Architecture, ReadonlyArray<string>>> = {
   arm: [...numbered("r", 16), "fp", "ip", "sp", "lr", "pc"],
   s390x: numbered("r", 16),
   riscv64: [
-    ...["ra", "sp", "gp", "tp", "fp"],
+    ...words("ra sp gp tp fp"),
     ...numbered("t", 7),
     ...numbered("s", 12),
     ...numbered("a", 8)
@@ -99,42 +67,10 @@ export const argumentList = (architecture: Architecture): fc.Arbitrary<ReadonlyA
 /** Text that is near to arguments. */
 export const almostArguments: fc.Arbitrary<string> = fc.array(
   fc.constantFrom(
-    ...[
-      "8@",
-      "-4@",
-      "@",
-      "%rax",
-      "%rsp",
-      "(%rax",
-      ")",
-      "(",
-      "[",
-      "]",
-      ",",
-      " ",
-      "\t",
-      "$",
-      "#",
-      "-",
-      "1",
-      "99999999999999999999"
-    ],
-    ...[
-      "x0",
-      "sp",
-      "r0",
-      "fp",
-      "a0",
-      "%r15",
-      "8@%rdi",
-      "4@[sp, 8]",
-      "4@-8(%rbp,%rax,4)",
-      ":",
-      "\0",
-      "é",
-      "4f@%xmm0",
-      "(,%rax,8)"
-    ]
+    ...words("8@ -4@ @ %rax %rsp (%rax ) ( [ ] , $ # - 1 99999999999999999999 x0 sp r0 fp a0 %r15 8@%rdi : é 4f@%xmm0"),
+    ...words("4@-8(%rbp,%rax,4) (,%rax,8) 8@counter(%rip) 8@counter+4(%rip)"),
+    ..." \t\0",
+    "4@[sp, 8]"
   ),
   { maxLength: 40 }
 ).map((parts) => parts.join(""))
