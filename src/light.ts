@@ -95,17 +95,20 @@ const fromBase64 = (text: string): Uint8Array => {
 }
 
 /** A skeleton's loader program. */
-export const program = ({ data, insns, sections: _, signed, ...rest }: Description): LoaderProgram => ({
-  ...rest,
-  insns: fromBase64(insns),
-  data: fromBase64(data),
-  ...(signed === undefined ? {} : {
-    signed: {
-      covers: signed.covers,
-      ...(signed.signature === undefined ? {} : { signature: fromBase64(signed.signature) })
-    }
-  })
-})
+export const program = (description: Description): LoaderProgram => {
+  const { data, insns, signed, ...rest } = description
+  return {
+    ...rest,
+    insns: fromBase64(insns),
+    data: fromBase64(data),
+    ...(signed === undefined ? {} : {
+      signed: {
+        covers: signed.covers,
+        ...(signed.signature === undefined ? {} : { signature: fromBase64(signed.signature) })
+      }
+    })
+  }
+}
 
 /** The initial images of a skeleton's sections, by the numbers of their maps: copies, which are the caller's to change. */
 export const images = (description: Description): ReadonlyMap<number, Uint8Array> => {

@@ -36,9 +36,9 @@ export interface SkeletonOptions {
 const isSkeletonError = (thrown: unknown): thrown is SkeletonError => thrown instanceof SkeletonError
 
 /** Names that a module uses itself beside those of variables, maps and programs. */
-const reserved: ReadonlySet<string> = new Set([
-  ..."bytes view maps programs session log open load loader constructor __proto__ prototype".split(" ")
-])
+const reserved: ReadonlySet<string> = new Set(
+  "bytes view maps programs session log open load loader constructor __proto__ prototype".split(" ")
+)
 
 /** Names of the module's own types and values, which sections must not have. */
 const ownTypes: ReadonlySet<string> = new Set(

@@ -190,7 +190,9 @@ const signatureHint = (errno: Errno.Errno): string | undefined => {
 /** A refusal of a signed loader, with what it means. */
 const explained = (error: CallError): CallError => {
   const hint = error._tag === "VerifierError" && error.log === "" ? signatureHint(error.errno) : undefined
-  return hint === undefined || error._tag !== "VerifierError" ? error : new VerifierError({ ...error, hint })
+  if (hint === undefined || error._tag !== "VerifierError") return error
+  const { errno, errnoNumber, log, program, summary } = error
+  return new VerifierError({ program, errno, errnoNumber, log, summary, hint })
 }
 
 /** One run, from nothing. The loader itself is gone afterwards. */
