@@ -84,6 +84,28 @@ export * as Errno from "./services/Kernel/abi/Errno.ts"
 
 /** Registers structs of functions that the kernel calls (struct_ops), such as congestion controls of TCP. */
 export * as StructOps from "./attach/StructOps.ts"
+/** Network devices and namespaces, and places among other programs, as all kinds of the network take them. */
+export * as Network from "./attach/Network.ts"
+/** Attaches XDP programs, by links and by netlink. */
+export * as Xdp from "./attach/Xdp.ts"
+/** Attaches programs to what comes in and goes out of a network device, in an order of their own. */
+export * as Tcx from "./attach/Tcx.ts"
+/** Attaches programs in traffic control, as filters of a clsact. */
+export * as Tc from "./attach/Tc.ts"
+/** Attaches programs to netkit devices. */
+export * as Netkit from "./attach/Netkit.ts"
+/** Attaches programs between the hooks of netfilter. */
+export * as Netfilter from "./attach/Netfilter.ts"
+/** Attaches flow dissectors and sk_lookup programs to network namespaces. */
+export * as Netns from "./attach/Netns.ts"
+/** Attaches programs to cgroups. */
+export * as Cgroup from "./attach/Cgroup.ts"
+/** Attaches programs to maps of sockets. */
+export * as Sockmap from "./attach/Sockmap.ts"
+/** Attaches programs to infrared receivers. */
+export * as Lirc from "./attach/Lirc.ts"
+/** Puts a newly loaded object in the place of a running one, by its pinned links. */
+export * as Upgrade from "./attach/Upgrade.ts"
 
 // Probes of user programs.
 

@@ -11,6 +11,9 @@ export * as KernelSnapshot from "./services/Kernel/live/Snapshot.ts"
 /** Reads and writes kernel profiles in folders, and takes a bare BTF file for one. */
 export * as ProfileFolder from "./services/Kernel/live/ProfileFolder.ts"
 
+/** Processes by the numbers that they have in other pid namespaces. */
+export * as PidNamespace from "./attach/PidNamespace.ts"
+
 /** Attaches programs to probes of programs and libraries (USDT). */
 export * as Usdt from "./attach/Usdt.ts"
 
