@@ -269,7 +269,7 @@ const assembleCalls = (calls: ReadonlyArray<KernelCall>, options: AssembleOption
     published: madePrograms.get(ref)?.published ?? false
   }))
   const blob = LoaderData.join(assembly.data)
-  if (digest.length > 0) LoaderCode.setDigest(digest, sha256(blob), assembly.little)
+  if (digest.length > 0) LoaderCode.setDigest(assembly.code, digest, sha256(blob), assembly.little)
   return {
     byteOrder,
     insns: Insn.toByteOrder(LoaderCode.join(assembly.code), byteOrder),

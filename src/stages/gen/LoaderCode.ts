@@ -12,15 +12,36 @@
  */
 import * as Encode from "../../insn/Encode.ts"
 import * as Insn from "../../insn/Insn.ts"
-import { BPF_ADD, BPF_DW, BPF_JEQ, BPF_JNE, BPF_JSET, BPF_JSLE, BPF_JSLT, BPF_W } from "../../insn/InsnConstants.ts"
+import {
+  BPF_ADD,
+  BPF_ALU64,
+  BPF_CALL,
+  BPF_DW,
+  BPF_JEQ,
+  BPF_JMP,
+  BPF_JNE,
+  BPF_JSET,
+  BPF_JSLE,
+  BPF_JSLT,
+  BPF_K,
+  BPF_LDX,
+  BPF_MEM,
+  BPF_MOV,
+  BPF_PSEUDO_MAP_IDX_VALUE,
+  BPF_STX,
+  BPF_W,
+  BPF_X
+} from "../../insn/InsnConstants.ts"
 import type { Command } from "../../services/Kernel/abi/BpfConstants.ts"
+import { hostIsLittle } from "../../services/Kernel/abi/Arena.ts"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { AssembleError } from "./AssembleError.ts"
 import * as Layout from "./LoaderLayout.ts"
 
 /** The code so far. */
 export interface LoaderCode {
-  readonly parts: Array<Uint8Array>
+  /** Two words for each slot, as they lie in memory of a little-endian machine; room for more behind them. */
+  words: Int32Array
   /** Length in instruction slots. */
   slots: number
   /** The slot of the cleanup, or of a jump that leads there and is nearer. */
@@ -37,14 +58,36 @@ export interface Place {
   readonly offset: number
 }
 
-/** Appends instructions. */
-export const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => append(code, insns)
+/** Room for more slots: at least so many. */
+const reserve = (code: LoaderCode, slots: number): void => {
+  if (2 * (code.slots + slots) <= code.words.length) return
+  const larger = new Int32Array(Math.max(2 * code.words.length, 2 * (code.slots + slots)))
+  larger.set(code.words)
+  code.words = larger
+}
 
-const append = (code: LoaderCode, insns: ReadonlyArray<Uint8Array>): void => {
+/** Appends a slot of these fields, each of which fits its place: what a loader does most is written without a detour. */
+const put = (code: LoaderCode, opcode: number, dst: number, src: number, offset: number, imm: number): void => {
+  reserve(code, 1)
+  code.words[2 * code.slots] = opcode | dst << 8 | src << 12 | offset << 16
+  code.words[2 * code.slots + 1] = imm
+  code.slots++
+}
+
+/** Appends instructions. */
+export const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
   for (const insn of insns) {
-    code.parts.push(insn)
-    code.slots += insn.length / 8
+    for (let at = 0; at < Insn.count(insn); at++) {
+      put(code, Insn.opcode(insn, at), Insn.dst(insn, at), Insn.src(insn, at), Insn.offset(insn, at), Insn.imm(insn, at))
+    }
   }
+}
+
+/** Appends code: jumps in it lead within it. */
+const append = (code: LoaderCode, more: LoaderCode): void => {
+  reserve(code, more.slots)
+  code.words.set(more.words.subarray(0, 2 * more.slots), 2 * code.slots)
+  code.slots += more.slots
 }
 
 /** The number of the loader's own map in the `fd_array` that it is loaded with. */
@@ -53,6 +96,44 @@ const OWN_MAP = 0
 /** `register = data + offset`: two slots. */
 export const address = (register: Encode.Register, offset: number): Uint8Array =>
   Encode.ldMapIdxValue(register, OWN_MAP, offset)
+
+/** Appends `register = data + offset`. */
+const putAddress = (code: LoaderCode, register: number, offset: number): void => {
+  put(code, Insn.LD_IMM64, register, BPF_PSEUDO_MAP_IDX_VALUE, 0, OWN_MAP)
+  put(code, 0, 0, 0, 0, offset)
+}
+
+/** Appends `dst = *(size *)(src + offset)`. */
+const putLoad = (code: LoaderCode, size: number, dst: number, src: number, offset: number): void =>
+  put(code, BPF_LDX | BPF_MEM | size, dst, src, offset, 0)
+
+/** Appends `*(size *)(dst + offset) = src`. */
+const putStore = (code: LoaderCode, size: number, dst: number, src: number, offset: number): void =>
+  put(code, BPF_STX | BPF_MEM | size, dst, src, offset, 0)
+
+/** Appends `dst = imm` and `dst = src`, of 64 bits. */
+const putMoveImm = (code: LoaderCode, dst: number, imm: number): void =>
+  put(code, BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, imm)
+const putMove = (code: LoaderCode, dst: number, src: number): void =>
+  put(code, BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
+
+/** Appends a call of a helper. */
+const putCall = (code: LoaderCode, helper: number): void => put(code, BPF_JMP | BPF_CALL, 0, 0, 0, helper)
+
+/** Appends a jump that depends on how a register compares with a number. */
+const putJump = (code: LoaderCode, operation: number, dst: number, imm: number, distance: number): void => {
+  if (!Insn.fitsOffset(distance)) throw tooFar(code.slots, distance)
+  put(code, BPF_JMP | operation | BPF_K, dst, 0, distance, imm)
+}
+
+const tooFar = (slot: number, distance: number): AssembleError =>
+  new AssembleError({
+    reason: "TooLarge",
+    call: "loader",
+    name: "code",
+    detail: `a jump at instruction ${slot} would have to pass ${distance} instructions`,
+    hint: "one program mentions one symbol of the kernel thousands of times: put it into a function"
+  })
 
 /** Sizes of what is copied, in bytes, as the instructions name them. */
 const sizes = { 4: BPF_W, 8: BPF_DW } as const
@@ -65,8 +146,11 @@ const NEAR = 0x6000
 /** What is printed after a close. */
 export const CLOSE_TEXT = "close(%d) = %d"
 
+/** Room that code begins with. */
+const FIRST_WORDS = 64
+
 const begin = (closeText: number | undefined): LoaderCode => ({
-  parts: [],
+  words: new Int32Array(FIRST_WORDS),
   slots: 0,
   cleanup: 0,
   closeText,
@@ -105,30 +189,31 @@ export const make = (places: ReadonlyArray<Place>, closeText?: number): LoaderCo
   const isLong = cleanup.slots > NEAR / 2
   emit(code, Encode.ja(cleanup.slots + (isLong ? 1 : 0)))
   code.cleanup = code.slots
-  append(code, cleanup.parts)
+  append(code, cleanup)
   if (isLong) addStop(code)
   return code
 }
 
+/** Slots of `printText` of two registers. */
+const PRINT_SLOTS = 6
+
 /** Closes the descriptor in R1 unless it is 0. */
 const closeR1 = (code: LoaderCode): void => {
-  const print = begin(undefined)
-  if (code.closeText !== undefined) printText(print, code.closeText, CLOSE_TEXT.length + 1, 9, 0)
+  const { closeText } = code
+  putJump(code, BPF_JSLE, 1, 0, closeText === undefined ? 1 : 2 + PRINT_SLOTS)
   // The number is kept for what is printed.
-  const kept = code.closeText === undefined ? [] : [Encode.mov64Reg(9, 1)]
-  emit(
-    code,
-    Encode.jmpImm(BPF_JSLE, 1, 0, kept.length + 1 + print.slots),
-    ...kept,
-    Encode.callHelper(Layout.Helper.SYS_CLOSE),
-    ...print.parts
-  )
+  if (closeText !== undefined) putMove(code, 9, 1)
+  putCall(code, Layout.Helper.SYS_CLOSE)
+  if (closeText !== undefined) printText(code, closeText, CLOSE_TEXT.length + 1, 9, 0)
 }
 
 /** Closes the descriptor at a place, which keeps it. */
 const closeOnce = (code: LoaderCode, { _tag, offset }: Place): void => {
-  if (_tag === "Stack") emit(code, Encode.ldx(BPF_W, 1, 10, offset))
-  else emit(code, address(0, offset), Encode.ldx(BPF_W, 1, 0, 0))
+  if (_tag === "Stack") putLoad(code, BPF_W, 1, 10, offset)
+  else {
+    putAddress(code, 0, offset)
+    putLoad(code, BPF_W, 1, 0, 0)
+  }
   closeR1(code)
 }
 
@@ -146,34 +231,48 @@ export const printText = (
   size: number,
   first?: Encode.Register,
   second?: Encode.Register
-): void =>
-  emit(
-    code,
-    // The second may be R0, which nothing before it changes.
-    ...(second === undefined ? [] : [Encode.mov64Reg(4, second)]),
-    ...(first === undefined ? [] : [Encode.mov64Reg(3, first)]),
-    address(1, text),
-    Encode.mov64Imm(2, size),
-    Encode.callHelper(Layout.Helper.TRACE_PRINTK)
-  )
+): void => {
+  // The second may be R0, which nothing before it changes.
+  if (second !== undefined) putMove(code, 4, second)
+  if (first !== undefined) putMove(code, 3, first)
+  putAddress(code, 1, text)
+  putMoveImm(code, 2, size)
+  putCall(code, Layout.Helper.TRACE_PRINTK)
+}
 
 /** `*(u64 *)(data + at) = data + pointee` */
-export const storeAddress = (code: LoaderCode, at: number, pointee: number): void =>
-  emit(code, address(0, pointee), address(1, at), Encode.stx(BPF_DW, 1, 0, 0))
+export const storeAddress = (code: LoaderCode, at: number, pointee: number): void => {
+  putAddress(code, 0, pointee)
+  putAddress(code, 1, at)
+  putStore(code, BPF_DW, 1, 0, 0)
+}
 
 /** Copies between two places of the data. */
-const dataToData = (code: LoaderCode, to: number, size: CopySize, from: number): void =>
-  emit(
-    code,
-    address(2, from),
-    Encode.ldx(sizes[size], 0, 2, 0),
-    address(1, to),
-    Encode.stx(sizes[size], 1, 0, 0)
-  )
+const dataToData = (code: LoaderCode, to: number, size: CopySize, from: number): void => {
+  putAddress(code, 2, from)
+  putLoad(code, sizes[size], 0, 2, 0)
+  putAddress(code, 1, to)
+  putStore(code, sizes[size], 1, 0, 0)
+}
 
 /** Copies from the data to the context. */
-const dataToContext = (code: LoaderCode, to: number, size: CopySize, from: number): void =>
-  emit(code, address(1, from), Encode.ldx(sizes[size], 0, 1, 0), Encode.stx(sizes[size], 6, 0, to))
+const dataToContext = (code: LoaderCode, to: number, size: CopySize, from: number): void => {
+  putAddress(code, 1, from)
+  putLoad(code, sizes[size], 0, 1, 0)
+  storeToContext(code, sizes[size], to)
+}
+
+/** Stores R0 in the context, of which a program can say no more than the first 32 KiB. */
+const storeToContext = (code: LoaderCode, size: number, to: number): void => {
+  if (Insn.fitsOffset(to)) putStore(code, size, 6, 0, to)
+  else emit(code, Encode.stx(size === BPF_DW ? BPF_DW : BPF_W, 6, 0, to))
+}
+
+/** Loads R0 from the context. */
+const loadFromContext = (code: LoaderCode, size: number, from: number): void => {
+  if (Insn.fitsOffset(from)) putLoad(code, size, 0, 6, from)
+  else emit(code, Encode.ldx(size === BPF_DW ? BPF_DW : BPF_W, 0, 6, from))
+}
 
 /** Copies from the context to the data; `unlessZero` leaves the data as it is where the context has 0. */
 export const contextToData = (
@@ -182,22 +281,25 @@ export const contextToData = (
   size: CopySize,
   from: number,
   unlessZero: boolean = false
-): void =>
-  emit(
-    code,
-    Encode.ldx(sizes[size], 0, 6, from),
-    ...(unlessZero ? [Encode.jmpImm(BPF_JEQ, 0, 0, 3)] : []),
-    address(1, to),
-    Encode.stx(sizes[size], 1, 0, 0)
-  )
+): void => {
+  loadFromContext(code, sizes[size], from)
+  if (unlessZero) putJump(code, BPF_JEQ, 0, 0, 3)
+  putAddress(code, 1, to)
+  putStore(code, sizes[size], 1, 0, 0)
+}
 
 /** Copies 4 bytes from the stack to the data. */
-const stackToData = (code: LoaderCode, to: number, from: number): void =>
-  emit(code, Encode.ldx(BPF_W, 0, 10, from), address(1, to), Encode.stx(BPF_W, 1, 0, 0))
+const stackToData = (code: LoaderCode, to: number, from: number): void => {
+  putLoad(code, BPF_W, 0, 10, from)
+  putAddress(code, 1, to)
+  putStore(code, BPF_W, 1, 0, 0)
+}
 
 /** Copies 4 bytes from the stack to the context. */
-const stackToContext = (code: LoaderCode, to: number, from: number): void =>
-  emit(code, Encode.ldx(BPF_W, 0, 10, from), Encode.stx(BPF_W, 6, 0, to))
+const stackToContext = (code: LoaderCode, to: number, from: number): void => {
+  putLoad(code, BPF_W, 0, 10, from)
+  storeToContext(code, BPF_W, to)
+}
 
 /** Copies the descriptor that is kept at a place into the data. */
 export const placeToData = (code: LoaderCode, to: number, { _tag, offset }: Place): void =>
@@ -213,15 +315,13 @@ export const sysBpf = (
   command: (typeof Command)[keyof typeof Command],
   attr: number,
   size: number
-): void =>
-  emit(
-    code,
-    Encode.mov64Imm(1, command),
-    address(2, attr),
-    Encode.mov64Imm(3, size),
-    Encode.callHelper(Layout.Helper.SYS_BPF),
-    Encode.mov64Reg(7, 0)
-  )
+): void => {
+  putMoveImm(code, 1, command)
+  putAddress(code, 2, attr)
+  putMoveImm(code, 3, size)
+  putCall(code, Layout.Helper.SYS_BPF)
+  putMove(code, 7, 0)
+}
 
 /** Jumps back to the cleanup from here, for jumps that do not reach so far themselves: from now on failures go here. */
 const addStop = (code: LoaderCode): void => {
@@ -237,14 +337,14 @@ export const checkError = (code: LoaderCode): void => {
     emit(code, Encode.ja(1))
     addStop(code)
   }
-  emit(code, Encode.jmpImm(BPF_JSLT, 7, 0, code.cleanup - code.slots - 1))
+  putJump(code, BPF_JSLT, 7, 0, code.cleanup - code.slots - 1)
   code.canFail = true
 }
 
 /** A place further on, to which jumps lead that were emitted before it. */
 export interface Label {
-  /** Jumps that lead there: their slots, and their bytes, in which the distance is still missing. */
-  readonly jumps: Array<{ readonly slot: number; readonly insn: Uint8Array }>
+  /** The slots of jumps that lead there, in which the distance is still missing. */
+  readonly jumps: Array<number>
 }
 
 /** A label that nothing leads to yet. */
@@ -253,7 +353,7 @@ export const label = (): Label => ({ jumps: [] })
 /** Goes to a label further on when R7 is negative. */
 export const failTo = (code: LoaderCode, label: Label): void => {
   const first = label.jumps[0]
-  if (first !== undefined && code.slots - first.slot > NEAR) {
+  if (first !== undefined && code.slots - first > NEAR) {
     // Too far for one jump: what leads to the label meets here, and goes on together.
     emit(code, Encode.ja(1))
     land(code, label)
@@ -264,31 +364,23 @@ export const failTo = (code: LoaderCode, label: Label): void => {
 
 /** Goes to a label further on with this jump, whose distance is filled in when the label's place is known. */
 export const goTo = (code: LoaderCode, { jumps }: Label, insn: Uint8Array): void => {
-  jumps.push({ slot: code.slots, insn })
+  jumps.push(code.slots)
   emit(code, insn)
 }
 
 /** Makes a label stand for this point of the code: what leads to it leads here. Throws `AssembleError` where it is too far. */
 export const land = (code: LoaderCode, { jumps }: Label): void => {
-  for (const { insn, slot } of jumps.splice(0)) {
+  for (const slot of jumps.splice(0)) {
     const distance = code.slots - slot - 1
-    if (!Insn.fitsOffset(distance)) {
-      throw new AssembleError({
-        reason: "TooLarge",
-        call: "loader",
-        name: "code",
-        detail: `a jump at instruction ${slot} would have to pass ${distance} instructions`,
-        hint: "one program mentions one symbol of the kernel thousands of times: put it into a function"
-      })
-    }
-    Insn.setOffset(insn, 0, distance)
+    if (!Insn.fitsOffset(distance)) throw tooFar(slot, distance)
+    code.words[2 * slot] = (code.words[2 * slot] ?? 0) & 0xffff | distance << 16
   }
 }
 
 /** Keeps the descriptor in R7 at a place. */
 export const keep = (code: LoaderCode, { _tag, offset }: Place): void =>
   _tag === "Stack"
-    ? emit(code, Encode.stx(BPF_W, 10, 7, offset))
+    ? putStore(code, BPF_W, 10, 7, offset)
     : emit(code, address(1, offset), Encode.stx(BPF_W, 1, 7, 0))
 
 /** Goes to the cleanup with `EINVAL` when a register is 0: the loader was not told what it needs. */
@@ -358,16 +450,15 @@ const DIGEST_WORDS = 4
 
 /**
  * Goes to the cleanup with `EINVAL` where the digest of the data, which the kernel keeps with the loader's map, is not the
- * loader's own. Answers with the instructions that hold that one, which is known when all else is (`setDigest`).
+ * loader's own. Answers with the slots of the instructions that hold that one, which is known when all else is (`setDigest`).
  */
-export const checkDigest = (code: LoaderCode): ReadonlyArray<Uint8Array> =>
+export const checkDigest = (code: LoaderCode): ReadonlyArray<number> =>
   Array.from({ length: DIGEST_WORDS }, (_, word) => {
-    const own = Encode.ldImm64(3, 0n)
+    emit(code, Encode.ldMapIdx(1, OWN_MAP), Encode.ldx(BPF_DW, 2, 1, 8 * word))
+    const own = code.slots
     emit(
       code,
-      Encode.ldMapIdx(1, OWN_MAP),
-      Encode.ldx(BPF_DW, 2, 1, 8 * word),
-      own,
+      Encode.ldImm64(3, 0n),
       Encode.mov64Imm(7, 0),
       Encode.jmpReg(BPF_JEQ, 2, 3, 1),
       Encode.mov64Imm(7, -Errno.numbers.EINVAL)
@@ -377,9 +468,13 @@ export const checkDigest = (code: LoaderCode): ReadonlyArray<Uint8Array> =>
   })
 
 /** Writes a digest into the instructions that compare it. Words are numbers of the machine's byte order. */
-export const setDigest = (words: ReadonlyArray<Uint8Array>, digest: Uint8Array, little: boolean): void => {
+export const setDigest = (code: LoaderCode, slots: ReadonlyArray<number>, digest: Uint8Array, little: boolean): void => {
   const view = new DataView(digest.buffer, digest.byteOffset, digest.byteLength)
-  words.forEach((insn, word) => Insn.setImm64(insn, 0, view.getBigUint64(8 * word, little)))
+  slots.forEach((slot, word) => {
+    const value = view.getBigUint64(8 * word, little)
+    code.words[2 * slot + 1] = Number(BigInt.asIntN(32, value))
+    code.words[2 * slot + 3] = Number(BigInt.asIntN(32, value >> 32n))
+  })
 }
 
 /** Returns 0. */
@@ -393,12 +488,10 @@ export const succeed = (code: LoaderCode): void => {
 }
 
 /** All of the code. */
-export const join = ({ parts, slots }: LoaderCode): Uint8Array => {
-  const whole = new Uint8Array(slots * 8)
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
+export const join = ({ slots, words }: LoaderCode): Uint8Array => {
+  if (hostIsLittle) return new Uint8Array(words.buffer, words.byteOffset, 8 * slots).slice()
+  const whole = new Uint8Array(8 * slots)
+  const view = new DataView(whole.buffer)
+  for (let at = 0; at < 2 * slots; at++) view.setInt32(4 * at, words[at] ?? 0, true)
   return whole
 }
