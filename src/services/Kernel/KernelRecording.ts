@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { assemble, type AssembleError, type AssembleOptions } from "../../stages/gen/Assemble.ts"
 import type { LoaderProgram, Signed } from "../../stages/gen/LoaderProgram.ts"
+import * as PlanCalls from "../../stages/gen/PlanCalls.ts"
 import * as Recordable from "../../stages/gen/Recordable.ts"
 import * as Execute from "../../stages/load/Execute.ts"
 import type { BpfObject } from "../../stages/open/BpfObject.ts"
@@ -243,7 +244,12 @@ export const record = Effect.fnUntraced(function*(
   options: RecordingOptions = {}
 ): Effect.fn.Return<LoaderProgram, Execute.ExecuteError | AssembleError> {
   const { object } = planned
-  const recording = yield* makeWith({ byteOrder: object.byteOrder, listed: listedOf(object), ...options })
+  const whole = { byteOrder: object.byteOrder, listed: listedOf(object), ...options }
+  const made = PlanCalls.of(planned.plan)
+  if (made !== undefined) {
+    return yield* Effect.fromResult(assemble(made.calls, { ...assembleOptions(whole), notes: made.notes }))
+  }
+  const recording = yield* makeWith(whole)
   yield* Effect.scoped(Execute.toLoaded(planned)).pipe(Effect.provideService(Kernel, recording.kernel))
   return yield* recording.loader
 })

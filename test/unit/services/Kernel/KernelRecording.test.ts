@@ -21,7 +21,7 @@ import type { LoaderProgram } from "../../../../src/stages/gen/LoaderProgram.ts"
 import * as Execute from "../../../../src/stages/load/Execute.ts"
 import { optional, required } from "../../../../src/stages/load/LoadPlan.ts"
 import { plainMap } from "../../../support/LedgerKernel.ts"
-import { deferred, loaderCalls, recordable, recorded } from "../../stages/gen/Recorded.ts"
+import { deferred, loaderCalls, recordable, recordableAll, recorded } from "../../stages/gen/Recorded.ts"
 
 const mapCreate = (index: number, attr: Partial<MapAttributes> = {}, more: Partial<MapCreate> = {}): MapCreate => ({
   _tag: "MapCreate",
@@ -102,6 +102,24 @@ describe("a recording", () => {
         assert.deepStrictEqual(new Uint8Array(loader.data.subarray(offset, offset + size)), call.value.bytes)
       }
     }))
+
+  it.effect.each(recordableAll)(
+    "%s: is what executing the plan on its kernel comes to",
+    (name) =>
+      Effect.gen(function*() {
+        const planned = yield* deferred(name)
+        const { maps, programs } = planned.object
+        const { kernel, loader } = yield* KernelRecording.makeWith({
+          byteOrder: planned.object.byteOrder,
+          listed: {
+            maps: maps.map(({ attr: { maxEntries }, name }, ref) => ({ name, ref, maxEntries })),
+            programs: programs.flatMap(({ entry, name }, ref) => entry ? [{ name, ref }] : [])
+          }
+        })
+        yield* Effect.scoped(Execute.toLoaded(planned)).pipe(Effect.provideService(Kernel, kernel))
+        assert.deepStrictEqual(yield* KernelRecording.record(planned), yield* loader)
+      })
+  )
 
   it.effect("is the same however often it is made", () =>
     Effect.gen(function*() {
