@@ -31,6 +31,11 @@ const lettersOf = (text: string): number => {
   return letters
 }
 
+const withoutVersion = (name: string): string => {
+  const at = name.indexOf("@", 1)
+  return at < 0 ? name : name.slice(0, at)
+}
+
 const namesOf = (tables: ReadonlyArray<BinarySymbols>, types: number): ReadonlySet<string> => {
   const names = new Set<string>()
   for (const symbols of tables) {
@@ -40,7 +45,7 @@ const namesOf = (tables: ReadonlyArray<BinarySymbols>, types: number): ReadonlyS
       const start = nameOffsetOf(symbols, index)
       // Not looked at further than this: the names of hostile tables all end one long string.
       const end = strings.subarray(start, start + maximumLength + 1).indexOf(0)
-      if (end > 0) names.add(readString(strings, start).replace(/@.*$/, ""))
+      if (end > 0) names.add(withoutVersion(readString(strings, start)))
       if (names.size === maximumNames) return names
     }
   }
