@@ -187,6 +187,6 @@ describeWith({ kind: "live", root: true }, "loaders of programs for other progra
         Edit.attachTo(replacing(Given.later), "replacement", { program: Given.later, function: "nobody" })
       )
       const unknown = yield* Effect.flip(runLoader(yield* record(wrong), { targets: { replacement: Given.id(id) } }))
-      assert.match(`${unknown.message}`, /nobody/)
+      assert.match(unknown.message, /nobody/)
     })))
 })

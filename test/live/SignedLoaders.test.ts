@@ -82,7 +82,7 @@ describeWith({ kind: "live", linux: "6.18", tools: ["openssl"] }, "signed loader
         // Nobody has put this certificate into a keyring: a kernel that looks finds no key.
         const errno = error !== undefined && "errno" in error ? error.errno : "taken"
         assert.include(["EOPNOTSUPP", "ENOKEY", "EKEYREJECTED"], errno)
-        assert.match(error !== undefined && "hint" in error ? `${error.hint}` : "", /signature|keyring/)
+        assert.match(error !== undefined && "hint" in error ? error.hint ?? "" : "", /signature|keyring/)
         console.log(`a signature over ${covers}: ${errno}`)
       }
     }))

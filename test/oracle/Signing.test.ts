@@ -13,6 +13,9 @@ import * as LoaderSignature from "../../src/stages/gen/LoaderSignature.ts"
 import * as InProcess from "../support/InProcess.ts"
 import { describeWith, repository } from "../support/Require.ts"
 
+/** Arguments, none of which has a blank in it. */
+const words = (text: string): ReadonlyArray<string> => text.split(" ")
+
 /** A loader of these bytes: what is signed of it is all that matters here. */
 const loaderOf = (insns: Uint8Array, data: Uint8Array, covers: "insns" | "insns_and_data"): LoaderProgram => ({
   byteOrder: "little",
@@ -82,8 +85,8 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
       const content = LoaderSignature.signedBytes(loader, "insns_and_data")
       Fs.writeFileSync(file("content"), content)
       const checked = openssl(
-        ...["cms", "-verify", "-binary", "-inform", "DER", "-in", "ours", "-content", "content"],
-        ...["-certfile", `${kind}.crt`, "-noverify"]
+        ...words("cms -verify -binary -inform DER -in ours -content content"),
+        ...words(`-certfile ${kind}.crt -noverify`)
       )
       assert.deepStrictEqual(new Uint8Array(checked), content)
       const signature = cms(content, `${kind}.pem`, `${kind}.crt`)
@@ -134,7 +137,7 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
     ]
     for (const [flags, why] of sides) {
       openssl(
-        ...["cms", "-sign", "-binary", "-md", "sha256", "-outform", "DER", "-in", "content", "-out", "signature"],
+        ...words("cms -sign -binary -md sha256 -outform DER -in content -out signature"),
         ...["-signer", "rsa.crt", "-inkey", "rsa.pem", ...flags]
       )
       const signature = read("signature")
@@ -173,8 +176,8 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
     openssl("req", "-x509", "-new", "-key", "ed.pem", "-subj", "/CN=ed", "-days", "2", "-out", "ed.crt")
     Fs.writeFileSync(file("plain.cnf"), "[req]\ndistinguished_name=dn\n[dn]\n[ext]\nbasicConstraints=CA:false\n")
     openssl(
-      ...["req", "-x509", "-new", "-key", "rsa.pem", "-subj", "/CN=plain", "-days", "2", "-out", "plain.crt"],
-      ...["-config", "plain.cnf", "-extensions", "ext"]
+      ...words("req -x509 -new -key rsa.pem -subj /CN=plain -days 2 -out plain.crt"),
+      ...words("-config plain.cnf -extensions ext")
     )
     const hasIdentifier = openssl("x509", "-in", "plain.crt", "-noout", "-text").includes("Subject Key Identifier")
     const refusals: ReadonlyArray<readonly [key: string, certificate: string, reason: string]> = [
@@ -206,8 +209,8 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
       `[req]\ndistinguished_name=dn\n[dn]\n[ext]\nsubjectKeyIdentifier=${identifier}\n`
     )
     openssl(
-      ...["req", "-x509", "-new", "-key", "long.pem", "-subj", "/CN=long", "-days", "2", "-out", "long.crt"],
-      ...["-config", "long.cnf", "-extensions", "ext"]
+      ...words("req -x509 -new -key long.pem -subj /CN=long -days 2 -out long.crt"),
+      ...words("-config long.cnf -extensions ext")
     )
     const result = sign(loader, { key: read("long.pem"), certificate: read("long.crt") })
     assert.strictEqual(Result.isFailure(result) ? result.failure.reason : "signed", "TooLarge")
@@ -232,8 +235,8 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
           covers === "insns" ? insns : Buffer.concat([insns, Buffer.from(json.data, "base64")])
         )
         openssl(
-          ...["cms", "-verify", "-binary", "-inform", "DER", "-in", "ours", "-content", "content"],
-          ...["-certfile", "rsa.crt", "-noverify", "-out", "checked"]
+          ...words("cms -verify -binary -inform DER -in ours -content content"),
+          ...words("-certfile rsa.crt -noverify -out checked")
         )
         const verified = yield* InProcess.command(
           ...["gen", "verify", file("loader.json"), "--cert", file("rsa.der"), "--json"]

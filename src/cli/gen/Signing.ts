@@ -5,7 +5,7 @@
  * in PEM, certificates X.509 in PEM or DER. Whether a certificate is to be trusted is the kernel's matter, which looks for it in
  * a keyring; here it only says which key is meant.
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
 import { attempt } from "../../internal/attempt.ts"
 import type { LoaderProgram } from "../../stages/gen/LoaderProgram.ts"

@@ -185,8 +185,12 @@ export interface RecordingOptions extends Omit<AssembleOptions, "notes" | "signe
 }
 
 /** The options as the assembler has them. */
-const assembleOptions = ({ profile: _, signed, ...options }: RecordingOptions): AssembleOptions => ({
-  ...options,
+const assembleOptions = (
+  { byteOrder, listed, logLevel, signed }: RecordingOptions
+): AssembleOptions => ({
+  ...(byteOrder === undefined ? {} : { byteOrder }),
+  ...(listed === undefined ? {} : { listed }),
+  ...(logLevel === undefined ? {} : { logLevel }),
   ...(signed === undefined || signed === false ? {} : { signed: signed === true ? "insns_and_data" : signed })
 })
 

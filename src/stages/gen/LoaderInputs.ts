@@ -5,7 +5,7 @@
  * comes out goes into the context: sizes and initial values of maps, and words of the loader's own.
  */
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Btf from "../../btf/Btf.ts"
 import { attempt } from "../../internal/attempt.ts"
@@ -17,7 +17,7 @@ import * as MapSteps from "../load/MapSteps.ts"
 import * as StructOps from "../load/StructOps.ts"
 import * as Kconfig from "../relocate/Kconfig.ts"
 import { isRelocateError } from "../relocate/RelocateError.ts"
-import * as LoaderInput from "./LoaderInput.ts"
+import type * as LoaderInput from "./LoaderInput.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
 
 /** An input of a loader that cannot be filled. */

@@ -276,7 +276,9 @@ const layLater = (
 ): Variable => {
   const type = Btf.typeOf(local, typeId)
   const names = new Map<number, string>()
-  for (const { bitOffset, name } of type._tag === "Struct" ? type.members : []) names.set(Math.floor(bitOffset / 8), name)
+  for (const { bitOffset, name } of type._tag === "Struct" ? type.members : []) {
+    names.set(Math.floor(bitOffset / 8), name)
+  }
   for (const { offset, program } of members) {
     const member = names.get(offset) ?? ""
     const refuse = (detail: string, hint: string): PlanError =>
@@ -289,7 +291,9 @@ const layLater = (
       })
     if (member === "") {
       throw refuse(
-        `byte ${offset} of struct ${typeName} holds ${object.programs[program]?.name ?? ""}, and no member of a name is there`,
+        `byte ${offset} of struct ${typeName} holds ${
+          object.programs[program]?.name ?? ""
+        }, and no member of a name is there`,
         "give the member the kernel's name for it"
       )
     }

@@ -219,11 +219,11 @@ describe("the inputs of a loader", () => {
       for (const name of recordableAll) {
         const loader = yield* recorded(name)
         inputs += loader.inputs.length
-        const json: unknown = JSON.parse(JSON.stringify(Schema.encodeSync(LoaderProgram.codec)(loader)))
-        assert.deepStrictEqual(Schema.decodeUnknownSync(LoaderProgram.codec)(json), loader)
+        const json: unknown = JSON.parse(JSON.stringify(yield* Schema.encodeEffect(LoaderProgram.codec)(loader)))
+        assert.deepStrictEqual(yield* Schema.decodeUnknownEffect(LoaderProgram.codec)(json), loader)
       }
       assert.isAtLeast(inputs, 20)
-      const json = Schema.encodeSync(LoaderProgram.codec)(yield* recorded("externs.bpf.o"))
+      const json = yield* Schema.encodeEffect(LoaderProgram.codec)(yield* recorded("externs.bpf.o"))
       const [kconfig] = json.inputs
       if (kconfig?.input !== "kconfig") return assert.fail("the form has changed")
       const [value] = kconfig.values
@@ -453,7 +453,7 @@ describe("what a plan leaves to the loader", () => {
       )
       assert.match(error.message, /MapUpdate/)
       assert.match(
-        `${"hint" in error ? error.hint : ""}`,
+        "hint" in error ? error.hint ?? "" : "",
         /the plan leaves .*CONFIG_HZ.* to whoever runs a loader program/
       )
     }))
