@@ -82,6 +82,30 @@ export * as Errno from "./services/Kernel/abi/Errno.ts"
 
 // Attaching.
 
+/** Attachments as scoped resources: updated, pinned, opened again, detached. */
+export * as Link from "./attach/Link.ts"
+/** What can go wrong when a program is attached. */
+export * as AttachError from "./attach/AttachError.ts"
+/** What the name of a section says of how its program is attached. */
+export * as AttachSpec from "./attach/AttachSpec.ts"
+/** Attaches programs to functions of the kernel. */
+export * as Kprobe from "./attach/Kprobe.ts"
+/** Attaches one program to many functions of the kernel. */
+export * as KprobeMulti from "./attach/KprobeMulti.ts"
+/** Attaches programs to system calls. */
+export * as Ksyscall from "./attach/Ksyscall.ts"
+/** Attaches programs to tracepoints. */
+export * as Tracepoint from "./attach/Tracepoint.ts"
+/** Attaches programs to tracepoints, with the arguments as the kernel passes them. */
+export * as RawTracepoint from "./attach/RawTracepoint.ts"
+/** Attaches programs to what they were loaded for: functions and tracepoints by their types, hooks, other programs. */
+export * as Tracing from "./attach/Tracing.ts"
+/** Attaches one program to many functions of the kernel by their types. */
+export * as TracingMulti from "./attach/TracingMulti.ts"
+/** Iterators over objects of the kernel, and what they write as a stream. */
+export * as Iter from "./attach/Iter.ts"
+/** Attaches programs to perf events: clocks and counters. */
+export * as PerfEvent from "./attach/PerfEvent.ts"
 /** Registers structs of functions that the kernel calls (struct_ops), such as congestion controls of TCP. */
 export * as StructOps from "./attach/StructOps.ts"
 /** Network devices and namespaces, and places among other programs, as all kinds of the network take them. */

@@ -11,6 +11,15 @@ export * as KernelSnapshot from "./services/Kernel/live/Snapshot.ts"
 /** Reads and writes kernel profiles in folders, and takes a bare BTF file for one. */
 export * as ProfileFolder from "./services/Kernel/live/ProfileFolder.ts"
 
+/** Attaches a whole object by its sections; the kinds of attachment in one table. */
+export * as Attach from "./attach/Attach.ts"
+
+/** Attaches programs to functions of programs and libraries. */
+export * as Uprobe from "./attach/Uprobe.ts"
+
+/** Attaches one program to many functions of a program or library. */
+export * as UprobeMulti from "./attach/UprobeMulti.ts"
+
 /** Processes by the numbers that they have in other pid namespaces. */
 export * as PidNamespace from "./attach/PidNamespace.ts"
 
