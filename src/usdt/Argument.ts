@@ -190,13 +190,17 @@ export const parseFor = (
     ? attempt(isUsdtError, () => refuse("Architecture", `arguments of ${what} are not understood`))
     : parse(architecture, text)
 
+/** The value of a constant as a program gets it, cut to the argument's size. */
+export const constantOf = ({ signed, size }: Pick<Argument, "signed" | "size">, value: bigint): bigint =>
+  signed ? BigInt.asIntN(size * 8, value) : BigInt.asUintN(size * 8, value)
+
 /** An argument for people, with its type: `s32 eax`, `u64 [rbp - 24]`, `u32 [rax + rcx * 4 + 8]`, `s32 7`. */
 export const describe = ({ location, signed, size }: Argument): string => {
   const width = `${signed ? "s" : "u"}${size * 8}`
   const plus = (offset: bigint): string => offset === 0n ? "" : offset < 0n ? ` - ${-offset}` : ` + ${offset}`
   switch (location._tag) {
     case "Constant":
-      return `${width} ${signed || location.value >= 0n ? location.value : BigInt.asUintN(size * 8, location.value)}`
+      return `${width} ${constantOf({ signed, size }, location.value)}`
     case "Register":
       return `${width} ${location.register}`
     case "Memory":

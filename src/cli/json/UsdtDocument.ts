@@ -3,14 +3,15 @@
  */
 import * as Result from "effect/Result"
 import { type ListedProbe, problemsOf } from "../../attach/UsdtList.ts"
-import type { Argument } from "../../usdt/Argument.ts"
+import { type Argument, constantOf } from "../../usdt/Argument.ts"
 import { exact } from "./Exact.ts"
 import type { Json } from "./Json.ts"
 
-const locationJson = (location: Argument["location"]): Json => {
+const locationJson = (argument: Argument): Json => {
+  const { location } = argument
   switch (location._tag) {
     case "Constant":
-      return { kind: "constant", value: exact(location.value) }
+      return { kind: "constant", value: exact(constantOf(argument, location.value)) }
     case "Register":
       return { kind: "register", register: location.register }
     case "Memory":
@@ -22,10 +23,10 @@ const locationJson = (location: Argument["location"]): Json => {
   }
 }
 
-const argumentJson = ({ location, signed, size }: Argument): Json => ({
-  size,
-  signed,
-  location: locationJson(location)
+const argumentJson = (argument: Argument): Json => ({
+  size: argument.size,
+  signed: argument.signed,
+  location: locationJson(argument)
 })
 
 const probeJson = (each: ListedProbe): Json => {
