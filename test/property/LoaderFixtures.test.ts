@@ -30,7 +30,7 @@ describe("the loader of a fixture makes the calls of its plan", () => {
   it.effect.each(recordableAll)("%s", (name) =>
     Effect.gen(function*() {
       const { loader, planned, replayed } = yield* both(name)
-      assert.deepStrictEqual(LoaderDiff.fromPlan(planned.plan, replayed.calls, loader), [])
+      assert.deepStrictEqual(LoaderDiff.fromPlan(planned.plan, replayed, loader), [])
       assert.deepStrictEqual([replayed.retval, replayed.leaked, replayed.leakedModules, replayed.strayCloses], [
         0,
         [],

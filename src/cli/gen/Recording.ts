@@ -17,7 +17,7 @@ import type { Edits } from "../Edits.ts"
 export const kernelFlag = Flag.String("kernel").pipe(
   Flag.withMetavar("PROFILE"),
   Flag.withDescription(
-    "Decide for this kernel what is known of it, instead of when the loader runs: a kernel profile (kernel snapshot writes\n" +
+    "Decide for this kernel what is known of it, instead of when the loader runs: a kernel profile (kernel snapshot writes " +
       "them) or a BTF file"
   ),
   Flag.optional

@@ -82,7 +82,7 @@ const replayFile = Effect.fnUntraced(function*(options: Options) {
     object: diff.value,
     differences: LoaderDiff.fromPlan(
       (yield* plan(diff.value, { ...given, kernel: profile })).planned.plan,
-      explained.replayed.calls,
+      explained.replayed,
       loader
     )
   }
@@ -126,7 +126,7 @@ export const replay = Command.make("replay", {
   kernel: Flag.String("kernel").pipe(
     Flag.withMetavar("KERNEL"),
     Flag.withDescription(
-      "Make the calls on a kernel: live, simulated, simulated:5.4, or a kernel profile. Without it nothing is loaded: every\n" +
+      "Make the calls on a kernel: live, simulated, simulated:5.4, or a kernel profile. Without it nothing is loaded: every " +
         "call succeeds, every symbol is there"
     ),
     Flag.optional

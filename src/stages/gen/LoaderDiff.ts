@@ -7,6 +7,7 @@
  * What it closes is its own matter, too: a plan leaves that to the end of the session.
  */
 import type {
+  Code,
   CodeRef,
   KernelCall,
   KernelSymbol,
@@ -16,9 +17,14 @@ import type {
 } from "../../services/Kernel/KernelCall.ts"
 import { isProgFunction } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
+import * as Insn from "../../insn/Insn.ts"
 import type { LoadPlan, Step } from "../load/LoadPlan.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
 import * as Recordable from "./Recordable.ts"
+import type { LookedUp, Replayed } from "./Replay.ts"
+
+/** `imm` of the call that stands for one of a weak kernel function that is not there; the extern's position is added. */
+const KFUNC_POISON = 2_002_000_000
 
 /** A field of two calls that differs. */
 export interface FieldDifference {
@@ -39,10 +45,28 @@ export type Difference =
     readonly fields: ReadonlyArray<FieldDifference>
   }
 
-const symbolOf = ({ kind, name }: KernelSymbol): KernelSymbol => ({ kind, name, weak: false })
+/** A symbol by what a loader has of it: its name and kind, or where it was decided before, its id in the kernel's types. */
+const symbolOf = ({ kind, name, resolved }: KernelSymbol): KernelSymbol =>
+  resolved !== undefined && "owner" in resolved && resolved.owner === "vmlinux"
+    ? { kind: "Var", name: `type ${resolved.id}`, weak: false }
+    : { kind, name, weak: false }
 
-const refOf = (ref: CodeRef): CodeRef =>
-  ref._tag === "SymbolRef" ? { _tag: "SymbolRef", at: ref.at, symbol: symbolOf(ref.symbol) } : ref
+/** The code with symbols of which a loader has more than a name as it has them: addresses, and what is not there. */
+const codeOf = (code: Code): Code => {
+  const insns = new Uint8Array(code.insns)
+  const refs: Array<CodeRef> = []
+  for (const ref of code.refs) {
+    const resolved = ref._tag === "SymbolRef" ? ref.symbol.resolved : undefined
+    if (ref._tag !== "SymbolRef") refs.push(ref)
+    else if (resolved === undefined || "owner" in resolved) {
+      refs.push({ _tag: "SymbolRef", at: ref.at, symbol: symbolOf(ref.symbol) })
+    } else if (Insn.isLdImm64(insns, ref.at)) {
+      Insn.setSrc(insns, ref.at, 0)
+      Insn.setImm64(insns, ref.at, "address" in resolved ? resolved.address : 0n)
+    } else Insn.setSlot(insns, ref.at, Insn.CALL, 0, 0, 0, KFUNC_POISON + (ref.extern ?? 0))
+  }
+  return { ...code, insns, refs }
+}
 
 const targetOf = (target: NonNullable<ProgLoad["attachTo"]>): NonNullable<ProgLoad["attachTo"]> =>
   // A program that was given has a ref of the plan on one side, and one of the replay on the other.
@@ -101,7 +125,7 @@ const comparable = (call: KernelCall, decided: Decided): KernelCall => {
       return {
         ...rest,
         attr: decided.attachType.has(call.as.index) ? { ...call.attr, expectedAttachType: 0 } : call.attr,
-        code: { ...code, refs: code.refs.map(refOf) },
+        code: codeOf(code),
         ...(attachTo === undefined ? {} : { attachTo: targetOf(attachTo) })
       }
     }
@@ -234,9 +258,29 @@ export const diff = (
   return differences
 }
 
+/** The calls with weak symbols as absent that the loader was told are not there. */
+const without = (calls: ReadonlyArray<KernelCall>, lookedUp: ReadonlyArray<LookedUp>): ReadonlyArray<KernelCall> => {
+  const missing = new Set(lookedUp.flatMap(({ found, kind, name }) => found === undefined ? [`${kind} ${name}`] : []))
+  if (missing.size === 0) return calls
+  const isMissing = ({ kind, name, weak }: KernelSymbol): boolean => weak && missing.has(`${kind} ${name}`)
+  return calls.map((call): KernelCall =>
+    call._tag !== "ProgLoad" ? call : {
+      ...call,
+      code: {
+        ...call.code,
+        refs: call.code.refs.map((ref) =>
+          ref._tag === "SymbolRef" && isMissing(ref.symbol)
+            ? { ...ref, symbol: { ...ref.symbol, resolved: { absent: true } } }
+            : ref
+        )
+      }
+    }
+  )
+}
+
 /** How a replay differs from a plan. */
 export const fromPlan = (
   plan: LoadPlan,
-  made: ReadonlyArray<KernelCall>,
+  { calls, lookedUp }: Pick<Replayed, "calls" | "lookedUp">,
   loader: LoaderProgram
-): ReadonlyArray<Difference> => diff(plannedCalls(plan), made, loader)
+): ReadonlyArray<Difference> => diff(without(plannedCalls(plan), lookedUp), calls, loader)
