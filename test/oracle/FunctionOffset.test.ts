@@ -6,6 +6,9 @@ import { assert, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import * as FileSource from "../../src/attach/FileSource.ts"
+import * as Binary from "../../src/services/Elf/ElfBinary.ts"
+import * as C from "../../src/services/Elf/ElfConstants.ts"
 import * as FunctionOffsets from "../../src/services/Elf/FunctionOffset.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
 import * as Judge from "../support/Offsets.ts"
@@ -114,6 +117,48 @@ describeWith({ kind: "oracle", tools: ["readelf"], files: [libc, libstdcxx] }, "
       }
     ])
     assert.strictEqual(Judge.expectedOf(all, "f", undefined), "16")
+  })
+})
+
+describeWith({ kind: "oracle", files: [process.execPath] }, "what is read of a binary", () => {
+  /** The sections that a search is for, and how many bytes were read of the file for it. */
+  const bytesReadFor = (name: string) => {
+    let read = 0
+    const answer = FileSource.ask(process.execPath, (file) => {
+      const source = {
+        size: file.size,
+        read: (offset: number, length: number) => {
+          read += length
+          return file.read(offset, length)
+        }
+      }
+      const headers = Result.getOrThrow(Binary.open(source))
+      const sizeOf = (...types: ReadonlyArray<number>) =>
+        headers.sections.filter(({ type }) => types.includes(type)).reduce((sum, section) => {
+          const linked = headers.sections[section.link]
+          return sum + Number(section.size) + (linked?.type === C.SHT_STRTAB ? Number(linked.size) : 0)
+        }, 0)
+      const found = FunctionOffsets.find(headers, name)
+      return Result.succeed({
+        isFound: Result.isSuccess(found),
+        dynamic: sizeOf(C.SHT_DYNSYM, C.SHT_GNU_versym, C.SHT_GNU_verdef, C.SHT_GNU_verneed),
+        local: sizeOf(C.SHT_SYMTAB),
+        size: file.size
+      })
+    })
+    return { ...Result.getOrThrow(answer), read }
+  }
+
+  it("is its headers and symbol tables, and the local ones only if they are needed", () => {
+    const headers = 100_000
+    const main = bytesReadFor("main")
+    assert.isTrue(main.isFound)
+    assert.isAbove(main.size, 50_000_000)
+    assert.isAtMost(main.read, main.dynamic + headers)
+    const nowhere = bytesReadFor("nowhere_in_node")
+    assert.isFalse(nowhere.isFound)
+    assert.isAbove(nowhere.read, main.read)
+    assert.isAtMost(nowhere.read, nowhere.dynamic + nowhere.local + headers)
   })
 })
 
