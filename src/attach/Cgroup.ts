@@ -90,24 +90,34 @@ export const attach = (
           { means: "a link", ref } satisfies Link.Made
         )
       })
-      const older = Effect.suspend(() => {
-        const as = session.fresh("Attachment")
-        const flags = sharingFlags[sharing ?? "multi"] | (replace === undefined ? 0 : AttachFlag.BPF_F_REPLACE) | placed
-        return Effect.as(
-          build.acquire({
-            _tag: "ProgAttach",
-            as,
-            prog,
-            target: { _tag: "Target", target },
-            attachType,
-            flags,
-            ...(replace === undefined ? {} : { replace }),
-            ...Network.placement(options)
-          }),
-          { means: "BPF_PROG_ATTACH" } satisfies Link.Made
+      const shared = sharingFlags[sharing ?? "multi"]
+      let current = prog
+      const put = (to: ProgRef, old: ProgRef | undefined, place: Network.PlaceOptions, flags: number) =>
+        build.acquire({
+          _tag: "ProgAttach",
+          as: session.fresh("Attachment"),
+          prog: to,
+          target: { _tag: "Target", target },
+          attachType,
+          flags: shared | flags | (old === undefined ? 0 : AttachFlag.BPF_F_REPLACE),
+          ...(old === undefined ? {} : { replace: old }),
+          ...Network.placement(place)
+        })
+      /** Without a link: among several, in the place of ours; alone, whoever is there makes way. */
+      const update = (to: ProgRef, old: ProgRef | undefined) =>
+        Effect.tap(put(to, shared === AttachFlag.BPF_F_ALLOW_MULTI ? old ?? current : old, {}, 0), () =>
+          Effect.sync(() => {
+            current = to
+          }))
+      const older = Effect.suspend(() =>
+        Effect.as(
+          put(prog, replace, options, placed),
+          { means: "BPF_PROG_ATTACH", update } satisfies Link.Made
         )
-      })
-      if (isOlder) return yield* older
+      )
+      if (isOlder) {
+        return yield* older
+      }
       const isPlain = placed === 0 && !Network.isPlaced(options) && attachType !== AttachType.BPF_LSM_CGROUP
       return yield* Network.linkOr(link, means === "link" || !isPlain ? undefined : older)
     }))

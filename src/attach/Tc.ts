@@ -10,7 +10,9 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type Filter, Parent } from "../services/Kernel/abi/netlink/Filter.ts"
+import * as Errno from "../services/Kernel/abi/Errno.ts"
 import type { Session } from "../services/Kernel/Kernel.ts"
+import { fromErrno } from "../services/Kernel/KernelError.ts"
 import type { ProgRef } from "../services/Kernel/Ref.ts"
 import { type AttachFailure, refuse, type What } from "./AttachError.ts"
 import * as Link from "./Link.ts"
@@ -104,7 +106,14 @@ export const attach = (
         const made = yield* put(prog, { handle, priority }, replace)
         return {
           means: "netlink",
-          update: (to: ProgRef) => Effect.asVoid(put(to, { handle: made.handle, priority: made.priority }, true))
+          update: (to: ProgRef, old: ProgRef | undefined) =>
+            old === undefined
+              ? Effect.asVoid(put(to, { handle: made.handle, priority: made.priority }, true))
+              : Effect.fail(
+                fromErrno("FilterAttach", what.target, Errno.numbers.EOPNOTSUPP, {
+                  hint: "traffic control replaces whatever is there: it cannot be told what must be"
+                })
+              )
         } satisfies Link.Made
       }))
     return Effect.map(link, (made): TcLink => ({

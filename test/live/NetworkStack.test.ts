@@ -113,6 +113,37 @@ describeWith(
         assert.deepStrictEqual((yield* query).programs, [])
       })))
 
+    it.live("without links: updated, and somebody else's program in the place of ours is left alone", () =>
+      live(Effect.gen(function*() {
+        const folder = yield* cgroup
+        const loaded = yield* load(["cgroup_out", "cgroup_out_too"])
+        const query = Cgroup.query(loaded.session, folder, AttachType.BPF_CGROUP_INET_EGRESS)
+        const ids = Effect.map(query, ({ programs }) => programs.map(({ id }) => id))
+        const [first, second] = [yield* idOf(loaded, "cgroup_out"), yield* idOf(loaded, "cgroup_out_too")]
+        const other = loaded.program("cgroup_out_too") ?? assert.fail("no program")
+        for (const sharing of ["multi", "override", "exclusive"] as const) {
+          yield* Effect.scoped(Effect.gen(function*() {
+            const link = yield* Cgroup.attach(loaded, "cgroup_out", folder, { sharing })
+            assert.deepStrictEqual(yield* ids, [first], sharing)
+            yield* link.update(other)
+            assert.deepStrictEqual(yield* ids, [second], sharing)
+          }))
+          assert.deepStrictEqual(yield* ids, [], sharing)
+          if (sharing === "multi") continue
+          yield* Effect.scoped(Effect.gen(function*() {
+            yield* Effect.scoped(Effect.gen(function*() {
+              yield* Cgroup.attach(loaded, "cgroup_out", folder, { sharing })
+              const theirs = yield* Cgroup.attach(loaded, "cgroup_out_too", folder, { sharing })
+              yield* theirs.disconnect
+            }))
+            assert.deepStrictEqual(yield* ids, [second], sharing)
+            // The same once more, whose end detaches it.
+            yield* Cgroup.attach(loaded, "cgroup_out_too", folder, { sharing })
+          }))
+          assert.deepStrictEqual(yield* ids, [], sharing)
+        }
+      })))
+
     it.live("a link takes another program in the place of its own, if it is the expected one", () =>
       live(Effect.gen(function*() {
         const folder = yield* cgroup

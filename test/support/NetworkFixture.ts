@@ -75,12 +75,25 @@ export const hits = (
     return Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true))
   })
 
+/** Descriptors of what is attached to: network namespaces and cgroups. */
+const openTargets = (): ReadonlyArray<string> =>
+  Fs.readdirSync("/proc/self/fd").flatMap((fd) => {
+    try {
+      const name = Fs.readlinkSync(`/proc/self/fd/${fd}`)
+      return /^net:|^\/run\/netns|cgroup/.test(name) ? [`${fd} ${name}`] : []
+    } catch {
+      return []
+    }
+  })
+
 /** Runs on the live kernel, and leaves no descriptor behind. */
 export const live = <A, E>(body: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E> =>
   Effect.gen(function*() {
     const before = openDescriptors()
+    const targets = openTargets()
     const exit = yield* Effect.exit(Effect.scoped(body))
     assert.deepStrictEqual(openDescriptors(), before)
+    assert.deepStrictEqual(openTargets(), targets)
     return yield* exit
   })
 

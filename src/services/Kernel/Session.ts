@@ -67,6 +67,8 @@ export interface Backend<H> {
   readonly release: (handle: H, ref: Ref.Ref) => Effect.Effect<void>
   /** Whether it takes values that are filled in when a loader program runs. */
   readonly takesPending?: boolean
+  /** Lets go of what only the release of a disowned handle would have needed; absent where there is no such thing. */
+  readonly abandon?: (handle: H) => void
   /** What a borrowed object becomes in the table. */
   readonly borrow: (handle: Handle) => Effect.Effect<H, CallError>
   readonly concurrency: number
@@ -300,7 +302,9 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     disown: (ref) => {
       const isOurs = ref.session === undefined || ref.session === id
       const entry = table.get(Ref.key(ref))
-      if (isOurs && entry?._tag === "Owned") table.set(Ref.key(ref), { _tag: "Borrowed", handle: entry.handle })
+      if (!isOurs || entry?._tag !== "Owned") return
+      table.set(Ref.key(ref), { _tag: "Borrowed", handle: entry.handle })
+      backend.abandon?.(entry.handle)
     },
     stamp: (ref) => ({ ...ref, session: id }),
     view: (ref) => {

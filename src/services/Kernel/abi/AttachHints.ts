@@ -57,6 +57,10 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
     EINVAL: "there is no such filter or clsact, or the program is of another type than is taken here",
     EBADMSG: "the kernel's answer is not what netlink says it should be: please report it"
   })
+  const lookUp = either(device, {
+    EINVAL: "the file that stands for the network namespace is none",
+    EPERM: "another network namespace is entered with CAP_SYS_ADMIN, here and in the user namespace that it is of"
+  })
   return {
     LinkCreate: link,
     LinkUpdate: update,
@@ -101,8 +105,8 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
       ESTALE: "others were attached or detached there meanwhile: query it again for its revision"
     }),
     ProgQuery: general,
-    DeviceGet: device,
-    DeviceList: device,
+    DeviceGet: lookUp,
+    DeviceList: lookUp,
     XdpAttach: either(device, {
       EBUSY: "a program is attached there already by a link, or in another mode",
       EEXIST: "another program is attached there than the one that is to be replaced, or one where none may be",

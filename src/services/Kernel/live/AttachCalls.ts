@@ -34,30 +34,65 @@ const open = (path: string): Effect.Effect<FileHandle<"Target">, KernelError> =>
       catch: (thrown) => refused("TargetOpen", path, -errnoOf(thrown))
     })
 
-const closeBoth = (sys: Sys, handle: AttachmentHandle): void => {
+/** Closes the descriptors that detaching needs. */
+export const letGo = (sys: Sys, handle: AttachmentHandle): void => {
   sys.close(handle.program)
   if (handle.isDescriptor && handle.target >= 0) sys.close(handle.target)
   if (handle.netns !== undefined && handle.netns >= 0) sys.close(handle.netns)
 }
 
-/** Detaches what was attached, and lets go of it. What somebody else has detached meanwhile is not there any more. */
+/** The system calls where something was attached; `undefined` where they cannot be had. */
+const systemOf = (sys: Sys, net: Context["net"], { netns }: AttachmentHandle): Sys | undefined => {
+  if (netns === undefined) return sys
+  const bound = net()
+  return Result.isSuccess(bound) ? systemIn(bound.success, sys, netns) : undefined
+}
+
+/** Programs that room is made for at first, and at most: the kernel attaches far fewer in one place. */
+const firstRoom = 64
+const largestRoom = 65_536
+
+/** The identifier of a program. */
+const idOf = (sys: Sys, fd: number): number | undefined => {
+  const arena = Arena.make(Attr.GetInfo, {
+    bpf_fd: fd,
+    info_len: Attr.ProgInfo.size,
+    info: Arena.struct(Attr.ProgInfo, {})
+  })
+  if (Result.isFailure(arena) || sys.bpf(Command.BPF_OBJ_GET_INFO_BY_FD, arena.success) < 0) return undefined
+  return Arena.readNumber(Arena.region(arena.success, "info"), Attr.ProgInfo.fields.id)
+}
+
+/**
+ * Whether somebody else's program is where ours was. A cgroup in which there is one program alone detaches whatever is there,
+ * whichever program it is told to.
+ */
+const isReplaced = (sys: Sys, handle: AttachmentHandle): boolean => {
+  const query = Arena.make(Attr.ProgQuery, {
+    target_fd: handle.target,
+    attach_type: handle.attachType,
+    count: firstRoom,
+    prog_ids: Arena.room(firstRoom * 4)
+  })
+  const id = idOf(sys, handle.program)
+  if (id === undefined || Result.isFailure(query) || sys.bpf(Command.BPF_PROG_QUERY, query.success) < 0) return false
+  const count = Math.min(Arena.field(query.success, "count"), firstRoom)
+  return !Array.from({ length: count }, (_, at) => each(query.success, "prog_ids", at)).includes(id)
+}
+
+/** Detaches what was attached, if it is still there, and lets go of it. */
 export const detach = (sys: Sys, net: Context["net"], handle: AttachmentHandle): void => {
   const arena = Arena.make(Attr.ProgAttach, {
     target_fd: handle.target,
     attach_bpf_fd: handle.program,
     attach_type: handle.attachType
   })
-  const bound = net()
-  const inside = handle.netns === undefined || Result.isFailure(bound)
-    ? sys
-    : systemIn(bound.success, sys, handle.netns)
-  if (Result.isSuccess(arena)) inside.bpf(Command.BPF_PROG_DETACH, arena.success)
-  closeBoth(sys, handle)
+  const inside = systemOf(sys, net, handle)
+  if (inside !== undefined && Result.isSuccess(arena) && !isReplaced(inside, handle)) {
+    inside.bpf(Command.BPF_PROG_DETACH, arena.success)
+  }
+  letGo(sys, handle)
 }
-
-/** Programs that room is made for at first, and at most: the kernel attaches far fewer in one place. */
-const firstRoom = 64
-const largestRoom = 65_536
 
 /** A 32-bit number of each program. */
 const each = (arena: Arena.Arena<typeof Attr.ProgQuery>, field: keyof typeof Attr.ProgQuery.fields, at: number) =>
@@ -117,7 +152,7 @@ export const handlers = (
         }
         const missing = own < 0 ? own : netns !== undefined && netns < 0 ? netns : 0
         if (missing < 0) {
-          closeBoth(sys, handle)
+          letGo(sys, handle)
           return yield* refused("ProgAttach", prog.name, -missing)
         }
         yield* Effect.onError(
@@ -136,7 +171,7 @@ export const handlers = (
               expected_revision: call.expectedRevision
             }
           }),
-          () => Effect.sync(() => closeBoth(sys, handle))
+          () => Effect.sync(() => letGo(sys, handle))
         )
         return handle
       })

@@ -47,6 +47,15 @@ const release = ({ net, sys }: Context, handle: Handle): Effect.Effect<void> =>
     }
   })
 
+/**
+ * What is left to the process need not be detached any more: what only that needs is closed. Targets are held by the kernel for
+ * what is attached to them.
+ */
+const abandon = ({ sys }: Context, handle: Handle): void => {
+  if (handle._tag === "Target") sys.close(handle.fd)
+  if (handle._tag === "Attachment") return "remove" in handle ? handle.letGo() : AttachCalls.letGo(sys, handle)
+}
+
 /** Borrows a descriptor of the user's, after a look at what it is: it is used as it is, and never closed. */
 const borrow = (sys: Sys.Sys): Session.Backend<Handle>["borrow"] =>
   Effect.fnUntraced(function*({ fd, kind }) {
@@ -81,6 +90,7 @@ export const backendOf = (context: Context, sources: Refusals.Sources): Session.
       GetById: Refusals.watched(sources, handlers.GetById)
     },
     release: (handle) => release(context, handle),
+    abandon: (handle) => abandon(context, handle),
     borrow: borrow(context.sys),
     concurrency: concurrency()
   }

@@ -85,6 +85,8 @@ export interface RemovableHandle {
   readonly _tag: "Attachment"
   /** Takes it away if it is still there, and lets go of what that needs. To be called once; it never throws. */
   readonly remove: () => void
+  /** Lets go of what that needs, and leaves it where it is. */
+  readonly letGo: () => void
 }
 
 /** What a ref of a live session stands for. */

@@ -229,7 +229,8 @@ export const handlers = ({ net, sys }: Context): Pick<Handlers<Handle>, Tag> => 
         remove: () => {
           remove()
           letGo()
-        }
+        },
+        letGo
       }
       return { result, handle }
     })
