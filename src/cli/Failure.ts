@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import type { BtfRelocateError } from "../btf/BtfRelocateError.ts"
 import type { ElfError } from "../services/Elf/ElfError.ts"
 import type { VerifierError } from "../services/Kernel/KernelError.ts"
+import type { AssembleError } from "../stages/gen/AssembleError.ts"
 import type { PlanError } from "../stages/load/PlanError.ts"
 import type { EditError } from "../stages/open/Edit.ts"
 import type { RelocateError } from "../stages/relocate/RelocateError.ts"
@@ -32,6 +33,7 @@ export class InFile extends Schema.TaggedError<InFile>()("InFile", {
 const isTagged = <E extends { readonly _tag: string }>(tag: E["_tag"]) => (error: unknown): error is E =>
   typeof error === "object" && error !== null && Reflect.get(error, "_tag") === tag
 
+const isAssembleError = isTagged<AssembleError>("AssembleError")
 const isBtfRelocateError = isTagged<BtfRelocateError>("BtfRelocateError")
 const isEditError = isTagged<EditError>("EditError")
 const isElfError = isTagged<ElfError>("ElfError")
@@ -73,6 +75,9 @@ const report = (error: object, showLog: boolean): Report => {
 const flagsFor = (error: object, hints: ReadonlyArray<string>): ReadonlyArray<string> => {
   if (isRelocateError(error) && error.reason === "Kconfig" && error.name.startsWith("CONFIG_")) {
     return ["--kconfig FILE gives options in place of the kernel's own"]
+  }
+  if (isAssembleError(error) && error.reason === "NeedsInputs") {
+    return ["here that is --kernel PROFILE; options of the kernel alone can be given by --kconfig FILE"]
   }
   if (!isPlanError(error)) return []
   const hint = hints.join(" ")

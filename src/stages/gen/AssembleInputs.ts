@@ -112,11 +112,12 @@ export const checkSigned = (
   { inputs, options }: Assembly,
   names: Parameters<typeof LoaderInput.describe>[1]
 ): void => {
-  if (options.signed === undefined || inputs.length === 0) return
+  const [first] = inputs
+  if (options.signed === undefined || first === undefined) return
   throw new AssembleError({
     reason: "NeedsInputs",
     call: "loader",
-    name: "inputs",
+    name: "map" in first ? names.map(first.map) : names.program(first.program),
     detail: `a signed loader is told nothing, and this one needs ${
       inputs.map((input) => LoaderInput.describe(input, names)).join("; ")
     }`,
