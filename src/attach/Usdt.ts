@@ -67,13 +67,13 @@ interface Records {
 }
 
 /** The records by the session in which the object was loaded: they are gone when it is. */
-const recordsOf = new WeakMap<Session, Records>()
+const recordsOf = new WeakMap<symbol, Records>()
 
 const recordsFor = (session: Session, capacity: number): Records => {
-  const known = recordsOf.get(session)
+  const known = recordsOf.get(session.id)
   if (known !== undefined) return known
   const records = { ids: SpecIds.none(capacity) }
-  recordsOf.set(session, records)
+  recordsOf.set(session.id, records)
   return records
 }
 

@@ -17,7 +17,7 @@ import * as Edit from "../../src/stages/open/Edit.ts"
 import * as FunctionOffset from "../../src/services/Elf/FunctionOffset.ts"
 import * as Spec from "../../src/usdt/Spec.ts"
 import { describeWith, temporaryFolder } from "../support/Require.ts"
-import { built, failed, live, probe, told } from "../support/UsdtLive.ts"
+import { built, failed, live, probe, told, traces } from "../support/UsdtLive.ts"
 import { build, compileTarget, sdtHeader, start } from "../support/UsdtTarget.ts"
 import { storedZip } from "../support/StoredZip.ts"
 
@@ -281,6 +281,25 @@ describeWith({ kind: "live", tools: ["cc"], files: [sdtHeader] }, "probes that c
         yield* target.stop
         const error = yield* failed(Usdt.attach(loaded, "any", probe("begin", { pid: target.pid })))
         assert.include(["Refused", "NotFound"], error.reason)
+      })))
+
+  it.live("are attached or refused when their process ends meanwhile, whenever that is, and nothing stays", () =>
+    live(byAddress, ({ loaded }) =>
+      Effect.gen(function*() {
+        for (let step = 0; step < 8; step++) {
+          const target = yield* start(built().program)
+          let left = step * 2
+          const call: typeof loaded.session.call = (call) =>
+            Effect.suspend(() =>
+              left-- === 0 ? Effect.andThen(target.stop, loaded.session.call(call)) : loaded.session.call(call)
+            )
+          const dying = { ...loaded, session: { ...loaded.session, call } }
+          const attached = yield* Effect.exit(
+            Effect.scoped(Usdt.attach(dying, "any", probe("many", { pid: target.pid })))
+          )
+          if (attached._tag === "Failure") yield* failed(attached)
+          assert.deepStrictEqual(yield* traces, [], `step ${step}`)
+        }
       })))
 
   it.live("stay attached without effect when their process ends, and are detached as all others", () =>
