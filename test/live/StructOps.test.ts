@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
+import * as Attach from "../../src/attach/Attach.ts"
 import * as StructOps from "../../src/attach/StructOps.ts"
 import { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
@@ -159,6 +160,68 @@ describeWith({ kind: "live" }, "struct_ops on the live kernel", () => {
           const refused = yield* Effect.flip(StructOps.register(loaded, name))
           assert.deepInclude(refused, { _tag: "StructOpsError", reason: "NoSuchVariable", name })
         }
+      }))
+  )
+
+  it.live.skipIf(withoutLinks)(
+    "a link attaches a struct, is given another one in its place, and takes it away",
+    () =>
+      live(Effect.gen(function*() {
+        // TCP takes the place of an algorithm only by one of the same name.
+        const object = edited(
+          opened("struct_ops_link.bpf.o"),
+          (at) => Edit.setMap(at, "optional", { autocreate: true }),
+          (at) => Edit.setStructOps(at, "optional", "name", "effect_linked")
+        )
+        const loaded = yield* load(object)
+        const idOf = (name: string) =>
+          Effect.map(
+            loaded.session.call({ _tag: "MapGetInfo", map: loaded.map(name) ?? assert.fail(name) }),
+            ({ id }) => id
+          )
+        const link = yield* StructOps.attach(loaded, "linked")
+        assert.deepStrictEqual([link.kind, link.target, link.means], ["struct_ops", "tcp_congestion_ops", "a link"])
+        assert.include(available(), "effect_linked")
+        assert.deepStrictEqual((yield* link.info)?.detail, { _tag: "StructOps", mapId: yield* idOf("linked") })
+        yield* StructOps.updateLink(link, loaded, "optional", "linked")
+        assert.deepStrictEqual((yield* link.info)?.detail, { _tag: "StructOps", mapId: yield* idOf("optional") })
+        assert.include(available(), "effect_linked")
+        const other = yield* Effect.flip(StructOps.updateLink(link, loaded, "linked", "linked"))
+        assert.deepInclude(other, { _tag: "AttachError", kind: "struct_ops", call: "LinkUpdate" })
+        yield* link.detach
+        assert.notInclude(available(), "effect_linked")
+      }))
+  )
+
+  it.live.skipIf(withoutLinks)(
+    "attachAll attaches structs behind the programs, by a link or by the map",
+    () =>
+      live(Effect.gen(function*() {
+        const linked = yield* load(opened("struct_ops_link.bpf.o"))
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { links } = yield* Attach.attachAll(linked)
+          assert.deepStrictEqual([...links.keys()], ["linked"])
+          assert.include(available(), "effect_linked")
+        }))
+        assert.notInclude(available(), "effect_linked")
+        const object = edited(
+          opened("struct_ops.bpf.o"),
+          (at) => Edit.setStructOps(at, "congestion", "name", "effect_whole")
+        )
+        const whole = yield* load(object)
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { links } = yield* Attach.attachAll(whole)
+          assert.deepStrictEqual([...links].map(([name, { means }]) => [name, means]), [["congestion", "its map"]])
+          assert.include(available(), "effect_whole")
+        }))
+        assert.notInclude(available(), "effect_whole")
+        // A map's struct is registered once only.
+        const fresh = yield* load(object)
+        const link = yield* StructOps.attach(fresh, "congestion")
+        const refused = yield* Effect.flip(StructOps.updateLink(link, fresh, "congestion"))
+        assert.deepInclude(refused, { _tag: "AttachError", reason: "WrongType" })
+        const unknown = yield* Effect.flip(StructOps.attach(whole, "nothing"))
+        assert.deepInclude(unknown, { _tag: "AttachError", reason: "NoSuchProgram", program: "nothing" })
       }))
   )
 
