@@ -154,6 +154,14 @@ export * as LoaderSignature from "./stages/gen/LoaderSignature.ts"
 export * as RunLoader from "./stages/gen/RunLoader.ts"
 /** Runs a loader in the virtual machine, with its kernel calls made on any session. */
 export * as Replay from "./stages/gen/Replay.ts"
+/** What a loader program would load, without loading anything. */
+export * as LoaderExplain from "./stages/gen/LoaderExplain.ts"
+/** How the calls of a loader program differ from a plan. */
+export * as LoaderDiff from "./stages/gen/LoaderDiff.ts"
+/** Loader programs of others: out of C light skeletons, or as their two pieces. */
+export * as ForeignLoader from "./stages/gen/ForeignLoader.ts"
+/** Which of the symbols that a loader program looks up a kernel has. */
+export * as LoaderSymbols from "./stages/gen/LoaderSymbols.ts"
 
 // Linking.
 
@@ -197,6 +205,14 @@ export * as VerifierLog from "./diagnostics/VerifierLog.ts"
 
 /** ELF files, parsed and written. */
 export * as Elf from "./services/Elf/Elf.ts"
+/** Bytes that are read in parts: files of which only the tables are wanted, members of archives. */
+export * as ByteSource from "./services/Elf/ByteSource.ts"
+/** Executables and shared libraries of both classes, read in parts: sections, segments. */
+export * as ElfBinary from "./services/Elf/ElfBinary.ts"
+/** Where functions are in binaries: by name, version or pattern. */
+export * as FunctionOffset from "./services/Elf/FunctionOffset.ts"
+/** Zip archives, and where their stored members lie. */
+export * as Archive from "./services/Elf/Archive.ts"
 /** The service that opens ELF files by path. */
 export * as ElfService from "./services/Elf/ElfService.ts"
 /** BTF: the types of objects and kernels. */

@@ -28,3 +28,18 @@ export * as Usdt from "./attach/Usdt.ts"
 
 /** The probes of programs, libraries and processes. */
 export * as UsdtList from "./attach/UsdtList.ts"
+
+/** Binaries by path, by name or as members of archives, and the places of their functions. */
+export * as BinaryFile from "./attach/BinaryFile.ts"
+
+/** Files as sources of bytes, of which only what is asked for is read. */
+export * as FileSource from "./attach/FileSource.ts"
+
+/** Finds programs and libraries by their names alone. */
+export * as LibrarySearch from "./attach/LibrarySearch.ts"
+
+/** What running processes say of the files that they execute. */
+export * as Process from "./attach/Process.ts"
+
+/** The mappings of a process as data. */
+export * as ProcessMaps from "./attach/ProcessMaps.ts"

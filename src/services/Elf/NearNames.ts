@@ -65,7 +65,7 @@ export const nearNames = (
   return (wanted) => {
     if (wanted.length > maximumLength || ++asked > maximumAsked) return []
     names ??= namesOf(tables, types)
-    const limit = Math.max(1, Math.floor(Math.min(wanted.length, 64) / 3))
+    const limit = Math.max(1, Math.ceil(Math.min(wanted.length, 64) / 3))
     const letters = lettersOf(wanted)
     const near: Array<{ readonly name: string; readonly edits: number }> = []
     let compared = 0
