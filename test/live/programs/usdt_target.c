@@ -69,7 +69,7 @@ int main(void)
 {
 	static long values[8] = { 10, 11, 12, 13, 14, 15, 16, 17 };
 	char line[64];
-	int rounds = 0;
+	int rounds = 0, times;
 
 	setvbuf(stdout, 0, _IOLBF, 0);
 	printf("ready\n");
@@ -84,8 +84,10 @@ int main(void)
 #ifdef WITH_LIBRARY
 		library(rounds);
 #endif
-		printf("%d\n", counted());
+		times = counted();
 		STAP_PROBE(effect, end);
+		// The line tells that all probes were passed.
+		printf("%d\n", times);
 	}
 	return 0;
 }
