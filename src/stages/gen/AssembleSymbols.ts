@@ -177,10 +177,18 @@ export const findTarget = (
   return [{ _tag: "Data", offset: attr + fields.attach_prog_fd.offset }]
 }
 
+/** Whether a decision of the plan fits an instruction. */
+const fits = (resolved: NonNullable<KernelSymbol["resolved"]>): boolean => {
+  if ("address" in resolved) return BigInt.asUintN(64, resolved.address) === resolved.address
+  return "absent" in resolved || (Insn.fitsImm(resolved.id) && resolved.id >= 0)
+}
+
 /** What one reference becomes when the symbol is missing, or when the plan has decided already. */
 const settleOne = (call: ProgLoad, insns: Uint8Array, { at, extern, symbol }: SymbolRef): "load" | "call" => {
   const bad = (detail: string): AssembleError => refuse(call, "BadRef", `instruction ${at}: ${symbol.name}: ${detail}`)
   const { kind, resolved } = symbol
+  if (resolved !== undefined && !fits(resolved)) throw bad("what it was found to be does not fit the instruction")
+  if (!Insn.fitsImm(KFUNC_POISON + (extern ?? 0))) throw bad(`${extern} is no position of an extern`)
   const isThere = Number.isInteger(at) && at >= 0 && at < Insn.count(insns)
   if (isThere && Insn.isLdImm64(insns, at) && at + 1 < Insn.count(insns)) {
     const typed = kind !== "Address" && (resolved === undefined ? !symbol.weak : "owner" in resolved)

@@ -258,6 +258,21 @@ describe("symbols that the plan has decided", () => {
     assert.strictEqual(attr, 79)
   })
 
+  it("are refused where they fit no instruction", () => {
+    const wrong: ReadonlyArray<NonNullable<KernelSymbol["resolved"]>> = [
+      { owner: "vmlinux", id: 2 ** 32 },
+      { owner: "vmlinux", id: -1 },
+      { owner: "vmlinux", id: 0.5 },
+      { address: 2n ** 64n },
+      { address: -1n }
+    ]
+    for (const resolved of wrong) {
+      for (const kind of ["Func", "Var"] as const) {
+        assert.strictEqual(errorOf(program(0, [symbol("s", kind, { resolved })])).reason, "BadRef")
+      }
+    }
+  })
+
   it("of a module are looked up for the module's descriptor", () => {
     const resolved = { owner: "mod", id: 5 }
     const replayed = run(loaderOf([program(0, [symbol("f", "Func", { resolved })])]), having("mod:f"))
