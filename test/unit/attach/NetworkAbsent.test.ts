@@ -6,13 +6,20 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
+import { AttachError } from "../../../src/attach/AttachError.ts"
+import * as Cgroup from "../../../src/attach/Cgroup.ts"
 import * as Lirc from "../../../src/attach/Lirc.ts"
 import type { Loaded } from "../../../src/attach/Loaded.ts"
 import * as Netkit from "../../../src/attach/Netkit.ts"
+import * as Netns from "../../../src/attach/Netns.ts"
+import * as Sockmap from "../../../src/attach/Sockmap.ts"
+import * as Tcx from "../../../src/attach/Tcx.ts"
 import * as Xdp from "../../../src/attach/Xdp.ts"
 import type { KernelCall } from "../../../src/services/Kernel/KernelCall.ts"
+import * as KernelRecording from "../../../src/services/Kernel/KernelRecording.ts"
+import * as KernelSimulated from "../../../src/services/Kernel/KernelSimulated.ts"
 import * as Ref from "../../../src/services/Kernel/Ref.ts"
-import { type Answers, callsOf } from "../../support/AcceptingKernel.ts"
+import { type Answers, callsOf, type Refusals } from "../../support/AcceptingKernel.ts"
 import { names } from "../../support/NetworkFixture.ts"
 
 const device = {
@@ -143,5 +150,113 @@ describe("without a kernel that knows it", () => {
         { _tag: "XdpAttach", as: { _tag: "Attachment" }, device: { ifindex: 5 }, prog: program, flags: 9 },
         { _tag: "Close", ref: { _tag: "Attachment" } }
       ])
+    }))
+})
+
+/** What each way of attaching does where the kernel does not know its links. */
+describe("on a kernel that does not know the link", () => {
+  const tags = <E>(
+    body: (loaded: Loaded) => Effect.Effect<unknown, E, Scope.Scope>,
+    refusals: Refusals = { LinkCreate: "EINVAL" }
+  ) =>
+    Effect.map(
+      callsOf("net/network.bpf.o", answers, (loaded) => Effect.result(body(loaded)), refusals),
+      (made) => made.map(({ _tag }) => _tag).filter((tag) => tag !== "Close")
+    )
+  const sockets = Ref.map(0)
+
+  it.effect("XDP is attached by netlink, only where no program is", () =>
+    Effect.gen(function*() {
+      const made = yield* callsOf(
+        "net/network.bpf.o",
+        answers,
+        (loaded) => Xdp.attach(loaded, "xdp_count", { device: "nk0" }, { mode: "generic" }),
+        { LinkCreate: "EINVAL" }
+      )
+      assert.deepStrictEqual(made.map(({ _tag }) => _tag), ["DeviceGet", "LinkCreate", "XdpAttach", "Close"])
+      assert.deepInclude(made[2], { flags: 3 })
+      const asked = yield* tags((loaded) => Xdp.attach(loaded, "xdp_count", { device: "nk0" }, { means: "link" }))
+      assert.deepStrictEqual(asked, ["DeviceGet", "LinkCreate"])
+    }))
+
+  it.effect("cgroups, maps of sockets and flow dissectors take the program without one, beside others", () =>
+    Effect.gen(function*() {
+      const made = yield* callsOf(
+        "net/network.bpf.o",
+        answers,
+        (loaded) => Cgroup.attach(loaded, "cgroup_out", "/cgroup"),
+        { LinkCreate: "EINVAL" }
+      )
+      const attach = made.find(({ _tag }) => _tag === "ProgAttach")
+      assert.isTrue(attach?._tag === "ProgAttach" && attach.flags === 2 && attach.attachType === 1)
+      assert.deepStrictEqual(
+        yield* callsOf("net/network.bpf.o", answers, (loaded) =>
+          Effect.gen(function*() {
+            yield* loaded.session.call({ _tag: "ObjGet", as: sockets, path: "/sockets" })
+            yield* Sockmap.attach({ ...loaded, map: () => sockets }, "message", "sockets")
+          }), { LinkCreate: "EOPNOTSUPP" }).pipe(
+            Effect.map((calls) => calls.map(({ _tag }) => _tag).filter((tag) => tag !== "Close"))
+          ),
+        ["ObjGet", "LinkCreate", "ProgAttach"]
+      )
+      assert.deepStrictEqual(yield* tags((loaded) => Netns.attach(loaded, "dissect")), [
+        "TargetOpen",
+        "LinkCreate",
+        "ProgAttach"
+      ])
+    }))
+
+  it.effect("what has no older way, or none that means the same, is refused", () =>
+    Effect.gen(function*() {
+      const linkAlone = ["TargetOpen", "LinkCreate"]
+      assert.deepStrictEqual(yield* tags((loaded) => Netns.attach(loaded, "lookup")), linkAlone)
+      assert.deepStrictEqual(yield* tags((loaded) => Netns.attach(loaded, "dissect", { netns: "/n" })), linkAlone)
+      assert.deepStrictEqual(
+        yield* tags((loaded) => Cgroup.attach(loaded, "cgroup_out", "/cgroup", { place: "before" })),
+        linkAlone
+      )
+      assert.deepStrictEqual(yield* tags((loaded) => Tcx.attach(loaded, "tcx_out", { device: 5 })), [
+        "DeviceGet",
+        "LinkCreate"
+      ])
+      // Another refusal than that of a kernel that does not know it is the answer.
+      const refusals = { LinkCreate: "EPERM" } as const
+      assert.deepStrictEqual(
+        yield* tags((loaded) => Cgroup.attach(loaded, "cgroup_out", "/cgroup"), refusals),
+        linkAlone
+      )
+    }))
+
+  it.effect("refused both ways, the error is what was said to the link", () =>
+    Effect.gen(function*() {
+      let told: unknown
+      yield* callsOf("net/network.bpf.o", answers, (loaded) =>
+        Effect.tap(Effect.flip(Effect.scoped(Cgroup.attach(loaded, "cgroup_out", "/cgroup"))), (error) =>
+          Effect.sync(() => {
+            told = error
+          })), { LinkCreate: "EINVAL", ProgAttach: "EPERM" })
+      assert.isTrue(told instanceof AttachError && told.errno === "EINVAL" && told.call === "LinkCreate")
+    }))
+})
+
+describe("kernels that have no network", () => {
+  const call = { _tag: "ClsactCreate", as: Ref.attachment(0), device: { ifindex: 1 } } as const
+
+  it.effect("say so by name: the simulated one and the recorder", () =>
+    Effect.gen(function*() {
+      const { kernel: simulated } = yield* KernelSimulated.make()
+      const { kernel: recording } = yield* KernelRecording.make
+      for (const kernel of [simulated, recording]) {
+        const refused = yield* Effect.scoped(Effect.gen(function*() {
+          const session = yield* kernel.session()
+          return [
+            yield* Effect.flip(session.call(call)),
+            yield* Effect.flip(session.call({ _tag: "DeviceList" }))
+          ]
+        }))
+        for (const each of refused) {
+          assert.deepInclude(each, { _tag: "UnsupportedCall", kernel: kernel.name })
+        }
+      }
     }))
 })
