@@ -15,6 +15,7 @@ import {
   type Assembly,
   descriptorToData,
   type Draft,
+  isTraced,
   mapIndex,
   printable,
   slotOf,
@@ -29,6 +30,8 @@ import * as Layout from "./LoaderLayout.ts"
 
 /** The part of the structure that libbpf's loaders pass: kernels differ in what follows. */
 const attrSize = through(Attr.ProgLoad.fields.core_relo_rec_size)
+
+const encoder = new TextEncoder()
 
 /** The instructions with every map as an index into `fd_array`, little-endian. Throws `AssembleError`. */
 const bind = (assembly: Assembly, call: ProgLoad, { insns, refs }: Code): Uint8Array => {
@@ -85,7 +88,7 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
   if (call.btf !== undefined) slotOf(assembly, call, call.btf)
   const bound = bind(assembly, call, call.code)
   const lookups = settle(call, bound)
-  const license = add(assembly, call, attr.name, new TextEncoder().encode(`${attr.license}\0`))
+  const license = add(assembly, call, attr.name, encoder.encode(`${attr.license}\0`))
   const insns = add(assembly, call, attr.name, Insn.toByteOrder(bound, little ? "little" : "big"))
   // Function and line records name types of the object's BTF: without it they mean nothing.
   const funcs = call.btf && addRecords(assembly, call, call.funcInfo)
@@ -125,7 +128,9 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
     ...findSymbols(assembly, call, lookups, { bound, insns }, failed)
   ]
   LoaderCode.sysBpf(code, Command.BPF_PROG_LOAD, at, attrSize)
-  trace(assembly, call, `PROG_LOAD of ${printable(attr.name)} with ${Insn.count(bound)} instructions r=%d`, 7)
+  if (isTraced(assembly.options)) {
+    trace(assembly, call, `PROG_LOAD of ${printable(attr.name)} with ${Insn.count(bound)} instructions r=%d`, 7)
+  }
   LoaderCode.land(code, failed)
   // Whatever has become of it, the load does not need the types of modules any more.
   for (const module of modules) LoaderCode.closePlace(code, module)

@@ -112,6 +112,41 @@ export const add = (assembly: Assembly, call: KernelCall, name: string, bytes: U
   return at
 }
 
+/** Writes a value into its field, where it is of the field's kind and fits; answers whether it does. */
+const store = (view: DataView, field: Arena.Field, value: Arena.FieldValue, little: boolean): boolean => {
+  const { kind, offset, size } = field
+  if (typeof value === "number") {
+    if (kind !== "u32" || value >>> 0 !== value) return false
+    view.setUint32(offset, value, little)
+    return true
+  }
+  if (typeof value === "bigint") {
+    if (kind !== "u64" || BigInt.asUintN(64, value) !== value) return false
+    view.setBigUint64(offset, value, little)
+    return true
+  }
+  if (typeof value !== "string" || kind !== "name" || value.length >= size) return false
+  for (let at = 0; at < value.length; at++) {
+    const char = value.charCodeAt(at)
+    if (char === 0 || char > 0x7f) return false
+    view.setUint8(offset + at, char)
+  }
+  return true
+}
+
+/** A structure of numbers and names; `undefined` where a value is anything else, or does not fit. */
+const plain = (layout: Arena.Layout, values: Readonly<Record<string, Arena.FieldValue>>, little: boolean) => {
+  const bytes = new Uint8Array(layout.size)
+  const view = new DataView(bytes.buffer)
+  for (const name in values) {
+    const value = values[name]
+    if (value === undefined) continue
+    const field = layout.fields[name]
+    if (field === undefined || !store(view, field, value, little)) return undefined
+  }
+  return bytes
+}
+
 /**
  * Adds the part of a structure that is known now: numbers and names. Pointers and descriptors are filled in later. Throws
  * `AssembleError`.
@@ -124,6 +159,8 @@ export const addAttr = <L extends Arena.Layout>(
   size: number,
   values: Arena.Values<L>
 ): number => {
+  const bytes = plain(layout, values, assembly.little)
+  if (bytes !== undefined) return add(assembly, call, name, bytes.subarray(0, size))
   const arena = Arena.make(layout, values, assembly.little)
   if (Result.isFailure(arena)) {
     throw new AssembleError({ reason: "BadValue", call: call._tag, name, detail: arena.failure.message })

@@ -78,7 +78,14 @@ const put = (code: LoaderCode, opcode: number, dst: number, src: number, offset:
 export const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
   for (const insn of insns) {
     for (let at = 0; at < Insn.count(insn); at++) {
-      put(code, Insn.opcode(insn, at), Insn.dst(insn, at), Insn.src(insn, at), Insn.offset(insn, at), Insn.imm(insn, at))
+      put(
+        code,
+        Insn.opcode(insn, at),
+        Insn.dst(insn, at),
+        Insn.src(insn, at),
+        Insn.offset(insn, at),
+        Insn.imm(insn, at)
+      )
     }
   }
 }
@@ -468,7 +475,12 @@ export const checkDigest = (code: LoaderCode): ReadonlyArray<number> =>
   })
 
 /** Writes a digest into the instructions that compare it. Words are numbers of the machine's byte order. */
-export const setDigest = (code: LoaderCode, slots: ReadonlyArray<number>, digest: Uint8Array, little: boolean): void => {
+export const setDigest = (
+  code: LoaderCode,
+  slots: ReadonlyArray<number>,
+  digest: Uint8Array,
+  little: boolean
+): void => {
   const view = new DataView(digest.buffer, digest.byteOffset, digest.byteLength)
   slots.forEach((slot, word) => {
     const value = view.getBigUint64(8 * word, little)
