@@ -6,7 +6,6 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Fs from "node:fs"
 import { run } from "./Require.ts"
 
 /** A network of a test's own. */
@@ -106,6 +105,3 @@ export const network: Effect.Effect<Network, never, Scope.Scope> = Effect.acquir
       remove([name, peer])
     })
 )
-
-/** Whether a namespace's file is there. */
-export const exists = ({ path }: Network): boolean => Fs.existsSync(path)

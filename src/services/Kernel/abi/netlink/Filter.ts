@@ -132,17 +132,6 @@ export const detach = (place: FilterPlace, little = hostIsLittle): Request => {
   }
 }
 
-/** Asks for one filter. */
-export const get = (place: FilterPlace, little = hostIsLittle): Request => ({
-  type: RTM_GETTFILTER,
-  flags: 0,
-  payload: payload(
-    { ...place, info: infoOf(place.priority, ETH_P_ALL, little) },
-    [Message.text(TCA_KIND, "bpf")],
-    little
-  )
-})
-
 /** Asks for all filters of a parent. */
 export const list = (index: number, parent: number, little = hostIsLittle): Request => ({
   type: RTM_GETTFILTER,
