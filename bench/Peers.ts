@@ -36,13 +36,13 @@ const libbpf = (): { readonly version: string } | string => {
 
 /**
  * libbpf opening the object at `path` from memory, or opening and loading it, or both without the time inside bpf(2)
- * ("own"), or all but the time in which the kernel loads programs, which stands apart ("rest"), `repetitions` times in its
- * process; of several objects one after another. The machine's, or the newer 1.5 of
+ * ("own"), or all but the time in which the kernel loads programs, which stands apart ("rest"), or opening it and generating
+ * a loader ("gen"), `repetitions` times in its process; of several objects one after another. The machine's, or the newer 1.5 of
  * `test/support/judges.sh`. `btf` is what it relocates against in place of the kernel's own types; of several, each object
  * is opened for each.
  */
 export const libbpfPeer = (
-  what: "open" | "load" | "own" | "rest",
+  what: "open" | "load" | "own" | "rest" | "gen",
   path: string | ReadonlyArray<string>,
   repetitions: number,
   options: { readonly version?: BtfPeer.Version; readonly btf?: string | ReadonlyArray<string> } = {}

@@ -3,10 +3,10 @@
 //   libbpf_peer open OBJECT [OPTION...]     programs and maps after opening, without loading
 //   libbpf_peer insns OBJECT [OPTION...]    loads it: every bpf(2) call, final instructions, the kernel's view
 //   libbpf_peer run OBJECT PROGRAM [OPTION...]  loads it, runs a program once with PROG_TEST_RUN, then shows the data maps
-//   libbpf_peer bench open|load|own|rest OBJECT... N [--btf FILE]...  nanoseconds of N openings (loadings) from memory, in
+//   libbpf_peer bench open|load|own|rest|gen OBJECT... N [--btf FILE]...  nanoseconds of N openings (loadings) from memory, in
 //                                           this process, of each object with each BTF; of "own" without those inside bpf(2),
 //                                           whether the kernel takes the object or not; of "rest" without those in which the
-//                                           kernel loads programs, which stand apart
+//                                           kernel loads programs, which stand apart; "gen" makes a loader instead
 //
 //   --name NAME      object name, for the names of its data maps     --btf FILE     BTF for CO-RE instead of the kernel's
 //   --only PROGRAM   turns off all other programs                    --kconfig TEXT values for .kconfig externs
@@ -450,18 +450,24 @@ struct benched {
 	size_t size;
 };
 
-enum bench_kind { BENCH_OPEN, BENCH_LOAD, BENCH_OWN, BENCH_REST };
+enum bench_kind { BENCH_OPEN, BENCH_LOAD, BENCH_OWN, BENCH_REST, BENCH_GEN };
 
 // One repetition: the time until the object is closed again, or -1.
 static long long once(const struct benched *one, enum bench_kind kind, const char *btf)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "bench", .btf_custom_path = btf);
+	LIBBPF_OPTS(gen_loader_opts, generated);
 	long long start = record_now(), inside = record_inside(), loading = record_loading();
 	struct bpf_object *opened = bpf_object__open_mem(one->bytes, one->size, &options);
 	long long time;
 
 	if (!opened)
 		return -1;
+	// What is generated belongs to the object, and goes with it.
+	if (kind == BENCH_GEN && bpf_object__gen_loader(opened, &generated)) {
+		bpf_object__close(opened);
+		return -1;
+	}
 	if (kind != BENCH_OPEN && bpf_object__load(opened) && kind != BENCH_OWN) {
 		int error = errno;
 
@@ -556,7 +562,7 @@ static int usage(void)
 	fputs("usage: libbpf_peer open OBJECT [--name NAME] [--btf FILE] [--kconfig TEXT] [--pin-root DIR] [--relaxed]\n"
 	      "       libbpf_peer insns OBJECT [--only PROGRAM] [options of open]\n"
 	      "       libbpf_peer run OBJECT PROGRAM [--data HEX] [--context HEX] [options of open]\n"
-	      "       libbpf_peer bench open|load|own|rest OBJECT... N [--btf FILE]...\n", stderr);
+	      "       libbpf_peer bench open|load|own|rest|gen OBJECT... N [--btf FILE]...\n", stderr);
 	return 2;
 }
 
@@ -568,7 +574,7 @@ int main(int argc, char **argv)
 	int status;
 
 	if (argc >= 5 && !strcmp(argv[1], "bench")) {
-		static const char *const kinds[] = { "open", "load", "own", "rest" };
+		static const char *const kinds[] = { "open", "load", "own", "rest", "gen" };
 		const char **btfs = room(argc * sizeof(*btfs));
 		int count = 0;
 
@@ -576,7 +582,7 @@ int main(int argc, char **argv)
 			btfs[count++] = argv[argc - 1];
 			argc -= 2;
 		}
-		for (int kind = BENCH_OPEN; kind <= BENCH_REST; kind++)
+		for (int kind = BENCH_OPEN; kind <= BENCH_GEN; kind++)
 			if (!strcmp(argv[2], kinds[kind]) && atol(argv[argc - 1]) > 0)
 				return bench_command(kind, argv[2], argv + 3, argc - 4, atol(argv[argc - 1]), btfs,
 						     count ? count : 1);
