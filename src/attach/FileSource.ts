@@ -6,10 +6,12 @@ import * as Fs from "node:fs"
 import type { ByteSource } from "../services/Elf/ByteSource.ts"
 import { ByteSourceError, isInside, outOfBounds } from "../services/Elf/ByteSource.ts"
 import { FileReadError } from "../services/Elf/ElfService.ts"
-import { fromNumber } from "../services/Kernel/abi/Errno.ts"
-import { errnoOf } from "../services/Kernel/sys/Sys.ts"
 
-const detailOf = (thrown: unknown): string => fromNumber(-errnoOf(thrown))
+const codeOf = (thrown: unknown): unknown =>
+  typeof thrown === "object" && thrown !== null ? Reflect.get(thrown, "code") : undefined
+
+/** What the system said: the error's name, `EIO`. */
+const detailOf = (thrown: unknown): string => String(codeOf(thrown) ?? thrown)
 
 const readFrom = (fd: number, size: number) => (offset: number, length: number) => {
   if (!isInside(offset, length, size)) return outOfBounds(offset, length, size)
@@ -27,7 +29,7 @@ const readFrom = (fd: number, size: number) => (offset: number, length: number) 
 }
 
 const refusal = (path: string, thrown: unknown): FileReadError => {
-  const code: unknown = typeof thrown === "object" && thrown !== null ? Reflect.get(thrown, "code") : undefined
+  const code = codeOf(thrown)
   if (code === "ENOENT" || code === "ENOTDIR") return new FileReadError({ path, reason: "NotFound" })
   if (code === "EACCES" || code === "EPERM") return new FileReadError({ path, reason: "PermissionDenied" })
   return new FileReadError({ path, reason: "Io", detail: detailOf(thrown) })
