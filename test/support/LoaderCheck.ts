@@ -15,6 +15,8 @@ type Held =
   | { readonly is: "nothing" }
   | { readonly is: "number"; readonly value: number | undefined }
   | { readonly is: "context" }
+  /** The kernel's own structure of the loader's map, which begins with the digest of its contents. */
+  | { readonly is: "map" }
   | { readonly is: "frame" | "data"; readonly offset: number }
   /** Now this, now that: as good as a number that is not known, and no address. */
   | { readonly is: "mixed" }
@@ -31,6 +33,9 @@ const CLEANUP = 7
 
 /** The kernel's limit, bytes. */
 const STACK = 512
+
+/** Bytes of the digest of a map's contents. */
+const DIGEST = 32
 
 /** Instructions that the verifier takes at most. */
 const MAX_CODE = 1_000_000
@@ -125,6 +130,10 @@ export const faults = (loader: LoaderProgram): ReadonlyArray<string> => {
           if (outside(offset, contextSize)) say(`${who} leaves the context`)
           if (isWord && offset % size !== 0) say(`${who} is not aligned`)
           return
+        case "map":
+          if (access !== "read" || outside(offset, DIGEST)) say(`${who} leaves the digest of the map`)
+          if (isWord && offset % size !== 0) say(`${who} is not aligned`)
+          return
         case "data": {
           const start = base.offset + offset
           if (outside(start, data.length)) say(`${who} leaves the data`)
@@ -208,7 +217,8 @@ export const faults = (loader: LoaderProgram): ReadonlyArray<string> => {
       Insn.imm(insns, at)
     ]
     if (Insn.isLdImm64(insns, at)) {
-      if (src === 6 && imm === 0) write(dst, { is: "data", offset: Insn.nextImm(insns, at) >>> 0 })
+      if (src === 5 && imm === 0) write(dst, { is: "map" })
+      else if (src === 6 && imm === 0) write(dst, { is: "data", offset: Insn.nextImm(insns, at) >>> 0 })
       else if (src === 0) write(dst, unknown)
       else say("loads something else than its data")
       return next(at + 2)

@@ -57,6 +57,16 @@ describe("the code of a loader", () => {
         const printing = yield* KernelRecording.record(planned, { logLevel: 1 })
         assert.deepStrictEqual(faults(printing), [])
         assert.isAbove(printing.insns.length, loader.insns.length)
+        if (loader.inputs.length > 0) return
+        // What is signed takes no changes; the older form looks at the digest of its data.
+        const [all, insns] = [
+          yield* KernelRecording.record(planned, { signed: true }),
+          yield* KernelRecording.record(planned, { signed: "insns" })
+        ]
+        assert.deepStrictEqual([faults(all), faults(insns)], [[], []])
+        const created = loader.created.maps.length > 0
+        assert.strictEqual(all.insns.length < loader.insns.length, created)
+        assert.isAbove(insns.insns.length, all.insns.length)
       })
   )
 
