@@ -10,6 +10,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Link from "../../src/attach/Link.ts"
 import * as RawTracepoint from "../../src/attach/RawTracepoint.ts"
+import * as StructOps from "../../src/attach/StructOps.ts"
 import * as Tcx from "../../src/attach/Tcx.ts"
 import * as Upgrade from "../../src/attach/Upgrade.ts"
 import * as Xdp from "../../src/attach/Xdp.ts"
@@ -254,6 +255,30 @@ describeWith({ kind: "live", root: true, tools: ["ip", "bash"], linux: "6.6" }, 
       box.receive(5)
       assert.strictEqual(yield* hits(loaded, "xdp_count"), 0)
       assert.isAtLeast(yield* hits(loaded, "xdp_count", true), 5)
+    })))
+})
+
+describeWith({ kind: "live", root: true, linux: "6.4" }, "hot upgrade of struct_ops", () => {
+  it.live("a congestion control: another struct of the same type, in one step", () =>
+    live(Effect.gen(function*() {
+      const pin = `${bpffs()}/upgrade${made++}/control`
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => Fs.rmSync(pin.replace("/control", ""), { recursive: true, force: true }))
+      )
+      const name = "struct_ops_link.bpf.o"
+      const first = yield* loadFixture(name)
+      const attached = yield* StructOps.attach(first, "linked")
+      yield* attached.pin(pin)
+      const before = (yield* attached.info)?.detail
+      const second = yield* loadFixture(name)
+      const [swapped] = yield* Upgrade.swap(second, [{ pin, program: "linked" }])
+      const after = (yield* attached.info)?.detail
+      assert.isTrue(before?._tag === "StructOps" && after?._tag === "StructOps" && before.mapId !== after.mapId)
+      assert.strictEqual(after?._tag === "StructOps" ? after.mapId : 0, swapped?.is)
+      assert.strictEqual(before?._tag === "StructOps" ? before.mapId : 0, swapped?.was)
+      const missing = yield* Effect.flip(Upgrade.swap(second, [{ pin, program: "nothing" }]))
+      assert.deepInclude(missing, { reason: "NoSuchVariable", name: "nothing" })
+      yield* attached.detach
     })))
 })
 
