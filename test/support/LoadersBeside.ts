@@ -42,13 +42,16 @@ const textOf = (error: unknown): string => {
   return text.split("\n")[0] ?? text
 }
 
-/** The loader of an object, and its plan for a kernel that nothing is known of. */
-export const recordObject = Effect.fnUntraced(function*(object: BpfObject) {
-  const { kernel } = yield* KernelRecording.make
+/** The loader of an object, planned for a kernel that nothing is known of, or for that of a profile. */
+export const recordObject = Effect.fnUntraced(function*(
+  object: BpfObject,
+  options: KernelRecording.RecordingOptions = {}
+) {
+  const { kernel } = yield* KernelRecording.makeWith(options)
   const planned = yield* Effect.flatMap(Relocate.relocate.run(object), (relocated) => Plan.plan.run(relocated)).pipe(
     Effect.provideService(Kernel, kernel)
   )
-  return yield* KernelRecording.record(planned)
+  return yield* KernelRecording.record(planned, options)
 })
 
 /** What one side has loaded. */

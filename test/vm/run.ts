@@ -125,6 +125,8 @@ const show = ({ console: log, ended, identity, release, report }: Result): boole
   for (const [reason, times] of Map.groupBy(Report.skips(report), (reason) => reason)) {
     console.log(`  skipped ${times.length}: ${reason}`)
   }
+  // What tests have counted, for people.
+  for (const line of report.other) if (line.startsWith("count: ")) console.log(`  ${line}`)
   console.log(`  ${passed} passed, ${failed} failed, ${skipped} skipped, ${ended.seconds} s`)
   return !wrong
 }
