@@ -328,7 +328,7 @@ export const attach = (
       (error) => error instanceof Process.ProcessError ? explained(what)(error) : error
     )
     const idOf = yield* writeRecords(loaded, what, build, maps.specs, probe.records)
-    const idAt = (place: UsdtPlaces.UsdtPlace): number => idOf.get(place.arguments) ?? 0
+    const idAt = (place: UsdtPlaces.UsdtPlace): number => idOf.get(place.record) ?? 0
     if (addresses !== undefined) {
       const entries = places.flatMap((place, index) =>
         (addresses[index] ?? []).map((address) => ({ address, id: idAt(place) }))

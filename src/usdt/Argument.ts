@@ -55,6 +55,26 @@ export interface Argument {
   readonly location: Location
 }
 
+/** The arguments with variables by their places relative to a probe at `address`; refuses those that are not known. */
+export const relativeTo = (
+  address: bigint,
+  parts: ReadonlyArray<Argument>,
+  symbols: ReadonlyMap<string, bigint | "ambiguous">
+): Result.Result<ReadonlyArray<Argument>, UsdtError> =>
+  attempt(isUsdtError, () =>
+    parts.map((part, argument) => {
+      if (part.location._tag !== "Symbol") return part
+      const { offset, symbol } = part.location
+      const found = symbols.get(symbol)
+      if (typeof found !== "bigint") {
+        return refuse("Argument", found === undefined ? `no symbol ${symbol}` : `several symbols ${symbol}`, {
+          argument,
+          hint: found === undefined ? "the file has been stripped of its symbols" : "static variables of one name"
+        })
+      }
+      return { ...part, location: { _tag: "Memory", base: "rip", offset: BigInt.asIntN(64, found + offset - address) } }
+    }))
+
 /** More than any map of a BPF object holds; a text with more of them is refused unread. */
 const ARGUMENT_LIMIT = 64
 
@@ -103,6 +123,7 @@ const isSize = (size: number): size is Argument["size"] => size === 1 || size ==
 const registersOf = (location: Location): ReadonlyArray<string> => {
   switch (location._tag) {
     case "Constant":
+    case "Symbol":
       return []
     case "Register":
       return [location.register]
@@ -133,12 +154,7 @@ const readOne = (architecture: Architecture, text: string, argument: number): Ar
   const place = text.slice(sign + 1).trim()
   const location = dialect.read(place)
   if (location === undefined) {
-    const global = /\(\s*%[re]ip\s*\)$/.test(place)
-    return refuse("Argument", `no place of an argument on ${architecture}`, {
-      argument,
-      text,
-      ...(global ? { hint: "places that are named by symbols are known to the linker alone" } : {})
-    })
+    return refuse("Argument", `no place of an argument on ${architecture}`, { argument, text })
   }
   for (const register of registersOf(location)) {
     // What holds an address is a whole register.
@@ -207,5 +223,7 @@ export const describe = ({ location, signed, size }: Argument): string => {
       return `${width} [${location.base}${plus(location.offset)}]`
     case "Indexed":
       return `${width} [${location.base} + ${location.index} * ${location.scale}${plus(location.offset)}]`
+    case "Symbol":
+      return `${width} [${location.symbol}${plus(location.offset)}]`
   }
 }

@@ -96,6 +96,11 @@ const locationValue = (
         val_off: BigInt.asUintN(64, location.offset),
         reg_off: register(location.base, 8)
       }
+    case "Symbol":
+      return refuse("Argument", `where ${location.symbol} is depends on the probe's own place`, {
+        argument,
+        hint: "replace it by its distance from the probe: Argument.relativeTo"
+      })
     case "Indexed":
       if (!layout.indexed) {
         return refuse("OldLayout", "it is at the sum of two registers, which the object's usdt.bpf.h does not know", {

@@ -16,7 +16,7 @@ import type { LoadedObject } from "../../src/stages/load/Execute.ts"
 import * as Edit from "../../src/stages/open/Edit.ts"
 import * as FunctionOffset from "../../src/services/Elf/FunctionOffset.ts"
 import * as Spec from "../../src/usdt/Spec.ts"
-import { describeWith, temporaryFolder } from "../support/Require.ts"
+import { describeWith, run, temporaryFolder } from "../support/Require.ts"
 import { built, failed, live, probe, told, traces } from "../support/UsdtLive.ts"
 import { build, compileTarget, sdtHeader, start } from "../support/UsdtTarget.ts"
 import { storedZip } from "../support/StoredZip.ts"
@@ -86,6 +86,22 @@ describeWith({ kind: "live", tools: ["cc", "unshare"], files: [sdtHeader] }, "pr
         yield* target.round
         yield* target.round
         assert.deepStrictEqual((yield* events).map(({ failed, values }) => [failed, values]), [[0, [11n]], [0, [12n]]])
+      })))
+
+  it.live("with arguments in variables, wherever the program is loaded", () =>
+    live({ fixture: "usdt.bpf.o" }, ({ events, loaded }) =>
+      Effect.gen(function*() {
+        for (const path of [built().program, build(["-no-pie"]).program]) {
+          const target = yield* start(path)
+          yield* Usdt.attach(loaded, "any", probe("variables", { path, pid: target.pid }))
+          yield* target.round
+          const values = [-300n, 4000000000n, -5000000000000n]
+          assert.deepStrictEqual((yield* events).map(told), [{ program: 1, cookie: 0n, failed: 0, values }])
+        }
+        const stripped = Path.join(temporaryFolder(), "effect_bpf_target")
+        assert.strictEqual(run("strip", ["-o", stripped, built().program]).status, 0)
+        const error = yield* failed(Usdt.attach(loaded, "any", probe("variables", { path: stripped })))
+        assert.match(error.message, /argument 0: no symbol s16\nhint: the file has been stripped of its symbols/)
       })))
 
   it.live("in a member of an archive", () =>
@@ -195,7 +211,7 @@ describeWith({ kind: "live", tools: ["cc"], files: [sdtHeader] }, "probes that c
         const error = yield* failed(Usdt.attach(loaded, "any", probe("began")))
         assert.strictEqual(error.reason, "NotFound")
         assert.include(error.message, "it has no probe effect:began")
-        assert.include(error.message, "effect:many, effect:widths, effect:indexed, effect:begin")
+        assert.include(error.message, "effect:many, effect:variables, effect:widths, effect:indexed, effect:begin")
         const none = yield* failed(Usdt.attach(loaded, "any", probe("begin", { path: "/bin/true" })))
         assert.match(none.message, /no section \.note\.stapsdt/)
         const missing = yield* failed(Usdt.attach(loaded, "any", probe("begin", { path: "/nowhere" })))

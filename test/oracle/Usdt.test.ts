@@ -99,6 +99,8 @@ const expression = ({ location, signed, size }: Argument): string => {
       const { base, index, offset, scale } = location
       return `(long)*(${type}*)((long)$${base}+(long)$${index}*${scale}+${offset})`
     }
+    case "Symbol":
+      return `(long)*(${type}*)((long)&'${location.symbol}'+${location.offset})`
   }
 }
 
@@ -169,13 +171,13 @@ describeWith({ kind: "oracle", tools: ["gdb", "cc"], files: [sdtHeader, python] 
   ): Promise<ReadonlyMap<string, readonly [ReadonlyArray<string>, ReadonlyArray<string>]>> => {
     const probes = await probesOf(path)
     const lines = ["set pagination off", "set confirm off", "set debuginfod enabled off", "set width 0"]
-    const names = new Set<string>()
     for (const { arguments: parts, probe } of probes) {
       const name = fullName(probe)
       const all = probes.filter((other) => fullName(other.probe) === name)
       // At a probe of several places gdb does not say at which one it has stopped.
       if (all.length > 1 || Result.isFailure(parts) || parts.success.length === 0) continue
-      names.add(name)
+      // gdb does not understand variables either.
+      if (parts.success.some(({ location }) => location._tag === "Symbol")) continue
       const theirs = parts.success.map((_, index) => `(long)$_probe_arg${index}`)
       const values = [...theirs, ...parts.success.map(expression)]
       lines.push(`tbreak -probe-stap ${name}`, "commands", "silent")

@@ -10,6 +10,7 @@ import * as Argument from "../../usdt/Argument.ts"
 import * as Notes from "../../usdt/Notes.ts"
 import { isUsdtError, refuse } from "../../usdt/UsdtError.ts"
 import * as Spec from "../../usdt/Spec.ts"
+import { addressesOf } from "../../usdt/SymbolAddress.ts"
 import { attempt } from "../../internal/attempt.ts"
 import * as Elf from "../../services/Elf/ElfBinary.ts"
 
@@ -21,14 +22,14 @@ export interface UsdtPlace {
   readonly counterOffset: bigint
   /** The address of the instruction in a program that is loaded where it was linked to be. */
   readonly address: bigint
-  /** The text of the arguments: places with the same one share a record. */
-  readonly arguments: string
+  /** What its record is known by: the text of its arguments, with the address where that has a part in them. */
+  readonly record: string
 }
 
 /** The places of a probe, and the records that they use. */
 export interface UsdtPlaces {
   readonly places: ReadonlyArray<UsdtPlace>
-  /** Each text of arguments with its record. */
+  /** Places with the same arguments share one. */
   readonly records: ReadonlyMap<string, Uint8Array>
   /** Whether the file is loaded anywhere: a shared library, or a program that is as movable as one. */
   readonly isMovable: boolean
@@ -87,24 +88,37 @@ export const find = (binary: ElfBinary, wanted: Wanted): Result.Result<UsdtPlace
     if (probes.length === 0) {
       refuse("NoSuchProbe", `it has no probe ${Notes.fullName(wanted)}`, { hint: presentNames(all, wanted) })
     }
+    const argumentsOf = new Map(
+      probes.map(({ arguments: text }) => [text, need(Argument.parse(architecture, text))] as const)
+    )
+    const symbols = need(addressesOf(binary, symbolsOf(argumentsOf.values())))
     const records = new Map<string, Uint8Array>()
     const places = probes.map((probe): UsdtPlace => {
       const { fileOffset, semaphoreOffset } = need(Notes.place(binary, probe))
-      if (!records.has(probe.arguments)) {
-        const parts = need(Argument.parse(architecture, probe.arguments))
-        const spec = { arguments: parts, cookie: wanted.cookie }
-        records.set(probe.arguments, need(Spec.encode(wanted.layout, wanted.kernel, spec)))
-      }
       const skipped = wanted.hasFastEntry && architecture === "x86-64" && startsWithNops(binary, fileOffset) ? 1n : 0n
+      const address = probe.address + skipped
+      const parts = argumentsOf.get(probe.arguments) ?? []
+      const isRelative = parts.some(({ location }) => location._tag === "Symbol")
+      const record = isRelative ? `${probe.arguments} at ${address}` : probe.arguments
+      if (!records.has(record)) {
+        const spec = { arguments: need(Argument.relativeTo(address, parts, symbols)), cookie: wanted.cookie }
+        records.set(record, need(Spec.encode(wanted.layout, wanted.kernel, spec)))
+      }
       return {
         offset: wanted.start + fileOffset + skipped,
         counterOffset: semaphoreOffset === 0n ? 0n : wanted.start + semaphoreOffset,
-        address: probe.address + skipped,
-        arguments: probe.arguments
+        address,
+        record
       }
     })
     return { places, records, isMovable: binary.type === C.ET_DYN }
   })
+
+/** The variables that are places of arguments. */
+const symbolsOf = (all: Iterable<ReadonlyArray<Argument.Argument>>): ReadonlySet<string> =>
+  new Set(
+    [...all].flatMap((parts) => parts.flatMap(({ location }) => location._tag === "Symbol" ? [location.symbol] : []))
+  )
 
 const startsWithNops = (binary: ElfBinary, offset: bigint): boolean => {
   const bytes = binary.source.read(Number(offset), 6)

@@ -20,6 +20,8 @@ const locationJson = (argument: Argument): Json => {
       const { base, index, offset, scale } = location
       return { kind: "indexed", base, index, scale, offset: exact(offset) }
     }
+    case "Symbol":
+      return { kind: "symbol", symbol: location.symbol, offset: exact(location.offset) }
   }
 }
 

@@ -33,6 +33,7 @@ const write = (location: Location): string | undefined => {
     case "Memory":
       return location.offset === 0n ? `[${location.base}]` : `[${location.base}, ${location.offset}]`
     case "Indexed":
+    case "Symbol":
       return undefined
   }
 }

@@ -20,6 +20,8 @@ export type Location =
     readonly scale: 1 | 2 | 4 | 8
     readonly offset: bigint
   }
+  /** In memory, `offset` bytes behind a variable of the file that is known by its name, wherever the file is loaded. */
+  | { readonly _tag: "Symbol"; readonly symbol: string; readonly offset: bigint }
 
 /** What the text of one argument is in one architecture. */
 export interface Dialect {

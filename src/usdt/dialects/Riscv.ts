@@ -31,6 +31,7 @@ const write = (location: Location): string | undefined => {
     case "Memory":
       return `${location.offset}(${location.base})`
     case "Indexed":
+    case "Symbol":
       return undefined
   }
 }

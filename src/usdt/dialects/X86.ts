@@ -66,6 +66,17 @@ const inRegister = /^%([a-z0-9]{1,8})$/
 const inMemory = /^([+-]?\d{1,20})?\(\s*%([a-z0-9]{1,8})\s*\)$/
 const indexed = /^([+-]?\d{1,20})?\(\s*%([a-z0-9]{1,8})\s*,\s*%([a-z0-9]{1,8})\s*(?:,\s*(\d{1,3})\s*)?\)$/
 
+/** `counter(%rip)`, `counter+4(%rip)`, `4+counter(%rip)`. Names with `@` are of the linker's tables, not of variables. */
+const bySymbol = /^(?:([+-]?\d{1,20})\+)?([A-Za-z_.$][\w.$]{0,254})([+-]\d{1,20})?\(\s*%rip\s*\)$/
+
+const symbolOf = (text: string): Location | undefined => {
+  const [, before = "0", symbol, behind = "0"] = bySymbol.exec(text) ?? []
+  const [first, second] = [integer(before), integer(behind)]
+  return symbol === undefined || first === undefined || second === undefined
+    ? undefined
+    : { _tag: "Symbol", symbol, offset: BigInt.asIntN(64, first + second) }
+}
+
 const scaleOf = (text: string | undefined): 1 | 2 | 4 | 8 | undefined => {
   const scale = text === undefined ? 1 : Number(text)
   return scale === 1 || scale === 2 || scale === 4 || scale === 8 ? scale : undefined
@@ -78,7 +89,7 @@ const read = (text: string): Location | undefined => {
   const plain = inMemory.exec(text)
   if (plain !== null) return memory(plain[2], plain[1])
   const found = indexed.exec(text)
-  if (found === null) return undefined
+  if (found === null) return symbolOf(text)
   const [, bytes, base, index, factor] = found
   const offset = bytes === undefined ? 0n : integer(bytes)
   const scale = scaleOf(factor)
@@ -98,11 +109,22 @@ const write = (location: Location): string => {
       const { base, index, offset, scale } = location
       return `${offset === 0n ? "" : offset}(%${base},%${index},${scale})`
     }
+    case "Symbol": {
+      const { offset, symbol } = location
+      return `${symbol}${offset === 0n ? "" : offset < 0n ? offset : `+${offset}`}(%rip)`
+    }
   }
 }
 
 /** Arguments as a 64-bit kernel sees them. */
 export const x86_64: Dialect = { read, write, registerOffset: registerOffset(offsets64) }
 
-/** Arguments as a 32-bit kernel sees them. */
-export const i386: Dialect = { read, write, registerOffset: registerOffset(offsets32) }
+const without = (location: Location | undefined): Location | undefined =>
+  location?._tag === "Symbol" ? undefined : location
+
+/** Arguments as a 32-bit kernel sees them; there are no places relative to the instruction. */
+export const i386: Dialect = {
+  read: (text) => without(read(text)),
+  write: (location) => location._tag === "Symbol" ? undefined : write(location),
+  registerOffset: registerOffset(offsets32)
+}

@@ -62,6 +62,8 @@ __attribute__((noipa)) static void widths(void)
 	uint16_t j = u16;
 
 	asm volatile("" : "+r"(i), "+r"(j));
+	// Variables that are named by the assembler.
+	STAP_PROBE3(effect, variables, s16, u32, s64);
 	STAP_PROBE12(effect, widths, a, b, c, d, e, f, g, h, -9, i, j, (void *)0x1234);
 }
 

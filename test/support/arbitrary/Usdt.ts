@@ -44,8 +44,13 @@ const location = (architecture: Architecture): fc.Arbitrary<Location> => {
     fc.record({ _tag: fc.constant("Register" as const), register }, plain),
     fc.record({ _tag: fc.constant("Memory" as const), base: register, offset: value }, plain)
   ]
-  return architecture !== "x86-64" && architecture !== "i386" ? fc.oneof(...everywhere) : fc.oneof(
+  if (architecture !== "x86-64" && architecture !== "i386") return fc.oneof(...everywhere)
+  const symbol = fc.constantFrom("counter", "times.0", "_x$y", ".LC0")
+  return fc.oneof(
     ...everywhere,
+    ...(architecture === "x86-64"
+      ? [fc.record({ _tag: fc.constant("Symbol" as const), symbol, offset: value }, plain)]
+      : []),
     fc.record({
       _tag: fc.constant("Indexed" as const),
       base: register,

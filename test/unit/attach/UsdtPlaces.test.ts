@@ -72,8 +72,8 @@ describe("the places of a probe", () => {
   it("are in the file and in its archive, with their semaphores", () => {
     const notes = [note({ semaphore: 0x3004n }), note({ address: 0x1020n })]
     assert.deepStrictEqual(places(notes, {}, { start: 0x5000n }), [
-      { offset: 0x6010n, counterOffset: 0x7004n, address: 0x1010n, arguments: "" },
-      { offset: 0x6020n, counterOffset: 0n, address: 0x1020n, arguments: "" }
+      { offset: 0x6010n, counterOffset: 0x7004n, address: 0x1010n, record: "" },
+      { offset: 0x6020n, counterOffset: 0n, address: 0x1020n, record: "" }
     ])
   })
 

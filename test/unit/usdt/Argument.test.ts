@@ -32,6 +32,28 @@ describe("arguments", () => {
     ])
   })
 
+  it("on x86-64 are variables, too, at their distance from the probe", () => {
+    const parts = read("-4@counter(%rip) 8@table+16(%rip) 1@-3+table(%rip) 8@%rax")
+    assert.deepStrictEqual(parts.map(({ location }) => location), [
+      { _tag: "Symbol", symbol: "counter", offset: 0n },
+      { _tag: "Symbol", symbol: "table", offset: 16n },
+      { _tag: "Symbol", symbol: "table", offset: -3n },
+      register("rax")
+    ])
+    const symbols = new Map<string, bigint | "ambiguous">([["counter", 0x4010n], ["table", 0x1000n]])
+    const placed = Result.getOrThrow(Argument.relativeTo(0x1200n, parts, symbols))
+    assert.deepStrictEqual(placed.map(({ location }) => location), [
+      memory("rip", 0x2e10n),
+      memory("rip", -0x1f0n),
+      memory("rip", -0x203n),
+      register("rax")
+    ])
+    for (const known of [new Map(), new Map([...symbols, ["table", "ambiguous" as const]])]) {
+      const result = Argument.relativeTo(0x1200n, parts, known)
+      assert.isTrue(Result.isFailure(result) && result.failure.reason === "Argument")
+    }
+  })
+
   // libbpf takes these for one argument of a register named "rsp) 8@(%rax".
   it("do not swallow their neighbours", () => {
     assert.deepStrictEqual(read("8@(%rsp) 8@(%rax,%rbx,1)").map(({ location }) => location._tag), ["Memory", "Indexed"])
@@ -85,8 +107,10 @@ describe("arguments", () => {
       ["8@%rax)", "Argument"],
       ["8@(,%rax,8)", "Argument"],
       ["8@(%rax,%rbx,3)", "Argument"],
-      ["8@counter(%rip)", "Argument"],
-      ["8@4+counter(%rip)", "Argument"],
+      ["8@counter@GOTPCREL(%rip)", "Argument"],
+      ["8@counter(%rax)", "Argument"],
+      ["8@counter+counter(%rip)", "Argument"],
+      ["4@counter(%rip)", "Argument", "i386"],
       ["8@$0x10", "Argument"],
       ["8@$18446744073709551616", "Argument"],
       ["8@%fs:16", "Argument"],
