@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
+import * as Os from "node:os"
 import * as LoaderCache from "../services/Elf/LoaderCache.ts"
 import { insideRoot } from "./Process.ts"
 
@@ -85,7 +86,7 @@ const cached = (name: string, root: string, architecture: string): ReadonlyArray
   const read = Result.try(() => new Uint8Array(Fs.readFileSync(insideRoot(root, "/etc/ld.so.cache"))))
   if (Result.isFailure(read)) return []
   const flags = cacheFlags[architecture]
-  return LoaderCache.librariesNamed(read.success, name)
+  return LoaderCache.librariesNamed(read.success, name, Os.endianness() === "LE")
     .filter((library) => flags === undefined || (library.flags & 0xffff) === flags)
     .map(({ path }) => path)
 }

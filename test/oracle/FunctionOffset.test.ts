@@ -95,6 +95,14 @@ describeWith({ kind: "oracle", tools: ["readelf"], files: [libc, libstdcxx] }, "
     assert.notStrictEqual(answers.get("pthread_cond_wait@GLIBC_2.3.2"), answers.get("pthread_cond_wait@GLIBC_2.2.5"))
   })
 
+  it("says which library has what libc uses of another", () => {
+    const answer = FunctionOffsets.find(new Uint8Array(Fs.readFileSync(libc)), "__tls_get_addr")
+    assert.isTrue(Result.isFailure(answer))
+    const failure = Result.isFailure(answer) ? answer.failure : new Error("found")
+    assert.strictEqual(Reflect.get(failure, "reason"), "Undefined")
+    assert.strictEqual(Reflect.get(failure, "library"), "ld-linux-x86-64.so.2")
+  })
+
   it("named fault: a weak function before a strong one is another answer", () => {
     const all = Judge.byName([
       {
@@ -162,58 +170,78 @@ describeWith({ kind: "oracle", files: [process.execPath] }, "what is read of a b
   })
 })
 
-describeWith({ kind: "oracle", tools: ["readelf", "cc", "strip", "objcopy"] }, "functions of programs of ours", () => {
-  it("has and chooses what readelf shows of versions, namesakes, aliases, weak and indirect functions", () => {
-    const path = library()
-    Judge.assertSameFunctions(path)
-    const answers = Judge.assertPrecedence(path)
-    assert.strictEqual(answers.get("twice"), "Ambiguous")
-    assert.strictEqual(answers.get("hidden_twice"), "Ambiguous")
-    assert.strictEqual(answers.get("chosen"), "Indirect")
-    const imported = FunctionOffsets.find(new Uint8Array(Fs.readFileSync(path)), "imported")
-    assert.strictEqual(Result.isFailure(imported) && Reflect.get(imported.failure, "reason"), "Undefined")
-    assert.strictEqual(answers.get("once"), answers.get("once_more"))
-    assert.match(answers.get("in_one") ?? "", /^\d+$/)
-  })
-
-  for (const [what, flags] of [["PIE", ["-pie", "-fPIE"]], ["not PIE", ["-no-pie", "-fno-pie"]]] as const) {
-    it(`has and chooses what readelf shows of an executable, ${what}`, () => {
-      const path = Path.join(temporaryFolder(), "program")
-      done(
-        "cc",
-        ["-O1", ...flags, "-x", "c", "-", "-o", path],
-        "static int f(int x) { return x; }\nint main(int n) { return f(n); }"
-      )
+describeWith(
+  { kind: "oracle", tools: ["readelf", "cc", "objcopy", "llvm-strip"] },
+  "functions of programs of ours",
+  () => {
+    it("has and chooses what readelf shows of versions, namesakes, aliases, weak and indirect functions", () => {
+      const path = library()
       Judge.assertSameFunctions(path)
-      assert.match(Judge.assertPrecedence(path).get("main") ?? "", /^\d+$/)
+      const answers = Judge.assertPrecedence(path)
+      assert.strictEqual(answers.get("twice"), "Ambiguous")
+      assert.strictEqual(answers.get("hidden_twice"), "Ambiguous")
+      assert.strictEqual(answers.get("chosen"), "Indirect")
+      const imported = FunctionOffsets.find(new Uint8Array(Fs.readFileSync(path)), "imported")
+      assert.strictEqual(Result.isFailure(imported) && Reflect.get(imported.failure, "reason"), "Undefined")
+      assert.strictEqual(answers.get("once"), answers.get("once_more"))
+      assert.match(answers.get("in_one") ?? "", /^\d+$/)
+    })
+
+    for (const [what, flags] of [["PIE", ["-pie", "-fPIE"]], ["not PIE", ["-no-pie", "-fno-pie"]]] as const) {
+      it(`has and chooses what readelf shows of an executable, ${what}`, () => {
+        const path = Path.join(temporaryFolder(), "program")
+        done(
+          "cc",
+          ["-O1", ...flags, "-x", "c", "-", "-o", path],
+          "static int f(int x) { return x; }\nint main(int n) { return f(n); }"
+        )
+        Judge.assertSameFunctions(path)
+        assert.match(Judge.assertPrecedence(path).get("main") ?? "", /^\d+$/)
+      })
+    }
+
+    it("finds the same dynamic symbols without section headers, by either hash table", () => {
+      for (const style of ["gnu", "sysv", "both"]) {
+        const path = library([`-Wl,--hash-style=${style}`, "-s"])
+        const bytes = new Uint8Array(Fs.readFileSync(path))
+        const expected = Result.getOrThrow(FunctionOffsets.definitions(bytes)).map(Judge.lineOf)
+        assert.isAbove(expected.length, 3)
+        // As sstrip does: no section headers, and the header says so.
+        const stripped = bytes.slice()
+        stripped.fill(0, 40, 48)
+        stripped.fill(0, 58, 64)
+        assert.deepStrictEqual(Result.getOrThrow(FunctionOffsets.definitions(stripped)).map(Judge.lineOf), expected)
+        const twice = Result.getOrThrow(FunctionOffsets.find(stripped, "twice@V1"))
+        assert.strictEqual(twice.offset, Result.getOrThrow(FunctionOffsets.find(bytes, "twice@V1")).offset)
+      }
+    })
+
+    it("finds them in a file that llvm-strip took the section headers from", () => {
+      const path = library()
+      const stripped = `${path}.stripped`
+      done("llvm-strip", ["--strip-sections", path, "-o", stripped])
+      const bytes = new Uint8Array(Fs.readFileSync(stripped))
+      const found = Result.getOrThrow(FunctionOffsets.definitions(bytes)).map(({ name, version }) =>
+        `${name}@${version}`
+      )
+      assert.includeMembers(found, ["twice@V1", "twice@V2", "once@V1", "weakly@V2"])
+      const { offset } = Result.getOrThrow(FunctionOffsets.find(bytes, "once"))
+      const whole = new Uint8Array(Fs.readFileSync(path))
+      const original = Result.getOrThrow(FunctionOffsets.find(whole, "once"))
+      const code = (file: Uint8Array, at: bigint) => file.subarray(Number(at), Number(at) + Number(original.size))
+      assert.deepStrictEqual(code(bytes, offset), code(whole, original.offset))
+    })
+
+    it("says that a file of debug information has no code", () => {
+      const path = library()
+      const debug = `${path}.debug`
+      done("objcopy", ["--only-keep-debug", path, debug])
+      const answer = FunctionOffsets.find(new Uint8Array(Fs.readFileSync(debug)), "in_one")
+      assert.isTrue(Result.isFailure(answer))
+      assert.include(Result.isFailure(answer) ? answer.failure.message : "", "not in this file")
     })
   }
-
-  it("finds the same dynamic symbols without section headers, by either hash table", () => {
-    for (const style of ["gnu", "sysv", "both"]) {
-      const path = library([`-Wl,--hash-style=${style}`, "-s"])
-      const bytes = new Uint8Array(Fs.readFileSync(path))
-      const expected = Result.getOrThrow(FunctionOffsets.definitions(bytes)).map(Judge.lineOf)
-      assert.isAbove(expected.length, 3)
-      // As sstrip does: no section headers, and the header says so.
-      const stripped = bytes.slice()
-      stripped.fill(0, 40, 48)
-      stripped.fill(0, 58, 64)
-      assert.deepStrictEqual(Result.getOrThrow(FunctionOffsets.definitions(stripped)).map(Judge.lineOf), expected)
-      const twice = Result.getOrThrow(FunctionOffsets.find(stripped, "twice@V1"))
-      assert.strictEqual(twice.offset, Result.getOrThrow(FunctionOffsets.find(bytes, "twice@V1")).offset)
-    }
-  })
-
-  it("says that a file of debug information has no code", () => {
-    const path = library()
-    const debug = `${path}.debug`
-    done("objcopy", ["--only-keep-debug", path, debug])
-    const answer = FunctionOffsets.find(new Uint8Array(Fs.readFileSync(debug)), "in_one")
-    assert.isTrue(Result.isFailure(answer))
-    assert.include(Result.isFailure(answer) ? answer.failure.message : "", "not in this file")
-  })
-})
+)
 
 describeWith({ kind: "oracle", tools: ["readelf", "clang"] }, "functions of other machines", () => {
   const source = "int data = 3; static __attribute__((used,noinline)) int f(int x) { return x + data; }\n" +

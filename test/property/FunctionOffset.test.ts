@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import type { ByteSource } from "../../src/services/Elf/ByteSource.ts"
 import * as Bytes from "../../src/services/Elf/ByteSource.ts"
+import * as Elf from "../../src/services/Elf/Elf.ts"
 import * as C from "../../src/services/Elf/ElfConstants.ts"
 import type { FunctionOffset } from "../../src/services/Elf/FunctionOffset.ts"
 import * as FunctionOffsets from "../../src/services/Elf/FunctionOffset.ts"
@@ -220,6 +221,70 @@ const failing = (bytes: Uint8Array, reads: number): ByteSource => {
         : Result.fail(new Bytes.ByteSourceError({ reason: "Io", offset, length, size: bytes.length, detail: "EIO" }))
   }
 }
+
+describe("functions of objects", () => {
+  it("are those that ElfWrite wrote, at their place in their section", () => {
+    const functions = fc.array(
+      fc.record({
+        name: fc.stringMatching(/^[a-z]{1,6}$/),
+        value: fc.integer({ min: 0, max: 31 }),
+        section: fc.constantFrom(1, 2),
+        binding: fc.constantFrom(C.STB_LOCAL, C.STB_GLOBAL, C.STB_WEAK)
+      }),
+      { maxLength: 20 }
+    )
+    fc.assert(
+      fc.property(functions, fc.constantFrom("little" as const, "big" as const), (all, byteOrder) => {
+        const code = (name: string, address: bigint) =>
+          Elf.makeSection({
+            name,
+            type: C.SHT_PROGBITS,
+            address,
+            content: { _tag: "Bytes", bytes: new Uint8Array(32).fill(address === 0n ? 1 : 2) }
+          })
+        const symbols = all.map(({ binding, name, section, value }) =>
+          Elf.makeSymbol({
+            name,
+            value: BigInt(value) + (section === 1 ? 0n : 0x4000n),
+            binding,
+            type: C.STT_FUNC,
+            sectionIndex: section
+          })
+        )
+        const bytes = Result.getOrThrow(Elf.write({
+          byteOrder,
+          osAbi: 0,
+          abiVersion: 0,
+          type: C.ET_DYN,
+          machine: C.EM_X86_64,
+          entry: 0n,
+          flags: 0,
+          sectionNames: 4,
+          sections: [
+            Elf.nullSection,
+            code(".text", 0n),
+            code(".text.hot", 0x4000n),
+            Elf.makeSection({
+              name: ".symtab",
+              type: C.SHT_SYMTAB,
+              link: 4,
+              content: { _tag: "Symbols", symbols: [Elf.nullSymbol, ...symbols] }
+            }),
+            Elf.makeSection({ name: ".strtab", type: C.SHT_STRTAB, content: { _tag: "Strings" } })
+          ]
+        }))
+        const file = Result.getOrThrow(Elf.parse(bytes))
+        const expected = all.map(({ name, section, value }) =>
+          `${name} ${(file.sections[section]?.offset ?? 0) + value}`
+        )
+        const found = Result.getOrThrow(FunctionOffsets.definitions(bytes))
+        assert.deepStrictEqual(found.map(({ name, offset }) => `${name} ${offset}`).sort(), expected.sort())
+        for (const { offset } of found) assert.include([1, 2], bytes[Number(offset)])
+      }),
+      { numRuns: runs(200) }
+    )
+  })
+})
 
 describe("damaged binaries", () => {
   const mutation = fc.record({

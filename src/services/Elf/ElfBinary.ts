@@ -166,31 +166,46 @@ const readTables = (source: ByteSource, view: DataView, little: boolean, bits: 3
   const storedSegments = view.getUint16(at + 4, little)
   const storedSections = view.getUint16(at + 8, little)
   const storedNames = view.getUint16(at + 10, little)
-  const sectionTable = word(places.sectionTable)
-  let sections: ReadonlyArray<BinarySection> = []
-  let sectionNamesIndex = 0
-  if (sectionTable !== 0n) {
-    checkEntrySize(view.getUint16(at + 6, little), places.sectionHeader, "e_shentsize", at + 6)
-    const entry = (count: number) =>
-      readTable(source, sectionTable, count, places.sectionHeader, "e_shoff", places.sectionTable)
-    // The first header has the number of sections and the place of their names where these do not fit 16 bits.
-    const extended = storedSections === 0 || storedNames === C.SHN_XINDEX || storedSegments === C.PN_XNUM
-      ? sectionAt(viewOf(entry(1)), 0, little, bits)
-      : undefined
-    const count = storedSections === 0 ? extended?.size ?? 0n : BigInt(storedSections)
-    if (count > BigInt(ElfLimits.sections)) {
-      refuse("TooLarge", { field: "section count", value: String(count), expected: `at most ${ElfLimits.sections}` })
-    }
-    const headers = viewOf(entry(Number(count)))
-    sections = Array.from({ length: Number(count) }, (_, index) => sectionAt(headers, index, little, bits))
-    const namesIndex = storedNames === C.SHN_XINDEX ? extended?.link ?? 0 : storedNames
-    sectionNamesIndex = namesIndex < sections.length ? namesIndex : 0
-    const first = sections[0]
-    if (storedSegments === C.PN_XNUM && first !== undefined) {
-      return { sections, sectionNamesIndex, ...readSegments(source, view, little, bits, places, first.info) }
-    }
+  const start = word(places.sectionTable)
+  const first = storedSections === 0 || storedNames === C.SHN_XINDEX || storedSegments === C.PN_XNUM
+    ? extensionOf(source, start, little, bits, places)
+    : undefined
+  const count = storedSections === 0 ? first?.size ?? 0n : BigInt(storedSections)
+  const segments = readSegments(
+    source,
+    view,
+    little,
+    bits,
+    places,
+    storedSegments === C.PN_XNUM && first !== undefined ? first.info : storedSegments
+  )
+  if (start === 0n || count === 0n) return { sections: [], sectionNamesIndex: 0, ...segments }
+  checkEntrySize(view.getUint16(at + 6, little), places.sectionHeader, "e_shentsize", at + 6)
+  if (count > BigInt(ElfLimits.sections)) {
+    refuse("TooLarge", { field: "section count", value: String(count), expected: `at most ${ElfLimits.sections}` })
   }
-  return { sections, sectionNamesIndex, ...readSegments(source, view, little, bits, places, storedSegments) }
+  const headers = viewOf(
+    readTable(source, start, Number(count), places.sectionHeader, "e_shoff", places.sectionTable)
+  )
+  const sections = Array.from({ length: Number(count) }, (_, index) => sectionAt(headers, index, little, bits))
+  const namesIndex = storedNames === C.SHN_XINDEX ? first?.link ?? 0 : storedNames
+  return { sections, sectionNamesIndex: namesIndex < sections.length ? namesIndex : 0, ...segments }
+}
+
+/**
+ * The first section header, which has the numbers of sections and segments and the place of the sections' names where these do
+ * not fit 16 bits. Undefined where there is none: files that were stripped of section headers may still say where they were.
+ */
+const extensionOf = (
+  source: ByteSource,
+  start: bigint,
+  little: boolean,
+  bits: 32 | 64,
+  places: Places
+): BinarySection | undefined => {
+  if (start === 0n || start + BigInt(places.sectionHeader) > BigInt(source.size)) return undefined
+  const first = sectionAt(viewOf(Bytes.need(source, Number(start), places.sectionHeader)), 0, little, bits)
+  return first.type === C.SHT_NULL ? first : undefined
 }
 
 const readSegments = (

@@ -25,7 +25,7 @@ export type Candidate = typeof Candidate.Type
  * - `Elsewhere`: the symbol is there and its code is not, as in files of debug information
  * - `Ambiguous`: several functions (`candidates`) of equal right
  * - `Indirect`: the function is chosen when the program starts (`STT_GNU_IFUNC`), and the symbol is of what chooses
- * - `BeyondFunction`: an offset of `name+offset` that is not inside the function, of `size` bytes
+ * - `BeyondFunction`: an offset of `name+offset` that is not inside the function, of `size` bytes, or not inside the file
  * - `NoMatch`: nothing matches a pattern
  *
  * Of a list of names `symbol` is the first at fault, and `others` are all others.
@@ -135,7 +135,9 @@ const sentence = (error: FunctionOffsetError): string => {
         error.candidates === undefined ? "" : `, ${list(error.candidates)}`
       }`
     case "BeyondFunction":
-      return `the function has only ${error.size ?? "few"} bytes`
+      return error.size === undefined
+        ? "that is beyond the end of the file"
+        : `the function has only ${error.size} bytes`
     case "NoMatch":
       return "no function matches"
   }

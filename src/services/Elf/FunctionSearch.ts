@@ -126,9 +126,12 @@ const answerOf = (
     return failure(choice === "ambiguous" ? "Ambiguous" : "Indirect", asked, { candidates })
   }
   const found = foundAt(places, symbols, choice.index, choice.place, asked)
-  return asked.delta === 0n || found.size === 0n || asked.delta < found.size
+  if (asked.delta === 0n) return Result.succeed(found)
+  // Where the size is not known, only the end of the file is.
+  const isInside = found.size === 0n ? found.offset < BigInt(places.binary.source.size) : asked.delta < found.size
+  return isInside
     ? Result.succeed(found)
-    : failure("BeyondFunction", asked, { size: found.size })
+    : failure("BeyondFunction", asked, found.size === 0n ? {} : { size: found.size })
 }
 
 /** Why a name has no offset, when none of its symbols was chosen. `scans` have symbols of all types. */

@@ -137,6 +137,7 @@ describe("a function's offset", () => {
     assert.strictEqual(failureOf(made, "f+8").reason, "BeyondFunction")
     // Of unknown size.
     assert.strictEqual(found(made, "label+8").offset, offsetIn(made, 28))
+    assert.strictEqual(failureOf(made, "label+0x100000").reason, "BeyondFunction")
   })
 
   it("of Thumb code has not the mark of such code", () => {
@@ -150,6 +151,24 @@ describe("a function's offset", () => {
     const made: Image = { ...base, address: 0xffff_ffff_8100_0001n, static: [{ name: "f", at: 3 }] }
     assert.strictEqual(found(made, "f").offset, offsetIn(made, 3))
     assert.strictEqual(found(made, "f").address, 0xffff_ffff_8100_0004n)
+  })
+
+  it("is found by segments where section headers are gone, although the header still says where they were", () => {
+    const made: Image = { ...base, dynamic: [{ name: "f", at: 4 }] }
+    const bytes = writeBinary(made)
+    const place = new DataView(bytes.buffer).getBigUint64(40, true)
+    // Zeroed, overwritten, or cut off; with no number of them.
+    for (
+      const change of [
+        (copy: Uint8Array) => copy.fill(0, Number(place)),
+        (copy: Uint8Array) => copy.fill(0x41, Number(place)),
+        (copy: Uint8Array) => copy.slice(0, Number(place))
+      ]
+    ) {
+      const copy = change(bytes.slice())
+      copy.fill(0, 58, 64)
+      assert.strictEqual(Result.getOrThrow(FunctionOffsets.find(copy, "f")).offset, offsetIn(made, 4))
+    }
   })
 
   it("is not there in files without symbols", () => {
