@@ -131,10 +131,12 @@ const complaintOf = (loader: LoaderProgram): string | undefined => {
   if (contextSize !== Layout.contextSize(maps.length, programs.length, inputWords)) {
     return `the context of ${maps.length} maps and ${programs.length} programs has not ${contextSize} bytes`
   }
+  if (contextSize > Layout.MAX_CONTEXT_SIZE) return `the kernel takes no context of ${contextSize} bytes`
   const inputs = inputsComplaint(loader)
   if (inputs !== undefined) return inputs
   for (const [number, map] of maps.entries()) {
     if (map.contextOffset !== Layout.contextMap(number)) return `map ${number} is not at its place in the context`
+    if (map.maxEntries > 0xffff_ffff) return `map ${number} has more elements than a map can have`
     const image = map.initialValue
     if (image !== undefined && image.offset + image.size > data.length) return `map ${number} starts beyond the data`
   }
@@ -213,7 +215,9 @@ export const codec: Schema.Codec<LoaderProgram, LoaderProgramJson> = Schema.Stru
     signature: Schema.optionalKey(Schema.Uint8ArrayFromBase64)
   })),
   notes: Schema.Array(Schema.String)
-}).pipe(Schema.encodeKeys({ byteOrder: "byte_order", contextSize: "context_size" })).check(Schema.makeFilter(complaintOf))
+}).pipe(Schema.encodeKeys({ byteOrder: "byte_order", contextSize: "context_size" })).check(
+  Schema.makeFilter(complaintOf)
+)
 
 /** The loader's instructions for a load call, with every use of its data as a reference to the map that holds it. */
 export const code = (loader: LoaderProgram, data: MapRef): Code => {

@@ -114,6 +114,11 @@ describe("LoaderProgram as JSON", () => {
         [{ data: "AAAA" }, /at least 1280 bytes/],
         [{ context_size: 8 }, /has not 8 bytes/],
         [{ maps: [{ ...map, context_offset: 25 }, ...json.maps.slice(1)] }, /map 0 is not at its place/],
+        [{ maps: [{ ...map, max_entries: 2 ** 32 }, ...json.maps.slice(1)] }, /map 0 has more elements/],
+        [
+          { context_size: 24 + 4 * 20_000, maps: [], programs: Array.from({ length: 20_000 }, () => program) },
+          /no context of 80024 bytes/
+        ],
         [{ programs: [{ ...program, context_offset: 0 }] }, /program 0 is not at its place/],
         [
           { maps: [{ ...map, initial_value: { offset: 9000, size: 0x7fffffff } }, ...json.maps.slice(1)] },
