@@ -102,7 +102,9 @@ describeWith(
     it.live("a body that throws is left in the namespace that it was called from", () =>
       Effect.gen(function*() {
         const own = here()
-        const { pid } = yield* container
+        const { pid, tell } = yield* container
+        // It answers when it has a namespace of its own.
+        yield* tell("true")
         const net = Result.getOrThrow(Net.make())
         const fd = Fs.openSync(`/proc/${pid}/ns/net`, "r")
         try {
