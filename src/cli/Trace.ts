@@ -23,9 +23,9 @@ const pause = "100 millis"
 
 /** Prints what programs print, for ever. */
 const printing = Effect.gen(function*() {
-  const lines = yield* TracePipe.open
+  const pipe = yield* TracePipe.open
   const look = Effect.flatMap(
-    lines,
+    pipe.look,
     (found) => Effect.forEach(found, (text) => Output.message([line(text)]), { discard: true })
   )
   return yield* Effect.forever(Effect.andThen(look, Effect.sleep(pause)))

@@ -91,6 +91,31 @@ describeWith({ kind: "live", root: true, linux: "5.15" }, "effect-bpf trace and 
     }
   })
 
+  it("prog loadall autoattach pins links, and programs that have none", () => {
+    const folder = Path.join(bpffs(), "autoattached")
+    const only = ["on_tracepoint", "each_task", "on_uprobe"].flatMap((name) => ["--only", name])
+    try {
+      const { status, stderr, stdout } = command("prog", "loadall", events, folder, "autoattach", "--json", ...only)
+      assert.strictEqual(status, 0, stderr)
+      const pinned = (...names: ReadonlyArray<string>) =>
+        names.map((name) => ({ name, pinned: [Path.join(folder, name)] }))
+      assert.deepStrictEqual(JSON.parse(stdout), {
+        programs: pinned("on_uprobe"),
+        maps: [],
+        links: pinned("on_tracepoint", "each_task")
+      })
+      const link = JSON.parse(command("link", "show", "pinned", Path.join(folder, "each_task"), "--json").stdout)
+      assert.deepInclude(link, { type: "iter", target_name: "task" })
+      const prog = JSON.parse(command("prog", "show", "pinned", Path.join(folder, "on_uprobe"), "--json").stdout)
+      assert.deepInclude(prog, { type: "kprobe", name: "on_uprobe" })
+      const taken = command("prog", "load", events, Path.join(folder, "each_task"), "autoattach", "--prog", "each_task")
+      assert.strictEqual(taken.status, 1)
+      assert.match(taken.stderr, /EEXIST/)
+    } finally {
+      Fs.rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
   it("wrong usage", () => {
     for (
       const [args, expected] of [

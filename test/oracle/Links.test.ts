@@ -31,8 +31,11 @@ const programs = [
 /** What bpftool says of links, by identifier; which processes hold them it tells alone. */
 const theirs = (): ReadonlyMap<number, object> => {
   const text = ChildProcess.execFileSync(newBpftool, ["link", "show", "--json"], { encoding: "utf8" })
-  const links: ReadonlyArray<{ readonly id: number; readonly pids?: unknown }> = JSON.parse(text)
-  return new Map(links.map(({ pids: _, ...link }) => [link.id, link]))
+  const links: ReadonlyArray<{ readonly id: number }> = JSON.parse(
+    text,
+    (key, value: unknown) => key === "pids" ? undefined : value
+  )
+  return new Map(links.map((link) => [link.id, link]))
 }
 
 describeWith({ kind: "oracle", files: [newBpftool], linux: "6.13", root: true }, "links beside bpftool", () => {

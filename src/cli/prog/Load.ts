@@ -17,7 +17,7 @@ import type { Failed } from "../Failed.ts"
 import { reporting } from "../Failure.ts"
 import type { Json } from "../json/Json.ts"
 import * as KernelChoice from "../KernelChoice.ts"
-import { load as loadObject, logLevel } from "../Load.ts"
+import { load as loadObject, type LoadOptions, logLevel } from "../Load.ts"
 import * as ObjectFile from "../ObjectFile.ts"
 import * as Output from "../Output.ts"
 import * as Relocation from "../Relocation.ts"
@@ -40,13 +40,20 @@ const mapPins = (object: BpfObject, folder: string | undefined): Result.Result<R
 
 const isLoaded = (program: Program): boolean => program.entry && program.autoload
 
-const pinsJson = (pins: ReadonlyArray<Pins.Pin>): Json => {
-  const of = (kind: Pins.Pin["kind"]) =>
-    pins.filter((pin) => pin.kind === kind).map(({ name, path }) => ({ name, pinned: [path] }))
-  return { programs: of("program"), maps: of("map") }
+/** What was pinned: with `autoattach` links in the place of programs. */
+interface Pinned {
+  readonly kind: Pins.Pin["kind"] | "link"
+  readonly name: string
+  readonly path: string
 }
 
-const pinsText = (pins: ReadonlyArray<Pins.Pin>): ReadonlyArray<Line> => [
+const pinsJson = (pins: ReadonlyArray<Pinned>, autoattach: boolean): Json => {
+  const of = (kind: Pinned["kind"]) =>
+    pins.filter((pin) => pin.kind === kind).map(({ name, path }) => ({ name, pinned: [path] }))
+  return { programs: of("program"), maps: of("map"), ...(autoattach ? { links: of("link") } : {}) }
+}
+
+const pinsText = (pins: ReadonlyArray<Pinned>): ReadonlyArray<Line> => [
   line("pinned:"),
   ...table(["kind", "name", "path"], pins.map(({ kind, name, path }) => [kind, span("name", name), path]))
 ]
@@ -77,6 +84,26 @@ const narrowed = (object: BpfObject, names: ReadonlyArray<string>) =>
       })
   )
 
+/** Loads, attaches the programs that are to be pinned, and pins their links; a program that has none is pinned itself. */
+const attachAndPin = (object: BpfObject, pins: ReadonlyArray<Pins.Pin>, options: LoadOptions) =>
+  Effect.scoped(Effect.gen(function*() {
+    const Attach = yield* Effect.promise(() => import("../../attach/Attach.ts"))
+    const loaded = yield* loadObject(object, options)
+    const wanted = new Set(pins.filter(({ kind }) => kind === "program").map(({ name }) => name))
+    const except = Attach.describe(object).filter(({ isMap, name }) => isMap || !wanted.has(name))
+    const { links } = yield* Attach.attachAll(loaded, { except: except.map(({ name }) => name) })
+    const pinned: Array<Pinned> = []
+    for (const { kind, name, path, ref } of pins) {
+      const link = kind === "program" ? links.get(name) : undefined
+      // Without a link there is nothing to pin, which it says itself.
+      if (link?.ref === undefined && link !== undefined) yield* link.pin(path)
+      yield* loaded.session.call({ _tag: "ObjPin", object: link?.ref ?? ref, path })
+      pinned.push({ kind: link === undefined ? kind : "link", name, path })
+    }
+    yield* loaded.session.commit
+    return pinned
+  }))
+
 const loadAndPin = ({ edits, given, kernel, log, only, path, pins: pinsFor, words }: Loading) =>
   reporting(
     Effect.gen(function*() {
@@ -85,8 +112,13 @@ const loadAndPin = ({ edits, given, kernel, log, only, path, pins: pinsFor, word
       const object = yield* Effect.fromResult(narrowed(worded, only))
       const pins = yield* Effect.fromResult(pinsFor(object))
       const relocate = yield* Relocation.options(given)
-      yield* Effect.scoped(loadObject(object, { kernel, log, more: Pins.steps(pins), relocate }))
-      yield* Output.result(() => pinsJson(pins), () => pinsText(pins))
+      const pinned: ReadonlyArray<Pinned> = words.autoattach
+        ? yield* attachAndPin(object, pins, { kernel, log, relocate })
+        : pins
+      if (!words.autoattach) {
+        yield* Effect.scoped(loadObject(object, { kernel, log, more: Pins.steps(pins), relocate }))
+      }
+      yield* Output.result(() => pinsJson(pinned, words.autoattach), () => pinsText(pinned))
     }).pipe(Effect.provide(KernelChoice.layer(kernel))),
     { showLog: log }
   )
@@ -103,7 +135,7 @@ const common = {
     Flag.atLeast(0)
   ),
   words: Argument.String("words").pipe(
-    Argument.withDescription("bpftool's: type TYPE, map name NAME MAP, map idx N MAP, pinmaps DIR"),
+    Argument.withDescription("bpftool's: type TYPE, map name NAME MAP, map idx N MAP, pinmaps DIR, autoattach"),
     Argument.variadic()
   ),
   log: ObjectFile.log,

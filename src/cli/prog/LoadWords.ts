@@ -1,6 +1,6 @@
 /**
- * What bpftool takes behind the path of `prog load`: the type of the programs, maps in place of the object's own, and a
- * folder for the pins of the others.
+ * What bpftool takes behind the path of `prog load`: the type of the programs, maps in place of the object's own, a folder
+ * for the pins of the others, and whether programs are attached.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -23,6 +23,8 @@ export interface LoadWords {
   readonly type: string | undefined
   readonly maps: ReadonlyArray<Replacement>
   readonly pinmaps: string | undefined
+  /** Attach the programs by their sections, and pin their links in place of them. */
+  readonly autoattach: boolean
 }
 
 const replacement = (words: Words.Words): Words.Read<Replacement> =>
@@ -47,6 +49,7 @@ export const read = (words: Words.Words, pinmaps: string | undefined): Result.Re
   Result.gen(function*() {
     let type: string | undefined
     let folder = pinmaps
+    let autoattach = false
     const maps: Array<Replacement> = []
     let rest: Words.Words = words
     for (let keyword = rest[0]; keyword !== undefined; keyword = rest[0]) {
@@ -73,11 +76,9 @@ export const read = (words: Words.Words, pinmaps: string | undefined): Result.Re
           break
         }
         case "autoattach":
-          return yield* Words.wrong(
-            "autoattach",
-            "programs are not attached by this command",
-            "pin them, and attach them elsewhere"
-          )
+          autoattach = true
+          rest = behind
+          break
         case "dev":
         case "offload_dev":
         case "xdpmeta_dev":
@@ -86,11 +87,11 @@ export const read = (words: Words.Words, pinmaps: string | undefined): Result.Re
           return yield* Words.wrong(
             keyword,
             "nothing of this name is known of a load",
-            "type TYPE, map name NAME MAP, map idx N MAP, pinmaps DIR"
+            "type TYPE, map name NAME MAP, map idx N MAP, pinmaps DIR, autoattach"
           )
       }
     }
-    return { type, maps, pinmaps: folder }
+    return { type, maps, pinmaps: folder, autoattach }
   })
 
 /** The object with programs of this type: the name of a section, with or without the slash that its target follows. */

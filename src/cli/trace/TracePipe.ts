@@ -40,12 +40,14 @@ const readNow = (fd: number): string => {
   }
 }
 
-/** Opens the pipe for the length of a scope; the answer tells, each time, which whole lines have come since. */
-export const open: Effect.Effect<
-  Effect.Effect<ReadonlyArray<string>, TracePipeError>,
-  TracePipeError,
-  Scope.Scope
-> = Effect.gen(function*() {
+/** The open pipe. */
+export interface TracePipe {
+  /** The whole lines that have come since it was looked at last. */
+  readonly look: Effect.Effect<ReadonlyArray<string>, TracePipeError>
+}
+
+/** Opens the pipe for the length of a scope. */
+export const open: Effect.Effect<TracePipe, TracePipeError, Scope.Scope> = Effect.gen(function*() {
   const refused = (thrown: unknown): TracePipeError =>
     new TracePipeError({
       detail: `the kernel's trace pipe cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
@@ -57,12 +59,13 @@ export const open: Effect.Effect<
     (fd) => Effect.sync(() => Fs.closeSync(fd))
   )
   let rest = ""
-  return Effect.try({
-    try: () => {
+  const look = Effect.try({
+    try: (): ReadonlyArray<string> => {
       const lines = (rest + readNow(fd)).split("\n")
       rest = lines.pop() ?? ""
       return lines
     },
     catch: refused
   })
+  return { look }
 })

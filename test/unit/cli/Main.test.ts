@@ -70,7 +70,7 @@ describe("effect-bpf", () => {
     [["prog", "load", firewall, "/sys/fs/bpf/x", "--prog", "nothing"], /there is no such program/],
     [["prog", "load", firewall, "/sys/fs/bpf/x", "--no-autoload", "xdp_firewall"], /no program that a load takes/],
     [["prog", "load", firewall, "/sys/fs/bpf/x", "--only", "nothing"], /--only nothing: there is no such program/],
-    [["prog", "load", firewall, "/sys/fs/bpf/x", "autoattach"], /autoattach: programs are not attached/],
+    [["prog", "load", firewall, "/sys/fs/bpf/x", "autoattached"], /autoattached: nothing of this name is known/],
     [["prog", "load", firewall, "/sys/fs/bpf/x", "map", "idx", "99", "id", "1"], /the object has no such map/],
     [["prog", "load", firewall, "/sys/fs/bpf/x", "type", "nothing"], /is no known section/],
     [["prog", "dump", "jited", "id", "1"], /machine code is not taken apart here\nhint: prog dump xlated/],

@@ -101,10 +101,12 @@ describe("words", () => {
     const words = w("type xdp map name a id 3 map idx 1 pinned /p pinmaps /d")
     assert.deepStrictEqual(Result.getOrThrow(LoadWords.read(words, undefined)), {
       type: "xdp",
+      autoattach: false,
       maps: [{ map: "a", by: { _tag: "Id", id: 3 } }, { map: 1, by: { _tag: "Pinned", path: "/p" } }],
       pinmaps: "/d"
     })
-    assert.match(usage(LoadWords.read(["autoattach"], undefined)), /not attached by this command/)
+    assert.match(usage(LoadWords.read(["autoattached"], undefined)), /nothing of this name is known/)
+    assert.isTrue(Result.getOrThrow(LoadWords.read(["autoattach"], undefined)).autoattach)
     assert.match(usage(LoadWords.read(["offload_dev", "eth0"], undefined)), /not into a device/)
     assert.match(usage(LoadWords.read(["pinmaps", "/a"], "/b")), /given twice/)
     assert.match(usage(LoadWords.read(["map", "x"], undefined)), /which map of the object/)
