@@ -18,7 +18,7 @@ import * as FunctionOffset from "../../src/services/Elf/FunctionOffset.ts"
 import * as Spec from "../../src/usdt/Spec.ts"
 import { describeWith, run, temporaryFolder } from "../support/Require.ts"
 import { built, failed, live, probe, told, traces } from "../support/UsdtLive.ts"
-import { build, compileTarget, sdtHeader, start } from "../support/UsdtTarget.ts"
+import { build, compileTarget, compileTarget32, sdtHeader, start } from "../support/UsdtTarget.ts"
 import { storedZip } from "../support/StoredZip.ts"
 
 /** The object with calls of one kind answered otherwise. */
@@ -44,165 +44,186 @@ const room = (entries: number) => ({
 
 const byAddress = { without: ["UprobeMultiLink", "BpfCookie"] } as const
 
-describeWith({ kind: "live", tools: ["cc", "unshare"], files: [sdtHeader] }, "probes in all places", () => {
-  it.live("of this process", () =>
-    live({}, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const called = Koffi.load(built().library).func("void library(long)")
-        yield* Usdt.attach(loaded, "any", { path: built().library, provider: "library", name: "called", pid: 0 })
-        called(77)
-        assert.deepStrictEqual((yield* events).map(({ process, values }) => [process, values]), [[process.pid, [77n]]])
-      })))
+describeWith(
+  { kind: "live", tools: ["cc", "clang", "ld", "strip", "unshare"], files: [sdtHeader] },
+  "probes in all places",
+  () => {
+    it.live("of this process", () =>
+      live({}, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const called = Koffi.load(built().library).func("void library(long)")
+          yield* Usdt.attach(loaded, "any", { path: built().library, provider: "library", name: "called", pid: 0 })
+          called(77)
+          assert.deepStrictEqual((yield* events).map(({ process, values }) => [process, values]), [[process.pid, [
+            77n
+          ]]])
+        })))
 
-  it.live("of every process", () =>
-    live({}, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const targets = [yield* start(built().program), yield* start(built().program)]
-        yield* Usdt.attach(loaded, "any", probe("begin"))
-        for (const target of targets) yield* target.round
-        const late = yield* start(built().program)
-        yield* late.round
-        const pids = [...targets, late].map(({ pid }) => pid)
-        assert.deepStrictEqual((yield* events).map(({ process }) => process), pids)
-      })))
+    it.live("of every process", () =>
+      live({}, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const targets = [yield* start(built().program), yield* start(built().program)]
+          yield* Usdt.attach(loaded, "any", probe("begin"))
+          for (const target of targets) yield* target.round
+          const late = yield* start(built().program)
+          yield* late.round
+          const pids = [...targets, late].map(({ pid }) => pid)
+          assert.deepStrictEqual((yield* events).map(({ process }) => process), pids)
+        })))
 
-  it.live("of every process of a program that is always loaded at the same address, without cookies", () =>
-    live(byAddress, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const { program } = build(["-no-pie"])
-        const target = yield* start(program)
-        yield* Usdt.attach(loaded, "any", probe("begin", { path: program, cookie: 5n }))
-        yield* target.round
-        assert.deepStrictEqual((yield* events).map(told), [
-          { program: 1, cookie: 5n, failed: 0, values: [1n, BigInt(target.pid)] }
-        ])
-      })))
-
-  it.live("at the sum of two registers", () =>
-    live({}, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const target = yield* start(built().program)
-        yield* Usdt.attach(loaded, "any", probe("indexed", { pid: target.pid }))
-        yield* target.round
-        yield* target.round
-        assert.deepStrictEqual((yield* events).map(({ failed, values }) => [failed, values]), [[0, [11n]], [0, [12n]]])
-      })))
-
-  it.live("with arguments in variables, wherever the program is loaded", () =>
-    live({ fixture: "usdt.bpf.o" }, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        for (const path of [built().program, build(["-no-pie"]).program]) {
-          const target = yield* start(path)
-          yield* Usdt.attach(loaded, "any", probe("variables", { path, pid: target.pid }))
+    it.live("of every process of a program that is always loaded at the same address, without cookies", () =>
+      live(byAddress, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const { program } = build(["-no-pie"])
+          const target = yield* start(program)
+          yield* Usdt.attach(loaded, "any", probe("begin", { path: program, cookie: 5n }))
           yield* target.round
-          const values = [-300n, 4000000000n, -5000000000000n]
-          assert.deepStrictEqual((yield* events).map(told), [{ program: 1, cookie: 0n, failed: 0, values }])
-        }
-        const stripped = Path.join(temporaryFolder(), "effect_bpf_target")
-        assert.strictEqual(run("strip", ["-o", stripped, built().program]).status, 0)
-        const error = yield* failed(Usdt.attach(loaded, "any", probe("variables", { path: stripped })))
-        assert.match(error.message, /argument 0: no symbol s16\nhint: the file has been stripped of its symbols/)
-      })))
+          assert.deepStrictEqual((yield* events).map(told), [
+            { program: 1, cookie: 5n, failed: 0, values: [1n, BigInt(target.pid)] }
+          ])
+        })))
 
-  it.live("in a member of an archive", () =>
-    live({}, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const library = new Uint8Array(Fs.readFileSync(built().library))
-        const [symbol] = yield* Effect.fromResult(FunctionOffset.findAll(library, ["library"]))
-        const archive = Path.join(temporaryFolder(), "effect_probes.zip")
-        const { bytes, offset } = storedZip("lib/libeffect_probes.so", library)
-        Fs.writeFileSync(archive, bytes)
-        const runner = compileTarget("usdt_archive.c")
-        const target = yield* start(runner, [archive, String(offset), String(symbol?.address ?? 0n)])
-        const path = `${archive}!/lib/libeffect_probes.so`
-        yield* Usdt.attach(loaded, "any", { path, provider: "library", name: "called", pid: target.pid })
-        yield* target.round
-        assert.deepStrictEqual((yield* events).map(({ values }) => values), [[1n]])
-      })))
-
-  it.live("under a path with spaces and colons", () =>
-    live({}, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const path = Path.join(temporaryFolder(), "a : b", "effect_bpf_target:1 (deleted)")
-        Fs.mkdirSync(Path.dirname(path))
-        Fs.copyFileSync(built().program, path)
-        const target = yield* start(path)
-        yield* Usdt.attach(loaded, "any", probe("begin", { path, pid: target.pid }))
-        yield* target.round
-        assert.lengthOf(yield* events, 1)
-      })))
-
-  it.live("in a container: a file that only the process sees", () =>
-    live({}, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const folder = temporaryFolder()
-        const hidden = Path.join(folder, "effect_bpf_target")
-        const script = `mount -t tmpfs none ${folder} && cp ${built().program} ${hidden} && exec ${hidden}`
-        const target = yield* start("unshare", ["--mount", "sh", "-c", script])
-        assert.isFalse(Fs.existsSync(hidden))
-        const ways: ReadonlyArray<Partial<Usdt.UsdtOptions>> = [
-          { path: `/proc/${target.pid}/root${hidden}` },
-          { path: hidden, root: `/proc/${target.pid}/root` },
-          { path: "effect_bpf_target", pid: target.pid }
-        ]
-        for (const way of ways) {
-          yield* Effect.scoped(Effect.andThen(Usdt.attach(loaded, "any", probe("begin", way)), target.round))
-          assert.lengthOf(yield* events, 1, JSON.stringify(way))
-        }
-      })))
-
-  it.live("on two nops are put on the second, where the kernel enters such probes fast", () =>
-    live({}, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const path = compileTarget("usdt_nops.c")
-        const target = yield* start(path)
-        const [listed] = yield* UsdtList.ofFile(path)
-        if (listed === undefined) assert.fail("no probe")
-        const noted = Result.getOrThrow(listed.place).fileOffset
-        const isFast = process.arch === "x64" && (yield* supports("UprobeSyscall"))
-        const { calls, recorded } = recording(loaded)
-        yield* Usdt.attach(recorded, "any", { path, provider: "effect", name: "fast", pid: target.pid, cookie: 3n })
-        const offsets = calls.flatMap((call) =>
-          call._tag === "LinkCreate" && call.options?._tag === "UprobeMulti" ? call.options.offsets : []
-        )
-        assert.deepStrictEqual(offsets, [isFast ? noted + 1n : noted])
-        yield* target.round
-        assert.deepStrictEqual((yield* events).map(told), [{ program: 1, cookie: 3n, failed: 0, values: [1n] }])
-      })))
-
-  it.live("by programs that may sleep", () =>
-    live(
-      { edits: [(object) => Edit.setProgram(object, "any_sleepable", { autoload: true })] },
-      ({ events, loaded }) =>
+    it.live("at the sum of two registers", () =>
+      live({}, ({ events, loaded }) =>
         Effect.gen(function*() {
           const target = yield* start(built().program)
-          yield* Usdt.attach(loaded, "any_sleepable", probe("begin", { pid: target.pid }))
+          yield* Usdt.attach(loaded, "any", probe("indexed", { pid: target.pid }))
           yield* target.round
-          assert.deepStrictEqual((yield* events).map(({ program }) => program), [2])
-        })
-    ))
+          yield* target.round
+          assert.deepStrictEqual((yield* events).map(({ failed, values }) => [failed, values]), [[0, [11n]], [0, [
+            12n
+          ]]])
+        })))
 
-  const loadNamed = (object: Parameters<typeof Edit.setProgram>[0]) =>
-    Edit.setProgram(object, "named", { autoload: true })
+    it.live("with arguments in variables, wherever the program is loaded", () =>
+      live({ fixture: "usdt.bpf.o" }, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          for (const path of [built().program, build(["-no-pie"]).program]) {
+            const target = yield* start(path)
+            yield* Usdt.attach(loaded, "any", probe("variables", { path, pid: target.pid }))
+            yield* target.round
+            const values = [-300n, 4000000000n, -5000000000000n]
+            assert.deepStrictEqual((yield* events).map(told), [{ program: 1, cookie: 0n, failed: 0, values }])
+          }
+          const stripped = Path.join(temporaryFolder(), "effect_bpf_target")
+          assert.strictEqual(run("strip", ["-o", stripped, built().program]).status, 0)
+          const error = yield* failed(Usdt.attach(loaded, "any", probe("variables", { path: stripped })))
+          assert.match(error.message, /argument 0: no symbol s16\nhint: the file has been stripped of its symbols/)
+        })))
 
-  it.live("that sections name are attached by themselves, and a bare SEC(\"usdt\") is not", () =>
-    live({
-      edits: [loadNamed, (object) => Edit.setProgram(object, "named_sleepable", { autoload: true })]
-    }, ({ events, loaded }) =>
-      Effect.gen(function*() {
-        const before = process.env["PATH"]
-        process.env["PATH"] = `${built().folder}:${before ?? ""}`
-        yield* Effect.addFinalizer(() => Effect.sync(() => void (process.env["PATH"] = before)))
-        const target = yield* start(built().program)
-        const { links, skipped } = yield* Attach.attachAll(loaded)
-        assert.deepStrictEqual([...links.keys()].sort(), ["named", "named_sleepable"])
-        assert.deepStrictEqual(skipped.map(({ name }) => name).sort(), ["any", "any_sleepable"])
-        assert.match(skipped[0]?.because ?? "", /SEC\("usdt\/path:provider:name"\) would/)
-        yield* target.round
-        const seen = (yield* events).map(({ program, values }) => [program, values.slice(0, 2)])
-        assert.deepStrictEqual(seen, [[3, [1n, BigInt(target.pid)]], [4, []]])
-      })))
-})
+    it.live("of a program of 32 bits", ({ skip }) =>
+      live({}, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const path = compileTarget32()
+          if (run(path, []).status !== 0) return skip("this kernel runs no programs of 32 bits")
+          const target = yield* start(path)
+          yield* Usdt.attach(loaded, "any", probe("narrow", { path, pid: target.pid, cookie: 9n }))
+          yield* target.round
+          assert.deepStrictEqual((yield* events).map(told), [
+            { program: 1, cookie: 9n, failed: 0, values: [1n, -1n, -5000000000000n] }
+          ])
+        })))
+
+    it.live("in a member of an archive", () =>
+      live({}, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const library = new Uint8Array(Fs.readFileSync(built().library))
+          const [symbol] = yield* Effect.fromResult(FunctionOffset.findAll(library, ["library"]))
+          const archive = Path.join(temporaryFolder(), "effect_probes.zip")
+          const { bytes, offset } = storedZip("lib/libeffect_probes.so", library)
+          Fs.writeFileSync(archive, bytes)
+          const runner = compileTarget("usdt_archive.c")
+          const target = yield* start(runner, [archive, String(offset), String(symbol?.address ?? 0n)])
+          const path = `${archive}!/lib/libeffect_probes.so`
+          yield* Usdt.attach(loaded, "any", { path, provider: "library", name: "called", pid: target.pid })
+          yield* target.round
+          assert.deepStrictEqual((yield* events).map(({ values }) => values), [[1n]])
+        })))
+
+    it.live("under a path with spaces and colons", () =>
+      live({}, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const path = Path.join(temporaryFolder(), "a : b", "effect_bpf_target:1 (deleted)")
+          Fs.mkdirSync(Path.dirname(path))
+          Fs.copyFileSync(built().program, path)
+          const target = yield* start(path)
+          yield* Usdt.attach(loaded, "any", probe("begin", { path, pid: target.pid }))
+          yield* target.round
+          assert.lengthOf(yield* events, 1)
+        })))
+
+    it.live("in a container: a file that only the process sees", () =>
+      live({}, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const folder = temporaryFolder()
+          const hidden = Path.join(folder, "effect_bpf_target")
+          const script = `mount -t tmpfs none ${folder} && cp ${built().program} ${hidden} && exec ${hidden}`
+          const target = yield* start("unshare", ["--mount", "sh", "-c", script])
+          assert.isFalse(Fs.existsSync(hidden))
+          const ways: ReadonlyArray<Partial<Usdt.UsdtOptions>> = [
+            { path: `/proc/${target.pid}/root${hidden}` },
+            { path: hidden, root: `/proc/${target.pid}/root` },
+            { path: "effect_bpf_target", pid: target.pid }
+          ]
+          for (const way of ways) {
+            yield* Effect.scoped(Effect.andThen(Usdt.attach(loaded, "any", probe("begin", way)), target.round))
+            assert.lengthOf(yield* events, 1, JSON.stringify(way))
+          }
+        })))
+
+    it.live("on two nops are put on the second, where the kernel enters such probes fast", () =>
+      live({}, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const path = compileTarget("usdt_nops.c")
+          const target = yield* start(path)
+          const [listed] = yield* UsdtList.ofFile(path)
+          if (listed === undefined) assert.fail("no probe")
+          const noted = Result.getOrThrow(listed.place).fileOffset
+          const isFast = process.arch === "x64" && (yield* supports("UprobeSyscall"))
+          const { calls, recorded } = recording(loaded)
+          yield* Usdt.attach(recorded, "any", { path, provider: "effect", name: "fast", pid: target.pid, cookie: 3n })
+          const offsets = calls.flatMap((call) =>
+            call._tag === "LinkCreate" && call.options?._tag === "UprobeMulti" ? call.options.offsets : []
+          )
+          assert.deepStrictEqual(offsets, [isFast ? noted + 1n : noted])
+          yield* target.round
+          assert.deepStrictEqual((yield* events).map(told), [{ program: 1, cookie: 3n, failed: 0, values: [1n] }])
+        })))
+
+    it.live("by programs that may sleep", () =>
+      live(
+        { edits: [(object) => Edit.setProgram(object, "any_sleepable", { autoload: true })] },
+        ({ events, loaded }) =>
+          Effect.gen(function*() {
+            const target = yield* start(built().program)
+            yield* Usdt.attach(loaded, "any_sleepable", probe("begin", { pid: target.pid }))
+            yield* target.round
+            assert.deepStrictEqual((yield* events).map(({ program }) => program), [2])
+          })
+      ))
+
+    const loadNamed = (object: Parameters<typeof Edit.setProgram>[0]) =>
+      Edit.setProgram(object, "named", { autoload: true })
+
+    it.live("that sections name are attached by themselves, and a bare SEC(\"usdt\") is not", () =>
+      live({
+        edits: [loadNamed, (object) => Edit.setProgram(object, "named_sleepable", { autoload: true })]
+      }, ({ events, loaded }) =>
+        Effect.gen(function*() {
+          const before = process.env["PATH"]
+          process.env["PATH"] = `${built().folder}:${before ?? ""}`
+          yield* Effect.addFinalizer(() => Effect.sync(() => void (process.env["PATH"] = before)))
+          const target = yield* start(built().program)
+          const { links, skipped } = yield* Attach.attachAll(loaded)
+          assert.deepStrictEqual([...links.keys()].sort(), ["named", "named_sleepable"])
+          assert.deepStrictEqual(skipped.map(({ name }) => name).sort(), ["any", "any_sleepable"])
+          assert.match(skipped[0]?.because ?? "", /SEC\("usdt\/path:provider:name"\) would/)
+          yield* target.round
+          const seen = (yield* events).map(({ program, values }) => [program, values.slice(0, 2)])
+          assert.deepStrictEqual(seen, [[3, [1n, BigInt(target.pid)]], [4, []]])
+        })))
+  }
+)
 
 describeWith({ kind: "live", tools: ["cc"], files: [sdtHeader] }, "probes that cannot be attached to", () => {
   it.live("are refused where there is none of the name, with those that there are", () =>

@@ -43,6 +43,25 @@ export const compileTarget = (file: string): string => {
   return program
 }
 
+/** Builds the program of 32 bits, which has no C library. */
+export const compileTarget32 = (): string => {
+  const folder = temporaryFolder()
+  const program = Path.join(folder, "effect_bpf_target_32")
+  const object = `${program}.o`
+  const include = Path.dirname(Path.dirname(sdtHeader))
+  const flags = ["-ffreestanding", "-fno-stack-protector", "-fno-pic", "-O2", "-Wall", "-Werror", `-I${include}`]
+  for (
+    const [tool, args] of [
+      ["clang", ["-target", "i386-linux-gnu", ...flags, "-c", sourceOf("usdt_32.c"), "-o", object]],
+      ["ld", ["-m", "elf_i386", "-o", program, object]]
+    ] as const
+  ) {
+    const done = run(tool, args)
+    if (done.status !== 0) throw new Error(done.stderr)
+  }
+  return program
+}
+
 /** A program that did not do what it was started for. */
 export class TargetEnded extends Data.TaggedError("TargetEnded")<{ readonly path: string; readonly detail: string }> {}
 
