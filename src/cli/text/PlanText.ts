@@ -150,7 +150,7 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "ObjGet":
       return [call.path]
     case "Adopt":
-      return [`descriptor ${call.fd}`]
+      return [call.fd < 0 ? "no descriptor yet" : `descriptor ${call.fd}`]
     case "IdNext":
       return [`${call.kind.toLowerCase()}s after ${call.after}`]
     case "GetById":

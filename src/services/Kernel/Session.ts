@@ -93,6 +93,9 @@ const takingBack: ReadonlySet<CallTag> = new Set(
   ] satisfies ReadonlyArray<CallTag>
 )
 
+/** What an `Adopt` has of something that is only given when a loader program runs; for a kernel it is no descriptor. */
+const NO_DESCRIPTOR = -1
+
 /** Borrowed objects are numbered from here, beyond any plan's own refs. */
 const firstBorrowedIndex = 0x4000_0000
 
@@ -244,6 +247,10 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     if (call._tag === "Close") return bound.attempt(0, undefined, close(call.ref))
     if (call._tag === "Adopt") {
       const { as, fd } = call
+      if (fd === NO_DESCRIPTOR && backend.takesPending !== true) {
+        const hint = "what it stands for is given when a loader program runs, and this is a load without one: name it"
+        return Effect.fail(fromErrno(call._tag, Ref.key(as), Errno.numbers.EBADF, { hint }))
+      }
       const borrow = bound.attempt(0, undefined, backend.borrow({ _tag: "Descriptor", kind: as._tag, fd }))
       return Effect.map(borrow, (handle) => void table.set(Ref.key(as), { _tag: "Borrowed", handle }))
     }

@@ -126,7 +126,7 @@ export const ofProgram = (object: BpfObject, position: number): OfProgram | unde
   if (typeof attachProgram !== "string") {
     const as = Ref.prog(object.programs.length + position)
     const why = `the program that ${program.name} is for: ${Given.describe(attachProgram)}`
-    const isOurs = attachProgram._tag !== "Descriptor"
+    const isOurs = attachProgram._tag === "Pin" || attachProgram._tag === "Id"
     return {
       attachTo: { program: as, function: wanted },
       before: [required(take(as, attachProgram), why)],

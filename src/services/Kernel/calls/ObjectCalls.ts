@@ -50,6 +50,7 @@ export interface Adopt {
   readonly _tag: "Adopt"
   /** What it is called from now on. What the descriptor stands for must be of this kind. */
   readonly as: MapRef | ProgRef | LinkRef
+  /** -1 for what whoever runs a loader program gives: no load without a loader has it. */
   readonly fd: number
 }
 

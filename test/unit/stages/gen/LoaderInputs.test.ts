@@ -439,7 +439,8 @@ describe("programs for other programs", () => {
           Effect.provideService(Kernel, (yield* KernelSimulated.make()).kernel)
         )
       )
-      assert.notStrictEqual(error, undefined)
+      assert.deepInclude(error, { _tag: "KernelError", call: "Adopt", errno: "EBADF" })
+      assert.match("hint" in error ? error.hint ?? "" : "", /given when a loader program runs/)
     }))
 })
 
