@@ -152,6 +152,10 @@ export * as LoaderInputs from "./stages/gen/LoaderInputs.ts"
 export * as LoaderSignature from "./stages/gen/LoaderSignature.ts"
 /** Loads an object by its loader program, on the kernel that is provided. */
 export * as RunLoader from "./stages/gen/RunLoader.ts"
+/** Light skeletons in C: a header that loads an object by its loader program. */
+export * as LightSkeletonC from "./stages/gen/LightSkeletonC.ts"
+/** Light skeletons in TypeScript: a module that does, on a small runtime (`effect-bpf/light`). */
+export * as LightSkeletonTs from "./stages/gen/LightSkeletonTs.ts"
 /** Runs a loader in the virtual machine, with its kernel calls made on any session. */
 export * as Replay from "./stages/gen/Replay.ts"
 /** What a loader program would load, without loading anything. */
