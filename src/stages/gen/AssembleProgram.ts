@@ -12,6 +12,7 @@ import { AssembleError } from "./AssembleError.ts"
 import {
   add,
   addAttr,
+  addText,
   type Assembly,
   descriptorToData,
   type Draft,
@@ -30,8 +31,6 @@ import * as Layout from "./LoaderLayout.ts"
 
 /** The part of the structure that libbpf's loaders pass: kernels differ in what follows. */
 const attrSize = through(Attr.ProgLoad.fields.core_relo_rec_size)
-
-const encoder = new TextEncoder()
 
 /** The instructions with every map as an index into `fd_array`, little-endian. Throws `AssembleError`. */
 const bind = (assembly: Assembly, call: ProgLoad, { insns, refs }: Code): Uint8Array => {
@@ -88,7 +87,7 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
   if (call.btf !== undefined) slotOf(assembly, call, call.btf)
   const bound = bind(assembly, call, call.code)
   const lookups = settle(call, bound)
-  const license = add(assembly, call, attr.name, encoder.encode(`${attr.license}\0`))
+  const license = addText(assembly, call, attr.name, attr.license)
   const insns = add(assembly, call, attr.name, Insn.toByteOrder(bound, little ? "little" : "big"))
   // Function and line records name types of the object's BTF: without it they mean nothing.
   const funcs = call.btf && addRecords(assembly, call, call.funcInfo)
