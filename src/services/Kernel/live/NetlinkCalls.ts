@@ -1,20 +1,16 @@
 /**
  * Network devices, XDP programs without links and programs in traffic control, by netlink.
  *
- * Each request has a socket of its own, in the network namespace that the call names. The kernel carries a request out while
- * it is sent, so nothing is waited for, and nothing is left open.
- *
  * Source: reference page `attach`, section 12; `Documentation/userspace-api/netlink/intro.rst`.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Fs from "node:fs"
 import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
 import { Command } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
 import * as Device from "../abi/netlink/Device.ts"
-import * as Exchange from "../abi/netlink/Exchange.ts"
+import type * as Exchange from "../abi/netlink/Exchange.ts"
 import * as Filter from "../abi/netlink/Filter.ts"
 import type { Message, NetlinkError } from "../abi/netlink/Message.ts"
 import type { DeviceRef, NetlinkCalls } from "../calls/NetlinkCalls.ts"
@@ -26,56 +22,9 @@ import type { Sys } from "../sys/Sys.ts"
 import { type Context, handleOf } from "./Context.ts"
 import { attemptsOf, enter, refused } from "./Enter.ts"
 import type { Handle, ProgHandle } from "./Handle.ts"
+import { ask, decodeAll, deviceOf, filtersOf, inodeOf, isEmpty } from "./NetlinkAsk.ts"
 
 type Tag = keyof NetlinkCalls
-
-/** What a request came to: its answers, or an error number (positive) with the kernel's words. */
-type Reply = Result.Result<
-  ReadonlyArray<Message>,
-  { readonly errno: number; readonly words?: string | undefined; readonly hint?: string }
->
-
-const malformed = ({ message }: NetlinkError): Reply =>
-  Result.fail({ errno: Errno.numbers.EBADMSG, hint: `the kernel's answer cannot be read: ${message}` })
-
-/** Datagrams that are of nobody's, before it is given up. */
-const largestNumberOfDatagrams = 1_000_000
-
-/** Sends a request through a socket, and takes what comes until its end. */
-const converse = (net: Net, socket: number, request: Exchange.Request): Reply => {
-  const exchange = Exchange.make(request, 1)
-  const sent = net.send(socket, exchange.bytes)
-  if (sent < 0) return Result.fail({ errno: -sent })
-  for (let taken = 0; taken < largestNumberOfDatagrams; taken++) {
-    const datagram = net.receive(socket)
-    if (typeof datagram === "number") {
-      if (datagram === -Errno.numbers.EINTR) continue
-      const hint = "the kernel has not answered the request, or not all of the answer had room"
-      return Result.fail({ errno: datagram === -Errno.numbers.EAGAIN ? Errno.numbers.EBADMSG : -datagram, hint })
-    }
-    // Others may send to any port; only the kernel's words count.
-    if (datagram.port !== 0) continue
-    const progress = exchange.take(datagram.bytes)
-    if (Result.isFailure(progress)) return malformed(progress.failure)
-    if (progress.success._tag === "Waiting") continue
-    const { acknowledgement, answers, interrupted } = progress.success
-    if (acknowledgement.errno !== 0) return Result.fail(acknowledgement)
-    return interrupted ? Result.fail({ errno: Errno.numbers.EINTR }) : Result.succeed(answers)
-  }
-  return Result.fail({ errno: Errno.numbers.EBADMSG })
-}
-
-/** Makes a request in a network namespace: that of a descriptor, or this process's. */
-const ask = (net: Net, netns: number | undefined, request: Exchange.Request): Reply => {
-  const opened = netns === undefined ? Result.succeed(net.socket()) : net.within(netns, net.socket)
-  const socket = Result.isSuccess(opened) ? opened.success : opened.failure
-  if (socket < 0) return Result.fail({ errno: -socket })
-  try {
-    return converse(net, socket, request)
-  } finally {
-    net.close(socket)
-  }
-}
 
 const idOf = (arena: Arena.Arena<typeof Attr.GetInfo>): number =>
   Arena.readNumber(Arena.region(arena, "info"), Attr.ProgInfo.fields.id)
@@ -106,20 +55,6 @@ const withProgram = <A>(sys: Sys, id: number, body: (fd: number | undefined) => 
   }
 }
 
-/** What an answer tells, all of them; what is of something else is left out. */
-const decodeAll = <A>(
-  answers: ReadonlyArray<Message>,
-  decode: (message: Message) => Result.Result<A | undefined, NetlinkError>
-): Result.Result<ReadonlyArray<A>, NetlinkError> => {
-  const found: Array<A> = []
-  for (const answer of answers) {
-    const decoded = decode(answer)
-    if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
-    if (decoded.success !== undefined) found.push(decoded.success)
-  }
-  return Result.succeed(found)
-}
-
 /** The modes of XDP, of which one is attached to and detached from. */
 const modeFlags = Device.XdpFlag.SKB_MODE | Device.XdpFlag.DRV_MODE | Device.XdpFlag.HW_MODE
 
@@ -133,42 +68,8 @@ const programIn = ({ xdp }: Device.Device, flags: number): number =>
     ? xdp.hardwareProgramId
     : xdp.programId
 
-/** A device as the kernel tells of it, `undefined` where it is gone. */
-const deviceOf = (net: Net, netns: number | undefined, wanted: number | string): Device.Device | undefined => {
-  const reply = ask(net, netns, Device.get(wanted))
-  const decoded = Result.flatMap(reply, (answers) => decodeAll(answers, Device.decode))
-  return Result.isSuccess(decoded) ? decoded.success[0] : undefined
-}
-
-/** The programs in a parent; `undefined` where they cannot be had, as where the device is gone. */
-const filtersOf = (
-  net: Net,
-  netns: number | undefined,
-  index: number,
-  parent: number
-): ReadonlyArray<Filter.Filter> | undefined => {
-  const reply = ask(net, netns, Filter.list(index, parent))
-  const decoded = Result.flatMap(reply, (answers) => decodeAll(answers, Filter.decode))
-  return Result.isSuccess(decoded) ? decoded.success : undefined
-}
-
-/** Whether anything at all is in a parent, filters of other kinds included. */
-const isEmpty = (net: Net, netns: number | undefined, index: number, parent: number): boolean => {
-  const reply = ask(net, netns, Filter.list(index, parent))
-  return Result.isSuccess(reply) && reply.success.length === 0
-}
-
 const nameOf = (device: DeviceRef | string | number): string =>
   typeof device === "string" ? device : `device ${typeof device === "number" ? device : device.ifindex}`
-
-/** Tells network namespaces apart. */
-const inodeOf = (fd: number): number => {
-  try {
-    return Fs.fstatSync(fd).ino
-  } catch {
-    return -1
-  }
-}
 
 /** Devices are numbered from 1; 0 would ask for anything, or for all. */
 const isDevice = (index: number): boolean => Number.isInteger(index) && index > 0 && index <= 0x7fff_ffff
