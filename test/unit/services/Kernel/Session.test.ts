@@ -230,6 +230,36 @@ describe("release", () => {
     assert.deepStrictEqual(actions(ledger), [])
   })
 
+  it("never comes for what was disowned, which can be used until the session is over", async () => {
+    const ledger = LedgerKernel.make()
+    await withSession(ledger.kernel, (session) =>
+      Effect.gen(function*() {
+        yield* session.call(createMap(0))
+        yield* session.call(createMap(1))
+        session.disown(Ref.map(0))
+        session.disown({ ...Ref.map(1), session: Symbol("another session") })
+        session.disown(Ref.map(7))
+        assert.isTrue(session.exists(Ref.map(0)))
+        yield* session.call(update(Ref.map(0)))
+      }))
+    const released = ledger.entries.flatMap((entry) => entry._tag === "Release" ? [entry.what] : [])
+    assert.deepStrictEqual(released, ["map#1"])
+  })
+
+  it("fresh names are of no plan, and no two are alike", async () => {
+    const ledger = LedgerKernel.make()
+    await withSession(ledger.kernel, (session) =>
+      Effect.gen(function*() {
+        const names = [session.fresh("Map"), session.fresh("Map"), session.fresh("Link"), session.fresh("Event")]
+        assert.deepStrictEqual(names.map(({ _tag }) => _tag), ["Map", "Map", "Link", "Event"])
+        assert.strictEqual(new Set(names.map(({ index }) => index)).size, names.length)
+        const [map] = names
+        if (map?._tag !== "Map") return assert.fail()
+        yield* session.call({ _tag: "MapCreate", as: map, attr: LedgerKernel.plainMap })
+        assert.isTrue(session.exists(map))
+      }))
+  })
+
   it("of a descriptor that cannot be borrowed is not needed", async () => {
     const ledger = LedgerKernel.make()
     const result = await withSession(
@@ -482,5 +512,61 @@ describe("concurrency", () => {
       ]
     })))
     assert.deepStrictEqual(found, [5, 5, 1])
+  })
+})
+
+/** A run of a loader that hands these out. */
+const runLoader = (...refs: ReadonlyArray<Ref.MapRef | Ref.ProgRef>): KernelCall => ({
+  _tag: "LoaderRun",
+  prog: Ref.prog(0),
+  context: new Uint8Array(64),
+  memory: [],
+  publishes: refs.map((as, number) => ({ as, at: 4 * number }))
+})
+
+describe("what a loader program hands out", () => {
+  it("is the session's: released in reverse order, each once, closed when it is asked for", async () => {
+    const ledger = LedgerKernel.make()
+    await withSession(ledger.kernel, (session) =>
+      Effect.gen(function*() {
+        yield* session.call(loadProgram(0))
+        yield* session.call(runLoader(Ref.map(3), Ref.prog(1), Ref.map(4)))
+        assert.isTrue([Ref.map(3), Ref.prog(1), Ref.map(4)].every((ref) => session.exists(ref)))
+        yield* session.call(update(Ref.map(3)))
+        yield* session.call({ _tag: "Close", ref: Ref.map(3) })
+        assert.isFalse(session.exists(Ref.map(3)))
+        ledger.mark("end")
+      }))
+    assert.deepStrictEqual(LedgerKernel.faults(ledger, true), [])
+  })
+
+  it("is there under no name that is taken, nor under one name twice", async () => {
+    const ledger = LedgerKernel.make()
+    await withSession(ledger.kernel, (session) =>
+      Effect.gen(function*() {
+        yield* session.call(loadProgram(0))
+        yield* session.call(createMap(1))
+        for (const refs of [[Ref.map(1)], [Ref.map(2), Ref.map(2)], [Ref.prog(0)]]) {
+          const error = yield* Effect.flip(session.call(runLoader(...refs)))
+          assert.deepInclude(fields(error), { _tag: "RefError", reason: "InUse" })
+        }
+        assert.isFalse(session.exists(Ref.map(2)))
+      }))
+    assert.deepStrictEqual(LedgerKernel.faults(ledger, true), [])
+  })
+
+  it("is nothing when the run fails: its names can be given again", async () => {
+    let refused = true
+    const ledger = LedgerKernel.make({ refuse: (call) => call._tag === "LoaderRun" && refused ? "EAGAIN" : undefined })
+    await withSession(ledger.kernel, (session) =>
+      Effect.gen(function*() {
+        yield* session.call(loadProgram(0))
+        yield* Effect.flip(session.call(runLoader(Ref.map(3))))
+        assert.isFalse(session.exists(Ref.map(3)))
+        refused = false
+        yield* session.call(runLoader(Ref.map(3)))
+        assert.isTrue(session.exists(Ref.map(3)))
+      }))
+    assert.deepStrictEqual(LedgerKernel.faults(ledger, true), [])
   })
 })

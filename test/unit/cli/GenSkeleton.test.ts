@@ -1,0 +1,78 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import * as InProcess from "../../support/InProcess.ts"
+import { repository, temporaryFolder } from "../../support/Require.ts"
+
+const skeleton = (...args: ReadonlyArray<string>) => InProcess.command("gen", "skeleton", ...args)
+
+const fixture = (name: string): string => Path.join(repository, "test/fixtures", name)
+const firewall = fixture("xdp_firewall.bpf.o")
+
+describe("gen skeleton", () => {
+  it.live("makes a C header under the file's name, or the one that is given", () =>
+    Effect.gen(function*() {
+      const { status, stdout } = yield* skeleton("-L", firewall)
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /#ifndef __XDP_FIREWALL_BPF_SKEL_H__/)
+      assert.match(stdout, /xdp_firewall_bpf__open_and_load\(void\)/)
+      assert.notMatch(stdout, /struct firewall_totals \{/)
+      const named = yield* skeleton("-L", firewall, "name", "fw", "--types")
+      assert.match(named.stdout, /\nstruct fw \{/)
+      assert.match(named.stdout, /struct firewall_totals \{/)
+    }))
+
+  it.live("makes a TypeScript module", () =>
+    Effect.gen(function*() {
+      const output = Path.join(temporaryFolder(), "firewall.ts")
+      const { status, stdout } = yield* skeleton("-L", firewall, "--lang", "ts", "-o", output)
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /a module that loads .*, 5 maps and 1 program/)
+      assert.match(Fs.readFileSync(output, "utf8"), /export const load = \(/)
+      const document = JSON.parse((yield* skeleton("-L", firewall, "--lang", "ts", "--json")).stdout)
+      assert.deepInclude(document, { name: "xdp_firewall_bpf", language: "ts", programs: ["xdp_firewall"] })
+      assert.strictEqual(document.text, Fs.readFileSync(output, "utf8"))
+    }))
+
+  it.live("names of files become identifiers, and bad names are refused", () =>
+    Effect.gen(function*() {
+      const odd = Path.join(temporaryFolder(), "3 odd-name.v2.bpf.o")
+      Fs.copyFileSync(firewall, odd)
+      assert.match((yield* skeleton("-L", odd)).stdout, /struct _3_odd_name_v2_bpf \{/)
+      for (const name of ["a b", "9", "x".repeat(64), ""]) {
+        const { status, stderr, stdout } = yield* skeleton("-L", firewall, "name", name)
+        assert.deepStrictEqual([status, stdout], [1, ""], name)
+        assert.match(stderr, /name/)
+      }
+    }))
+
+  it.live("wrong usage ends with 2, before anything is read or written", () =>
+    Effect.gen(function*() {
+      const copy = Path.join(temporaryFolder(), "firewall.bpf.o")
+      Fs.copyFileSync(firewall, copy)
+      const rows: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
+        [[firewall], /only light skeletons are made yet/],
+        [["-L", firewall, "name"], /needs a name/],
+        [["-L", firewall, "name", "a", "name", "b"], /given twice/],
+        [["-L", firewall, "nom", "a"], /not expected/],
+        [["-L", firewall, "--lang", "ts", "--types"], /skeletons in C/],
+        [["-L", copy, "-o", copy], /would be lost/]
+      ]
+      for (const [args, pattern] of rows) {
+        const { status, stderr, stdout } = yield* skeleton(...args)
+        assert.deepStrictEqual([status, stdout], [2, ""], args.join(" "))
+        assert.match(stderr, pattern)
+      }
+      assert.deepStrictEqual(Fs.readFileSync(copy), Fs.readFileSync(firewall))
+    }))
+
+  it.live("an object that cannot be recorded is refused by name, and nothing is written", () =>
+    Effect.gen(function*() {
+      const output = Path.join(temporaryFolder(), "arena.h")
+      const { status, stderr } = yield* skeleton("-L", fixture("arena.bpf.o"), "-o", output)
+      assert.strictEqual(status, 1)
+      assert.match(stderr, /arena/)
+      assert.isFalse(Fs.existsSync(output))
+    }))
+})
