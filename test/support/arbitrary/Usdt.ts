@@ -74,7 +74,9 @@ export const almostArguments: fc.Arbitrary<string> = fc.array(
   fc.constantFrom(
     ...words("8@ -4@ @ %rax %rsp (%rax ) ( [ ] , $ # - 1 99999999999999999999 x0 sp r0 fp a0 %r15 8@%rdi : é 4f@%xmm0"),
     ...words("4@-8(%rbp,%rax,4) (,%rax,8) 8@counter(%rip) 8@counter+4(%rip)"),
-    ..." \t\0",
+    " ",
+    "\t",
+    "\0",
     "4@[sp, 8]"
   ),
   { maxLength: 40 }
