@@ -55,7 +55,7 @@ export interface PerfEventOptions extends PerfAttach.PerfOptions {
   readonly period?: bigint
   /** Fires about so many times a second. */
   readonly frequency?: bigint
-  /** -1 for every process (the default), 0 for this one. */
+  /** -1 for every process (the default), 0 for the thread that attaches; what a number names is one thread, too. */
   readonly pid?: number
   /** -1 for every CPU, of one process only. Default: CPU 0 with every process, else every CPU. */
   readonly cpu?: number
