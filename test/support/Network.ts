@@ -74,6 +74,8 @@ const make = (): Network => {
   const up = (device: "inner" | "outer", own: string, other: string, mac: string): ReadonlyArray<string> => [
     `addr add ${own}/24 dev ${device}`,
     "link set lo up",
+    // Nor do addresses that it gives itself, about which IPv6 would ask around.
+    `link set ${device} addrgenmode none`,
     `link set ${device} up`,
     `neigh replace ${other} lladdr ${mac} dev ${device} nud permanent`
   ]
