@@ -194,7 +194,7 @@ for (const { bpftool, name: judge, requires } of judges) {
       Effect.gen(function*() {
         const ours = yield* recorded(name)
         const theirs = theirsOf(bpftool, name, ours)
-        if (theirs._tag === "Refused" || /^map_in_map/.test(name)) return
+        if (theirs._tag === "Refused" || name.startsWith("map_in_map")) return
         assert.strictEqual(ours.data.length, theirs.loader.data.length)
         const differing = ours.data.filter((byte, at) => byte !== theirs.loader.data[at])
         // The size of CO-RE records where a program has none, and what `comparable` says.

@@ -32,7 +32,10 @@ const assembled = (calls: ReadonlyArray<KernelCall>, options?: AssembleOptions):
 
 /** Calls with symbols of which nothing is said but that they are found. */
 const withoutModules = (calls: ReadonlyArray<KernelCall>): ReadonlyArray<KernelCall> => {
-  const plain = ({ module: _, ...symbol }: KernelSymbol): KernelSymbol => symbol
+  const plain = (symbol: KernelSymbol): KernelSymbol => {
+    const { module: _, ...rest } = symbol
+    return rest
+  }
   return calls.map((call) => {
     if (call._tag !== "ProgLoad") return call
     const { attachTo, code } = call

@@ -14,7 +14,6 @@ import * as KernelRecording from "../../services/Kernel/KernelRecording.ts"
 import * as LoaderProgram from "../../stages/gen/LoaderProgram.ts"
 import { reporting } from "../Failure.ts"
 import * as FileOutput from "../FileOutput.ts"
-import { jsonText } from "../json/Json.ts"
 import { recordedDocument } from "../json/LoaderDocument.ts"
 import * as ObjectFile from "../ObjectFile.ts"
 import * as Output from "../Output.ts"
@@ -22,7 +21,7 @@ import * as Relocation from "../Relocation.ts"
 import { recordedText } from "../text/LoaderText.ts"
 import { UsageError } from "../Usage.ts"
 import { kernelFlag, plan } from "./Recording.ts"
-import * as Recording from "./Recording.ts"
+import type * as Recording from "./Recording.ts"
 
 /** Where the passphrase of an encrypted key is taken from: not from the arguments, which everybody can read. */
 const PASSPHRASE = "EFFECT_BPF_PASSPHRASE"
@@ -68,6 +67,9 @@ const requireApart = Effect.fnUntraced(function*(object: string, output: string)
   }
 })
 
+const textOf = (loader: LoaderProgram.LoaderProgramJson, pretty: boolean): string =>
+  JSON.stringify(loader, undefined, pretty ? 2 : undefined)
+
 const recordFile = Effect.fnUntraced(function*(options: Options) {
   const { instructionsOnly, object: path, output, trace } = options
   if (Option.isSome(output)) yield* requireApart(path, output.value)
@@ -83,12 +85,11 @@ const recordFile = Effect.fnUntraced(function*(options: Options) {
     ? recorded
     : yield* Effect.fromResult((yield* Effect.promise(() => import("./Signing.ts"))).sign(recorded, signer))
   const json = yield* Effect.orDie(Schema.encodeEffect(LoaderProgram.codec)(loader))
-  const document = JSON.parse(JSON.stringify(json))
   if (Option.isNone(output)) {
     const mode = yield* Output.jsonMode
-    return yield* Console.log(jsonText(document, mode === "pretty").trimEnd())
+    return yield* Console.log(textOf(json, mode === "pretty"))
   }
-  yield* FileOutput.writeFile(output.value, new TextEncoder().encode(`${jsonText(document, true).trimEnd()}\n`))
+  yield* FileOutput.writeFile(output.value, new TextEncoder().encode(`${textOf(json, true)}\n`))
   yield* Output.result(
     () => recordedDocument(output.value, path, loader),
     () => recordedText(output.value, path, loader)

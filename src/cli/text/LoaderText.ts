@@ -215,7 +215,7 @@ const faultText = ({ replayed: { leaked, leakedModules, strayCloses } }: Explain
 const shown = (value: unknown): string => {
   if (value === undefined) return "nothing"
   if (value instanceof Uint8Array) return valueText(value)
-  return typeof value === "bigint" ? String(value) : clip(JSON.stringify(value, bigints) ?? String(value))
+  return typeof value === "bigint" ? String(value) : clip(JSON.stringify(value, bigints) ?? "nothing")
 }
 
 const bigints = (_: string, value: unknown): unknown => typeof value === "bigint" ? String(value) : value

@@ -162,7 +162,7 @@ const membersOf = (text: string, type: string): ReadonlyArray<string> => {
 const byteOrderOf = (insns: Uint8Array): LoaderProgram["byteOrder"] =>
   insns[0] === 0xbf && insns[1] === 0x61 ? "big" : "little"
 
-/** What instructions tell of the context: how large it is, and how many maps the cleanup closes. */
+/** What instructions tell of the context: how large it is, and how many maps it speaks of. */
 interface Shape {
   readonly contextSize: number
   readonly maps: number
@@ -175,23 +175,31 @@ const MOST_CONTEXT = 0x8000
 
 const shapeOf = (code: Uint8Array): Shape => {
   let contextSize = Layout.CONTEXT_HEADER_SIZE
-  let maps = 0
+  let closed = 0
+  let sized = 0
   let isCleanup = true
   for (let at = 0; at < Insn.count(code); at = Insn.nextSlot(code, at)) {
     const opcode = Insn.opcode(code, at)
     if (opcode === EXIT) isCleanup = false
     if (isCleanup && Insn.isLdImm64(code, at) && Insn.src(code, at) === BPF_PSEUDO_MAP_IDX_VALUE) {
       // Closing a map loads its slot from `fd_array`; with a log there are texts as well, which lie behind it.
-      if (Insn.nextImm(code, at) === 4 * maps && maps < Layout.MAX_MAPS) maps++
+      if (Insn.nextImm(code, at) === 4 * closed && closed < Layout.MAX_MAPS) closed++
     }
     const isLoad = (opcode & 0xe7) === 0x61 && Insn.src(code, at) === 6
     const isStore = (opcode & 0xe7) === 0x63 && Insn.dst(code, at) === 6
     if (!isLoad && !isStore) continue
     const size = { 0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8 }[opcode & 0x18] ?? 8
     const end = Insn.offset(code, at) + size
-    if (Insn.offset(code, at) >= 0 && end <= MOST_CONTEXT) contextSize = Math.max(contextSize, end)
+    if (Insn.offset(code, at) < 0 || end > MOST_CONTEXT) continue
+    contextSize = Math.max(contextSize, end)
+    // The size that the context asks for, which every loader looks at for every map unless it is signed.
+    const number = (Insn.offset(code, at) - Layout.contextMap(0) - Layout.MapDescriptor.MAX_ENTRIES) /
+      Layout.MAP_DESCRIPTOR_SIZE
+    if (isLoad && size === 4 && Number.isInteger(number) && number >= 0) sized = Math.max(sized, number + 1)
   }
-  return { contextSize, maps }
+  const room = Math.floor((contextSize - Layout.CONTEXT_HEADER_SIZE) / Layout.MAP_DESCRIPTOR_SIZE)
+  // Some loaders close more than maps there, and some maps have a place in the context that nobody looks at.
+  return { contextSize, maps: Math.min(closed, sized === 0 ? room : sized) }
 }
 
 /** What is known of a loader beside its two pieces. */
