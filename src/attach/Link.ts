@@ -91,6 +91,7 @@ export const attach = <E, R>(
     const refs: Array<Ref> = []
     const parts: Array<Link> = []
     let isConnected = true
+    const pin: PinState = { at: undefined }
     const ifConnected = <E>(undo: Effect.Effect<unknown, E>): Effect.Effect<void> =>
       Effect.suspend(() => isConnected ? Effect.ignore(undo) : Effect.void)
     const build: Builder = {
@@ -107,7 +108,9 @@ export const attach = <E, R>(
           )
         )
       },
-      before: (undo) => Scope.addFinalizer(own, ifConnected(undo)),
+      // What is pinned goes on: a perf event that is stopped would fire no more, pinned or not.
+      before: (undo) =>
+        Scope.addFinalizer(own, Effect.suspend(() => pin.at === undefined ? ifConnected(undo) : Effect.void)),
       part: (link) =>
         Effect.tap(Scope.provide(link, own), (made) =>
           Effect.sync(() => {
@@ -124,18 +127,24 @@ export const attach = <E, R>(
       for (const ref of refs) session.disown(ref)
       return Effect.forEach(parts, (part) => part.disconnect, { discard: true })
     })
-    return ofRef(session, what, made, { close, disconnect })
+    pin.at = made.pinnedAt
+    return ofRef(session, what, made, { close, disconnect, pin })
   })
 
 /** How an attachment is let go of. */
 interface Ends {
   readonly close: Effect.Effect<void>
   readonly disconnect: Effect.Effect<void>
+  readonly pin: PinState
 }
 
-const ofRef = (session: Session, what: What, made: Made, { close, disconnect }: Ends): Link => {
+/** Where a link is pinned now. */
+interface PinState {
+  at: string | undefined
+}
+
+const ofRef = (session: Session, what: What, made: Made, { close, disconnect, pin }: Ends): Link => {
   const { means, ref, update } = made
-  let { pinnedAt } = made
   const explained = <A>(effect: Effect.Effect<A, CallError>): Effect.Effect<A, AttachFailure> =>
     Effect.mapError(effect, (error) => explain(what, error))
   const withRef = <A>(
@@ -149,11 +158,11 @@ const ofRef = (session: Session, what: What, made: Made, { close, disconnect }: 
         return error._tag === "KernelError" ? Effect.void : Effect.fail(error)
       }
       if (!undetachable.has(error.errno)) return Effect.fail(explain(what, error))
-      return pinnedAt === undefined ? Effect.void : Effect.fail(
+      return pin.at === undefined ? Effect.void : Effect.fail(
         refuse(
           what,
           "Unsupported",
-          `links of this kind cannot be detached while they are pinned (${pinnedAt})`,
+          `links of this kind cannot be detached while they are pinned (${pin.at})`,
           "remove the pin: the link ends with the last that refers to it"
         )
       )
@@ -173,11 +182,11 @@ const ofRef = (session: Session, what: What, made: Made, { close, disconnect }: 
         Effect.gen(function*() {
           yield* session.call({ _tag: "ObjPin", object, path })
           yield* session.commit
-          pinnedAt = path
+          pin.at = path
         })),
     unpin: withRef("unpinned", () =>
       Effect.suspend(() => {
-        if (pinnedAt === undefined) {
+        if (pin.at === undefined) {
           return Effect.fail(
             new KernelError({
               call: "ObjUnpin",
@@ -188,9 +197,9 @@ const ofRef = (session: Session, what: What, made: Made, { close, disconnect }: 
             })
           )
         }
-        return Effect.tap(session.call({ _tag: "ObjUnpin", path: pinnedAt }), () =>
+        return Effect.tap(session.call({ _tag: "ObjUnpin", path: pin.at }), () =>
           Effect.sync(() => {
-            pinnedAt = undefined
+            pin.at = undefined
           }))
       })),
     detach: Effect.suspend(() =>

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Exit from "effect/Exit"
 import * as Fs from "node:fs"
+import * as Path from "node:path"
 import * as Attach from "../../src/attach/Attach.ts"
 import * as Iter from "../../src/attach/Iter.ts"
 import * as Link from "../../src/attach/Link.ts"
@@ -17,7 +18,7 @@ import * as Uprobe from "../../src/attach/Uprobe.ts"
 import * as UprobeMulti from "../../src/attach/UprobeMulti.ts"
 import { LinkType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import { attaching, compiled, load, opened, run, traceEvents } from "../support/Attaching.ts"
-import { describeWith } from "../support/Require.ts"
+import { bpffs, describeWith } from "../support/Require.ts"
 
 const events = "attach/events.bpf.o"
 
@@ -174,7 +175,8 @@ describeWith({ kind: "live", root: true }, "events of the kernel", () => {
 
   it.live("a link outlives its scope where it is pinned, and is opened again", () =>
     attaching(Effect.gen(function*() {
-      const path = `/sys/fs/bpf/effect_attach_${process.pid}`
+      const path = Path.join(bpffs(), "tracepoint")
+      yield* Effect.addFinalizer(() => Effect.sync(() => Fs.rmSync(path, { force: true })))
       const loaded = yield* load(opened(events, "on_tracepoint"))
       yield* Effect.scoped(Effect.gen(function*() {
         const link = yield* Tracepoint.attach(loaded, "on_tracepoint", getuidEvent)
@@ -191,6 +193,23 @@ describeWith({ kind: "live", root: true }, "events of the kernel", () => {
       const after = yield* loaded.count("tracepoint_hits")
       getuid()
       assert.strictEqual(yield* loaded.count("tracepoint_hits"), after)
+    })))
+
+  it.live("a pinned clock goes on when its scope has closed", () =>
+    attaching(Effect.gen(function*() {
+      const path = Path.join(bpffs(), "clock")
+      const loaded = yield* load(opened(events, "on_clock"))
+      const clock = { type: PerfEvent.PerfType.SOFTWARE, config: PerfEvent.SoftwareCounter.TASK_CLOCK, pid: 0 }
+      yield* Effect.scoped(Effect.gen(function*() {
+        const link = yield* PerfEvent.attach(loaded, "on_clock", { ...clock, period: 100_000n })
+        yield* link.pin(path)
+      }))
+      yield* Effect.addFinalizer(() => Effect.sync(() => Fs.rmSync(path, { force: true })))
+      const before = yield* loaded.count("clock_hits")
+      for (const end = performance.now() + 30; performance.now() < end;);
+      assert.isAbove(yield* loaded.count("clock_hits"), before)
+      const link = yield* Link.open(loaded.session, path)
+      yield* link.unpin
     })))
 
   it.live("attachAll attaches what sections say, tells what it skips, and detaches with the scope", () =>
