@@ -3,14 +3,18 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Os from "node:os"
 import * as Usdt from "../../src/attach/Usdt.ts"
-import { describeWith } from "../support/Require.ts"
+import { describeWith, isOlder } from "../support/Require.ts"
 import { built, live, probe, type Setting, told, traces } from "../support/UsdtLive.ts"
-import { sdtHeader, start } from "../support/UsdtTarget.ts"
+import { builtNeeds, start } from "../support/UsdtTarget.ts"
 
 const widths = [-1n, 200n, -300n, 60000n, -70000n, 4000000000n, -5000000000000n, 18000000000000000000n - (1n << 64n)]
 
-describeWith({ kind: "live", tools: ["cc"], files: [sdtHeader] }, "probes of running programs", () => {
+/** Whether the kernel says of links to which files they are. */
+const tellsPaths = !isOlder(Os.release(), "6.8")
+
+describeWith({ kind: "live", ...builtNeeds, root: true }, "probes of running programs", () => {
   const settings: ReadonlyArray<readonly [string, Setting]> = [
     ["by one link", {}],
     ["by one link, with the older layout of arguments", { fixture: "usdt.bpf.o" }],
@@ -28,7 +32,7 @@ describeWith({ kind: "live", tools: ["cc"], files: [sdtHeader] }, "probes of run
           const target = yield* start(built().program)
           const { pid } = target
           yield* Usdt.attach(loaded, "any", probe("begin", { pid, cookie: 0xdead_beef_0000_0001n }))
-          assert.isNotEmpty(yield* traces)
+          if (tellsPaths) assert.isNotEmpty(yield* traces)
           yield* target.round
           yield* target.round
           assert.deepStrictEqual(

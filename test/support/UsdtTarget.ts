@@ -3,6 +3,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
+import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Readline from "node:readline"
 import { repository, run, temporaryFolder } from "./Require.ts"
@@ -18,6 +19,16 @@ const compile = (args: ReadonlyArray<string>): void => {
   if (done.status !== 0) throw new Error(done.stderr)
 }
 
+/** Where virtual machines have the program and its library, which nothing could build there. */
+export const prebuilt = "/vm/usdt"
+
+const isPrebuilt = (): boolean => Fs.existsSync(Path.join(prebuilt, "effect_bpf_target"))
+
+/** What groups of tests need for `build`, for `describeWith`. */
+export const builtNeeds: { readonly tools: ReadonlyArray<string>; readonly files: ReadonlyArray<string> } = isPrebuilt()
+  ? { tools: [], files: [] }
+  : { tools: ["cc"], files: [sdtHeader] }
+
 /** What was built. */
 export interface Built {
   readonly folder: string
@@ -27,12 +38,13 @@ export interface Built {
 
 /** Builds the program and its library in a folder of their own. The name is what `usdt_programs.h` attaches to by itself. */
 export const build = (flags: ReadonlyArray<string> = []): Built => {
-  const folder = temporaryFolder()
+  const folder = flags.length === 0 && isPrebuilt() ? prebuilt : temporaryFolder()
   const program = Path.join(folder, "effect_bpf_target")
   const library = Path.join(folder, "libeffect_probes.so.1")
+  if (folder === prebuilt) return { folder, program, library }
   compile(["-shared", "-fPIC", "-Wl,-soname,libeffect_probes.so.1", "-o", library, sourceOf("usdt_library.c")])
   const sources = [sourceOf("usdt_target.c"), sourceOf("usdt_counted.c")]
-  compile(["-DWITH_LIBRARY", ...flags, "-o", program, ...sources, library, `-Wl,-rpath,${folder}`])
+  compile(["-DWITH_LIBRARY", ...flags, "-o", program, ...sources, library, "-Wl,-rpath,$ORIGIN"])
   return { folder, program, library }
 }
 

@@ -10,6 +10,7 @@ import { repository, toolPath } from "../support/Require.ts"
 import type { Kernel } from "../support/Require.ts"
 import * as Bundle from "./Bundle.ts"
 import { archive, type Entry } from "./Cpio.ts"
+import * as UsdtTarget from "../support/UsdtTarget.ts"
 
 /** Tools that live tests start, and that are put into the guest where this machine has them. */
 const tools = ["bash", "bpftool", "getconf", "ip", "setpriv", "strace", "taskset", "tc"]
@@ -66,6 +67,13 @@ const started = [
   "test/support/withoutInput.ts"
 ]
 
+/** A program with probes and its library, where they can be built. */
+const withProbes = (): ReadonlyArray<readonly [string, string]> => {
+  if (toolPath("cc") === undefined || !Fs.existsSync(UsdtTarget.sdtHeader)) return []
+  const { library, program } = UsdtTarget.build()
+  return [program, library].map((path) => [Path.join(UsdtTarget.prebuilt.slice(1), Path.basename(path)), path] as const)
+}
+
 /** What all guests have in common: the entries of the archive, and the names of the test files in it. */
 export const common = async (names: ReadonlyArray<string>, scratch: string): Promise<ReadonlyArray<Entry>> => {
   await Bundle.tests(names, Path.join(scratch, "tests"))
@@ -82,7 +90,14 @@ export const common = async (names: ReadonlyArray<string>, scratch: string): Pro
   const koffi = Path.dirname(native.resolve("koffi"))
   const addon = Path.resolve(koffi, `../@koromix/koffi-linux-${process.arch}`)
   return [
-    ...programs(new Map([["bin/busybox", busybox], ["usr/bin/node", Fs.realpathSync(process.execPath)], ...found])),
+    ...programs(
+      new Map([
+        ["bin/busybox", busybox],
+        ["usr/bin/node", Fs.realpathSync(process.execPath)],
+        ...found,
+        ...withProbes()
+      ])
+    ),
     file("init", Path.join(import.meta.dirname, "guest/init.sh"), true),
     file("run-tests", Path.join(import.meta.dirname, "guest/run-tests.sh"), true),
     { _tag: "Link", path: "bin/sh", target: "busybox" },
