@@ -6,31 +6,13 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as FileSystem from "effect/FileSystem"
-import * as Schema from "effect/Schema"
 import { readFile } from "../../services/Elf/ElfService.ts"
-import * as LoaderProgram from "../../stages/gen/LoaderProgram.ts"
 import { InFile, reporting } from "../Failure.ts"
 import * as Output from "../Output.ts"
 import type { Json } from "../json/Json.ts"
 import { line, span } from "../text/Text.ts"
+import * as LoaderFile from "./LoaderFile.ts"
 import type { Verified } from "./Signing.ts"
-
-/** A document of JSON that is no loader. */
-const notLoader = (path: string, detail: string): InFile =>
-  new InFile({ path, cause: new Error(`this is no loader of gen loader: ${detail}`) })
-
-/** The loader in a file. */
-const readLoader = Effect.fnUntraced(function*(path: string) {
-  const bytes = yield* readFile(yield* FileSystem.FileSystem, path)
-  const json = yield* Effect.try({
-    try: (): unknown => JSON.parse(new TextDecoder().decode(bytes)),
-    catch: () => notLoader(path, "it is not JSON")
-  })
-  return yield* Effect.mapError(
-    Schema.decodeUnknownEffect(LoaderProgram.codec)(json),
-    (error) => notLoader(path, error.message)
-  )
-})
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
 
@@ -52,7 +34,7 @@ const document = (
 })
 
 const verifyFile = Effect.fnUntraced(function*(options: { readonly file: string; readonly cert: string }) {
-  const loader = yield* readLoader(options.file)
+  const loader = yield* LoaderFile.readRecorded(options.file)
   const certificate = yield* readFile(yield* FileSystem.FileSystem, options.cert)
   // What reads certificates is large, and of no use to the other commands.
   const { verify } = yield* Effect.promise(() => import("./Signing.ts"))
