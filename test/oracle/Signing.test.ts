@@ -138,7 +138,8 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
     for (const [flags, why] of sides) {
       openssl(
         ...words("cms -sign -binary -md sha256 -outform DER -in content -out signature"),
-        ...["-signer", "rsa.crt", "-inkey", "rsa.pem", ...flags]
+        ...words("-signer rsa.crt -inkey rsa.pem"),
+        ...flags
       )
       const signature = read("signature")
       const result = verify({ ...loader, signed: { covers: "insns_and_data", signature } }, read("rsa.crt"))
@@ -221,8 +222,9 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
       const object = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")
       for (const form of [[], ["--instructions-only"]]) {
         const written = yield* InProcess.command(
-          ...["gen", "loader", object, "-o", file("loader.json"), "--sign"],
-          ...["--key", file("rsa.pem"), "--cert", file("rsa.crt"), ...form]
+          ...words(`gen loader ${object} -o ${file("loader.json")} --sign`),
+          ...words(`--key ${file("rsa.pem")} --cert ${file("rsa.crt")}`),
+          ...form
         )
         assert.deepStrictEqual([written.status, written.stderr], [0, ""])
         const json = JSON.parse(Fs.readFileSync(file("loader.json"), "utf8"))
@@ -239,7 +241,7 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
           ...words("-certfile rsa.crt -noverify -out checked")
         )
         const verified = yield* InProcess.command(
-          ...["gen", "verify", file("loader.json"), "--cert", file("rsa.der"), "--json"]
+          ...words(`gen verify ${file("loader.json")} --cert ${file("rsa.der")} --json`)
         )
         assert.strictEqual(verified.status, 0)
         assert.deepInclude(JSON.parse(verified.stdout), {
@@ -284,7 +286,10 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
       assert.match(yield* sign(object, "other.pem", "rsa.crt"), /the certificate is not of this private key/)
       assert.match(yield* sign(object, "rsa.crt", "rsa.crt"), /the private key cannot be read/)
       const externs = Path.join(repository, "test/fixtures/externs.bpf.o")
-      assert.match(yield* sign(externs, "rsa.pem", "rsa.crt"), /a signed loader is told nothing, .*CONFIG_HZ[^]*--kernel PROFILE/)
+      assert.match(
+        yield* sign(externs, "rsa.pem", "rsa.crt"),
+        /a signed loader is told nothing, .*CONFIG_HZ[^]*--kernel PROFILE/
+      )
       assert.isFalse(Fs.existsSync(output))
     }))
 })
