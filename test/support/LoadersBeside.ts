@@ -203,11 +203,6 @@ const deliberate: ReadonlyArray<Deliberate> = [
     fixture: "core_matches.bpf.o",
     reason: "the kernel itself compares types not as deep as bpf_core_type_matches() of a load does",
     explains: (difference) => /EINVAL.*CO-RE relocating[^]*error matching candidate/.test(difference)
-  },
-  {
-    fixture: "arena_empty.bpf.o",
-    reason: "an arena without an address gets one when a process maps it, which a loader cannot",
-    explains: (difference) => difference.includes("arena's user address must be set")
   }
 ]
 

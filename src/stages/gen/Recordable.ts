@@ -142,6 +142,25 @@ const ofProgLoad = (call: ProgLoad): AssembleError | undefined => {
   return undefined
 }
 
+/** An arena without an address gets one when a process maps it; until then no program that uses it is loaded. */
+const ofArena = (
+  call: ProgLoad,
+  mapOf: (ref: Ref.MapRef) => MapAttributes | undefined
+): AssembleError | undefined => {
+  for (const ref of call.code.refs) {
+    const map = ref._tag === "SymbolRef" ? undefined : mapOf(ref.map)
+    if (map?.type !== MapType.BPF_MAP_TYPE_ARENA || map.extra !== 0n) continue
+    return complain(
+      call,
+      call.attr.name,
+      "Unsupported",
+      `it uses the arena ${map.name}, which has no address before a process maps it, and loaders cannot do that`,
+      "give the arena its address (map_extra)"
+    )
+  }
+  return undefined
+}
+
 /**
  * What is wrong with a call that a loader shall make; `undefined` where it can. `mapOf` tells what map a ref stands for
  * at this point. Reasons are `Unsupported` and `BadValue`.
@@ -162,7 +181,7 @@ export const complaint = (
     case "MapFreeze":
       return undefined
     case "ProgLoad":
-      return ofProgLoad(call)
+      return ofProgLoad(call) ?? ofArena(call, mapOf)
     case "ObjGet":
     case "ObjPin":
     case "ObjUnpin":
