@@ -75,7 +75,8 @@ describeWith({ kind: "live", root: true, linux: "5.15" }, "effect-bpf trace and 
       assert.strictEqual(command("link", "pin", "id", id, path).status, 0)
       const one = command("link", "show", "pinned", path, "--json", "--bpffs")
       assert.deepInclude(JSON.parse(one.stdout), { id: Number(id), type: "perf_event", pinned: [path] })
-      assert.include(command("link", "show", "id", id).stdout, "tracepoint sys_enter_getuid")
+      // Kernels before 6.6 do not tell of which event.
+      assert.match(command("link", "show", "id", id).stdout, /perf_event/)
       const refused = command("link", "detach", "id", id)
       assert.strictEqual(refused.status, 1)
       assert.match(refused.stderr, /links of this type cannot be detached by force/)

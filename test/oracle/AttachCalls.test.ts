@@ -19,10 +19,18 @@ const calls = (...command: readonly [string, ...ReadonlyArray<string>]): Readonl
   const [program, ...args] = command
   try {
     const { status, stderr } = run("strace", [
-      ...["-f", "-e", "trace=bpf,perf_event_open,ioctl", "-o", trace],
+      "-f",
+      "-e",
+      "trace=bpf,perf_event_open,ioctl",
+      "-o",
+      trace,
       program,
       ...args,
-      ...["prog", "loadall", object, folder, "autoattach"]
+      "prog",
+      "loadall",
+      object,
+      folder,
+      "autoattach"
     ])
     assert.strictEqual(status, 0, stderr)
   } finally {
