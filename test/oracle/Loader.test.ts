@@ -195,6 +195,8 @@ for (const { bpftool, name: judge, requires } of judges) {
         const ours = yield* recorded(name)
         const theirs = theirsOf(bpftool, name, ours)
         if (theirs._tag === "Refused" || name.startsWith("map_in_map")) return
+        // A license that programs share is in our data once, and what is behind it comes earlier.
+        if (ours.programs.length > 1) return assert.isBelow(ours.data.length, theirs.loader.data.length)
         assert.strictEqual(ours.data.length, theirs.loader.data.length)
         const differing = ours.data.filter((byte, at) => byte !== theirs.loader.data[at])
         // The size of CO-RE records where a program has none, and what `comparable` says.

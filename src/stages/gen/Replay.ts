@@ -178,6 +178,8 @@ export const replayWith = Effect.fnUntraced(function*(
   const machine = yield* Effect.fromResult(machineOf(loader, memory, helpers))
   const state: ReplayCalls.State = {
     loader,
+    described: ReplayCalls.describe(loader),
+    types: undefined,
     memory,
     table,
     perform,

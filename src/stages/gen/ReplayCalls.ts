@@ -9,7 +9,7 @@ import * as Attr from "../../services/Kernel/abi/Attr.ts"
 import * as Decode from "../../services/Kernel/abi/Decode.ts"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { kernelName } from "../../services/Kernel/abi/Name.ts"
-import type { KernelCall, KernelSymbol, ProgFunction, ProgLoad } from "../../services/Kernel/KernelCall.ts"
+import type { KernelCall, KernelSymbol, ProgFunction } from "../../services/Kernel/KernelCall.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Memory from "../../vm/Memory.ts"
@@ -26,9 +26,40 @@ export type Perform = (call: KernelCall) => Effect.Effect<void, CallError>
 /** What no loader can help: the session does not make such calls, or the call names what it does not have. */
 export type Impossible = Exclude<CallError, { readonly _tag: "KernelError" | "VerifierError" }>
 
+/** What a loader's description says, by the numbers of the plan's refs: descriptions may be long, and are looked at once. */
+export interface Described {
+  /** Where in the data the initial values of maps are. */
+  readonly initialValues: ReadonlyMap<number, number>
+  /** The members of kernel structs that programs implement, which loaders are told of by their positions alone. */
+  readonly members: ReadonlyMap<number, string>
+  /** The first number that no map, and no program, of the plan has. */
+  readonly maps: number
+  readonly programs: number
+}
+
+/** Looks at a loader's description. */
+export const describe = ({ created, inputs, maps, programs }: LoaderProgram): Described => {
+  const behind = (listed: ReadonlyArray<Created>): number =>
+    listed.reduce((most, { ref }) => Math.max(most, ref), -1) + 1
+  return {
+    initialValues: new Map(
+      maps.flatMap(({ initialValue, ref }) => initialValue === undefined ? [] : [[ref, initialValue.offset]])
+    ),
+    members: new Map(inputs.flatMap((input) => {
+      const ref = input._tag === "Member" ? programs[input.program]?.ref : undefined
+      return input._tag === "Member" && ref !== undefined ? [[ref, input.member]] : []
+    })),
+    maps: behind(created.maps),
+    programs: behind(created.programs)
+  }
+}
+
 /** The state of a replay beside the machine's. */
 export interface State {
   readonly loader: LoaderProgram
+  readonly described: Described
+  /** The types that the loader has loaded last. */
+  types: Uint8Array | undefined
   readonly memory: LoaderMemory
   readonly table: ReplayTable.Table
   readonly perform: Perform
@@ -41,28 +72,24 @@ export interface State {
 }
 
 /** The ref that the next object of a kind has in the plan; numbers that no plan has for objects that it does not list. */
-const nextRef = (made: number, created: ReadonlyArray<Created>): number =>
-  created[made]?.ref ?? created.reduce((most, { ref }) => Math.max(most, ref), -1) + 1 + made
+const nextRef = (made: number, created: ReadonlyArray<Created>, behind: number): number =>
+  created[made]?.ref ?? behind + made
 
 /** The plan's name of an object, which may be longer than what the kernel is told. */
 const planName = (told: string, listed: Created | undefined): string =>
   listed !== undefined && kernelName(listed.name) === told ? listed.name : told
 
 /** Whether the value of an update is where the loader has the initial value of this map. */
-const isInitial = ({ loader, memory: { data, memory } }: State, map: Ref.MapRef, attr: bigint): boolean => {
-  const image = loader.maps.find(({ ref }) => ref === map.index)?.initialValue
+const isInitial = (
+  { described: { initialValues }, loader, memory: { data, memory } }: State,
+  map: Ref.MapRef,
+  attr: bigint
+): boolean => {
+  const offset = initialValues.get(map.index)
   const bytes = bytesAt(memory, Memory.lowOf(attr), Memory.highOf(attr), Attr.MapElement.size, false)
-  return image !== undefined && bytes !== undefined &&
+  return offset !== undefined && bytes !== undefined &&
     Arena.readBigInt(bytes, Attr.MapElement.fields.value, loader.byteOrder === "little") ===
-      Memory.address(data, image.offset)
-}
-
-/** The member of a kernel's struct that a program implements, which a loader is told of by its position alone. */
-const memberOf = ({ inputs, programs }: LoaderProgram, { as }: ProgLoad): string | undefined => {
-  for (const input of inputs) {
-    if (input._tag === "Member" && programs[input.program]?.ref === as.index) return input.member
-  }
-  return undefined
+      Memory.address(data, offset)
 }
 
 /** The call as the plan has it: under its names, and with what only the loader's description says. */
@@ -73,7 +100,7 @@ const asPlanned = (state: State, call: KernelCall, attr: bigint): KernelCall => 
       return { ...call, attr: { ...call.attr, name: planName(call.attr.name, created.maps[made.Map]) } }
     case "ProgLoad": {
       const { attachTo } = call
-      const member = memberOf(state.loader, call)
+      const member = state.described.members.get(call.as.index)
       return {
         ...call,
         ...(attachTo === undefined || member === undefined ? {} : { attachTo: { ...attachTo, member } }),
@@ -94,20 +121,19 @@ const symbolOf = ({ found, kind, name }: ReplayTable.LookedUp): KernelSymbol | u
     : { name, kind, weak: false, ...(found?.module === undefined ? {} : { module: found.module }) }
 
 /** The weak kernel function that was not found, by its name where it can be but one. */
-const missingFunction = ({ lookedUp }: ReplayTable.Table): KernelSymbol => {
-  const names = new Set(
-    lookedUp.flatMap(({ found, kind, name }) => kind === "Func" && found === undefined ? [name] : [])
-  )
-  const [name = ""] = names.size === 1 ? names : []
+const missingFunction = ({ missing }: ReplayTable.Table): KernelSymbol => {
+  const [name = ""] = missing.size === 1 ? missing : []
   return { name, kind: "Func", weak: true, resolved: { absent: true } }
 }
 
 /** The function of this id of a program that the loader has loaded, with the types that it has loaded before. */
-const ownFunction = ({ calls, table }: State, fd: number, id: number): ProgFunction | undefined => {
+const ownFunction = (state: State, fd: number, id: number): ProgFunction | undefined => {
+  const { table, types } = state
   const program = table.open.get(fd)
-  const types = calls.findLast((call) => call._tag === "BtfLoad")
   if (program?._tag !== "Prog" || types === undefined) return undefined
-  const btf = Result.getOrUndefined(Btf.parse(types.bytes))
+  // Reading types costs as taking them along does.
+  state.copied += types.length
+  const btf = Result.getOrUndefined(Btf.parse(types))
   if (btf === undefined || id < btf.firstId || id >= btf.endId || Btf.kindOf(btf, id) !== Btf.BTF_KIND_FUNC) {
     return undefined
   }
@@ -115,7 +141,7 @@ const ownFunction = ({ calls, table }: State, fd: number, id: number): ProgFunct
 }
 
 const descriptorsOf = (state: State): Decode.Descriptors => {
-  const { loader: { created }, made, table } = state
+  const { described, loader: { created }, made, table } = state
   return {
     map: (fd) => {
       const found = table.open.get(fd)
@@ -138,8 +164,8 @@ const descriptorsOf = (state: State): Decode.Descriptors => {
     // Ids of functions of others are those of types that nobody here has; a program is lent for one function alone.
     programFunction: (fd, id) => table.lent.get(fd) ?? ownFunction(state, fd, id),
     nextBtf: Ref.btf(made.Btf),
-    nextMap: () => Ref.map(nextRef(made.Map, created.maps)),
-    nextProg: () => Ref.prog(nextRef(made.Prog, created.programs))
+    nextMap: () => Ref.map(nextRef(made.Map, created.maps, described.maps)),
+    nextProg: () => Ref.prog(nextRef(made.Prog, created.programs, described.programs))
   }
 }
 
@@ -164,10 +190,12 @@ const decode = (
 }
 
 /** What a call that succeeded answers: a new descriptor where it made something, else 0. */
-const register = ({ made, table }: State, call: KernelCall): number => {
+const register = (state: State, call: KernelCall): number => {
+  const { made, table } = state
   switch (call._tag) {
     case "BtfLoad":
       made.Btf++
+      state.types = call.bytes
       return ReplayTable.add(table, { _tag: "Btf", ref: call.as })
     case "MapCreate":
       made.Map++

@@ -41,6 +41,9 @@ export interface Table {
   readonly typeIds: Map<string, number>
   /** By address. */
   readonly addresses: Map<bigint, LookedUp>
+  readonly addressOf: Map<string, bigint>
+  /** Names of functions that were looked up and are not there. */
+  readonly missing: Set<string>
   /** In order. */
   readonly lookedUp: Array<LookedUp>
   nextDescriptor: number
@@ -62,6 +65,8 @@ export const make = (): Table => ({
   types: new Map(),
   typeIds: new Map(),
   addresses: new Map(),
+  addressOf: new Map(),
+  missing: new Set(),
   lookedUp: [],
   nextDescriptor: FIRST_DESCRIPTOR
 })
@@ -90,7 +95,10 @@ export const programOf = ({ lent, open }: Table, fd: number): Ref.ProgRef | unde
 export const typeOf = (table: Table, looked: LookedUp): bigint | undefined => {
   table.lookedUp.push(looked)
   const { found, kind, name } = looked
-  if (found === undefined) return undefined
+  if (found === undefined) {
+    if (kind === "Func") table.missing.add(name)
+    return undefined
+  }
   const key = `${kind} ${found.module ?? ""} ${name}`
   const id = table.typeIds.get(key) ?? FIRST_TYPE + table.typeIds.size
   table.typeIds.set(key, id)
@@ -103,8 +111,10 @@ export const typeOf = (table: Table, looked: LookedUp): bigint | undefined => {
 export const addressOf = (table: Table, looked: LookedUp): bigint | undefined => {
   table.lookedUp.push(looked)
   if (looked.found === undefined) return undefined
-  for (const [address, { name }] of table.addresses) if (name === looked.name) return address
+  const known = table.addressOf.get(looked.name)
+  if (known !== undefined) return known
   const address = FIRST_ADDRESS + 16n * BigInt(table.addresses.size)
+  table.addressOf.set(looked.name, address)
   table.addresses.set(address, looked)
   return address
 }
