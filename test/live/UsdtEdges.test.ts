@@ -11,11 +11,13 @@ import * as Attach from "../../src/attach/Attach.ts"
 import { supports } from "../../src/attach/Loaded.ts"
 import * as Usdt from "../../src/attach/Usdt.ts"
 import * as UsdtList from "../../src/attach/UsdtList.ts"
+import { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import type { KernelCall } from "../../src/services/Kernel/KernelCall.ts"
 import type { LoadedObject } from "../../src/stages/load/Execute.ts"
 import * as Edit from "../../src/stages/open/Edit.ts"
 import * as FunctionOffset from "../../src/services/Elf/FunctionOffset.ts"
 import * as Spec from "../../src/usdt/Spec.ts"
+import { loadFixture } from "../support/LoadFixture.ts"
 import { describeWith, run, temporaryFolder } from "../support/Require.ts"
 import { built, failed, live, probe, told, traces } from "../support/UsdtLive.ts"
 import { build, compileTarget, compileTarget32, sdtHeader, start } from "../support/UsdtTarget.ts"
@@ -309,6 +311,18 @@ describeWith({ kind: "live", tools: ["cc"], files: [sdtHeader] }, "probes that c
         yield* Usdt.attach(loaded, "any", probe("many", { pid }))
         yield* target.round
         assert.lengthOf(yield* events, 3)
+      })))
+
+  it.live("are not refused for what other objects use, nor for what an object used that is gone", () =>
+    live(room(2), ({ loaded }) =>
+      Effect.gen(function*() {
+        const kernel = yield* Kernel
+        const another = loadFixture("usdt_wide.bpf.o", { kernel, ...room(2) })
+        yield* Usdt.attach(loaded, "any", probe("many"))
+        for (let time = 0; time < 2; time++) {
+          yield* Effect.scoped(Effect.flatMap(another, (each) => Usdt.attach(each, "any", probe("many"))))
+        }
+        yield* failed(Usdt.attach(loaded, "any", probe("begin")))
       })))
 
   it.live("are refused of processes that have ended", () =>

@@ -44,7 +44,7 @@ export const build = (flags: ReadonlyArray<string> = []): Built => {
   if (folder === prebuilt) return { folder, program, library }
   compile(["-shared", "-fPIC", "-Wl,-soname,libeffect_probes.so.1", "-o", library, sourceOf("usdt_library.c")])
   const sources = [sourceOf("usdt_target.c"), sourceOf("usdt_counted.c")]
-  compile(["-DWITH_LIBRARY", ...flags, "-o", program, ...sources, library, "-Wl,-rpath,$ORIGIN"])
+  compile(["-DWITH_LIBRARY", ...flags, "-o", program, ...sources, library, `-Wl,-rpath,$ORIGIN:${folder}`])
   return { folder, program, library }
 }
 
