@@ -138,6 +138,7 @@ const broken = (
 
 const assembled = (calls: ReadonlyArray<KernelCall>): LoaderProgram => Result.getOrThrow(assemble(calls))
 
+// Beside all fixtures in Loaders.test.ts, those whose instructions bpftool shows: virtual machines take long to start it.
 const fixtures = [
   "xdp_firewall",
   "global_data",
@@ -146,11 +147,7 @@ const fixtures = [
   "test_run",
   "core_reads",
   "ksyms",
-  "map_in_map",
-  "map_in_map_late",
-  "prog_array",
-  "program_targets",
-  "exceptions"
+  "prog_array"
 ]
 
 // bpftool finds programs by their identifiers, which is root's right.
@@ -344,7 +341,7 @@ describeWith({ kind: "live", tools: ["bpftool"], root: true }, "loaders on the l
   it.live("may print: the kernel takes them, and they do the same", () =>
     Effect.gen(function*() {
       const before = openDescriptors()
-      for (const name of ["global_data", "ksyms", "map_in_map"]) {
+      for (const name of ["ksyms", "map_in_map"]) {
         const planned = yield* planOf(name)
         const retvals: Array<number> = []
         for (const logLevel of [0, 1]) {
