@@ -8,7 +8,7 @@
  *
  * Source: reference page `gen-loader`, sections 4, 5 and 12.
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Insn from "../../insn/Insn.ts"
 import { BPF_PSEUDO_MAP_IDX_VALUE } from "../../insn/InsnConstants.ts"
