@@ -135,7 +135,7 @@ describe("gen replay", () => {
       assert.deepInclude(document, { retval: 0, byte_order: "little", leaked: [], stray_closes: 0 })
     }))
 
-  it.live("compares loaders of either byte order, and such as were made for one kernel", () =>
+  it.live("compares loaders of either byte order, and such as print", () =>
     Effect.gen(function*() {
       const big = yield* recorded("core_reads.eb.o")
       assert.strictEqual((yield* replay(big, "--diff", fixture("core_reads.eb.o"))).status, 0)
@@ -144,6 +144,23 @@ describe("gen replay", () => {
       assert.deepStrictEqual([status, /no difference/.test(stdout)], [0, true])
       assert.match((yield* replay(traced)).stdout, /\nPrinted\n/)
     }))
+
+  const vmlinux = "/sys/kernel/btf/vmlinux"
+
+  it.live.skipIf(!Fs.existsSync(vmlinux))(
+    "compares loaders that were made for one kernel with plans for it",
+    () =>
+      Effect.gen(function*() {
+        for (const name of ["core_reads.bpf.o", "struct_ops.bpf.o"]) {
+          const file = yield* recorded(name, "--kernel", vmlinux)
+          assert.deepStrictEqual(decode(JSON.parse(Fs.readFileSync(file, "utf8"))).inputs, [])
+          const same = yield* replay(file, "--diff", fixture(name), "--for", vmlinux)
+          assert.deepStrictEqual([same.status, same.stderr], [0, ""], same.stdout)
+          // A plan for no kernel in particular leaves to the kernel what this loader has decided.
+          assert.strictEqual((yield* replay(file, "--diff", fixture(name))).status, 1)
+        }
+      })
+  )
 
   it.live("makes the calls on the simulated kernel where it is told to", () =>
     Effect.gen(function*() {
