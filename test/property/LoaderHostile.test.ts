@@ -17,7 +17,7 @@ import * as LoaderExplain from "../../src/stages/gen/LoaderExplain.ts"
 import * as Layout from "../../src/stages/gen/LoaderLayout.ts"
 import type { LoaderProgram } from "../../src/stages/gen/LoaderProgram.ts"
 import { replay } from "../../src/stages/gen/Replay.ts"
-import { standIns } from "../../src/stages/gen/ReplayInputs.ts"
+import { standIns } from "../../src/stages/gen/replay/ReplayInputs.ts"
 import { runs } from "../support/Require.ts"
 import { recorded } from "../unit/stages/gen/Recorded.ts"
 

@@ -11,7 +11,7 @@ import * as KernelTraced from "../../src/services/Kernel/KernelTraced.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
 import type { LoaderProgram } from "../../src/stages/gen/LoaderProgram.ts"
 import { type Found, type Lookup, replay, type Replayed, type ReplayOptions } from "../../src/stages/gen/Replay.ts"
-import { standIns } from "../../src/stages/gen/ReplayInputs.ts"
+import { standIns } from "../../src/stages/gen/replay/ReplayInputs.ts"
 import * as LedgerKernel from "./LedgerKernel.ts"
 
 /** A replay on a ledger. */

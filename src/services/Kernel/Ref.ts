@@ -6,7 +6,17 @@
  */
 
 /** The kinds of kernel object that a session can name. */
-export type RefTag = "Map" | "Prog" | "Btf" | "Link" | "View" | "Event" | "TraceEvent" | "Target" | "Iter" | "Attachment"
+export type RefTag =
+  | "Map"
+  | "Prog"
+  | "Btf"
+  | "Link"
+  | "View"
+  | "Event"
+  | "TraceEvent"
+  | "Target"
+  | "Iter"
+  | "Attachment"
 
 interface RefOf<Tag extends RefTag> {
   readonly _tag: Tag

@@ -17,9 +17,9 @@ import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { BtfLoad, KernelCall } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { AssembleError, isAssembleError } from "./AssembleError.ts"
-import { checkSigned } from "./AssembleInputs.ts"
-import { mapCreate, mapDelete, mapFreeze, mapUpdate } from "./AssembleMaps.ts"
-import { programPlace, progLoad } from "./AssembleProgram.ts"
+import { checkSigned } from "./assemble/AssembleInputs.ts"
+import { mapCreate, mapDelete, mapFreeze, mapUpdate } from "./assemble/AssembleMaps.ts"
+import { programPlace, progLoad } from "./assemble/AssembleProgram.ts"
 import {
   add,
   addAttr,
@@ -32,16 +32,16 @@ import {
   through,
   tooMany,
   trace
-} from "./Assembly.ts"
-import * as LoaderCode from "./LoaderCode.ts"
+} from "./assemble/Assembly.ts"
+import * as LoaderCode from "./assemble/LoaderCode.ts"
 import * as LoaderInput from "./LoaderInput.ts"
-import * as LoaderData from "./LoaderData.ts"
+import * as LoaderData from "./assemble/LoaderData.ts"
 import * as Layout from "./LoaderLayout.ts"
 import type { LoadedProgram, LoaderMap, LoaderProgram } from "./LoaderProgram.ts"
-import * as Recordable from "./Recordable.ts"
+import * as Recordable from "./assemble/Recordable.ts"
 
 export { AssembleError } from "./AssembleError.ts"
-export type { AssembleOptions, Listed } from "./Assembly.ts"
+export type { AssembleOptions, Listed } from "./assemble/Assembly.ts"
 
 /** The part of the structure that libbpf's loaders pass: kernels differ in what follows. */
 const btfAttrSize = through(Attr.BtfLoad.fields.btf_log_level)

@@ -20,7 +20,7 @@ import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Insn from "../../insn/Insn.ts"
 import type { LoadPlan, Step } from "../load/LoadPlan.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
-import * as Recordable from "./Recordable.ts"
+import * as Recordable from "./assemble/Recordable.ts"
 import type { LookedUp, Replayed } from "./Replay.ts"
 
 /** `imm` of the call that stands for one of a weak kernel function that is not there; the extern's position is added. */

@@ -8,7 +8,7 @@ import * as Ref from "../../services/Kernel/Ref.ts"
 import * as Layout from "./LoaderLayout.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
 import * as Replay from "./Replay.ts"
-import * as ReplayInputs from "./ReplayInputs.ts"
+import * as ReplayInputs from "./replay/ReplayInputs.ts"
 
 /** A map that a loader creates. */
 export interface ExplainedMap {

@@ -10,7 +10,7 @@ import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import * as LoaderExplain from "./LoaderExplain.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
 import type { ReplayError, ReplayOptions } from "./Replay.ts"
-import type { Found, Lookup } from "./ReplayTable.ts"
+import type { Found, Lookup } from "./replay/ReplayTable.ts"
 
 const kinds: Readonly<Record<string, number>> = {
   Func: Btf.BTF_KIND_FUNC,

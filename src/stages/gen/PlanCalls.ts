@@ -7,7 +7,7 @@
 import type { KernelCall, MapAttributes } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import type { CallStep, LoadPlan } from "../load/LoadPlan.ts"
-import * as Recordable from "./Recordable.ts"
+import * as Recordable from "./assemble/Recordable.ts"
 
 /** What of a plan a loader makes, and what it leaves out, for people. */
 export interface PlanCalls {

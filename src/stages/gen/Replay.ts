@@ -23,12 +23,12 @@ import * as Memory from "../../vm/Memory.ts"
 import * as Vm from "../../vm/Vm.ts"
 import * as Layout from "./LoaderLayout.ts"
 import * as LoaderProgram from "./LoaderProgram.ts"
-import * as ReplayCalls from "./ReplayCalls.ts"
-import * as ReplayHelpers from "./ReplayHelpers.ts"
-import { type LoaderMemory, layOut, type MapOverrides } from "./ReplayMemory.ts"
-import * as ReplayTable from "./ReplayTable.ts"
+import * as ReplayCalls from "./replay/ReplayCalls.ts"
+import * as ReplayHelpers from "./replay/ReplayHelpers.ts"
+import { type LoaderMemory, layOut, type MapOverrides } from "./replay/ReplayMemory.ts"
+import * as ReplayTable from "./replay/ReplayTable.ts"
 
-export type { Found, LookedUp, Lookup } from "./ReplayTable.ts"
+export type { Found, LookedUp, Lookup } from "./replay/ReplayTable.ts"
 
 /** How a loader is replayed. */
 export interface ReplayOptions {

@@ -12,7 +12,9 @@ import { testRun } from "./TestRun.ts"
 const done: Performed<Handle, void> = { result: undefined }
 
 /** The handlers of the calls on loaded programs. */
-export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "LoaderRun" | "ProgGetInfo"> => ({
+export const handlers = (
+  context: Context
+): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "LoaderRun" | "ProgGetInfo"> => ({
   ProgBindMap: (call, bound) =>
     Refuse.once(bound, () =>
       Result.gen(function*() {

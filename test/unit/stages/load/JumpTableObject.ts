@@ -64,4 +64,5 @@ export const spec = (
 }
 
 /** Opens such an object. */
-export const open = (spec: ObjectSpec): ReturnType<typeof Open.fromBytes> => Open.fromBytes(build(spec), { path: "tables.bpf.o" })
+export const open = (spec: ObjectSpec): ReturnType<typeof Open.fromBytes> =>
+  Open.fromBytes(build(spec), { path: "tables.bpf.o" })

@@ -301,9 +301,9 @@ describe("a struct that an object implements", () => {
     })
     assert.strictEqual(variable?.value.bytes.length, 0)
     assert.deepStrictEqual(
-      [...asked.value.programs].map(([program, { attachTo, index }]) =>
-        [object.programs[program]?.name, attachTo.member, attachTo.resolved, index]
-      ),
+      [...asked.value.programs].map((
+        [program, { attachTo, index }]
+      ) => [object.programs[program]?.name, attachTo.member, attachTo.resolved, index]),
       [
         ["halve_window", "ssthresh", undefined, 0],
         ["grow_window", "cong_avoid", undefined, 0],

@@ -7,12 +7,17 @@
  *
  * Source: reference pages `load`, section 5, and `gen-loader`, section 9 (libbpf's loaders make none).
  */
-import * as Encode from "../../insn/Encode.ts"
-import { BPF_JEQ, BPF_OR, BPF_W } from "../../insn/InsnConstants.ts"
-import * as Attr from "../../services/Kernel/abi/Attr.ts"
-import { MapFlag } from "../../services/Kernel/abi/BpfConstants.ts"
-import { isProgFunction, type KernelSymbol, type MapCreate, type ProgLoad } from "../../services/Kernel/KernelCall.ts"
-import { AssembleError } from "./AssembleError.ts"
+import * as Encode from "../../../insn/Encode.ts"
+import { BPF_JEQ, BPF_OR, BPF_W } from "../../../insn/InsnConstants.ts"
+import * as Attr from "../../../services/Kernel/abi/Attr.ts"
+import { MapFlag } from "../../../services/Kernel/abi/BpfConstants.ts"
+import {
+  isProgFunction,
+  type KernelSymbol,
+  type MapCreate,
+  type ProgLoad
+} from "../../../services/Kernel/KernelCall.ts"
+import { AssembleError } from "../AssembleError.ts"
 import { declareWords } from "./AssembleInputs.ts"
 import { findType, isOwnedByKernel, splitType } from "./AssembleSymbols.ts"
 import type { Assembly } from "./Assembly.ts"

@@ -8,9 +8,9 @@
  *
  * What the loader reads of its context before it has written it there is noted: that is what it takes of its caller.
  */
-import { sha256 } from "../../internal/Sha256.ts"
-import * as Memory from "../../vm/Memory.ts"
-import * as LoaderProgram from "./LoaderProgram.ts"
+import { sha256 } from "../../../internal/Sha256.ts"
+import * as Memory from "../../../vm/Memory.ts"
+import * as LoaderProgram from "../LoaderProgram.ts"
 
 /** What the context asks for, by the maps' numbers: another size, another initial value. */
 export type MapOverrides = ReadonlyMap<number, { readonly maxEntries?: number; readonly initialValue?: Uint8Array }>

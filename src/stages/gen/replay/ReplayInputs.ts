@@ -1,11 +1,11 @@
 /**
  * Values for a loader's inputs where there is no kernel to ask: so that it can be looked at, which does not depend on them.
  */
-import type { ProgFunction } from "../../services/Kernel/KernelCall.ts"
-import * as Ref from "../../services/Kernel/Ref.ts"
-import * as MapSteps from "../load/MapSteps.ts"
-import type { LoaderProgram } from "./LoaderProgram.ts"
-import type { ReplayOptions } from "./Replay.ts"
+import type { ProgFunction } from "../../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../../services/Kernel/Ref.ts"
+import * as MapSteps from "../../load/MapSteps.ts"
+import type { LoaderProgram } from "../LoaderProgram.ts"
+import type { ReplayOptions } from "../Replay.ts"
 
 /** Refs of programs that stand for those of others: beyond those of any plan. */
 const FIRST_PROGRAM = 0x2000_0000

@@ -1,7 +1,7 @@
 /**
  * The data of a loader while it is assembled: bytes are appended, and keep their place.
  */
-import { FD_ARRAY_SIZE } from "./LoaderLayout.ts"
+import { FD_ARRAY_SIZE } from "../LoaderLayout.ts"
 
 /** The data so far. */
 export interface LoaderData {

@@ -1,11 +1,11 @@
 /**
  * The part of a loader that makes maps: creates, fills and freezes them.
  */
-import * as Attr from "../../services/Kernel/abi/Attr.ts"
-import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
-import { kernelName } from "../../services/Kernel/abi/Name.ts"
-import type { MapCreate, MapDelete, MapFreeze, MapUpdate } from "../../services/Kernel/KernelCall.ts"
-import * as Ref from "../../services/Kernel/Ref.ts"
+import * as Attr from "../../../services/Kernel/abi/Attr.ts"
+import { Command } from "../../../services/Kernel/abi/BpfConstants.ts"
+import { kernelName } from "../../../services/Kernel/abi/Name.ts"
+import type { MapCreate, MapDelete, MapFreeze, MapUpdate } from "../../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../../services/Kernel/Ref.ts"
 import { takeInitialValue, takeSize } from "./AssembleInputs.ts"
 import { findValueType, knownValueType } from "./AssembleStructOps.ts"
 import {
@@ -23,7 +23,7 @@ import {
   trace
 } from "./Assembly.ts"
 import * as LoaderCode from "./LoaderCode.ts"
-import * as Layout from "./LoaderLayout.ts"
+import * as Layout from "../LoaderLayout.ts"
 
 /**
  * The part of each structure that libbpf's loaders pass. Kernels differ in what follows, and a structure that ends

@@ -5,11 +5,11 @@
  * already is an input: its descriptor, and the id of the function in its types. (libbpf's loaders know neither.)
  */
 import * as Result from "effect/Result"
-import * as Btf from "../../btf/Btf.ts"
-import * as Attr from "../../services/Kernel/abi/Attr.ts"
-import { isProgFunction, type ProgFunction, type ProgLoad } from "../../services/Kernel/KernelCall.ts"
-import * as Ref from "../../services/Kernel/Ref.ts"
-import { AssembleError } from "./AssembleError.ts"
+import * as Btf from "../../../btf/Btf.ts"
+import * as Attr from "../../../services/Kernel/abi/Attr.ts"
+import { isProgFunction, type ProgFunction, type ProgLoad } from "../../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../../services/Kernel/Ref.ts"
+import { AssembleError } from "../AssembleError.ts"
 import { declareWords } from "./AssembleInputs.ts"
 import { type Assembly, descriptorToData } from "./Assembly.ts"
 import * as LoaderCode from "./LoaderCode.ts"

@@ -2,8 +2,8 @@
  * What a replay has handed to its loader: descriptors, ids of types, addresses of symbols. All of them are the replay's own,
  * and stand for refs of the session and for symbols by their names.
  */
-import type { KernelSymbol, MapAttributes, ProgFunction } from "../../services/Kernel/KernelCall.ts"
-import type * as Ref from "../../services/Kernel/Ref.ts"
+import type { KernelSymbol, MapAttributes, ProgFunction } from "../../../services/Kernel/KernelCall.ts"
+import type * as Ref from "../../../services/Kernel/Ref.ts"
 
 /** What a loader looks up in the kernel. */
 export interface Lookup {

@@ -5,14 +5,14 @@
  * A required input that is empty ends the loader with `EINVAL`. A loader that will be signed takes neither changes nor
  * inputs: what it does is then all in what was signed.
  */
-import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
-import type { MapAttributes, MapCreate, MapUpdate } from "../../services/Kernel/KernelCall.ts"
-import * as Ref from "../../services/Kernel/Ref.ts"
-import { AssembleError } from "./AssembleError.ts"
+import { MapType } from "../../../services/Kernel/abi/BpfConstants.ts"
+import type { MapAttributes, MapCreate, MapUpdate } from "../../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../../services/Kernel/Ref.ts"
+import { AssembleError } from "../AssembleError.ts"
 import type { Assembly, Draft } from "./Assembly.ts"
 import * as LoaderCode from "./LoaderCode.ts"
-import * as LoaderInput from "./LoaderInput.ts"
-import * as Layout from "./LoaderLayout.ts"
+import * as LoaderInput from "../LoaderInput.ts"
+import * as Layout from "../LoaderLayout.ts"
 
 /** Pages are at least so large, and at most, on any machine that runs Linux and BPF; bytes. */
 const smallestPage = 4096

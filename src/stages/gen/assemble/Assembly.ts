@@ -2,16 +2,16 @@
  * A loader while it is assembled: its code and data so far, and what every ref has become in it.
  */
 import * as Result from "effect/Result"
-import * as Arena from "../../services/Kernel/abi/Arena.ts"
-import type * as Encode from "../../insn/Encode.ts"
-import type { KernelCall, MapAttributes, ProgAttributes } from "../../services/Kernel/KernelCall.ts"
-import * as Ref from "../../services/Kernel/Ref.ts"
-import { AssembleError } from "./AssembleError.ts"
+import * as Arena from "../../../services/Kernel/abi/Arena.ts"
+import type * as Encode from "../../../insn/Encode.ts"
+import type { KernelCall, MapAttributes, ProgAttributes } from "../../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../../services/Kernel/Ref.ts"
+import { AssembleError } from "../AssembleError.ts"
 import * as LoaderCode from "./LoaderCode.ts"
 import * as LoaderData from "./LoaderData.ts"
-import * as Layout from "./LoaderLayout.ts"
-import type { LoaderInput } from "./LoaderInput.ts"
-import type { InitialValue, Signed } from "./LoaderProgram.ts"
+import * as Layout from "../LoaderLayout.ts"
+import type { LoaderInput } from "../LoaderInput.ts"
+import type { InitialValue, Signed } from "../LoaderProgram.ts"
 
 /** A map or program that a loader can hand out: the context speaks of all of them, in this order, made or not. */
 export interface Listed {

@@ -12,9 +12,9 @@
  * later lookup fails, too; all instructions that mention a symbol share one lookup; `module:function` is looked up without
  * the module. Which module the kernel found it in cannot be asked: it is refused in vmlinux, and taken from any module.
  */
-import * as Btf from "../../btf/Btf.ts"
-import * as Encode from "../../insn/Encode.ts"
-import * as Insn from "../../insn/Insn.ts"
+import * as Btf from "../../../btf/Btf.ts"
+import * as Encode from "../../../insn/Encode.ts"
+import * as Insn from "../../../insn/Insn.ts"
 import {
   BPF_B,
   BPF_DW,
@@ -25,21 +25,21 @@ import {
   BPF_PSEUDO_KFUNC_CALL,
   BPF_RSH,
   BPF_W
-} from "../../insn/InsnConstants.ts"
-import * as Attr from "../../services/Kernel/abi/Attr.ts"
-import * as Errno from "../../services/Kernel/abi/Errno.ts"
+} from "../../../insn/InsnConstants.ts"
+import * as Attr from "../../../services/Kernel/abi/Attr.ts"
+import * as Errno from "../../../services/Kernel/abi/Errno.ts"
 import {
   type CodeRef,
   isProgFunction,
   type KernelSymbol,
   type MapCreate,
   type ProgLoad
-} from "../../services/Kernel/KernelCall.ts"
-import { KFUNC_POISON } from "../../services/Kernel/ProgramDigest.ts"
-import { AssembleError } from "./AssembleError.ts"
+} from "../../../services/Kernel/KernelCall.ts"
+import { KFUNC_POISON } from "../../../services/Kernel/ProgramDigest.ts"
+import { AssembleError } from "../AssembleError.ts"
 import { add, addText, type Assembly, printable, trace } from "./Assembly.ts"
 import * as LoaderCode from "./LoaderCode.ts"
-import * as Layout from "./LoaderLayout.ts"
+import * as Layout from "../LoaderLayout.ts"
 
 type SymbolRef = Extract<CodeRef, { readonly _tag: "SymbolRef" }>
 

@@ -10,8 +10,8 @@
  * closed before the end becomes 0, since otherwise a later failure would close that number, by then perhaps somebody
  * else's, again; and a failure to read a caller's initial value is an error, where libbpf's loaders go on with zeroes.
  */
-import * as Encode from "../../insn/Encode.ts"
-import * as Insn from "../../insn/Insn.ts"
+import * as Encode from "../../../insn/Encode.ts"
+import * as Insn from "../../../insn/Insn.ts"
 import {
   BPF_ADD,
   BPF_ALU64,
@@ -31,12 +31,12 @@ import {
   BPF_STX,
   BPF_W,
   BPF_X
-} from "../../insn/InsnConstants.ts"
-import type { Command } from "../../services/Kernel/abi/BpfConstants.ts"
-import { hostIsLittle } from "../../services/Kernel/abi/Arena.ts"
-import * as Errno from "../../services/Kernel/abi/Errno.ts"
-import { AssembleError } from "./AssembleError.ts"
-import * as Layout from "./LoaderLayout.ts"
+} from "../../../insn/InsnConstants.ts"
+import type { Command } from "../../../services/Kernel/abi/BpfConstants.ts"
+import { hostIsLittle } from "../../../services/Kernel/abi/Arena.ts"
+import * as Errno from "../../../services/Kernel/abi/Errno.ts"
+import { AssembleError } from "../AssembleError.ts"
+import * as Layout from "../LoaderLayout.ts"
 
 /** The code so far. */
 export interface LoaderCode {

@@ -4,8 +4,8 @@
  * Inside the kernel `bpf_sys_bpf` is handed addresses that nobody checks any more: a value that is shorter than its map's
  * would make the kernel read on behind it. So lengths are checked here, once, while a loader is made.
  */
-import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
-import { attachingSubject } from "../../services/Kernel/calls/Attaching.ts"
+import { MapType } from "../../../services/Kernel/abi/BpfConstants.ts"
+import { attachingSubject } from "../../../services/Kernel/calls/Attaching.ts"
 import {
   type InfoRecords,
   isProgFunction,
@@ -15,9 +15,9 @@ import {
   type MapDelete,
   type MapUpdate,
   type ProgLoad
-} from "../../services/Kernel/KernelCall.ts"
-import * as Ref from "../../services/Kernel/Ref.ts"
-import { AssembleError } from "./AssembleError.ts"
+} from "../../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../../services/Kernel/Ref.ts"
+import { AssembleError } from "../AssembleError.ts"
 
 /** Types of maps whose values have a length that the map's value size does not say. */
 const otherwiseSized: ReadonlyMap<number, string> = new Map([

@@ -5,11 +5,11 @@
  * Source: `bpf_btf_find_by_name_kind` in `kernel/bpf/btf.c`, `bpf_kallsyms_lookup_name` in `kernel/bpf/syscall.c`,
  * `bpf_trace_printk` in `kernel/trace/bpf_trace.c` (Linux 6.18).
  */
-import * as Btf from "../../btf/BtfKind.ts"
-import * as Errno from "../../services/Kernel/abi/Errno.ts"
-import type { KernelSymbol } from "../../services/Kernel/KernelCall.ts"
-import * as Vm from "../../vm/Vm.ts"
-import * as Layout from "./LoaderLayout.ts"
+import * as Btf from "../../../btf/BtfKind.ts"
+import * as Errno from "../../../services/Kernel/abi/Errno.ts"
+import type { KernelSymbol } from "../../../services/Kernel/KernelCall.ts"
+import * as Vm from "../../../vm/Vm.ts"
+import * as Layout from "../LoaderLayout.ts"
 import { bytesAt } from "./ReplayMemory.ts"
 import * as ReplayTable from "./ReplayTable.ts"
 

@@ -1,14 +1,14 @@
 /**
  * The part of a loader that loads programs.
  */
-import * as Insn from "../../insn/Insn.ts"
-import { BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE } from "../../insn/InsnConstants.ts"
-import * as Attr from "../../services/Kernel/abi/Attr.ts"
-import { Command } from "../../services/Kernel/abi/BpfConstants.ts"
-import { kernelName } from "../../services/Kernel/abi/Name.ts"
-import type { Code, InfoRecords, ProgLoad } from "../../services/Kernel/KernelCall.ts"
-import * as Ref from "../../services/Kernel/Ref.ts"
-import { AssembleError } from "./AssembleError.ts"
+import * as Insn from "../../../insn/Insn.ts"
+import { BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE } from "../../../insn/InsnConstants.ts"
+import * as Attr from "../../../services/Kernel/abi/Attr.ts"
+import { Command } from "../../../services/Kernel/abi/BpfConstants.ts"
+import { kernelName } from "../../../services/Kernel/abi/Name.ts"
+import type { Code, InfoRecords, ProgLoad } from "../../../services/Kernel/KernelCall.ts"
+import * as Ref from "../../../services/Kernel/Ref.ts"
+import { AssembleError } from "../AssembleError.ts"
 import {
   add,
   addAttr,
@@ -27,7 +27,7 @@ import { knownFunction, takeProgram } from "./AssembleReplaced.ts"
 import { takeMember } from "./AssembleStructOps.ts"
 import { findSymbols, findTarget, knownTarget, settle } from "./AssembleSymbols.ts"
 import * as LoaderCode from "./LoaderCode.ts"
-import * as Layout from "./LoaderLayout.ts"
+import * as Layout from "../LoaderLayout.ts"
 
 /** The part of the structure that libbpf's loaders pass: kernels differ in what follows. */
 const attrSize = through(Attr.ProgLoad.fields.core_relo_rec_size)
