@@ -83,6 +83,7 @@ describe("loaders as JSON that was bent", () => {
       ]
       const { kernel } = yield* KernelSimulated.make()
       let accepted = 0
+      const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
       yield* Effect.promise(() =>
         fc.assert(
           fc.asyncProperty(
@@ -100,7 +101,7 @@ describe("loaders as JSON that was bent", () => {
               const loader = decoded.success
               assert.deepStrictEqual(faults(loader), [])
               const run = Effect.result(Effect.scoped(runLoader(loader))).pipe(Effect.provideService(Kernel, kernel))
-              const outcome = await Effect.runPromise(run)
+              const outcome = await runPromise(run)
               if (Result.isFailure(outcome)) assert.isString(outcome.failure._tag)
             }
           ),
