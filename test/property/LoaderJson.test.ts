@@ -83,7 +83,7 @@ describe("loaders as JSON that was bent", () => {
       ]
       const { kernel } = yield* KernelSimulated.make()
       let accepted = 0
-      const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
+      const runPromise = Effect.runPromiseWith(yield* Effect.context())
       yield* Effect.promise(() =>
         fc.assert(
           fc.asyncProperty(
