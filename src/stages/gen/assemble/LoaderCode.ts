@@ -2,9 +2,10 @@
  * The code of a loader while it is assembled: what it does again and again, each as a short sequence of instructions.
  *
  * Registers have fixed roles. R6 is the context throughout, R7 the answer of the last call to the kernel, R8 an instruction
- * that is completed, R9 the other half of an answer, or a descriptor that is being closed; R0 to R5 are scratch. `data + n` stands for the address of byte `n` of the
- * loader's data. Every failure goes to one place, the cleanup near the start, which closes all that is open and returns
- * R7: so a descriptor must be in its slot as soon as it exists, and its slot 0 as soon as it is closed.
+ * that is completed, R9 the other half of an answer, or a descriptor that is being closed; R0 to R5 are scratch. `data + n`
+ * stands for the address of byte `n` of the loader's data. Every failure goes to one place, the cleanup near the start, which
+ * closes all that is open and returns R7: so a descriptor must be in its slot as soon as it exists, and its slot 0 as soon as it
+ * is closed.
  *
  * Source: reference page `gen-loader`, sections 3 and 4. Differences from libbpf: the slot of a descriptor that is
  * closed before the end becomes 0, since otherwise a later failure would close that number, by then perhaps somebody
@@ -12,38 +13,32 @@
  */
 import * as Encode from "../../../insn/Encode.ts"
 import * as Insn from "../../../insn/Insn.ts"
-import {
-  BPF_ADD,
-  BPF_ALU64,
-  BPF_CALL,
-  BPF_DW,
-  BPF_JEQ,
-  BPF_JMP,
-  BPF_JNE,
-  BPF_JSET,
-  BPF_JSLE,
-  BPF_JSLT,
-  BPF_K,
-  BPF_LDX,
-  BPF_MEM,
-  BPF_MOV,
-  BPF_PSEUDO_MAP_IDX_VALUE,
-  BPF_STX,
-  BPF_W,
-  BPF_X
-} from "../../../insn/InsnConstants.ts"
+import { BPF_ADD, BPF_DW, BPF_JEQ, BPF_JNE, BPF_JSET, BPF_JSLE, BPF_JSLT, BPF_W } from "../../../insn/InsnConstants.ts"
 import type { Command } from "../../../services/Kernel/abi/BpfConstants.ts"
 import { hostIsLittle } from "../../../services/Kernel/abi/Arena.ts"
 import * as Errno from "../../../services/Kernel/abi/Errno.ts"
 import { AssembleError } from "../AssembleError.ts"
 import * as Layout from "../LoaderLayout.ts"
+import {
+  OWN_MAP,
+  address,
+  append,
+  emit,
+  putAddress,
+  putCall,
+  putJump,
+  putLoad,
+  putMove,
+  putMoveImm,
+  putStore,
+  tooFar,
+  type Words
+} from "./LoaderWords.ts"
+
+export { address, emit } from "./LoaderWords.ts"
 
 /** The code so far. */
-export interface LoaderCode {
-  /** Two words for each slot, as they lie in memory of a little-endian machine; room for more behind them. */
-  words: Int32Array
-  /** Length in instruction slots. */
-  slots: number
+export interface LoaderCode extends Words {
   /** The slot of the cleanup, or of a jump that leads there and is nearer. */
   cleanup: number
   /** Where the text is in the data that is printed after a close; `undefined` where nothing is printed. */
@@ -57,90 +52,6 @@ export interface Place {
   readonly _tag: "Stack" | "Data"
   readonly offset: number
 }
-
-/** Room for more slots: at least so many. */
-const reserve = (code: LoaderCode, slots: number): void => {
-  if (2 * (code.slots + slots) <= code.words.length) return
-  const larger = new Int32Array(Math.max(2 * code.words.length, 2 * (code.slots + slots)))
-  larger.set(code.words)
-  code.words = larger
-}
-
-/** Appends a slot of these fields, each of which fits its place: what a loader does most is written without a detour. */
-const put = (code: LoaderCode, opcode: number, dst: number, src: number, offset: number, imm: number): void => {
-  reserve(code, 1)
-  code.words[2 * code.slots] = opcode | dst << 8 | src << 12 | offset << 16
-  code.words[2 * code.slots + 1] = imm
-  code.slots++
-}
-
-/** Appends instructions. */
-export const emit = (code: LoaderCode, ...insns: ReadonlyArray<Uint8Array>): void => {
-  for (const insn of insns) {
-    for (let at = 0; at < Insn.count(insn); at++) {
-      put(
-        code,
-        Insn.opcode(insn, at),
-        Insn.dst(insn, at),
-        Insn.src(insn, at),
-        Insn.offset(insn, at),
-        Insn.imm(insn, at)
-      )
-    }
-  }
-}
-
-/** Appends code: jumps in it lead within it. */
-const append = (code: LoaderCode, more: LoaderCode): void => {
-  reserve(code, more.slots)
-  code.words.set(more.words.subarray(0, 2 * more.slots), 2 * code.slots)
-  code.slots += more.slots
-}
-
-/** The number of the loader's own map in the `fd_array` that it is loaded with. */
-const OWN_MAP = 0
-
-/** `register = data + offset`: two slots. */
-export const address = (register: Encode.Register, offset: number): Uint8Array =>
-  Encode.ldMapIdxValue(register, OWN_MAP, offset)
-
-/** Appends `register = data + offset`. */
-const putAddress = (code: LoaderCode, register: number, offset: number): void => {
-  put(code, Insn.LD_IMM64, register, BPF_PSEUDO_MAP_IDX_VALUE, 0, OWN_MAP)
-  put(code, 0, 0, 0, 0, offset)
-}
-
-/** Appends `dst = *(size *)(src + offset)`. */
-const putLoad = (code: LoaderCode, size: number, dst: number, src: number, offset: number): void =>
-  put(code, BPF_LDX | BPF_MEM | size, dst, src, offset, 0)
-
-/** Appends `*(size *)(dst + offset) = src`. */
-const putStore = (code: LoaderCode, size: number, dst: number, src: number, offset: number): void =>
-  put(code, BPF_STX | BPF_MEM | size, dst, src, offset, 0)
-
-/** Appends `dst = imm` and `dst = src`, of 64 bits. */
-const putMoveImm = (code: LoaderCode, dst: number, imm: number): void =>
-  put(code, BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, imm)
-const putMove = (code: LoaderCode, dst: number, src: number): void =>
-  put(code, BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
-
-/** Appends a call of a helper. */
-const putCall = (code: LoaderCode, helper: number): void => put(code, BPF_JMP | BPF_CALL, 0, 0, 0, helper)
-
-/** Appends a jump that depends on how a register compares with a number. */
-const putJump = (code: LoaderCode, operation: number, dst: number, imm: number, distance: number): void => {
-  if (!Insn.fitsOffset(distance)) throw tooFar(code.slots, distance)
-  put(code, BPF_JMP | operation | BPF_K, dst, 0, distance, imm)
-}
-
-const tooFar = (slot: number, distance: number): AssembleError =>
-  new AssembleError({
-    reason: "TooLarge",
-    call: "loader",
-    name: "code",
-    detail: `a jump at instruction ${slot} would have to pass ${distance} instructions`,
-    hint: "one program mentions one symbol of the kernel thousands of times: put it into a function"
-  })
 
 /** Sizes of what is copied, in bytes, as the instructions name them. */
 const sizes = { 4: BPF_W, 8: BPF_DW } as const
