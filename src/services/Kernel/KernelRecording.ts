@@ -24,6 +24,7 @@ import type { CallTag, KernelCall, MapAttributes, Results } from "./KernelCall.t
 import { type CallError, fromErrno, UnsupportedCall } from "./KernelError.ts"
 import * as KernelInfo from "./KernelInfo.ts"
 import * as KernelProfile from "./KernelProfile.ts"
+import type * as Ref from "./Ref.ts"
 import * as Session from "./Session.ts"
 
 /** What a ref stands for while a loader is recorded: maps are remembered for the sizes of their keys and values. */
@@ -90,7 +91,10 @@ interface Tape {
 }
 
 /** The backend of a session that records. `isOver` tells whether its scope closes, which is no call of the loader. */
-const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> => {
+const backendOf = (tape: Tape, isOver: () => boolean, listed: AssembleOptions["listed"]): Session.Backend<Handle> => {
+  const nameOf = ({ _tag, index }: Ref.Ref): string | undefined =>
+    (_tag === "Map" ? listed?.maps : _tag === "Prog" ? listed?.programs : undefined)?.find(({ ref }) => ref === index)
+      ?.name
   /** Records a call, or says why it cannot be. */
   const record = <A>(
     call: KernelCall,
@@ -104,7 +108,7 @@ const backendOf = (tape: Tape, isOver: () => boolean): Session.Backend<Handle> =
         const complaint = Recordable.complaint(call, (ref) => {
           const handle = bound.resolve(ref)
           return handle?._tag === "Map" ? handle.attr : undefined
-        })
+        }, nameOf)
         if (complaint === undefined) {
           tape.calls.push(call)
           return Effect.succeed(performed)
@@ -198,6 +202,7 @@ const assembleOptions = (
 export const makeWith = (options: RecordingOptions = {}): Effect.Effect<Recording> =>
   Effect.sync(() => {
     const tape: Tape = { calls: [], notes: [] }
+    const { listed } = options
     const answers = options.profile === undefined ? later : baked(options.profile)
     const { architecture, byteOrder, release } = options.profile ??
       { architecture: "", byteOrder: "little" as const, release: "" }
@@ -215,7 +220,8 @@ export const makeWith = (options: RecordingOptions = {}): Effect.Effect<Recordin
       }
       opened = true
       const scope = yield* Effect.scope
-      return yield* Session.make(backendOf(tape, () => scope.state._tag === "Closed"), options)
+      const backend = backendOf(tape, () => scope.state._tag === "Closed", listed)
+      return yield* Session.make(backend, options)
     })
     return {
       kernel: {

@@ -163,11 +163,12 @@ const ofArena = (
 
 /**
  * What is wrong with a call that a loader shall make; `undefined` where it can. `mapOf` tells what map a ref stands for
- * at this point. Reasons are `Unsupported` and `BadValue`.
+ * at this point, `nameOf` what the object calls what is not made yet. Reasons are `Unsupported` and `BadValue`.
  */
 export const complaint = (
   call: KernelCall,
-  mapOf: (ref: Ref.MapRef) => MapAttributes | undefined
+  mapOf: (ref: Ref.MapRef) => MapAttributes | undefined,
+  nameOf: (ref: Ref.Ref) => string | undefined = () => undefined
 ): AssembleError | undefined => {
   const unsupported = (name: string, detail: string): AssembleError => complain(call, name, "Unsupported", detail)
   switch (call._tag) {
@@ -184,6 +185,13 @@ export const complaint = (
       return ofProgLoad(call) ?? ofArena(call, mapOf)
     case "ObjGet":
     case "ObjPin":
+      return complain(
+        call,
+        nameOf(call._tag === "ObjGet" ? call.as : call.object) ?? call.path,
+        "Unsupported",
+        `loaders cannot use pins, as ${call.path}: the kernel does not let them`,
+        "record it without the pin, and pin what the loader hands out"
+      )
     case "ObjUnpin":
       return unsupported(call.path, "loaders cannot use pins: the kernel does not let them")
     case "Adopt":
