@@ -12,23 +12,15 @@
  *
  * Source: reference pages `gen-loader`, section 12, and `skeleton`, section 2; libbpf's `skel_internal.h`.
  */
-import * as Result from "effect/Result"
-import type * as Btf from "../../btf/Btf.ts"
-import * as BtfDump from "../../btf/BtfDump.ts"
+import type * as Result from "effect/Result"
 import { attempt } from "../../internal/attempt.ts"
 import { sha256 } from "../../internal/Sha256.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
 import * as Layout from "./LoaderLayout.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
+import { get, type Header, isSkeletonError, linkNames, structText, typesText } from "./skeleton/CStruct.ts"
 import * as CText from "./skeleton/CText.ts"
-import {
-  alignmentOf,
-  shapeOf,
-  SkeletonError,
-  type SkeletonProgram,
-  type SkeletonSection,
-  type SkeletonShape
-} from "./skeleton/SkeletonShape.ts"
+import { shapeOf, SkeletonError, type SkeletonProgram } from "./skeleton/SkeletonShape.ts"
 
 export { nameOfFile, SkeletonError } from "./skeleton/SkeletonShape.ts"
 
@@ -38,83 +30,6 @@ export interface SkeletonOptions {
   readonly name: string
   /** Whether the types of the variables are defined in the header; default: it only names them. */
   readonly types?: boolean
-}
-
-const isSkeletonError = (thrown: unknown): thrown is SkeletonError => thrown instanceof SkeletonError
-
-const get = <A>(result: Result.Result<A, SkeletonError>): A => {
-  if (Result.isSuccess(result)) return result.success
-  throw result.failure
-}
-
-/** What the parts of a header are made of. */
-interface Header {
-  readonly shape: SkeletonShape
-  readonly loader: LoaderProgram
-  readonly btf: Btf.Btf | undefined
-}
-
-const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to
-
-/** The members of a section's struct: variables where BTF puts them, with padding in between. */
-const members = (btf: Btf.Btf, section: SkeletonSection): ReadonlyArray<string> => {
-  const dumper = BtfDump.makeDumper(btf)
-  const lines: Array<string> = []
-  let at = 0
-  let paddings = 0
-  for (const variable of section.variables) {
-    const { identifier, name, offset, size, type } = variable
-    if (offset < at) {
-      const detail = `it begins at byte ${offset} of its section, where another variable is up to byte ${at}`
-      throw new SkeletonError({ reason: "Layout", name, detail })
-    }
-    if (roundUp(at, get(alignmentOf(btf, variable))) !== offset) {
-      lines.push(`char __pad${paddings++}[${offset - at}];`)
-    }
-    const declared = BtfDump.declareType(dumper, type, {
-      name: identifier,
-      level: 2,
-      // Constants are written to before they are loaded; what the kernel's configuration says is not.
-      stripModifiers: !section.kconfig
-    })
-    if (Result.isFailure(declared)) {
-      throw new SkeletonError({ reason: "Type", name, detail: `C cannot declare it: ${declared.failure.message}` })
-    }
-    lines.push(`${declared.success};`)
-    at = offset + size
-  }
-  return lines
-}
-
-const sectionStruct = ({ btf, shape }: Header, section: SkeletonSection): string =>
-  `	struct ${shape.name}__${section.identifier} {\n` +
-  (btf === undefined ? [] : members(btf, section)).map((line) => `\t\t${line}\n`).join("") +
-  `	} *${section.identifier};\n`
-
-/** A struct of one member for each of these; nothing where there are none. */
-const group = (lines: ReadonlyArray<string>, name: string): string =>
-  lines.length === 0 ? "" : `	struct {\n${lines.map((line) => `\t\t${line}\n`).join("")}	} ${name};\n`
-
-const linkNames = ({ maps, programs }: SkeletonShape): ReadonlyArray<string> => [
-  ...programs.map(({ identifier }) => `${identifier}_fd`),
-  ...maps.flatMap(({ identifier, structOpsLink }) => structOpsLink ? [`${identifier}_fd`] : [])
-]
-
-const structText = (header: Header): string => {
-  const { loader, shape } = header
-  return `struct ${shape.name} {
-	struct bpf_loader_ctx ctx;
-${group(shape.maps.map(({ identifier }) => `struct bpf_map_desc ${identifier};`), "maps")}${
-    group(shape.programs.map(({ identifier }) => `struct bpf_prog_desc ${identifier};`), "progs")
-  }${
-    group(
-      shape.words.map(({ identifier, what }) => `__u32 ${identifier}; /* ${CText.comment(what)} */`),
-      "inputs"
-    )
-  }${group(linkNames(shape).map((name) => `int ${name};`), "links")}${
-    loader.signed === undefined ? "" : "	__s32 keyring_id;\n"
-  }${shape.sections.map((section) => sectionStruct(header, section)).join("")}};
-`
 }
 
 /** The expression that attaches a program, of its descriptor `prog_fd`. */
@@ -409,16 +324,6 @@ const kconfigText = ({ loader, shape }: Header): string =>
       input.values.map(({ name }) => ` *   ${CText.comment(name)}\n`).join("")
     ]
   }).join("")
-
-/** The definitions of the types of all variables, each once. */
-const typesText = (btf: Btf.Btf, sections: ReadonlyArray<SkeletonSection>): string => {
-  const dumper = BtfDump.makeDumper(btf)
-  return sections.flatMap(({ variables }) => variables).map(({ name, type }) => {
-    const dumped = BtfDump.dumpType(dumper, type)
-    if (Result.isSuccess(dumped)) return dumped.success.text
-    throw new SkeletonError({ reason: "Type", name, detail: `C cannot define its type: ${dumped.failure.message}` })
-  }).join("")
-}
 
 /** The header of an object and its loader. */
 export const make = (
