@@ -30,8 +30,8 @@ word() {
 	sed -n "s/.*\<$1=\([^ ]*\).*/\1/p" /proc/cmdline
 }
 FC_RUNS=$(word effect_bpf.runs) FC_SEED=$(word effect_bpf.seed)
-EFFECT_BPF_FILE_LIMIT=$(word effect_bpf.limit)
-export FC_RUNS FC_SEED EFFECT_BPF_FILE_LIMIT
+EFFECT_BPF_FILE_LIMIT=$(word effect_bpf.limit) EFFECT_BPF_WITHOUT=$(word effect_bpf.without)
+export FC_RUNS FC_SEED EFFECT_BPF_FILE_LIMIT EFFECT_BPF_WITHOUT
 echo "init: $(uname -r), $(cut -d' ' -f1 /proc/uptime) s"
 
 case $(word effect_bpf.as) in

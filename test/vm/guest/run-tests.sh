@@ -5,6 +5,9 @@ out=$(mktemp)
 err=$(mktemp)
 for script in /vm/tests/*.test.js; do
 	name=${script##*/}
+	case ",$EFFECT_BPF_WITHOUT," in
+	*,"${name%.js}.ts",*) continue ;;
+	esac
 	echo "{\"_tag\":\"File\",\"file\":\"${name%.js}.ts\"}"
 	start=$(cut -d. -f1 /proc/uptime)
 	timeout -k 5 "${EFFECT_BPF_FILE_LIMIT:-300}" node --no-warnings "$script" >"$out" 2>"$err" </dev/null
