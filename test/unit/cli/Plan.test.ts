@@ -148,9 +148,10 @@ describe("PlanDocument", () => {
     assert.isAbove(count, 10)
   })
 
-  it("names every command of bpf(2) as the kernel does", () => {
+  it("names every call as the kernel does: commands of bpf(2), of perf events and of netlink, other system calls", () => {
+    const system = /^(mmap|memory write|adopt|unlink|close|open|read|write|perf_event_open)$/
     for (const command of Object.values(commandNames)) {
-      assert.match(command, /^(BPF_[A-Z_*]+|mmap|memory write|adopt|unlink|close)$/)
+      if (!system.test(command)) assert.match(command, /^(BPF|PERF_EVENT_IOC|RTM)_[A-Z_*]+$/)
     }
   })
 })

@@ -166,10 +166,12 @@ describe("a simulated kernel", () => {
 })
 
 describe("a recorder", () => {
-  it("refuses it by name", () => {
-    const failed = Effect.runSync(Effect.flip(KernelRecording.record(
-      planned(attached(object, "replacement", { program: "target" }))
-    )))
-    assert.match(failed.message, /loaders cannot name other programs yet.*choose/)
+  it("finds the function in the types of the object itself", () => {
+    const loader = Effect.runSync(
+      KernelRecording.record(planned(attached(object, "replacement", { program: "target" })))
+    )
+    const handedOut = loader.programs.filter(({ published }) => published).map(({ name }) => name)
+    assert.deepStrictEqual(handedOut, ["target", "replacement"])
+    assert.deepStrictEqual(loader.inputs, [])
   })
 })
