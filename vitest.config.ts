@@ -11,15 +11,26 @@ const report = process.env["EFFECT_BPF_REPORT"]
 
 /** Tests of what asks nothing of a kernel. */
 const pure = [
-  "test/unit/{btf,diagnostics,events,insn,linker,services,stages,usdt,vm}/**/*.test.ts",
+  "test/unit/{btf,diagnostics,events,insn,internal,linker,services,stages,usdt,vm}/**/*.test.ts",
   "test/property/**/*.test.ts"
 ]
 
+/** Tests of what asks nothing of a kernel, but starts processes, reads the machine or compares with tools. */
+const beside = [
+  "test/unit/{attach,cli,support,testing}/**/*.test.ts",
+  "test/unit/*.test.ts",
+  "test/oracle/{Archive,Btf*,Core*,Elf*,FunctionOffset,Signing}.test.ts"
+]
+
+/** On two processors Vitest would leave one to itself: that is one test file at a time. */
+const workers = Math.max(2, availableParallelism())
+
 /**
- * `default` and `pure` are what `npm test` runs (under five minutes), `full` holds the long comparisons that
+ * `default`, `pure` and `beside` are what `npm test` runs (under five minutes), `full` holds the long comparisons that
  * `npm run test:full` adds. What only other kernels can show (`*.vm.test.ts`) runs in virtual machines (`npm run test:vm`),
  * which also run the live tests. There each file is a process. Live tests share one kernel, so their files run one after
- * another; those of `pure` ask nothing of the kernel, so that they run side by side, many files to a process.
+ * another; those of `pure` and `beside` ask nothing of the kernel, so that they run side by side, those of `pure` many files
+ * to a process.
  */
 export default defineConfig({
   test: {
@@ -34,7 +45,7 @@ export default defineConfig({
         test: {
           name: "default",
           include: ["test/**/*.test.ts"],
-          exclude: [...pure, "test/**/*.full.test.ts", "test/**/*.vm.test.ts"],
+          exclude: [...pure, ...beside, "test/**/*.full.test.ts", "test/**/*.vm.test.ts"],
           fileParallelism: false,
           sequence: { groupOrder: 0 }
         }
@@ -47,9 +58,18 @@ export default defineConfig({
           isolate: false,
           include: [...pure],
           exclude: ["test/**/*.full.test.ts"],
-          // Vitest would leave one processor to itself: on two that is one test at a time.
-          maxWorkers: Math.max(2, availableParallelism()),
+          maxWorkers: workers,
           sequence: { groupOrder: 1 }
+        }
+      },
+      {
+        extends: true,
+        test: {
+          name: "beside",
+          include: [...beside],
+          exclude: ["test/**/*.full.test.ts"],
+          maxWorkers: workers,
+          sequence: { groupOrder: 2 }
         }
       },
       {
@@ -59,7 +79,7 @@ export default defineConfig({
           include: ["test/**/*.full.test.ts"],
           testTimeout: 1_800_000,
           fileParallelism: false,
-          sequence: { groupOrder: 2 }
+          sequence: { groupOrder: 3 }
         }
       }
     ]
