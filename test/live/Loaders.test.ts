@@ -40,8 +40,7 @@ const differences = Effect.fnUntraced(function*(
 })
 
 // Identifiers are root's, and so is the list of them that tells whether anything is left.
-// Loaders leave nothing out for the sake of older kernels, as direct loads do.
-describeWith({ kind: "live", root: true, linux: "6.12" }, "loaders beside direct loads", () => {
+describeWith({ kind: "live", root: true }, "loaders beside direct loads", () => {
   it.live("make the same maps and programs, for each fixture that the kernel loads", () =>
     Effect.gen(function*() {
       const { equal, found } = yield* differences("decided when they run", (object) => recordObject(object))

@@ -26,8 +26,7 @@ const names = [
   "core_reads.bpf.o"
 ]
 
-// The functions that `ksyms` uses came after 6.1.
-describeWith({ kind: "live", root: true, linux: "6.12" }, "loaders replayed on the live kernel", () => {
+describeWith({ kind: "live", root: true }, "loaders replayed on the live kernel", () => {
   it.live.each(names)("%s", (name) =>
     Effect.gen(function*() {
       const live = yield* KernelLive.make
