@@ -245,6 +245,9 @@ export * as BtfDiff from "./btf/BtfDiff.ts"
 export * as BtfDump from "./btf/BtfDump.ts"
 /** JavaScript values to and from the bytes of a BTF type. */
 export * as BtfValue from "./btf/BtfValue.ts"
+/** Values of one type and their bytes: what typed maps and event streams take. */
+export * as Codec from "./btf/Codec.ts"
+
 /** Effect schemas of BTF types, and codecs between bytes and values. */
 export * as BtfSchema from "./btf/BtfSchema.ts"
 /** Bytes of a BTF type as text, in the format of libbpf's typed data dump. */

@@ -47,9 +47,10 @@ const rooms: ReadonlyArray<Room> = [
   { name: "diagnostics", floor: 3.5, files: /^diagnostics\// },
   { name: "attach", floor: 4, files: /^attach\//, live: true },
   { name: "events", floor: 4, files: /^events\//, live: true },
+  { name: "maps", floor: 4, files: /^maps\// },
   { name: "testing", floor: 4.5, files: /^testing\// },
   { name: "index", floor: 5, files: /^index\.ts$/ },
-  { name: "edge", floor: 5, files: /^(cli\/|bin\.ts$|node\.ts$|light\.ts$)/, live: true }
+  { name: "edge", floor: 5, files: /^(cli\/|bin\.ts$|node\.ts$|light\.ts$|promise\.ts$|promise\/)/, live: true }
 ]
 
 const roomOf = (file: string): Room | undefined => rooms.find((room) => room.files.test(file))
