@@ -43,7 +43,7 @@ export interface Codec<A> {
 }
 
 /** The error of bytes of the wrong number. */
-export const sizeError = (codec: Codec<unknown>, given: number): CodecError =>
+export const sizeError = (codec: Pick<Codec<never>, "name" | "size" | "flexible">, given: number): CodecError =>
   new CodecError({
     reason: "Size",
     subject: codec.name,
