@@ -3,6 +3,7 @@
  * How a block is treated, and the words that change it, is told in ../support/Blocks.ts.
  */
 import { assert, beforeAll, describe, it } from "@effect/vitest"
+import * as Esbuild from "esbuild"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import {
@@ -39,6 +40,15 @@ const parseFault = (text: string): string | undefined => {
   }
 }
 
+/** The entries of the package, and the sources from which they are built: `./node` is src/node.ts. */
+const entries: ReadonlyMap<string, string> = new Map(
+  Object.entries<unknown>(JSON.parse(Fs.readFileSync(Path.join(repository, "package.json"), "utf8")).exports)
+    .flatMap(([entry, target]) => {
+      const built = /"default":"[.]\/dist\/([\w/]+)[.]js"/.exec(JSON.stringify(target))
+      return built === null ? [] : [[entry, `src/${built[1]}.ts`] as const]
+    })
+)
+
 /** What of the repository the examples may use; the rest is not copied. */
 const parts = ["package.json", "tsconfig.json", "README.md", "docs", "src", "examples", "test/fixtures"]
 
@@ -54,7 +64,7 @@ const workingCopy = (): string => {
   }
   Fs.symlinkSync(Path.join(repository, "node_modules"), Path.join(copy, "node_modules"))
   const manifest: { exports: unknown } = JSON.parse(Fs.readFileSync(Path.join(copy, "package.json"), "utf8"))
-  manifest.exports = { ".": "./src/index.ts", "./node": "./src/node.ts", "./package.json": "./package.json" }
+  manifest.exports = Object.fromEntries([...entries].map(([entry, source]) => [entry, `./${source}`]))
   Fs.writeFileSync(Path.join(copy, "package.json"), JSON.stringify(manifest))
   const tools = Path.join(copy, ".bin")
   Fs.mkdirSync(tools)
@@ -86,6 +96,34 @@ const writeModules = (copy: string, modules: ReadonlyArray<Block>): string => {
   }
   return folder
 }
+
+/**
+ * The examples in TypeScript as scripts for Node, by their place. All are bundled at once, with what they import: to read the
+ * sources for each of them anew takes ten times as long as to run it.
+ */
+const scripts = (): ReadonlyMap<Block, string> => {
+  if (bundled !== undefined) return bundled
+  const copy = workingCopy()
+  const examples = examplesOf(blocks).map(({ block }) => block).filter(({ language }) => language === "ts")
+  const folder = writeModules(copy, examples)
+  const file = (block: Block) => Path.join(folder, fileOf(block))
+  Esbuild.buildSync({
+    entryPoints: examples.map(file),
+    outdir: folder,
+    absWorkingDir: copy,
+    alias: Object.fromEntries(
+      [...entries].map(([entry, source]) => [Path.posix.join("effect-bpf", entry), Path.join(copy, source)])
+    ),
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    external: ["koffi"],
+    logLevel: "error"
+  })
+  return bundled = new Map(examples.map((block) => [block, file(block).replace(/[.]ts$/, ".js")]))
+}
+let bundled: ReadonlyMap<Block, string> | undefined
 
 describe("documents", () => {
   it("begin with README.md", () => {
@@ -137,7 +175,7 @@ describe("documents", () => {
 const execute = ({ block, output }: Example, copy: string): void => {
   const options = { cwd: copy, env: environment(copy), input: "" }
   const done = block.language === "ts"
-    ? run(process.execPath, [Path.join(writeModules(copy, [block]), fileOf(block))], options)
+    ? run(process.execPath, [scripts().get(block) ?? ""], options)
     : run("sh", ["-eu", "-c", shellScript(block.code)], options)
   assert.strictEqual(done.status, 0, `exits ${done.status}\n${done.stdout}${done.stderr}`)
   if (output !== undefined && !matchesOutput(output.code, done.stdout)) {
