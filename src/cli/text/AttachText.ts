@@ -62,6 +62,10 @@ const sourceText = (nameOf: NameOf, source: PerfEventSource): string => {
       return `${source.isReturn ? "return of " : ""}${source.path}:${hex(source.offset)}`
     case "Counter":
       return `event ${source.config} of type ${source.type}`
+    case "BpfOutput":
+      return `output of programs, waking after ${
+        counted(source.wakeup.value, source.wakeup._tag === "Records" ? "record" : "byte")
+      }`
   }
 }
 
@@ -104,6 +108,12 @@ export const attachDetails = (nameOf: NameOf, call: AttachingCall): ReadonlyArra
       return [nameOf(call.event), nameOf(call.prog)]
     case "PerfEventSwitch":
       return [nameOf(call.event), call.on ? "on" : "off"]
+    case "EventMmap":
+      return [nameOf(call.event), counted(call.length, "byte")]
+    case "PerfEventRead":
+      return [nameOf(call.event)]
+    case "CpusGet":
+      return []
     case "TargetOpen":
       return [call.path]
     case "ProgAttach":

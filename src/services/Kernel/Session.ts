@@ -233,7 +233,7 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       undoable.add(undo)
       yield* Scope.addFinalizer(scope, Effect.suspend(() => undoable.delete(undo) ? undo : Effect.void))
     }
-    if (call._tag === "MapMmap") views.set(Ref.key(call.as), performed.result as MemoryView & A)
+    if (call._tag === "MapMmap" || call._tag === "EventMmap") views.set(Ref.key(call.as), performed.result as MemoryView & A)
     return performed.result
   })
 

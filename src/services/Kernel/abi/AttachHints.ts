@@ -41,6 +41,7 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
     EINVAL: "the event does not exist on this machine, or the probe cannot be placed there",
     ENOENT: "there is no such function, file or event",
     EEXIST: "the event has a program already",
+    ENODEV: "the CPU is offline, or the event is of a device that has gone",
     EADDRNOTAVAIL: "the function has no address now: its module is not loaded",
     EILSEQ: "the place is not the beginning of an instruction",
     EBUSY: "the event is in use"
@@ -94,6 +95,14 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
       EPROTO: "the program's helpers need callchains that the event does not take"
     }),
     PerfEventSwitch: event,
+    EventMmap: either(event, {
+      EINVAL: "the data must be a power of two of pages, behind one more page, and the event one of a CPU",
+      EPERM: "so much memory may not be locked: raise kernel.perf_event_mlock_kb, or ask for fewer pages",
+      ENOMEM: "there is no memory for so many pages",
+      ENODEV: "events of this kind have no memory"
+    }),
+    PerfEventRead: either(event, { ENOSPC: "the counters of this event take more room than is known" }),
+    CpusGet: either(file, { ENOENT: "sysfs is not mounted: mount -t sysfs sysfs /sys" }),
     TargetOpen: either(general, {
       ENOENT: "there is no such file",
       ENOTDIR: "a part of the path is no folder"

@@ -134,8 +134,10 @@ const attr = {
   /** Also `sample_freq`. */
   sample_period: u64(16),
   sample_type: u64(24),
-  /** Bits; `freq` is the eleventh. */
+  read_format: u64(32),
+  /** Bits; `freq` is the eleventh, `watermark` the fifteenth. */
   bits: u64(40),
+  /** Also `wakeup_watermark`. */
   wakeup_events: u32(48)
 } as const
 

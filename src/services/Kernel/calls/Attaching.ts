@@ -40,6 +40,9 @@ export const attachingFootprint = (call: AttachingCall): Footprint => {
     case "PerfEventOpen":
     case "PerfEventSetProgram":
     case "PerfEventSwitch":
+    case "EventMmap":
+    case "PerfEventRead":
+    case "CpusGet":
       return eventFootprint(call)
     case "TargetOpen":
     case "ProgAttach":
@@ -80,6 +83,9 @@ export const refusing = <H>(
     PerfEventOpen: refused,
     PerfEventSetProgram: refused,
     PerfEventSwitch: refused,
+    EventMmap: refused,
+    PerfEventRead: refused,
+    CpusGet: refused,
     TargetOpen: refused,
     ProgAttach: refused,
     ProgDetach: refused,
@@ -117,7 +123,11 @@ export const attachingSubject = (call: AttachingCall): string => {
       return `iter#${call.iter.index}`
     case "PerfEventSetProgram":
     case "PerfEventSwitch":
+    case "EventMmap":
+    case "PerfEventRead":
       return `event#${call.event.index}`
+    case "CpusGet":
+      return "all CPUs"
     case "ProbePmuGet":
       return call.kind
     case "TracepointId":

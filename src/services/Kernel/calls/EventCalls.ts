@@ -1,5 +1,6 @@
 /**
- * Calls on perf events and on the events of tracefs, which kprobes, uprobes and tracepoints are attached through.
+ * Calls on perf events and on the events of tracefs, which kprobes, uprobes and tracepoints are attached through, and which
+ * programs send records by.
  *
  * A perf event is released by closing it; an event that was added to tracefs by removing it, which the kernel refuses
  * while a perf event is open on it: sessions release in reverse order.
@@ -7,7 +8,8 @@
  * Source: perf_event_open(2); `Documentation/trace/kprobetrace.rst`, `uprobetracer.rst`; reference page `attach`.
  */
 import type { Footprint } from "../KernelCall.ts"
-import type { EventRef, ProgRef, TraceEventRef } from "../Ref.ts"
+import type { EventRef, ProgRef, TraceEventRef, ViewRef } from "../Ref.ts"
+import type { MemoryView } from "./MapCalls.ts"
 
 /** The kinds of dynamic probe that the kernel may have a perf type for. */
 export type ProbeKind = "kprobe" | "uprobe"
@@ -97,6 +99,14 @@ export type PerfEventSource =
     readonly config: bigint
     readonly sample: { readonly _tag: "Period" | "Frequency"; readonly value: bigint }
   }
+  /** What programs write with `bpf_perf_event_output` while they run on the event's CPU. */
+  | {
+    readonly _tag: "BpfOutput"
+    /** After how much whoever waits for it is woken: so many records, or bytes. At least 1, less than 2^32. */
+    readonly wakeup: { readonly _tag: "Records" | "Bytes"; readonly value: number }
+    /** Have the kernel count what is lost, for `PerfEventRead`: Linux 6.0 was the first, others answer `EINVAL`. */
+    readonly countLost: boolean
+  }
 
 /** Opens a perf event, which is not counting yet unless the kernel starts it by itself. */
 export interface PerfEventOpen {
@@ -123,6 +133,45 @@ export interface PerfEventSwitch {
   readonly on: boolean
 }
 
+/**
+ * Maps the memory that records of a perf event are written to, for reading and writing: a page with positions, then the data,
+ * whose size is a power of two of pages. The view dies with the session or with `Close`.
+ */
+export interface EventMmap {
+  readonly _tag: "EventMmap"
+  readonly event: EventRef
+  readonly as: ViewRef
+  /** Bytes, a multiple of the page size. */
+  readonly length: number
+}
+
+/** Reads the counters of a perf event. */
+export interface PerfEventRead {
+  readonly _tag: "PerfEventRead"
+  readonly event: EventRef
+}
+
+/** The counters of a perf event. */
+export interface PerfEventCounters {
+  /** What the event counts; of `BpfOutput`, nothing. */
+  readonly count: bigint
+  /** Records that found no room since the event was opened; there where it was opened with `countLost`. */
+  readonly lost?: bigint
+}
+
+/** Asks which CPUs there are. */
+export interface CpusGet {
+  readonly _tag: "CpusGet"
+}
+
+/** The CPUs of a machine by their numbers, in rising order. */
+export interface Cpus {
+  /** Those that may ever be there. */
+  readonly possible: ReadonlyArray<number>
+  /** Those that run now. */
+  readonly online: ReadonlyArray<number>
+}
+
 /** The calls of this file by their tags. */
 export interface EventCalls {
   readonly ProbePmuGet: ProbePmuGet
@@ -132,6 +181,9 @@ export interface EventCalls {
   readonly PerfEventOpen: PerfEventOpen
   readonly PerfEventSetProgram: PerfEventSetProgram
   readonly PerfEventSwitch: PerfEventSwitch
+  readonly EventMmap: EventMmap
+  readonly PerfEventRead: PerfEventRead
+  readonly CpusGet: CpusGet
 }
 
 /** What they answer. */
@@ -144,6 +196,9 @@ export interface EventResults {
   readonly PerfEventOpen: void
   readonly PerfEventSetProgram: void
   readonly PerfEventSwitch: void
+  readonly EventMmap: MemoryView
+  readonly PerfEventRead: PerfEventCounters
+  readonly CpusGet: Cpus
 }
 
 /** Which refs a call of this file touches. */
@@ -152,6 +207,7 @@ export const eventFootprint = (call: EventCalls[keyof EventCalls]): Footprint =>
     case "ProbePmuGet":
     case "TracepointId":
     case "SymbolListRead":
+    case "CpusGet":
       return { defines: undefined, changes: [], reads: [] }
     case "TraceEventAdd":
       return { defines: call.as, changes: [], reads: [] }
@@ -161,5 +217,9 @@ export const eventFootprint = (call: EventCalls[keyof EventCalls]): Footprint =>
       return { defines: undefined, changes: [call.event], reads: [call.prog] }
     case "PerfEventSwitch":
       return { defines: undefined, changes: [call.event], reads: [] }
+    case "EventMmap":
+      return { defines: call.as, changes: [call.event], reads: [] }
+    case "PerfEventRead":
+      return { defines: undefined, changes: [], reads: [call.event] }
   }
 }

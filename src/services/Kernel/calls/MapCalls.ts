@@ -2,13 +2,16 @@
  * Calls that make, fill, read and map maps, and what they answer.
  */
 import type { Variable } from "../KernelConfig.ts"
-import type { BtfRef, MapRef, ProgRef, ViewRef } from "../Ref.ts"
+import type { BtfRef, EventRef, MapRef, ProgRef, ViewRef } from "../Ref.ts"
 import type { KernelSymbol } from "./Code.ts"
 
-/** Bytes of a map value, with the places where a map or program stands. Refs encode as descriptors of `size` bytes. */
+/**
+ * Bytes of a map value, with the places where a map, program or perf event stands. Refs encode as descriptors of `size`
+ * bytes.
+ */
 export interface Value {
   readonly bytes: Uint8Array
-  readonly refs: ReadonlyArray<{ readonly at: number; readonly size: 4 | 8; readonly to: MapRef | ProgRef }>
+  readonly refs: ReadonlyArray<{ readonly at: number; readonly size: 4 | 8; readonly to: MapRef | ProgRef | EventRef }>
 }
 
 /** The attributes that make a map what it is. Sizes are bytes. */

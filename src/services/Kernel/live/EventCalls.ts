@@ -10,15 +10,24 @@ import * as Fs from "node:fs"
 import * as Arena from "../abi/Arena.ts"
 import * as Errno from "../abi/Errno.ts"
 import * as Layouts from "../abi/LinkLayouts.ts"
-import type { PerfEventOpen, PerfEventSource, ProbePmu, TraceEventAdd } from "../calls/EventCalls.ts"
+import type {
+  Cpus,
+  PerfEventCounters,
+  PerfEventOpen,
+  PerfEventSource,
+  ProbePmu,
+  TraceEventAdd
+} from "../calls/EventCalls.ts"
 import type { CallError, KernelError } from "../KernelError.ts"
 import * as Ref from "../Ref.ts"
 import type { Bound, Handlers } from "../Session.ts"
 import { errnoOf } from "../sys/Sys.ts"
 import { type Context, handleOf } from "./Context.ts"
+import { parseCpus } from "./CpuList.ts"
 import { attemptsOf, invalid, refused } from "./Enter.ts"
 import type { Files } from "./Files.ts"
-import type { Handle, TraceEventHandle } from "./Handle.ts"
+import type { FileHandle, Handle, TraceEventHandle } from "./Handle.ts"
+import { memoryView } from "./MemoryView.ts"
 
 /** Where tracefs may be mounted, the usual place first. */
 const roots: ReadonlyArray<string> = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
@@ -32,10 +41,17 @@ const smallFile = 4096
 /** The largest list of symbols that is read, bytes. */
 const largeFile = 0x1000_0000
 
+/** Where the kernel says which CPUs there are. */
+const cpuFolder = "/sys/devices/system/cpu"
+
+const PERF_TYPE_SOFTWARE = 1
+const PERF_COUNT_SW_BPF_OUTPUT = 10n
 const PERF_TYPE_TRACEPOINT = 2
 const PERF_FLAG_FD_CLOEXEC = 8
 const PERF_SAMPLE_RAW = 1024n
+const PERF_FORMAT_LOST = 16n
 const freqBit = 1n << 10n
+const watermarkBit = 1n << 14n
 const PERF_EVENT_IOC_ENABLE = 0x2400
 const PERF_EVENT_IOC_DISABLE = 0x2401
 /** A pointer's size is part of it, for it was meant to take one; 64-bit machines have 8 bytes there but not all have that. */
@@ -191,11 +207,44 @@ const attrOf = Effect.fnUntraced(function*(bound: Bound<Handle>, source: PerfEve
         sample_type: PERF_SAMPLE_RAW,
         bits: source.sample._tag === "Frequency" ? freqBit : 0n
       })
+    case "BpfOutput":
+      return plainEvent({
+        type: PERF_TYPE_SOFTWARE,
+        config: PERF_COUNT_SW_BPF_OUTPUT,
+        sample_type: PERF_SAMPLE_RAW,
+        read_format: source.countLost ? PERF_FORMAT_LOST : 0n,
+        bits: source.wakeup._tag === "Bytes" ? watermarkBit : 0n,
+        wakeup_events: source.wakeup.value
+      })
   }
 })
 
+/** A counter, and behind it how many records were lost, of 8 bytes each; the second is there where it was asked for. */
+const countersOf = (fd: number, countsLost: boolean): Result.Result<PerfEventCounters, number> => {
+  const counters = new BigUint64Array(2)
+  try {
+    const length = Fs.readSync(fd, counters, 0, countsLost ? 16 : 8, null)
+    const [count = 0n, lost = 0n] = counters
+    if (length !== (countsLost ? 16 : 8)) return Result.fail(Errno.numbers.EIO)
+    return Result.succeed(countsLost ? { count, lost } : { count })
+  } catch (thrown) {
+    return Result.fail(-errnoOf(thrown))
+  }
+}
+
+const cpusIn = (files: Files, which: string): Result.Result<ReadonlyArray<number>, number> =>
+  Result.flatMap(textOf(files, `${cpuFolder}/${which}`), (text) => {
+    const cpus = parseCpus(text)
+    return cpus === undefined ? Result.fail(Errno.numbers.EIO) : Result.succeed(cpus)
+  })
+
+const cpus = (files: Files): Result.Result<Cpus, number> =>
+  Result.gen(function*() {
+    return { possible: yield* cpusIn(files, "possible"), online: yield* cpusIn(files, "online") }
+  })
+
 /** What an event is, for messages. */
-const nameOf = ({ source }: PerfEventOpen): string => {
+const nameOf = ({ cpu, source }: PerfEventOpen): string => {
   switch (source._tag) {
     case "Tracepoint":
       return `tracepoint ${source.id}`
@@ -207,6 +256,8 @@ const nameOf = ({ source }: PerfEventOpen): string => {
       return `${source.path}:0x${source.offset.toString(16)}`
     case "Counter":
       return `event ${source.config} of type ${source.type}`
+    case "BpfOutput":
+      return `output of programs on CPU ${cpu}`
   }
 }
 
@@ -218,6 +269,9 @@ type Handled =
   | "PerfEventOpen"
   | "PerfEventSetProgram"
   | "PerfEventSwitch"
+  | "EventMmap"
+  | "PerfEventRead"
+  | "CpusGet"
 
 /** The handlers of the calls on events. */
 export const handlers = ({ files, sys }: Context): Pick<Handlers<Handle>, Handled> => {
@@ -268,13 +322,21 @@ export const handlers = ({ files, sys }: Context): Pick<Handlers<Handle>, Handle
       if (source._tag === "Uprobe" && (source.counterOffset < 0n || source.counterOffset > 0xffff_ffffn)) {
         return yield* invalid("PerfEventOpen", name, "a counter has to be in the first 4 GiB of the file")
       }
+      if (source._tag === "BpfOutput" && !(source.wakeup.value >= 1 && source.wakeup.value < 2 ** 32)) {
+        return yield* invalid("PerfEventOpen", name, "whoever waits is woken after at least one record or byte")
+      }
       const arena = yield* attrOf(bound, source)
       if (Result.isFailure(arena)) return yield* invalid("PerfEventOpen", name, arena.failure.message)
       const open = asked("PerfEventOpen", name, () => {
         const fd = sys.perfEventOpen(arena.success, call.pid, call.cpu, -1, PERF_FLAG_FD_CLOEXEC)
         return fd < 0 ? Result.fail(-fd) : Result.succeed(fd)
       })
-      return { result: undefined, handle: { _tag: "Event", fd: yield* once(bound, open), name } }
+      const fd = yield* once(bound, open)
+      const handle: FileHandle<"Event"> = { _tag: "Event", fd, name }
+      return {
+        result: undefined,
+        handle: source._tag === "BpfOutput" && source.countLost ? { ...handle, countsLost: true } : handle
+      }
     }),
 
     PerfEventSetProgram: Effect.fnUntraced(function*(call, bound) {
@@ -288,6 +350,30 @@ export const handlers = ({ files, sys }: Context): Pick<Handlers<Handle>, Handle
       const { fd, name } = yield* handleOf(bound, "PerfEventSwitch", call.event)
       const request = plain(call.on ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE)
       return { result: yield* once(bound, control("PerfEventSwitch", name, fd, request, 0)) }
+    }),
+
+    EventMmap: Effect.fnUntraced(function*(call, bound) {
+      const { fd, name } = yield* handleOf(bound, "EventMmap", call.event)
+      const { length } = call
+      if (!Number.isSafeInteger(length) || length <= 0 || length % sys.pageSize !== 0) {
+        return yield* invalid("EventMmap", name, `the length must be a multiple of the page size, ${sys.pageSize}`)
+      }
+      const map = asked("EventMmap", name, () => {
+        const mapped = sys.map(fd, 0, length, true)
+        return typeof mapped === "number" ? Result.fail(-mapped) : Result.succeed(mapped)
+      })
+      const mapping = yield* once(bound, map)
+      const view = { ...memoryView(mapping.buffer, true), address: mapping.address }
+      return { result: view, handle: { _tag: "View", mapping, name, writable: true } }
+    }),
+
+    PerfEventRead: Effect.fnUntraced(function*(call, bound) {
+      const { countsLost = false, fd, name } = yield* handleOf(bound, "PerfEventRead", call.event)
+      return { result: yield* once(bound, asked("PerfEventRead", name, () => countersOf(fd, countsLost))) }
+    }),
+
+    CpusGet: Effect.fnUntraced(function*(_call, bound) {
+      return { result: yield* once(bound, asked("CpusGet", "all CPUs", () => cpus(files))) }
     })
   }
 }

@@ -56,6 +56,8 @@ export interface FileHandle<Tag extends "Event" | "Target" | "Iter"> {
   readonly fd: number
   /** What it is, for messages. */
   readonly name: string
+  /** A perf event of which the kernel counts what is lost. */
+  readonly countsLost?: boolean
 }
 
 /** An event that was added to tracefs. */

@@ -164,6 +164,9 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
   ],
   [{ _tag: "PerfEventSetProgram", event: Ref.event(7), prog }, "", "event#7", "prog#2"],
   [{ _tag: "PerfEventSwitch", event: Ref.event(7), on: true }, "", "event#7", ""],
+  [{ _tag: "EventMmap", event: Ref.event(7), as: Ref.view(3), length: 8192 }, "view#3", "event#7", ""],
+  [{ _tag: "PerfEventRead", event: Ref.event(7) }, "", "", "event#7"],
+  [{ _tag: "CpusGet" }, "", "", ""],
   [{ _tag: "TargetOpen", as: Ref.target(6), path: "/c" }, "target#6", "", ""],
   [
     {
@@ -294,6 +297,9 @@ describe("the footprint of", () => {
       PerfEventOpen: true,
       PerfEventSetProgram: true,
       PerfEventSwitch: true,
+      EventMmap: true,
+      PerfEventRead: true,
+      CpusGet: true,
       TargetOpen: true,
       ProgAttach: true,
       ProgDetach: true,
