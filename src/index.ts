@@ -16,6 +16,8 @@ export * as Edit from "./stages/open/Edit.ts"
 export * as Given from "./stages/open/Given.ts"
 /** The global variables of an object. */
 export * as Variables from "./stages/open/Variables.ts"
+/** The types of the records in an object's ring and perf buffers, by the annotations at its maps. */
+export * as EventTypes from "./stages/open/EventTypes.ts"
 /** What section names mean: the SEC() definitions, and those of the user's own. */
 export * as SectionDefinitions from "./stages/open/SectionDefinitions.ts"
 /** Makes programs whole: subprograms laid out, references named, configuration values looked up. */
