@@ -39,6 +39,7 @@ export default defineConfig({
     pool: "forks",
     ...(report === undefined ? {} : { reporters: ["default", ["json", { outputFile: report }]] }),
     setupFiles: ["test/support/setup.ts"],
+    globalSetup: ["test/support/wholeRun.ts"],
     projects: [
       {
         extends: true,
@@ -47,6 +48,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [...pure, ...beside, "test/**/*.full.test.ts", "test/**/*.vm.test.ts"],
           fileParallelism: false,
+          isolate: false,
           sequence: { groupOrder: 0 }
         }
       },

@@ -4,7 +4,7 @@
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { repository, temporaryFolder } from "./Require.ts"
+import { repository, runFolder } from "./Require.ts"
 
 let bundled: string | undefined
 
@@ -17,12 +17,11 @@ export const command = (): string => {
   const source = Path.join(repository, "src/bin.ts")
   const tool = Path.join(repository, "tools/bundle.mjs")
   if (!Fs.existsSync(tool)) return bundled = source
-  const folder = temporaryFolder()
-  // Some tests start it as another user.
-  Fs.chmodSync(folder, 0o755)
-  // koffi stays outside of the bundle.
-  Fs.symlinkSync(Path.join(repository, "node_modules"), Path.join(folder, "node_modules"))
-  const done = ChildProcess.spawnSync(process.execPath, [tool, source, folder], { encoding: "utf8" })
-  if (done.status !== 0) throw new Error(`${tool}: ${done.stderr}`)
+  const folder = runFolder("command", (folder) => {
+    // koffi stays outside of the bundle.
+    Fs.symlinkSync(Path.join(repository, "node_modules"), Path.join(folder, "node_modules"))
+    const done = ChildProcess.spawnSync(process.execPath, [tool, source, folder], { encoding: "utf8" })
+    if (done.status !== 0) throw new Error(`${tool}: ${done.stderr}`)
+  })
   return bundled = Path.join(folder, "effect-bpf.js")
 }

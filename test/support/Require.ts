@@ -277,6 +277,37 @@ export const temporaryFolder = (): string => {
   return folder
 }
 
+/** Names the folder that all processes of a run share, for as long as it takes; set by `wholeRun.ts`. */
+export const runFolderVariable = "EFFECT_BPF_RUN_FOLDER"
+
+/**
+ * A folder for what all test files of a run can share, such as a program that was compiled: it is filled by `fill` for the
+ * first who asks for this name, and removed after the run. Everyone may read it, for some tests start programs as another user.
+ * `fill` is told where to make the files and where they will be.
+ */
+export const runFolder = (name: string, fill: (folder: string, later: string) => void): string => {
+  const root = process.env[runFolderVariable]
+  if (root === undefined) {
+    const folder = temporaryFolder()
+    Fs.chmodSync(folder, 0o755)
+    fill(folder, folder)
+    return folder
+  }
+  const folder = Path.join(root, name)
+  if (Fs.existsSync(folder)) return folder
+  const made = Fs.mkdtempSync(`${folder}-`)
+  Fs.chmodSync(made, 0o755)
+  fill(made, folder)
+  try {
+    Fs.renameSync(made, folder)
+  } catch (error) {
+    // Another process was faster.
+    if (!Fs.existsSync(folder)) throw error
+    Fs.rmSync(made, { recursive: true })
+  }
+  return folder
+}
+
 /** The file-system type that statfs(2) reports for bpffs (BPF_FS_MAGIC). */
 const BPF_FS_MAGIC = 0xcafe4a11
 

@@ -6,7 +6,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Readline from "node:readline"
-import { repository, run, temporaryFolder } from "./Require.ts"
+import { repository, run, runFolder, temporaryFolder } from "./Require.ts"
 
 /** What building needs of the machine, for `describeWith`. */
 export const sdtHeader = "/usr/include/x86_64-linux-gnu/sys/sdt.h"
@@ -38,14 +38,18 @@ export interface Built {
 
 /** Builds the program and its library in a folder of their own. The name is what `usdt_programs.h` attaches to by itself. */
 export const build = (flags: ReadonlyArray<string> = []): Built => {
-  const folder = flags.length === 0 && isPrebuilt() ? prebuilt : temporaryFolder()
-  const program = Path.join(folder, "effect_bpf_target")
-  const library = Path.join(folder, "libeffect_probes.so.1")
-  if (folder === prebuilt) return { folder, program, library }
-  compile(["-shared", "-fPIC", "-Wl,-soname,libeffect_probes.so.1", "-o", library, sourceOf("usdt_library.c")])
-  const sources = [sourceOf("usdt_target.c"), sourceOf("usdt_counted.c")]
-  compile(["-DWITH_LIBRARY", ...flags, "-o", program, ...sources, library, `-Wl,-rpath,$ORIGIN:${folder}`])
-  return { folder, program, library }
+  const inFolder = (folder: string): Built => ({
+    folder,
+    program: Path.join(folder, "effect_bpf_target"),
+    library: Path.join(folder, "libeffect_probes.so.1")
+  })
+  if (flags.length === 0 && isPrebuilt()) return inFolder(prebuilt)
+  return inFolder(runFolder(["usdt", ...flags].join(""), (folder, later) => {
+    const { library, program } = inFolder(folder)
+    compile(["-shared", "-fPIC", "-Wl,-soname,libeffect_probes.so.1", "-o", library, sourceOf("usdt_library.c")])
+    const sources = [sourceOf("usdt_target.c"), sourceOf("usdt_counted.c")]
+    compile(["-DWITH_LIBRARY", ...flags, "-o", program, ...sources, library, `-Wl,-rpath,$ORIGIN:${later}`])
+  }))
 }
 
 /** Builds a program of one file in a folder of its own. */
