@@ -29,8 +29,8 @@ const workers = Math.max(2, availableParallelism())
  * `default`, `pure` and `beside` are what `npm test` runs (under five minutes), `full` holds the long comparisons that
  * `npm run test:full` adds. What only other kernels can show (`*.vm.test.ts`) runs in virtual machines (`npm run test:vm`),
  * which also run the live tests. There each file is a process. Live tests share one kernel, so their files run one after
- * another; those of `pure` and `beside` ask nothing of the kernel, so that they run side by side, those of `pure` many files
- * to a process.
+ * another; those of `pure` and `beside` ask nothing of the kernel, so that they run side by side. Files share processes: none
+ * keeps state in modules but what may serve all, and reading the modules again for each file takes a third of the time.
  */
 export default defineConfig({
   test: {
@@ -56,7 +56,6 @@ export default defineConfig({
         extends: true,
         test: {
           name: "pure",
-          // Nothing here keeps state in modules, and reading them again for each file takes a third of the time.
           isolate: false,
           include: [...pure],
           exclude: ["test/**/*.full.test.ts"],
@@ -68,6 +67,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "beside",
+          isolate: false,
           include: [...beside],
           exclude: ["test/**/*.full.test.ts"],
           maxWorkers: workers,
