@@ -278,6 +278,19 @@ export const make = (options: LedgerOptions = {}): Ledger => {
         (map): undefined | KernelError =>
           map.elements.delete(hex(call.key)) ? undefined : fail(call, "ENOENT", map.attr.name)
       ),
+    MapLookupAndDelete: (call, bound) =>
+      onMap(call, bound, (map): Uint8Array | undefined => {
+        const found = map.elements.get(hex(call.key))
+        map.elements.delete(hex(call.key))
+        return found?.slice()
+      }),
+    // Kernels before 5.6 have no batches.
+    MapLookupBatch: (call, bound) =>
+      onMap(call, bound, (map): MapBatch | KernelError => fail(call, "EINVAL", map.attr.name)),
+    MapUpdateBatch: (call, bound) =>
+      onMap(call, bound, (map): undefined | KernelError => fail(call, "EINVAL", map.attr.name)),
+    MapDeleteBatch: (call, bound) =>
+      onMap(call, bound, (map): undefined | KernelError => fail(call, "EINVAL", map.attr.name)),
     MapNextKey: (call, bound) =>
       onMap(call, bound, (map) => {
         const keys = [...map.elements.keys()]
@@ -318,6 +331,8 @@ export const make = (options: LedgerOptions = {}): Ledger => {
         btfKeyTypeId: map.types?.key ?? 0,
         btfValueTypeId: map.types?.value ?? 0
       })),
+    // Nothing is ever committed, so nothing is ever ready.
+    Wait: (call, bound) => attempts(call, call.refs.map(Ref.key).join(", "), bound, () => ({ result: [] })),
     ProgLoad: (call, bound) => {
       const made = (): LedgerProg => {
         const prog: LedgerProg = { _tag: "Prog", id: nextId++, attr: call.attr, bound: [] }

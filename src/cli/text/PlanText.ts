@@ -137,7 +137,12 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
     case "MapLookup":
     case "MapDelete":
     case "MapNextKey":
+    case "MapLookupAndDelete":
       return [nameOf(object, call.map)]
+    case "MapLookupBatch":
+    case "MapUpdateBatch":
+    case "MapDeleteBatch":
+      return [`${nameOf(object, call.map)}, ${counted(call.count, "element")}`]
     case "MapMmap":
       return [
         `${nameOf(object, call.map)}, ${counted(call.length, "byte")} from ${call.offset}`,
@@ -155,6 +160,11 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
       return [`${call.kind.toLowerCase()}s after ${call.after}`]
     case "GetById":
       return [`${call.as._tag.toLowerCase()} ${call.id}`]
+    case "Wait":
+      return [
+        `${call.refs.map((ref) => nameOf(object, ref)).join(", ")} for ${call.for === "Read" ? "reading" : "writing"}`,
+        ...(call.timeout === undefined ? [] : [`${call.timeout} ms at most`])
+      ]
     case "MapFreeze":
     case "MapGetInfo":
     case "ProgBindMap":

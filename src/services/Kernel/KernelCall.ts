@@ -8,6 +8,7 @@
 import { attachingFootprint, type AttachingCalls, type AttachingResults } from "./calls/Attaching.ts"
 import type { BtfGetInfo, BtfInfo, BtfLoad } from "./calls/BtfCalls.ts"
 import type { Code } from "./calls/Code.ts"
+import { type ElementCalls, elementFootprint, type ElementResults } from "./calls/ElementCalls.ts"
 import type { LoaderRun, LoaderRunResult } from "./calls/LoaderCalls.ts"
 import type {
   MapCreate,
@@ -32,17 +33,20 @@ import {
   type ProgTestRun,
   type TestRunResult
 } from "./calls/ProgCalls.ts"
+import { type Wait, waitFootprint } from "./calls/WaitCalls.ts"
 import type { Ref } from "./Ref.ts"
 
 export type * from "./calls/BtfCalls.ts"
 export type * from "./calls/Code.ts"
+export type * from "./calls/ElementCalls.ts"
 export type * from "./calls/MapCalls.ts"
 export type * from "./calls/ObjectCalls.ts"
 export type * from "./calls/ProgCalls.ts"
+export type * from "./calls/WaitCalls.ts"
 export { isProgFunction } from "./calls/ProgCalls.ts"
 
 /** Every call by its tag. */
-export interface Calls extends AttachingCalls {
+export interface Calls extends AttachingCalls, ElementCalls {
   readonly BtfLoad: BtfLoad
   readonly MapCreate: MapCreate
   readonly MapUpdate: MapUpdate
@@ -66,6 +70,7 @@ export interface Calls extends AttachingCalls {
   readonly ObjGet: ObjGet
   readonly Adopt: Adopt
   readonly Close: Close
+  readonly Wait: Wait
 }
 
 /** The name of a call. */
@@ -75,7 +80,7 @@ export type CallTag = keyof Calls
 export type KernelCall = Calls[CallTag]
 
 /** What each call answers. */
-export interface Results extends AttachingResults {
+export interface Results extends AttachingResults, ElementResults {
   readonly BtfLoad: void
   readonly MapCreate: void
   readonly MapUpdate: void
@@ -100,6 +105,8 @@ export interface Results extends AttachingResults {
   readonly ObjGet: void
   readonly Adopt: void
   readonly Close: void
+  /** Positions of the refs that are ready, rising; none when the time is over. */
+  readonly Wait: ReadonlyArray<number>
 }
 
 /** What a call of this type answers. */
@@ -151,6 +158,11 @@ export const footprint = (call: KernelCall): Footprint => {
     case "MapNextKey":
     case "MapGetInfo":
       return { defines: undefined, changes: [], reads: [call.map] }
+    case "MapLookupAndDelete":
+    case "MapLookupBatch":
+    case "MapUpdateBatch":
+    case "MapDeleteBatch":
+      return elementFootprint(call)
     case "MapMmap":
       // An arena must have its place before programs that use it are loaded, so they wait as for a change.
       return { defines: call.as, changes: [call.map], reads: [] }
@@ -185,6 +197,8 @@ export const footprint = (call: KernelCall): Footprint => {
       return { defines: undefined, changes: [call.object], reads: [] }
     case "Close":
       return { defines: undefined, changes: [call.ref], reads: [] }
+    case "Wait":
+      return waitFootprint(call)
     default:
       return attachingFootprint(call)
   }

@@ -26,11 +26,13 @@ import * as Facts from "./live/Facts.ts"
 import * as Features from "./live/Features.ts"
 import { type Files, machine } from "./live/Files.ts"
 import * as Memlock from "./live/Memlock.ts"
+import * as Reactor from "./live/Reactor.ts"
 import * as ProgFunctions from "./live/ProgFunctions.ts"
 import * as Symbols from "./live/Symbols.ts"
 import * as Token from "./live/Token.ts"
 import * as Session from "./Session.ts"
 import type { Unavailable } from "./sys/Platform.ts"
+import * as Epoll from "./sys/Epoll.ts"
 import * as Net from "./sys/Net.ts"
 import * as Sys from "./sys/Sys.ts"
 
@@ -47,6 +49,8 @@ export interface Parts {
   readonly memlock?: Memlock.MemlockOption
   /** Default: those of this process. */
   readonly net?: () => Result.Result<Net.Net, Unavailable>
+  /** Default: those of this process. */
+  readonly epoll?: () => Result.Result<Epoll.Epoll, Unavailable>
 }
 
 /** How the kernel of this process is used. */
@@ -85,6 +89,8 @@ export const fromParts = (parts: Parts): KernelShape => {
   const sys = () => Result.mapError(parts.sys(), unavailable)
   let netlink: Result.Result<Net.Net, KernelError> | undefined
   const net = () => netlink ??= Result.mapError((parts.net ?? Net.make)(), unavailable)
+  let waiting: Result.Result<Epoll.Epoll, KernelError> | undefined
+  const reactors = Reactor.make(() => waiting ??= Result.mapError((parts.epoll ?? Epoll.make)(), unavailable))
   const features = Features.make({ sys, facts, files, architecture })
   const ask = Answers.make(sys, facts, features)
   const memlock = Memlock.make(parts.memlock ?? "raise", accounting(features, facts))
@@ -104,7 +110,8 @@ export const fromParts = (parts: Parts): KernelShape => {
         functionOf: (program, target, name) => ProgFunctions.find(context, program, target, name),
         mapNames: new Map(),
         files,
-        net
+        net,
+        reactor: yield* reactors.session
       }
       return yield* Session.make(backendOf(context, { sys: opened, files, memlock }), options)
     })

@@ -137,6 +137,10 @@ const backendOf = (tape: Tape, isOver: () => boolean, listed: AssembleOptions["l
       MapLookup: never(),
       MapDelete: (call, bound) => record(call, bound, done),
       MapNextKey: never(),
+      MapLookupAndDelete: never(),
+      MapLookupBatch: never(),
+      MapUpdateBatch: never(),
+      MapDeleteBatch: never(),
       MapMmap: never(),
       ViewWrite: never(),
       MapGetInfo: never(),
@@ -149,6 +153,7 @@ const backendOf = (tape: Tape, isOver: () => boolean, listed: AssembleOptions["l
       GetById: (call, bound) => call.as._tag === "Prog" ? lent(bound) : never<"GetById">()(call, bound),
       ObjPin: never(),
       ObjUnpin: never(),
+      Wait: never(),
       ObjGet: (call, bound) => call.as._tag === "Prog" ? lent(bound) : never<"ObjGet">()(call, bound),
       ...refusing((call) => {
         const complaint = Recordable.complaint(call, () => undefined)

@@ -27,6 +27,7 @@ import * as Session from "./Session.ts"
 import { ask } from "./simulated/Answers.ts"
 import * as BtfCalls from "./simulated/BtfCalls.ts"
 import * as Kernels from "./simulated/Context.ts"
+import * as ElementCalls from "./simulated/ElementCalls.ts"
 import * as Features from "./simulated/Features.ts"
 import * as IdCalls from "./simulated/IdCalls.ts"
 import * as MapCalls from "./simulated/MapCalls.ts"
@@ -37,6 +38,7 @@ import * as ProgCalls from "./simulated/ProgCalls.ts"
 import * as ProgLoad from "./simulated/ProgLoad.ts"
 import * as Refuse from "./simulated/Refuse.ts"
 import { Simulation, type SimulationShape } from "./simulated/Simulation.ts"
+import * as WaitCalls from "./simulated/WaitCalls.ts"
 
 export type {
   ArgumentType,
@@ -70,10 +72,12 @@ const backendOf = (context: Kernels.Context): Session.Backend<Handle> => ({
   handlers: {
     ...BtfCalls.handlers(context),
     ...MapCalls.handlers(context),
+    ...ElementCalls.handlers(context),
     ...ProgLoad.handlers(context),
     ...ProgCalls.handlers(context),
     ...IdCalls.handlers(context),
     ...PinCalls.handlers(context),
+    ...WaitCalls.handlers(context),
     ...refusing((call) =>
       Effect.fail(
         Refuse.unsupported(

@@ -233,7 +233,9 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       undoable.add(undo)
       yield* Scope.addFinalizer(scope, Effect.suspend(() => undoable.delete(undo) ? undo : Effect.void))
     }
-    if (call._tag === "MapMmap" || call._tag === "EventMmap") views.set(Ref.key(call.as), performed.result as MemoryView & A)
+    if (call._tag === "MapMmap" || call._tag === "EventMmap") {
+      views.set(Ref.key(call.as), performed.result as MemoryView & A)
+    }
     return performed.result
   })
 
@@ -284,7 +286,11 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     })
     // From entering the kernel to registering its answer nothing may interrupt, or a descriptor would be lost. An
     // observer's own failure, which `tell` may be, comes too late to undo the call.
-    return Effect.uninterruptible(performed) as Effect.Effect<ResultOf<C>, CallError>
+    // Waiting alone acquires nothing, and may take for ever.
+    return (call._tag === "Wait" ? performed : Effect.uninterruptible(performed)) as Effect.Effect<
+      ResultOf<C>,
+      CallError
+    >
   }
 
   const session: Session = {

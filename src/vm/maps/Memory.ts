@@ -3,6 +3,7 @@
  *
  * All runs on one thread, so plain accesses are acquire and release. Numbers are little-endian.
  */
+import { hostIsLittle } from "../../services/Kernel/abi/Arena.ts"
 import type { MemoryView } from "../../services/Kernel/KernelCall.ts"
 
 /** A window that can be closed: accesses throw a `RangeError` from then on, and `bytes` is empty. */
@@ -25,6 +26,11 @@ export const window = (
 ): Window => {
   let bytes = memory.subarray(offset, offset + length)
   let numbers = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const isAligned = bytes.byteOffset % 4 === 0
+  // They are little-endian, and `allocate` gives whole buffers: others have no words.
+  let words = isAligned && hostIsLittle
+    ? new Int32Array(bytes.buffer, bytes.byteOffset, Math.floor(length / 4))
+    : undefined
   let isOpen = true
   const check = (at: number, size: number): void => {
     if (!isOpen) throw new RangeError("this view of a map's memory was closed")
@@ -37,6 +43,9 @@ export const window = (
     view: {
       get bytes() {
         return bytes
+      },
+      get words() {
+        return words
       },
       loadAcquire32: (at) => {
         check(at, 4)
@@ -56,6 +65,7 @@ export const window = (
       if (!isOpen) return
       isOpen = false
       bytes = new Uint8Array(0)
+      words = undefined
       numbers = new DataView(bytes.buffer)
       closed()
     }

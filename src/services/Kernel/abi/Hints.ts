@@ -5,6 +5,7 @@
  * Sources: `kernel/bpf/syscall.c` and the maps' `*_alloc_check` functions; reference page `peers`, section 5.
  */
 import { ofAttaching } from "./AttachHints.ts"
+import { ofElements } from "./ElementHints.ts"
 import type { Errno } from "./Errno.ts"
 import { MapFlag, mapTypeName, MapType, ProgType, progTypeName } from "./BpfConstants.ts"
 import type { CallTag, MapAttributes, ProgAttributes, ProgTestRun } from "../KernelCall.ts"
@@ -434,12 +435,30 @@ export const objGet: Hint = (errno) => {
   }
 }
 
+/** Why waiting failed. */
+const wait: Hint = (errno) => {
+  switch (errno) {
+    case "EMFILE":
+    case "ENFILE":
+      return "no descriptor is left to wait with: raise the limit (ulimit -n), or close some"
+    case "EAGAIN":
+      return "no thread could be started to wait on: raise the limit of processes (ulimit -u)"
+    case "ENOSPC":
+      return "so many descriptors may not be waited for: raise fs.epoll.max_user_watches"
+    case "EBADF":
+      return "a descriptor that was borrowed has been closed by its owner"
+    default:
+      return general(errno)
+  }
+}
+
 /**
  * What an error number of a call means where nothing is known of its arguments: the handlers of `MapCreate`, `ProgLoad` and
  * `ProgTestRun` know more.
  */
 export const ofCall: { readonly [T in CallTag | "Borrow"]: Hint } = {
   ...ofAttaching(general),
+  ...ofElements(general),
   Adopt: adopt,
   Borrow: adopt,
   BtfGetInfo: info,
@@ -463,5 +482,6 @@ export const ofCall: { readonly [T in CallTag | "Borrow"]: Hint } = {
   ProgGetInfo: info,
   ProgLoad: general,
   ProgTestRun: general,
-  ViewWrite: viewWrite
+  ViewWrite: viewWrite,
+  Wait: wait
 }

@@ -69,6 +69,8 @@ export interface MapLookup {
   readonly key: Uint8Array
   readonly valueSize: number
   readonly flags: bigint
+  /** The value that a bloom filter is asked for, which it answers where it may have it. No other map reads it. */
+  readonly value?: Uint8Array
 }
 
 /** Removes one element; a missing key is `ENOENT`. */
@@ -135,6 +137,12 @@ export interface MemoryView {
   readonly bytes: Uint8Array
   /** Where its first byte is, for pointers that programs leave in it; absent where memory has no addresses of this process. */
   readonly address?: bigint
+  /**
+   * The same memory as words of 32 bits, for loops that use `Atomics` on it themselves. Absent where its bytes are not aligned
+   * or not in the byte order of this machine. Valid as long as `bytes` is; nothing keeps from writing to words that were
+   * mapped for reading only, which ends the process.
+   */
+  readonly words?: Int32Array | undefined
   readonly loadAcquire32: (offset: number) => number
   readonly loadAcquire64: (offset: number) => bigint
   readonly storeRelease64: (offset: number, value: bigint) => void

@@ -9,6 +9,7 @@ import type * as Session from "../Session.ts"
 import type * as Sys from "../sys/Sys.ts"
 import * as AttachCalls from "./AttachCalls.ts"
 import * as BtfCalls from "./BtfCalls.ts"
+import * as ElementCalls from "./ElementCalls.ts"
 import * as EventCalls from "./EventCalls.ts"
 import * as IdCalls from "./IdCalls.ts"
 import * as LinkCalls from "./LinkCalls.ts"
@@ -20,6 +21,7 @@ import * as ProgCalls from "./ProgCalls.ts"
 import * as ProgLoad from "./ProgLoad.ts"
 import * as Refusals from "./Refusals.ts"
 import type { Handle } from "./Handle.ts"
+import * as WaitCalls from "./WaitCalls.ts"
 import type { Context } from "./Context.ts"
 import { refused } from "./Enter.ts"
 
@@ -33,7 +35,7 @@ const callsAhead = 4
 const concurrency = (): number => Math.min(maximumWaiting, callsAhead * Os.availableParallelism())
 
 /** Gives back what a ref stood for. */
-const release = ({ net, sys }: Context, handle: Handle): Effect.Effect<void> =>
+const release = ({ net, reactor, sys }: Context, handle: Handle): Effect.Effect<void> =>
   Effect.sync(() => {
     switch (handle._tag) {
       case "View":
@@ -42,6 +44,10 @@ const release = ({ net, sys }: Context, handle: Handle): Effect.Effect<void> =>
         return EventCalls.remove(handle)
       case "Attachment":
         return "remove" in handle ? handle.remove() : AttachCalls.detach(sys, net, handle)
+      case "Map":
+      case "Event":
+        reactor.forget(handle.fd)
+        return sys.close(handle.fd)
       default:
         return sys.close(handle.fd)
     }
@@ -70,6 +76,7 @@ export const backendOf = (context: Context, sources: Refusals.Sources): Session.
   const handlers: Session.Handlers<Handle> = {
     ...BtfCalls.handlers(context),
     ...MapCalls.handlers(context),
+    ...ElementCalls.handlers(context),
     ...ProgLoad.handlers(context),
     ...ProgCalls.handlers(context),
     ...LoaderCalls.handlers(context),
@@ -78,7 +85,8 @@ export const backendOf = (context: Context, sources: Refusals.Sources): Session.
     ...LinkCalls.handlers(context),
     ...EventCalls.handlers(context),
     ...AttachCalls.handlers(context),
-    ...NetlinkCalls.handlers(context)
+    ...NetlinkCalls.handlers(context),
+    ...WaitCalls.handlers(context)
   }
   return {
     handlers: {

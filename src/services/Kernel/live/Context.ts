@@ -14,6 +14,7 @@ import type { Sys } from "../sys/Sys.ts"
 import type { Target } from "./Bind.ts"
 import type { Answer, Request } from "./Enter.ts"
 import type { Files } from "./Files.ts"
+import type { Reactor } from "./Reactor.ts"
 import type { Handle, HandleOf } from "./Handle.ts"
 
 /** What some symbols are in the running kernel; `undefined` for those that it lacks. */
@@ -41,6 +42,8 @@ export interface Context {
   readonly mapNames: Map<string, string>
   /** Netlink and network namespaces; bound when they are first asked for. */
   readonly net: () => Result.Result<Net, KernelError>
+  /** Waits for descriptors; its thread is started when somebody first waits. */
+  readonly reactor: Reactor
   /** The files of the machine: what the kernel says in sysfs and tracefs. */
   readonly files: Files
 }

@@ -13,6 +13,7 @@ import type { KernelShape } from "../Kernel.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
 import * as KernelInfo from "../KernelInfo.ts"
 import * as Session from "../Session.ts"
+import * as Epoll from "../sys/Epoll.ts"
 import * as Net from "../sys/Net.ts"
 import type { Unavailable } from "../sys/Platform.ts"
 import * as Sys from "../sys/Sys.ts"
@@ -22,6 +23,7 @@ import { countCpus } from "./CpuList.ts"
 import { enterAsync } from "./Enter.ts"
 import { machine } from "./Files.ts"
 import * as Memlock from "./Memlock.ts"
+import * as Reactor from "./Reactor.ts"
 import * as Token from "./Token.ts"
 
 const unavailable = (error: Unavailable): KernelError =>
@@ -56,6 +58,8 @@ export const make: Effect.Effect<KernelShape> = Effect.sync(() => {
   const sys = () => bound ??= Result.mapError(Sys.make(), unavailable)
   let netlink: Result.Result<Net.Net, KernelError> | undefined
   const net = () => netlink ??= Result.mapError(Net.make(), unavailable)
+  let waiting: Result.Result<Epoll.Epoll, KernelError> | undefined
+  const reactors = Reactor.make(() => waiting ??= Result.mapError(Epoll.make(), unavailable))
   // Kernels that count maps against a limit of the process are older than loaders.
   const memlock = Memlock.make("leave", () => true)
   const answer = (requirement: KernelInfo.Requirement): Effect.Effect<KernelInfo.Answers, KernelError> => {
@@ -95,7 +99,8 @@ export const make: Effect.Effect<KernelShape> = Effect.sync(() => {
         functionOf: (program) => Effect.fail(withoutTypes("ProgLoad", program)),
         mapNames: new Map(),
         files: machine,
-        net
+        net,
+        reactor: yield* reactors.session
       }
       return yield* Session.make(backendOf(context, { sys: opened, files: machine, memlock }), options)
     })

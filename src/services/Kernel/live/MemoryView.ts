@@ -25,6 +25,7 @@ export const memoryView = (buffer: ArrayBuffer, writable: boolean): MemoryView =
   }
   return {
     bytes: new Uint8Array(buffer),
+    words,
     loadAcquire32: (offset) => {
       check(offset, 4)
       return Atomics.load(words, offset / 4) >>> 0

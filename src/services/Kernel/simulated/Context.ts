@@ -32,6 +32,8 @@ export interface Context {
   readonly coverage: Map<Program, Uint32Array>
   /** The programs that were loaded while coverage was on, in that order. */
   readonly covered: Array<ProgObject>
+  /** Who waits for ring buffers: each looks whether what it waits for is there, and leaves if so. */
+  readonly sleepers: Set<() => void>
   /** Lines that programs printed. */
   readonly printk: Array<string>
   /** What there is, by identifier. */
@@ -59,7 +61,11 @@ export const make = (options: SimulatedOptions): Result.Result<Context, KernelEr
     const memory = Memory.make()
     const programOf = (handle: unknown): Program | undefined =>
       isObject(handle) && handle._tag === "Prog" ? handle.program : undefined
-    const environment = Environment.make(memory, { ...world.environment, programOf })
+    const sleepers = new Set<() => void>()
+    const wake = (): void => {
+      for (const look of [...sleepers]) look()
+    }
+    const environment = Environment.make(memory, { ...world.environment, programOf, wake })
     let target: Core.CoreTarget | undefined
     return {
       world,
@@ -79,6 +85,7 @@ export const make = (options: SimulatedOptions): Result.Result<Context, KernelEr
       variables: new Map(),
       coverage: new Map(),
       covered: [],
+      sleepers,
       printk,
       objects: { Btf: new Map(), Map: new Map(), Prog: new Map() },
       ids: { Btf: 1, Map: 1, Prog: 1 }

@@ -203,8 +203,16 @@ export const complaint = (
       )
     case "MapDelete":
       return ofMapDelete(call, mapOf(call.map))
+    case "MapUpdateBatch":
+    case "MapDeleteBatch":
+      return unsupported(
+        mapOf(call.map)?.name ?? Ref.key(call.map),
+        "loaders change elements one at a time: the kernel lets them do nothing else"
+      )
     case "MapLookup":
     case "MapNextKey":
+    case "MapLookupAndDelete":
+    case "MapLookupBatch":
     case "MapGetInfo":
     case "MapMmap":
       return unsupported(
@@ -222,6 +230,11 @@ export const complaint = (
       return unsupported(
         Ref.key(call.prog),
         "there is no answer while a loader is recorded: it will run later, elsewhere"
+      )
+    case "Wait":
+      return unsupported(
+        call.refs.map(Ref.key).join(", "),
+        "loaders cannot wait: they run once, when there is nothing yet to wait for"
       )
     case "BtfGetInfo":
       return unsupported(

@@ -44,6 +44,10 @@ const own: { readonly [T in Exclude<CallTag, "Close"> | "Borrow"]: ReadonlyArray
   MapLookup: ["ENOENT", "E2BIG"],
   MapMmap: ["EEXIST", "ENODEV"],
   MapNextKey: ["ENOENT"],
+  MapLookupAndDelete: [],
+  MapLookupBatch: ["ENOENT", "ENOSPC"],
+  MapUpdateBatch: ["E2BIG"],
+  MapDeleteBatch: ["ENOENT"],
   LinkCreate: ["EEXIST", "ENOENT", "ENODEV", "EPROTO", "ESRCH", "ESTALE"],
   LinkUpdate: ["ENOLINK"],
   LinkDetach: ["ENOLINK"],
@@ -82,7 +86,8 @@ const own: { readonly [T in Exclude<CallTag, "Close"> | "Borrow"]: ReadonlyArray
   ProgGetInfo: ["E2BIG", "ENODEV"],
   ProgLoad: ["E2BIG", "ENOSPC"],
   ProgTestRun: ["E2BIG", "ENOSPC", "ENXIO", "ETIMEDOUT"],
-  ViewWrite: []
+  ViewWrite: [],
+  Wait: ["EMFILE", "ENFILE", "ENOSPC"]
 }
 
 const attributes = {

@@ -1,0 +1,44 @@
+/** Programs of fixtures that fill ring buffers, run on demand. */
+import * as Effect from "effect/Effect"
+import type { TestRunResult } from "../../src/services/Kernel/KernelCall.ts"
+import type { CallError } from "../../src/services/Kernel/KernelError.ts"
+import * as Ref from "../../src/services/Kernel/Ref.ts"
+import type { LoadedObject } from "../../src/stages/load/Execute.ts"
+
+/** The map of this name. */
+export const mapNamed = ({ object }: LoadedObject, name: string): Ref.MapRef => {
+  const index = object.maps.findIndex((map) => map.name === name)
+  if (index < 0) throw new Error(`the object has no map ${name}`)
+  return Ref.map(index)
+}
+
+/** The program of this name. */
+export const programNamed = ({ object }: LoadedObject, name: string): Ref.ProgRef => {
+  const index = object.programs.findIndex((program) => program.name === name)
+  if (index < 0) throw new Error(`the object has no program ${name}`)
+  return Ref.prog(index)
+}
+
+/** `struct run_context` of the fixtures: how many events, a number for them, flags of the helpers. */
+export const runContext = (
+  { events = 1, value = 0, flags = 0 }: { readonly events?: number; readonly value?: number; readonly flags?: number }
+): Uint8Array =>
+  new Uint8Array(BigUint64Array.of(BigInt(events), BigInt.asUintN(64, BigInt(value)), BigInt(flags)).buffer)
+
+/** Runs a program of type `syscall` once. */
+export const runNamed = (
+  loaded: LoadedObject,
+  name: string,
+  context: Uint8Array
+): Effect.Effect<TestRunResult, CallError> =>
+  loaded.session.call({
+    _tag: "ProgTestRun",
+    prog: programNamed(loaded, name),
+    contextIn: context,
+    dataOutSize: 0,
+    contextOutSize: 0,
+    repeat: 0,
+    flags: 0,
+    cpu: 0,
+    batchSize: 0
+  })
