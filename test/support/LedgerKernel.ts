@@ -12,7 +12,13 @@ import type { Errno } from "../../src/services/Kernel/abi/Errno.ts"
 import * as ErrnoTable from "../../src/services/Kernel/abi/Errno.ts"
 import { refusing } from "../../src/services/Kernel/calls/Attaching.ts"
 import type { KernelShape } from "../../src/services/Kernel/Kernel.ts"
-import type { KernelCall, MapAttributes, MapInfo, ProgAttributes } from "../../src/services/Kernel/KernelCall.ts"
+import type {
+  KernelCall,
+  MapAttributes,
+  MapBatch,
+  MapInfo,
+  ProgAttributes
+} from "../../src/services/Kernel/KernelCall.ts"
 import { type CallError, KernelError } from "../../src/services/Kernel/KernelError.ts"
 import * as KernelInfo from "../../src/services/Kernel/KernelInfo.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"

@@ -18,11 +18,14 @@ export class KernelError extends Schema.TaggedError<KernelError>()("KernelError"
   subject: Schema.String,
   /** The kernel's own words, where it has any (the log of a refused BTF). */
   log: Schema.optionalKey(Schema.String),
+  /** Of a batch: how many elements were done before the kernel refused one. */
+  done: Schema.optionalKey(Schema.Number),
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
     const number = this.errno === "EIO" && this.errnoNumber !== Errno.numbers.EIO ? ` ${this.errnoNumber}` : ""
     const lines = [`${this.call} of ${this.subject}: the kernel answers ${this.errno}${number}`]
+    if (this.done !== undefined) lines.push(`elements done before: ${this.done}`)
     if (this.log) lines.push(this.log.trimEnd())
     if (this.hint) lines.push(`hint: ${this.hint}`)
     return lines.join("\n")
@@ -126,5 +129,5 @@ export const fromErrno = (
   call: string,
   subject: string,
   errnoNumber: number,
-  more: { readonly log?: string; readonly hint?: string } = {}
+  more: { readonly log?: string; readonly done?: number; readonly hint?: string } = {}
 ): KernelError => new KernelError({ call, subject, errno: Errno.fromNumber(errnoNumber), errnoNumber, ...more })

@@ -39,6 +39,7 @@ export { UnsupportedMap } from "./MapModel.ts"
 export type { MapShape, Slot } from "./MapModel.ts"
 export * from "./ProgramSide.ts"
 export * from "./UserSide.ts"
+export * from "./Batch.ts"
 
 /** What a map holds, by family. */
 export type Store<H> =

@@ -253,6 +253,13 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
       if (call.valueSize !== expected) {
         return yield* invalid("MapLookup", map.name, `values of this map have ${expected} bytes, not ${call.valueSize}`)
       }
+      if (call.value !== undefined && call.value.length !== valueLength(map.shape, cpus)) {
+        return yield* invalid(
+          "MapLookup",
+          map.name,
+          `values of this map have ${expected} bytes, not ${call.value.length}`
+        )
+      }
       const { arena, result } = yield* once(sys, bound, {
         call: "MapLookup",
         subject: map.name,
@@ -261,7 +268,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
         values: {
           map_fd: map.fd,
           key: Arena.bytes(call.key),
-          value: Arena.room(valueLength(map.shape, cpus)),
+          value: call.value === undefined ? Arena.room(valueLength(map.shape, cpus)) : Arena.bytes(call.value),
           flags: call.flags
         },
         accept: [Errno.numbers.ENOENT]

@@ -39,7 +39,7 @@ type Tags =
 const done: Performed<Handle, void> = { result: undefined }
 
 /** How many bytes of value a caller must give with these flags. */
-const expectedValueLength = (map: Maps.SimulatedMap, flags: bigint): number =>
+export const expectedValueLength = (map: Maps.SimulatedMap, flags: bigint): number =>
   map.shape.cpus > 1 && (flags & oneCpuFlags) !== 0n ? map.shape.attr.valueSize : Maps.userValueSize(map)
 
 const checkKey = (call: CallTag, map: MapObject, length: number): Result.Result<void, CallError> => {
@@ -151,7 +151,7 @@ const held = ({ map }: MapObject, key: Uint8Array): KernelObject | undefined =>
   (map.store._tag === "Device" ? Maps.targetOf(map, key, 0)?.program : Maps.slotOf(map, key, 0))?.handle
 
 /** Does something to an element, and keeps the books of what the map keeps alive. */
-const changing = <A, E>(
+export const changing = <A, E>(
   context: Context,
   map: MapObject,
   key: Uint8Array,
@@ -234,7 +234,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => ({
         const map = yield* Refuse.handleOf(bound, "MapLookup", call.map)
         yield* checkKey("MapLookup", map, call.key.length)
         yield* checkValue("MapLookup", map, call.flags, call.valueSize)
-        const value = found(Maps.userLookup(map.map, call.key, call.flags))
+        const value = found(Maps.userLookup(map.map, call.key, call.flags, call.value))
         return { result: (yield* Refuse.answered("MapLookup", map.name, value))?.slice() }
       })),
 

@@ -218,6 +218,33 @@ describe("calls that a recording refuses", () => {
       /map0.*no answer/
     ],
     ["walks", { _tag: "MapNextKey", map: Ref.map(0), keySize: 4 }, /map0.*no answer/],
+    [
+      "taking elements",
+      { _tag: "MapLookupAndDelete", map: Ref.map(0), key: new Uint8Array(4), valueSize: 4, flags: 0n },
+      /map0.*no answer/
+    ],
+    [
+      "batches of elements",
+      { _tag: "MapLookupBatch", map: Ref.map(0), remove: false, count: 1, keySize: 4, valueSize: 4, flags: 0n },
+      /map0.*no answer/
+    ],
+    [
+      "batches of changes",
+      {
+        _tag: "MapUpdateBatch",
+        map: Ref.map(0),
+        count: 1,
+        keys: new Uint8Array(4),
+        values: new Uint8Array(4),
+        flags: 0n
+      },
+      /map0.*one at a time/
+    ],
+    [
+      "batches of removals",
+      { _tag: "MapDeleteBatch", map: Ref.map(0), count: 1, keys: new Uint8Array(4), flags: 0n },
+      /map0.*one at a time/
+    ],
     ["questions", { _tag: "MapGetInfo", map: Ref.map(0) }, /map0.*no answer/],
     ["lists of identifiers", { _tag: "IdNext", kind: "Map", after: 3 }, /map 3.*no answer/],
     ["identifiers", { _tag: "GetById", as: Ref.map(9), id: 7 }, /map 7.*identifiers are those of one kernel/],
