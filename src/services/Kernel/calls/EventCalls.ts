@@ -104,7 +104,10 @@ export type PerfEventSource =
     readonly _tag: "BpfOutput"
     /** After how much whoever waits for it is woken: so many records, or bytes. At least 1, less than 2^32. */
     readonly wakeup: { readonly _tag: "Records" | "Bytes"; readonly value: number }
-    /** Have the kernel count what is lost, for `PerfEventRead`: Linux 6.0 was the first, others answer `EINVAL`. */
+    /**
+     * Have the kernel count what is lost, and for how long the event runs, for `PerfEventRead`: Linux 6.0 was the first that
+     * counts losses, others answer `EINVAL`.
+     */
     readonly countLost: boolean
   }
 
@@ -155,6 +158,11 @@ export interface PerfEventRead {
 export interface PerfEventCounters {
   /** What the event counts; of `BpfOutput`, nothing. */
   readonly count: bigint
+  /**
+   * For how long it has counted, nanoseconds; there where it was opened with `countLost`. It stands still when the event's CPU
+   * has gone, and after it has come back: the event does not.
+   */
+  readonly running?: bigint
   /** Records that found no room since the event was opened; there where it was opened with `countLost`. */
   readonly lost?: bigint
 }

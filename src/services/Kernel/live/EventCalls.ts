@@ -49,7 +49,8 @@ const PERF_COUNT_SW_BPF_OUTPUT = 10n
 const PERF_TYPE_TRACEPOINT = 2
 const PERF_FLAG_FD_CLOEXEC = 8
 const PERF_SAMPLE_RAW = 1024n
-const PERF_FORMAT_LOST = 16n
+/** Also for how long it ran, `PERF_FORMAT_TOTAL_TIME_RUNNING`. */
+const PERF_FORMAT_LOST = 16n | 2n
 const freqBit = 1n << 10n
 const watermarkBit = 1n << 14n
 const PERF_EVENT_IOC_ENABLE = 0x2400
@@ -219,14 +220,14 @@ const attrOf = Effect.fnUntraced(function*(bound: Bound<Handle>, source: PerfEve
   }
 })
 
-/** A counter, and behind it how many records were lost, of 8 bytes each; the second is there where it was asked for. */
+/** A counter; where it was asked for, then how long the event ran, and how many records were lost. Each is 8 bytes. */
 const countersOf = (fd: number, countsLost: boolean): Result.Result<PerfEventCounters, number> => {
-  const counters = new BigUint64Array(2)
+  const counters = new BigUint64Array(countsLost ? 3 : 1)
   try {
-    const length = Fs.readSync(fd, counters, 0, countsLost ? 16 : 8, null)
-    const [count = 0n, lost = 0n] = counters
-    if (length !== (countsLost ? 16 : 8)) return Result.fail(Errno.numbers.EIO)
-    return Result.succeed(countsLost ? { count, lost } : { count })
+    const length = Fs.readSync(fd, counters, 0, counters.byteLength, null)
+    const [count = 0n, running = 0n, lost = 0n] = counters
+    if (length !== counters.byteLength) return Result.fail(Errno.numbers.EIO)
+    return Result.succeed(countsLost ? { count, running, lost } : { count })
   } catch (thrown) {
     return Result.fail(-errnoOf(thrown))
   }
