@@ -83,6 +83,8 @@ export type Planned =
 export interface Options {
   /** Programs and struct_ops maps that are left alone, by name. */
   readonly except?: ReadonlyArray<string>
+  /** How programs are attached, by name, that are not attached as their sections say. */
+  readonly instead?: ReadonlyMap<string, Effect.Effect<Link, AttachFailure, Kernel | Scope.Scope>>
 }
 
 const exempt = "it was to be left alone"
@@ -150,6 +152,11 @@ export const attachAll = (
       const skipped: Array<Skipped> = []
       for (const planned of describe(loaded.object, options)) {
         const { name, section } = planned
+        const instead = options.except?.includes(name) === true ? undefined : options.instead?.get(name)
+        if (instead !== undefined) {
+          links.set(name, yield* instead)
+          continue
+        }
         switch (planned._tag) {
           case "Skip":
             skipped.push({ name, section, because: planned.because })

@@ -50,7 +50,12 @@ const rooms: ReadonlyArray<Room> = [
   { name: "maps", floor: 4, files: /^maps\// },
   { name: "testing", floor: 4.5, files: /^testing\// },
   { name: "index", floor: 5, files: /^index\.ts$/ },
-  { name: "edge", floor: 5, files: /^(cli\/|bin\.ts$|node\.ts$|light\.ts$|promise\.ts$|promise\/)/, live: true }
+  {
+    name: "edge",
+    floor: 5,
+    files: /^(cli\/|bin\.ts$|node\.ts$|light\.ts$|skeleton\.ts$|skeleton\/|promise\.ts$|promise\/)/,
+    live: true
+  }
 ]
 
 const roomOf = (file: string): Room | undefined => rooms.find((room) => room.files.test(file))

@@ -1,0 +1,152 @@
+/**
+ * The variables of a data section as properties of an object: of its initial image before the load, of the kernel's memory
+ * afterwards.
+ *
+ * A property is read where it is, each time anew: structs and arrays are values, and what is done to such a value changes
+ * nothing. They are assigned as wholes. Assigning a value that does not fit its type throws a `CodecError`, for an
+ * assignment has no other way to say so; what `open` is given is checked without throwing.
+ */
+import * as Result from "effect/Result"
+import { type Codec, CodecError } from "../btf/Codec.ts"
+import { GlobalsError } from "../stages/load/Globals.ts"
+
+/** A variable of a section: where it is, and its type. */
+export interface Variable<A> {
+  /** What it is called in C. */
+  readonly name: string
+  /** Bytes from the beginning of the section. */
+  readonly offset: number
+  readonly codec: Codec<A>
+}
+
+/** Where a variable is, whatever its type. */
+export interface Place {
+  readonly name: string
+  readonly offset: number
+  readonly codec: { readonly size: number }
+}
+
+/** A data section, with its variables under the names of their properties. */
+export interface Section<S> {
+  /** The section's name: `.rodata`. */
+  readonly name: string
+  /** Bytes of the whole section, when the skeleton was made. */
+  readonly size: number
+  /** Whether programs and user space can write to it when it is loaded. */
+  readonly access: "constant" | "variable" | "kconfig"
+  readonly variables: { readonly [N in keyof S]: Variable<S[N]> }
+}
+
+/** A variable, named as in C. */
+export const variable = <A>(name: string, offset: number, codec: Codec<A>): Variable<A> => ({ name, offset, codec })
+
+/** A section whose variables can be written, before the load and afterwards. */
+export const variables = <S>(name: string, size: number, variables: Section<S>["variables"]): Section<S> => ({
+  name,
+  size,
+  access: "variable",
+  variables
+})
+
+/** A section whose variables can be written before the load: `.rodata`. */
+export const constants = <S>(name: string, size: number, variables: Section<S>["variables"]): Section<S> => ({
+  name,
+  size,
+  access: "constant",
+  variables
+})
+
+/** The values of the kernel's configuration, which are there when they are loaded. */
+export const kconfig = <S>(name: string, size: number, variables: Section<S>["variables"]): Section<S> => ({
+  name,
+  size,
+  access: "kconfig",
+  variables
+})
+
+/** The bytes that a view is of; none when they are gone. */
+export interface Memory {
+  readonly bytes: Uint8Array
+}
+
+const gone = (name: string): GlobalsError =>
+  new GlobalsError({
+    reason: "Closed",
+    name,
+    detail: "its memory was unmapped: the scope in which the object was loaded is over"
+  })
+
+/** Numbers in one access, so that programs which read them meanwhile see no half of one. */
+const put = (view: DataView, offset: number, bytes: Uint8Array): void => {
+  const from = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  switch (bytes.length) {
+    case 1:
+      return view.setUint8(offset, from.getUint8(0))
+    case 2:
+      return view.setUint16(offset, from.getUint16(0))
+    case 4:
+      return view.setUint32(offset, from.getUint32(0))
+    case 8:
+      return view.setBigUint64(offset, from.getBigUint64(0))
+    default:
+      return new Uint8Array(view.buffer, view.byteOffset, view.byteLength).set(bytes, offset)
+  }
+}
+
+/** A value of a variable as bytes, as many as it has. */
+const encoded = <A>({ codec, name }: Variable<A>, value: A): Result.Result<Uint8Array, CodecError> =>
+  Result.flatMap(codec.encode(value), (bytes) => {
+    if (bytes.length > codec.size) {
+      const detail = `the value has ${bytes.length} bytes, and there is room for ${codec.size}`
+      return Result.fail(new CodecError({ reason: "Size", subject: name, detail }))
+    }
+    return Result.succeed(bytes)
+  })
+
+/** The view that a section's bytes have at this moment. */
+const viewOf = (memory: Memory, { codec, name, offset }: Place): DataView => {
+  const { bytes } = memory
+  if (offset + codec.size > bytes.length) throw gone(name)
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+const property = <A>(each: Variable<A>, memory: Memory, writable: boolean): TypedPropertyDescriptor<A> => ({
+  enumerable: true,
+  get: () => each.codec.read(viewOf(memory, each), each.offset),
+  ...(writable
+    ? {
+      set: (value: A) => put(viewOf(memory, each), each.offset, Result.getOrThrow(encoded(each, value)))
+    }
+    : {})
+})
+
+/** The names of an object's own properties. */
+const namesOf = <S extends object>(of: S): ReadonlyArray<keyof S> => Object.keys(of) as Array<keyof S>
+
+/** The variables of a section in these bytes, as properties. */
+export const view = <S>(section: Section<S>, memory: Memory, writable: boolean): S => {
+  const made = Object.create(null)
+  for (const name of namesOf(section.variables)) {
+    Object.defineProperty(made, name, property(section.variables[name], memory, writable))
+  }
+  return Object.preventExtensions(made)
+}
+
+/** Sets variables of a section to these values, all or, where one does not fit, none. */
+export const assign = <S>(
+  section: Section<S>,
+  memory: Memory,
+  values: Readonly<Partial<S>>
+): Result.Result<void, CodecError> => {
+  const writes: Array<() => void> = []
+  for (const name of namesOf(section.variables)) {
+    const value = values[name]
+    const each = section.variables[name]
+    if (value === undefined) continue
+    const bytes = encoded(each, value as S[typeof name])
+    if (Result.isFailure(bytes)) return Result.fail(bytes.failure)
+    writes.push(() => put(viewOf(memory, each), each.offset, bytes.success))
+  }
+  for (const write of writes) write()
+  return Result.void
+}

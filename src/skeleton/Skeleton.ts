@@ -1,0 +1,324 @@
+/**
+ * What a generated skeleton does: opens its object, lets it be changed, loads and attaches it, with names and types that its
+ * object has.
+ *
+ * Files: `Kinds` (how programs are attached), `Programs`, `Maps` and `Sections` (the parts of an object before and after the
+ * load), `ObjectSource` (where its bytes are), `Differences` (whether it is the one that the skeleton was made of).
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Attach from "../attach/Attach.ts"
+import type { AttachFailure } from "../attach/AttachError.ts"
+import type { Link } from "../attach/Link.ts"
+import type { CodecError } from "../btf/Codec.ts"
+import { MapType } from "../services/Kernel/abi/BpfConstants.ts"
+import type { Kernel, Session, SessionOptions } from "../services/Kernel/Kernel.ts"
+import * as ArenaMemory from "../stages/load/ArenaMemory.ts"
+import { type LoadedObject, toLoaded } from "../stages/load/Execute.ts"
+import * as Globals from "../stages/load/Globals.ts"
+import * as Plan from "../stages/load/Plan.ts"
+import { type BpfObject, findMap, type MapDefinition } from "../stages/open/BpfObject.ts"
+import * as Edit from "../stages/open/Edit.ts"
+import * as Open from "../stages/open/Open.ts"
+import { arenaSection } from "../stages/open/Variables.ts"
+import * as Relocate from "../stages/relocate/Relocate.ts"
+import { differences } from "./Differences.ts"
+import * as Maps from "./Maps.ts"
+import * as ObjectSource from "./ObjectSource.ts"
+import * as Programs from "./Programs.ts"
+import * as Sections from "./Sections.ts"
+import { type LoadError, type OpenError, SkeletonOutOfDate } from "./SkeletonFailure.ts"
+
+/** What a generated module says of its object: its parts under the names of their properties. */
+export interface Description<M, P, I, G> {
+  /** What the skeleton is called in errors and spans. */
+  readonly name: string
+  readonly object: ObjectSource.ObjectSource
+  readonly maps: { readonly [N in keyof M]: Maps.MapDescription<M[N]> }
+  readonly programs: { readonly [N in keyof P]: Programs.ProgramDescription<P[N]> }
+  /** The sections as they are before the load, and as they are afterwards. */
+  readonly initial: { readonly [N in keyof I]: Sections.Section<I[N]> }
+  readonly globals: { readonly [N in keyof G]: Sections.Section<G[N]> }
+}
+
+/** Changes of maps and programs, and values of variables, by the names of their properties. */
+export interface OpenOptions<M, P, I> extends Omit<Open.OpenOptions, "legacyMaps" | "relaxedMaps"> {
+  /** The bytes of another build of the same object, in place of the skeleton's own. */
+  readonly object?: Uint8Array
+  readonly maps?: { readonly [N in keyof M]?: Partial<Maps.MapSettings> }
+  readonly programs?: { readonly [N in keyof P]?: Partial<Programs.ProgramSettings> }
+  /** Initial values of variables; constants among them. */
+  readonly globals?: { readonly [N in keyof I]?: Readonly<Partial<I[N]>> }
+}
+
+/** An object that is opened. It can be changed, and loaded any number of times. */
+export interface Opened<M, P, I, G> {
+  /** The object as it was opened: what is changed here is not changed in it. */
+  readonly object: BpfObject
+  readonly maps: { readonly [N in keyof M]: Maps.OpenedMap }
+  readonly programs: { readonly [N in keyof P]: Programs.OpenedProgram }
+  /** The variables in the initial images of their sections. */
+  readonly globals: I
+  /** The object with all changes, as the stages take it. */
+  readonly changed: Effect.Effect<BpfObject, Edit.EditError>
+  /** Loads it, for as long as the scope. `edit` changes what nothing else here does. */
+  readonly load: (
+    options?: SessionOptions & {
+      readonly edit?: (object: BpfObject) => Result.Result<BpfObject, Edit.EditError>
+    }
+  ) => Effect.Effect<Loaded<M, P, G>, LoadError, Kernel | Scope.Scope>
+}
+
+/** What programs are attached to that are not, or not only, attached to what their sections say. */
+export type Overrides<P> = {
+  readonly [N in keyof P as P[N] extends { readonly attach: (target: never) => object } ? N : never]?: P[N] extends
+    Programs.Attachable<infer O, infer _> ? O
+    : P[N] extends Programs.SelfAttaching<infer O, infer _> ? Partial<O>
+    : never
+}
+
+/** How a loaded object is attached. */
+export interface AttachOptions<M, P> {
+  /** Programs and struct_ops maps that are left alone. */
+  readonly except?: ReadonlyArray<keyof P | keyof M>
+  /** To what programs are attached, by the names of their properties. */
+  readonly overrides?: Overrides<P>
+}
+
+/** What is attached. */
+export interface Attached<M, P> {
+  /** By the names of programs and struct_ops maps; those that are not attached are absent. */
+  readonly links: { readonly [N in keyof P | keyof M]?: Link }
+  /** What was not attached, and why. */
+  readonly skipped: ReadonlyArray<Attach.Skipped>
+}
+
+/** A loaded object. It lives as long as the scope in which it was loaded. */
+export interface Loaded<M, P, G> {
+  /** What the stages made of it, for what has no name here: by C names, `loaded.map("flows")`, `loaded.program("main")`. */
+  readonly loaded: LoadedObject
+  readonly session: Session
+  readonly maps: M
+  readonly programs: P
+  /** The variables as the kernel has them. */
+  readonly globals: G
+  /**
+   * Attaches all programs whose sections say to what, those that the options name, and the struct_ops maps, for as long as
+   * the scope. Where one is refused, those that were attached before are detached.
+   */
+  readonly attach: (
+    options?: AttachOptions<M, P>
+  ) => Effect.Effect<Attached<M, P>, AttachFailure, Kernel | Scope.Scope>
+}
+
+/** A skeleton. */
+export interface Skeleton<M, P, I, G> {
+  /** Opens the object, after a look whether it is the one that the skeleton was made of. */
+  readonly open: (options?: OpenOptions<M, P, I>) => Effect.Effect<Opened<M, P, I, G>, OpenError>
+  /** Opens and loads it, for as long as the scope. */
+  readonly load: (
+    options?: OpenOptions<M, P, I> & SessionOptions
+  ) => Effect.Effect<Loaded<M, P, G>, OpenError | LoadError, Kernel | Scope.Scope>
+}
+
+// How it is done: with names as texts. What has them as types is above, and `make` joins the two.
+
+type Named<T> = Readonly<Record<string, T>>
+type AnyMaps = Named<Maps.MapHandle>
+type AnyPrograms = Named<Programs.AnyProgram>
+type AnySections = Named<Named<never>>
+type AnyDescription = Description<AnyMaps, AnyPrograms, AnySections, AnySections>
+
+/** An object with a property for each of another's. A name may be any text; none of them is the prototype. */
+const mapped = <A, B>(of: Named<A>, make: (value: A, name: string) => B): Named<B> => {
+  const made: Record<string, B> = Object.create(null)
+  for (const [name, value] of Object.entries(of)) made[name] = make(value, name)
+  return Object.freeze(made)
+}
+
+/** The same, one after another. */
+const mappedInOrder = <A, B, E, R>(
+  of: Named<A>,
+  make: (value: A) => Effect.Effect<B, E, R>
+): Effect.Effect<Named<B>, E, R> =>
+  Effect.map(
+    Effect.forEach(Object.entries(of), ([name, value]) => Effect.map(make(value), (made) => [name, made] as const)),
+    (entries) => {
+      const made: Record<string, B> = Object.create(null)
+      for (const [name, value] of entries) made[name] = value
+      return Object.freeze(made)
+    }
+  )
+
+/** Where a section's bytes are that the load did not make. */
+const nothing: Sections.Memory = { bytes: new Uint8Array() }
+
+/** The memory of a section of a loaded object. */
+const memoryOf = (
+  loaded: LoadedObject,
+  name: string
+): Effect.Effect<Sections.Memory, Globals.AccessError, Kernel | Scope.Scope> =>
+  name === arenaSection
+    ? Effect.sync(() => ArenaMemory.of(loaded)?.variables ?? nothing)
+    : loaded.map(name) === undefined
+    ? Effect.succeed(nothing)
+    : Globals.view(loaded, name)
+
+/** The map of the object that has a section's initial image. */
+const mapOfSection = (object: BpfObject, name: string): MapDefinition | undefined =>
+  name === arenaSection
+    ? object.maps.find(({ attr }) => attr.type === MapType.BPF_MAP_TYPE_ARENA)
+    : findMap(object, name)
+
+const equalBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, at) => byte === b[at])
+
+const attach = (
+  description: AnyDescription,
+  loaded: LoadedObject,
+  programs: AnyPrograms,
+  { except = [], overrides = {} }: AttachOptions<AnyMaps, AnyPrograms> = {}
+): Effect.Effect<Attached<AnyMaps, AnyPrograms>, AttachFailure, Kernel | Scope.Scope> => {
+  const all = [...Object.entries(description.programs), ...Object.entries(description.maps)]
+  const cNames = new Map(all.map(([name, { name: cName }]) => [name, cName]))
+  const instead = new Map<string, Effect.Effect<Link, AttachFailure, Kernel | Scope.Scope>>()
+  const targets: Named<never> = overrides
+  for (const [name, target] of Object.entries(targets)) {
+    const handle = programs[name]
+    if (handle?.attach !== undefined) instead.set(handle.name, handle.attach(target))
+  }
+  const options = { except: except.map((name) => cNames.get(name) ?? name), instead }
+  return Effect.map(Attach.attachAll(loaded, options), ({ links, skipped }) => {
+    const named: Record<string, Link> = Object.create(null)
+    for (const [name, cName] of cNames) {
+      const link = links.get(cName)
+      if (link !== undefined) named[name] = link
+    }
+    return { links: Object.freeze(named), skipped }
+  })
+}
+
+const load = Effect.fnUntraced(function*(
+  description: AnyDescription,
+  object: BpfObject,
+  options: SessionOptions
+): Effect.fn.Return<Loaded<AnyMaps, AnyPrograms, AnySections>, LoadError, Kernel | Scope.Scope> {
+  const planned = yield* Plan.plan.run(yield* Relocate.relocate.run(object))
+  const loaded = yield* toLoaded(planned, options)
+  const maps = yield* mappedInOrder(description.maps, (map) => map.make(loaded, Maps.refOf(loaded, map.name)))
+  const programs = mapped(description.programs, (program) => program.make(loaded))
+  const globals = yield* mappedInOrder(
+    description.globals,
+    (section) =>
+      Effect.map(
+        memoryOf(loaded, section.name),
+        (memory) => Sections.view(section, memory, section.access === "variable")
+      )
+  )
+  return {
+    loaded,
+    session: loaded.session,
+    maps,
+    programs,
+    globals,
+    attach: (options) => attach(description, loaded, programs, options)
+  }
+})
+
+/** The object with the images of its sections as they are now. */
+const withImages = (
+  object: BpfObject,
+  images: ReadonlyMap<string, Sections.Memory>
+): Result.Result<BpfObject, Edit.EditError> => {
+  let changed: Result.Result<BpfObject, Edit.EditError> = Result.succeed(object)
+  for (const [name, { bytes }] of images) {
+    const map = mapOfSection(object, name)
+    if (map?.initialValue === undefined || equalBytes(map.initialValue, bytes)) continue
+    changed = Result.flatMap(changed, (object) => Edit.setInitialValue(object, map.name, bytes))
+  }
+  return changed
+}
+
+/** Does what `open` was asked to do, which could also be assigned. */
+const applied = (
+  description: AnyDescription,
+  images: ReadonlyMap<string, Sections.Memory>,
+  opened: Pick<Opened<AnyMaps, AnyPrograms, AnySections, AnySections>, "maps" | "programs">,
+  { globals = {}, maps = {}, programs = {} }: OpenOptions<AnyMaps, AnyPrograms, AnySections>
+): Result.Result<void, CodecError> => {
+  for (const [name, settings] of Object.entries(maps)) Object.assign(opened.maps[name] ?? {}, settings)
+  for (const [name, settings] of Object.entries(programs)) Object.assign(opened.programs[name] ?? {}, settings)
+  for (const [name, values] of Object.entries(globals)) {
+    const section = description.initial[name]
+    const memory = section === undefined ? undefined : images.get(section.name)
+    if (section === undefined || memory === undefined || values === undefined) continue
+    const assigned = Sections.assign(section, memory, values)
+    if (Result.isFailure(assigned)) return assigned
+  }
+  return Result.void
+}
+
+const open = Effect.fnUntraced(function*(
+  description: AnyDescription,
+  options: OpenOptions<AnyMaps, AnyPrograms, AnySections>
+): Effect.fn.Return<Opened<AnyMaps, AnyPrograms, AnySections, AnySections>, OpenError> {
+  const { object: given, globals: _globals, maps: _maps, programs: _programs, ...rest } = options
+  const bytes = given ?? (yield* ObjectSource.read(description.object))
+  const object = yield* Effect.fromResult(Open.fromBytes(bytes, { name: description.name, ...rest }))
+  const different = differences(object, {
+    maps: Object.values(description.maps),
+    programs: Object.values(description.programs),
+    sections: Object.values(description.globals)
+  })
+  if (different.length > 0) {
+    return yield* new SkeletonOutOfDate({ skeleton: description.name, differences: different })
+  }
+  const images = new Map(
+    Object.values(description.initial).map(({ name }): readonly [string, Sections.Memory] => {
+      const image = mapOfSection(object, name)?.initialValue
+      return [name, image === undefined ? nothing : { bytes: image.slice() }]
+    })
+  )
+  const parts = {
+    maps: mapped(description.maps, ({ name }) => Maps.opened(object, name)),
+    programs: mapped(description.programs, ({ name }) => Programs.opened(object, name)),
+    globals: mapped(description.initial, (section) => Sections.view(section, images.get(section.name) ?? nothing, true))
+  }
+  yield* Effect.fromResult(applied(description, images, parts, options))
+  const changed = Effect.suspend(() =>
+    Effect.fromResult(Result.gen(function*() {
+      let changed = yield* withImages(object, images)
+      for (const map of Object.values(parts.maps)) changed = yield* Maps.changed(changed, map)
+      for (const program of Object.values(parts.programs)) changed = yield* Programs.changed(changed, program)
+      return changed
+    }))
+  )
+  return {
+    object,
+    ...parts,
+    changed,
+    load: ({ edit = Result.succeed, ...session } = {}) =>
+      Effect.flatMap(
+        changed,
+        (object) => Effect.flatMap(Effect.fromResult(edit(object)), (edited) => load(description, edited, session))
+      )
+  }
+})
+
+/** The skeleton of an object. */
+export function make<
+  M extends { readonly [N in keyof M]: Maps.MapHandle },
+  P extends { readonly [N in keyof P]: Programs.AnyProgram },
+  I extends { readonly [N in keyof I]: object },
+  G extends { readonly [N in keyof G]: object }
+>(description: Description<M, P, I, G>): Skeleton<M, P, I, G>
+export function make(description: AnyDescription): Skeleton<AnyMaps, AnyPrograms, AnySections, AnySections> {
+  return {
+    open: (options = {}) => open(description, options),
+    load: (options = {}) => {
+      const { observer: _observer, listedOrder: _order, token: _token, ...rest } = options
+      return Effect.flatMap(open(description, rest), (opened) => opened.load(options))
+    }
+  }
+}
