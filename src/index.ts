@@ -158,6 +158,8 @@ export * as RunLoader from "./stages/gen/RunLoader.ts"
 export * as LightSkeletonC from "./stages/gen/LightSkeletonC.ts"
 /** Light skeletons in TypeScript: a module that does, on a small runtime (`effect-bpf/light`). */
 export * as LightSkeletonTs from "./stages/gen/LightSkeletonTs.ts"
+/** Types of BTF as TypeScript text: interfaces, and codecs that read at offsets which stand in the text. */
+export * as TsCodecs from "./stages/gen/skeleton/TsCodecs.ts"
 /** Runs a loader in the virtual machine, with its kernel calls made on any session. */
 export * as Replay from "./stages/gen/Replay.ts"
 /** What a loader program would load, without loading anything. */
@@ -249,6 +251,8 @@ export * as BtfDump from "./btf/BtfDump.ts"
 export * as BtfValue from "./btf/BtfValue.ts"
 /** Values of one type and their bytes: what typed maps and event streams take. */
 export * as Codec from "./btf/Codec.ts"
+/** Codecs of types whose layout was known when the code was written: what generated modules are made of. */
+export * as LayoutCodec from "./btf/LayoutCodec.ts"
 
 /** Effect schemas of BTF types, and codecs between bytes and values. */
 export * as BtfSchema from "./btf/BtfSchema.ts"

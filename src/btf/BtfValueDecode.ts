@@ -1,15 +1,15 @@
 /** Bytes to JavaScript values, by plan. */
 import { halfToNumber, readBits, readInt } from "./BtfBits.ts"
 import type { Btf } from "./BtfModel.ts"
-import { decodeText } from "./BtfModel.ts"
 import type { BtfValue } from "./BtfValue.ts"
 import type { PathSegment } from "./BtfValueError.ts"
 import { failValue, isBtfValueError } from "./BtfValueError.ts"
 import type { ArrayPlan, EnumPlan, Field, IntPlan, StructPlan, ValuePlan } from "./BtfValuePlan.ts"
 import { fieldEnd, planOfPart } from "./BtfValuePlan.ts"
+import { readCharacters } from "./CharacterText.ts"
+import { DEPTH_LIMIT } from "./ValueLimits.ts"
 
-/** The deepest nesting of structs and arrays that is decoded. */
-export const DEPTH_LIMIT = 64
+export { DEPTH_LIMIT } from "./ValueLimits.ts"
 
 /** How values are decoded. */
 export interface Decoding {
@@ -52,6 +52,9 @@ export const decodeAt = (btf: Btf, plan: ValuePlan, bytes: Uint8Array, how: Deco
   }
 }
 
+/** How many parts a value of so many bytes may have. */
+export const budgetOf = (bytes: number): number => (1 << 16) + 16 * bytes
+
 const makeState = (
   btf: Btf,
   plan: ValuePlan,
@@ -65,7 +68,7 @@ const makeState = (
   bytes,
   view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
   path,
-  budget: (1 << 16) + 16 * (how.flexible ? Math.max(bytes.length, plan.size) : plan.size)
+  budget: budgetOf(how.flexible ? Math.max(bytes.length, plan.size) : plan.size)
 })
 
 const nowhere: ReadonlyArray<PathSegment> = []
@@ -119,7 +122,7 @@ const decodeArray = (state: State, plan: ArrayPlan, at: number, depth: number, l
   if (plan.octets) {
     if (plan.text && state.how.text) {
       spend(state, plan.type, length / 8)
-      const text = decodeCharacters(state.bytes, at, at + length)
+      const text = readCharacters(state.view, at, at + length)
       if (text !== undefined) return text
     }
     if (state.how.octets) {
@@ -194,34 +197,3 @@ const deeper = (state: State, type: number, depth: number): void => {
   if (depth < DEPTH_LIMIT) return
   failValue("TooDeep", state.path ?? nowhere, type, `it is nested more than ${DEPTH_LIMIT} levels deep`)
 }
-
-/** Longest text that is put together from its codes, which is fastest for short ones. */
-const SHORT_TEXT = 64
-
-/** The text up to a NUL; `undefined` where the bytes have control characters or are no UTF-8. */
-const decodeCharacters = (bytes: Uint8Array, start: number, end: number): string | undefined => {
-  let at = start
-  let ascii = true
-  for (; at < end; at++) {
-    const byte = bytes[at] ?? 0
-    if (byte === 0) break
-    if (byte >= 0x80) ascii = false
-    else if (byte === 0x7f || (byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d)) return undefined
-  }
-  if (ascii) {
-    if (at - start > SHORT_TEXT) return decodeText(bytes, start, at)
-    let text = ""
-    for (let index = start; index < at; index++) text += characters[bytes[index] ?? 0] ?? ""
-    return text
-  }
-  try {
-    return strictUtf8.decode(bytes.subarray(start, at))
-  } catch {
-    // A fatal decoder has no other way to say that the bytes are no UTF-8.
-    return undefined
-  }
-}
-
-const characters: ReadonlyArray<string> = Array.from({ length: 0x80 }, (_, code) => String.fromCharCode(code))
-
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })

@@ -15,6 +15,8 @@ import { typeOf } from "./BtfType.ts"
 import type { PathSegment } from "./BtfValueError.ts"
 import { failValue } from "./BtfValueError.ts"
 
+export { SIZE_LIMIT } from "./ValueLimits.ts"
+
 /** An integer or boolean of `size` bytes, of which `bits` from `bitOffset` on count. */
 export interface IntPlan {
   readonly _tag: "Int"
@@ -101,9 +103,6 @@ export interface Field extends Part {
   readonly bits: number
   readonly bitOffset: number
 }
-
-/** The largest type that values are made for, in bytes. */
-export const SIZE_LIMIT = 1 << 28
 
 /** The most names that the anonymous members of one struct may add to it. */
 const FIELD_LIMIT = 1 << 16
