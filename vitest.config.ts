@@ -19,7 +19,7 @@ const pure = [
 const beside = [
   "test/unit/{attach,cli,support,testing}/**/*.test.ts",
   "test/unit/*.test.ts",
-  "test/oracle/{Archive,Btf*,Core*,Elf*,FunctionOffset,Signing}.test.ts"
+  "test/oracle/{Archive,Btf*,Core*,Elf*,FunctionOffset,Signing,SkeletonC}.test.ts"
 ]
 
 /** On two processors Vitest would leave one to itself: that is one test file at a time. */

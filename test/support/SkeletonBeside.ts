@@ -52,7 +52,7 @@ export const bpftools = (file: string, bpftool: string): string | undefined => {
 }
 
 /** The types of an object's variables, as a user of its skeleton would include them. */
-const typesOf = ({ btf, ...object }: BpfObject): string => {
+export const typesOf = ({ btf, ...object }: BpfObject): string => {
   if (btf === undefined) return ""
   const dumper = BtfDump.makeDumper(btf)
   return Variables.variables({ ...object, btf }).filter((each) => each.global).map(({ type }) =>

@@ -18,9 +18,9 @@ import { sha256 } from "../../internal/Sha256.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
 import * as Layout from "./LoaderLayout.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
-import { get, type Header, isSkeletonError, linkNames, structText, typesText } from "./skeleton/CStruct.ts"
+import { type Header, linkNames, structText, typesText } from "./skeleton/CStruct.ts"
 import * as CText from "./skeleton/CText.ts"
-import { shapeOf, SkeletonError, type SkeletonProgram } from "./skeleton/SkeletonShape.ts"
+import { get, isSkeletonError, shapeOf, SkeletonError, type SkeletonProgram } from "./skeleton/SkeletonShape.ts"
 
 export { nameOfFile, SkeletonError } from "./skeleton/SkeletonShape.ts"
 

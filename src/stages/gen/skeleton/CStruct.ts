@@ -7,17 +7,9 @@ import * as Result from "effect/Result"
 import type * as Btf from "../../../btf/Btf.ts"
 import * as BtfDump from "../../../btf/BtfDump.ts"
 import type { LoaderProgram } from "../LoaderProgram.ts"
+import { group, makeDeclarer, sectionMembers } from "./CDeclare.ts"
 import * as CText from "./CText.ts"
-import { alignmentOf, SkeletonError, type SkeletonSection, type SkeletonShape } from "./SkeletonShape.ts"
-
-/** Whether it was thrown as the reason why there is no skeleton. */
-export const isSkeletonError = (thrown: unknown): thrown is SkeletonError => thrown instanceof SkeletonError
-
-/** The value, or throws the reason why there is none. */
-export const get = <A>(result: Result.Result<A, SkeletonError>): A => {
-  if (Result.isSuccess(result)) return result.success
-  throw result.failure
-}
+import { SkeletonError, type SkeletonSection, type SkeletonShape } from "./SkeletonShape.ts"
 
 /** What the parts of a header are made of. */
 export interface Header {
@@ -26,46 +18,15 @@ export interface Header {
   readonly btf: Btf.Btf | undefined
 }
 
-const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to
-
-/** The members of a section's struct: variables where BTF puts them, with padding in between. */
-const members = (btf: Btf.Btf, section: SkeletonSection): ReadonlyArray<string> => {
-  const dumper = BtfDump.makeDumper(btf)
-  const lines: Array<string> = []
-  let at = 0
-  let paddings = 0
-  for (const variable of section.variables) {
-    const { identifier, name, offset, size, type } = variable
-    if (offset < at) {
-      const detail = `it begins at byte ${offset} of its section, where another variable is up to byte ${at}`
-      throw new SkeletonError({ reason: "Layout", name, detail })
-    }
-    if (roundUp(at, get(alignmentOf(btf, variable))) !== offset) {
-      lines.push(`char __pad${paddings++}[${offset - at}];`)
-    }
-    const declared = BtfDump.declareType(dumper, type, {
-      name: identifier,
-      level: 2,
-      // Constants are written to before they are loaded; what the kernel's configuration says is not.
-      stripModifiers: !section.kconfig
-    })
-    if (Result.isFailure(declared)) {
-      throw new SkeletonError({ reason: "Type", name, detail: `C cannot declare it: ${declared.failure.message}` })
-    }
-    lines.push(`${declared.success};`)
-    at = offset + size
-  }
-  return lines
+const sectionStructs = ({ btf, shape: { name, sections } }: Header): string => {
+  // One for all: enumerators of enums without a name are of the whole header.
+  const declarer = btf === undefined ? undefined : makeDeclarer(btf)
+  return sections.map((section) =>
+    `	struct ${name}__${section.identifier} {\n` +
+    (declarer === undefined ? [] : sectionMembers(declarer, section)).map((line) => `\t\t${line}\n`).join("") +
+    `	} *${section.identifier};\n`
+  ).join("")
 }
-
-const sectionStruct = ({ btf, shape }: Header, section: SkeletonSection): string =>
-  `	struct ${shape.name}__${section.identifier} {\n` +
-  (btf === undefined ? [] : members(btf, section)).map((line) => `\t\t${line}\n`).join("") +
-  `	} *${section.identifier};\n`
-
-/** A struct of one member for each of these; nothing where there are none. */
-const group = (lines: ReadonlyArray<string>, name: string): string =>
-  lines.length === 0 ? "" : `	struct {\n${lines.map((line) => `\t\t${line}\n`).join("")}	} ${name};\n`
 
 /** What the descriptors of links are called. */
 export const linkNames = ({ maps, programs }: SkeletonShape): ReadonlyArray<string> => [
@@ -87,7 +48,7 @@ ${group(shape.maps.map(({ identifier }) => `struct bpf_map_desc ${identifier};`)
     )
   }${group(linkNames(shape).map((name) => `int ${name};`), "links")}${
     loader.signed === undefined ? "" : "	__s32 keyring_id;\n"
-  }${shape.sections.map((section) => sectionStruct(header, section)).join("")}};
+  }${sectionStructs(header)}};
 `
 }
 

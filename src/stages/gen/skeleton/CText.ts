@@ -2,17 +2,29 @@
  * C literals and identifiers.
  */
 
-/** Words that no identifier of C or C++ may be, and names that a light skeleton uses itself. */
-export const reserved: ReadonlySet<string> = new Set(
-  (
-    "alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const constexpr const_cast " +
-    "continue decltype default delete do double dynamic_cast else enum explicit export extern false float for friend " +
-    "goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected " +
-    "public register reinterpret_cast restrict return short signed sizeof static static_assert static_cast struct " +
-    "switch template this thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned " +
-    "using virtual void volatile wchar_t while xor xor_eq linux unix ctx maps progs links inputs keyring_id"
-  ).split(" ")
+const words = (text: string): ReadonlySet<string> => new Set(text.split(" "))
+
+/** Words that no identifier of C may be: keywords, and macros that compilers and the C library's headers define. */
+export const reservedInC: ReadonlySet<string> = words(
+  "asm auto break case char const continue default do double else enum extern float for goto if inline int long register " +
+    "restrict return short signed sizeof static struct switch typedef typeof union unsigned void volatile while " +
+    "bool true false NULL errno linux unix offsetof"
 )
+
+/** Words that are identifiers in C and none in C++. */
+export const reservedInCxx: ReadonlySet<string> = words(
+  "alignas alignof and and_eq bitand bitor catch class compl const_cast constexpr decltype delete dynamic_cast explicit " +
+    "export friend mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public " +
+    "reinterpret_cast static_assert static_cast template this thread_local throw try typeid typename using virtual wchar_t " +
+    "xor xor_eq"
+)
+
+/** Words that no identifier of C or C++ may be, and names that a light skeleton uses itself. */
+export const reserved: ReadonlySet<string> = new Set([
+  ...reservedInC,
+  ...reservedInCxx,
+  ..."typeof_unqual ctx maps progs links inputs keyring_id".split(" ")
+])
 
 /** Columns of a line of a literal. */
 const WIDTH = 78

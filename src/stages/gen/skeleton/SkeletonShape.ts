@@ -6,7 +6,6 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as Btf from "../../../btf/Btf.ts"
 import { attempt } from "../../../internal/attempt.ts"
 import { AttachType, MapFlag, MapType, ProgType } from "../../../services/Kernel/abi/BpfConstants.ts"
 import { type BpfObject, isGlobalData, type MapDefinition } from "../../open/BpfObject.ts"
@@ -26,7 +25,14 @@ export class SkeletonError extends Schema.TaggedError<SkeletonError>()("Skeleton
   }
 }
 
-const isSkeletonError = (thrown: unknown): thrown is SkeletonError => thrown instanceof SkeletonError
+/** Whether it was thrown as the reason why there is no skeleton. */
+export const isSkeletonError = (thrown: unknown): thrown is SkeletonError => thrown instanceof SkeletonError
+
+/** The value, or throws the reason why there is none. */
+export const get = <A>(result: Result.Result<A, SkeletonError>): A => {
+  if (Result.isSuccess(result)) return result.success
+  throw result.failure
+}
 
 /** A variable that user space sees: one that is visible outside of its file. */
 export interface SkeletonVariable {
@@ -132,7 +138,8 @@ export const makeNames = (reserved: ReadonlySet<string>): (wanted: string) => st
 }
 
 /** What a map is called in a skeleton: sections by their name without the dot, all others as the object calls them. */
-const wantedName = (map: MapDefinition): string => isGlobalData(map) ? map.sectionName.replace(/^\./, "") : map.name
+export const wantedName = (map: MapDefinition): string =>
+  isGlobalData(map) ? map.sectionName.replace(/^\./, "") : map.name
 
 const attachOf = (program: BpfObject["programs"][number]): SkeletonAttach => {
   switch (program.type) {
@@ -200,19 +207,21 @@ const sectionsOf = (
       image: loader.data.subarray(offset, offset + size),
       readOnly: (map.attr.flags & MapFlag.BPF_F_RDONLY_PROG) !== 0,
       kconfig: map.origin === "Kconfig",
-      variables: variables
-        .filter((each) => each.map === ref && each.global)
-        .sort((a, b) => a.offset - b.offset)
-        .map((each) => ({
-          name: each.name,
-          identifier: names(each.name),
-          offset: each.offset,
-          size: each.size,
-          type: each.type
-        }))
+      variables: variablesOf(variables, ref, names)
     }]
   })
 }
+
+/** The variables of a map that user space sees, in order. */
+export const variablesOf = (
+  variables: ReadonlyArray<Variables.Variable>,
+  map: number,
+  names: (wanted: string) => string
+): ReadonlyArray<SkeletonVariable> =>
+  variables
+    .filter((each) => each.map === map && each.global)
+    .sort((a, b) => a.offset - b.offset)
+    .map(({ name, offset, size, type }) => ({ name, identifier: names(name), offset, size, type }))
 
 /** What a skeleton of this object and its loader speaks of. `reserved` are words that the language keeps for itself. */
 export const shapeOf = (
@@ -252,11 +261,4 @@ export const shapeOf = (
       words: wordsOf(loader, makeNames(reserved)),
       sections: sectionsOf(object, loader, maps.map(({ identifier }) => identifier), reserved)
     }
-  })
-
-/** The alignment of a type, bytes; never more than 4, so that structs are laid out alike on 32-bit machines. */
-export const alignmentOf = (btf: Btf.Btf, { name, type }: SkeletonVariable): Result.Result<number, SkeletonError> =>
-  Result.mapBoth(Btf.alignOf(btf, type), {
-    onSuccess: (align) => Math.min(4, Math.max(1, align)),
-    onFailure: (error) => new SkeletonError({ reason: "Type", name, detail: error.message })
   })

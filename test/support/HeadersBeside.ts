@@ -1,0 +1,174 @@
+/**
+ * C skeletons that embed their object, and subskeletons, ours and bpftool's: where each member of their structs is, as a
+ * compiler says, and what programs that are written for bpftool's headers do with ours.
+ */
+import { assert } from "@effect/vitest"
+import * as Result from "effect/Result"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import type { BpfObject } from "../../src/stages/open/BpfObject.ts"
+import * as Open from "../../src/stages/open/Open.ts"
+import * as SkeletonC from "../../src/stages/gen/SkeletonC.ts"
+import { newLibbpf, run, temporaryFolder, toolPath } from "./Require.ts"
+import { typesOf } from "./SkeletonBeside.ts"
+
+/** The commands of bpftool that make headers. */
+export type Kind = "skeleton" | "subskeleton"
+
+/** An object and our header of it. */
+export interface Ours {
+  readonly path: string
+  readonly object: BpfObject
+  readonly name: string
+  readonly header: string
+}
+
+/** Our header of an object file, or why there is none. */
+export const ours = (path: string, kind: Kind): Result.Result<Ours, Open.OpenFailure | SkeletonC.SkeletonError> => {
+  const bytes = new Uint8Array(Fs.readFileSync(path))
+  return Result.flatMap(Open.fromBytes(bytes, { path }), (object) => {
+    const name = SkeletonC.nameOfFile(path)
+    const header = kind === "skeleton"
+      ? SkeletonC.make(object, bytes, { name })
+      : SkeletonC.make(object, bytes, { name })
+    return Result.map(header, (header) => ({ path, object, name, header }))
+  })
+}
+
+/** bpftool's header of an object file, where it can make one. */
+export const bpftools = (path: string, kind: Kind, bpftool: string): string | undefined => {
+  const { status, stdout } = run(bpftool, ["gen", kind, path])
+  return status === 0 && stdout.includes("#endif /* __") ? stdout : undefined
+}
+
+/** A member of a struct that a header declares: its path, from what a pointer at another path points to, if any. */
+interface Member {
+  readonly path: string
+  readonly through: string | undefined
+}
+
+/** The members of the struct of a header, and of those in it and behind its pointers. */
+export const membersOf = (header: string, name: string): ReadonlyArray<Member> => {
+  const lines = header.slice(header.indexOf(`struct ${name} {\n`)).split("\n")
+  /** The structs that are open: whether one is the header's own, and its members so far. */
+  const open: Array<{ readonly own: boolean; readonly members: Array<Member> }> = []
+  let isCxx = false
+  for (const line of lines) {
+    if (line.startsWith("#")) isCxx = line === "#ifdef __cplusplus"
+    if (isCxx || line.startsWith("#")) continue
+    const opened = /^(\t*)(?:struct|union|enum)(?: (\w+))? \{$/.exec(line)
+    if (opened !== null) {
+      // Those without a name are the header's own where they group what it names, else a variable's type.
+      const own = opened[2]?.startsWith(name) ?? (opened[1] === "\t" && open.length === 1)
+      open.push({ own, members: [] })
+      continue
+    }
+    const closed = /^\t*\}(?: __attribute__\S+)?(?: (\*?)(\w+)[^;]*)?;$/.exec(line)
+    if (closed !== null) {
+      const [, star, label] = closed
+      const last = open.pop()
+      const outer = open.at(-1)
+      if (outer === undefined) return last?.members ?? []
+      if (label === undefined || last === undefined) continue
+      if (last.own) {
+        for (const { path, through } of last.members) {
+          if (through !== undefined) outer.members.push({ path, through: `${label}.${through}` })
+          else if (star === "*") outer.members.push({ path, through: label })
+          else outer.members.push({ path: `${label}.${path}`, through })
+        }
+      }
+      if (outer.own) outer.members.push({ path: label, through: undefined })
+      continue
+    }
+    const declared =
+      /(?:\(\*+(?<pointer>\w+)(?:\[\w*\])*\)[([].*|\b(?<plain>\w+)(?:\[\w*\])*(?: __attribute__\(\(\w+\)\))?);$/.exec(
+        line
+      )
+    const label = declared?.groups?.["pointer"] ?? declared?.groups?.["plain"]
+    const top = open.at(-1)
+    if (top?.own === true && label !== undefined) top.members.push({ path: label, through: undefined })
+  }
+  return assert.fail("the struct has no end")
+}
+
+/** A program that prints where members are. */
+const layoutProgram = (types: string, name: string, members: ReadonlyArray<Member>): string =>
+  `#include <stddef.h>
+#include <stdbool.h>
+#include <linux/types.h>
+#include <bpf/libbpf.h>
+${types}
+#include "skeleton.h"
+int printf(const char *, ...);
+static const struct { const char *name; unsigned long offset, size; } members[] = {
+${
+    members.map(({ path, through }) => {
+      const struct = through === undefined ? `struct ${name}` : `__typeof__(*((struct ${name} *)0)->${through})`
+      const label = through === undefined ? path : `${through}->${path}`
+      return `	{ "${label}", offsetof(${struct}, ${path}), sizeof(((${struct} *)0)->${path}) },\n`
+    }).join("")
+  }	{ "all", 0, sizeof(struct ${name}) },
+};
+int main(void)
+{
+	unsigned long i;
+
+	for (i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		printf("%s at %lu has %lu\\n", members[i].name, members[i].offset, members[i].size);
+	return 0;
+}
+`
+
+/** The types of an object's variables, beside libbpf's header. */
+export const typesBesideLibbpf = (object: BpfObject): string =>
+  typesOf(object).replace(/enum libbpf_tristate \{[^}]*\};\n/, "")
+
+/** Which libbpf is compiled and linked with: Debian's 1.1, or 1.5. */
+export type Libbpf = "1.1" | "1.5"
+
+const flagsOf = (libbpf: Libbpf): { readonly compile: ReadonlyArray<string>; readonly link: ReadonlyArray<string> } =>
+  libbpf === "1.1"
+    ? { compile: [], link: ["-lbpf"] }
+    : { compile: [`-I${newLibbpf}/include`], link: [`-L${newLibbpf}/lib64`, `-Wl,-rpath,${newLibbpf}/lib64`, "-lbpf"] }
+
+/** Compiles a program with a header into a folder of its own; the path of the program, or what the compiler said. */
+export const compile = (
+  header: string,
+  program: string,
+  { language = "c", libbpf = "1.5", extra = [] }: {
+    readonly language?: "c" | "c++"
+    readonly libbpf?: Libbpf
+    readonly extra?: ReadonlyArray<string>
+  } = {}
+): Result.Result<string, string> => {
+  const folder = Fs.mkdtempSync(Path.join(temporaryFolder(), "header-"))
+  Fs.writeFileSync(Path.join(folder, "skeleton.h"), header)
+  const source = language === "c" ? "main.c" : "main.cc"
+  Fs.writeFileSync(Path.join(folder, source), program)
+  const flags = flagsOf(libbpf)
+  const clang = toolPath("clang") ?? "clang"
+  const standard = language === "c" ? ["-std=gnu11"] : ["-std=gnu++17"]
+  const built = run(
+    clang,
+    ["-Wall", "-Werror", "-O1", ...flags.compile, ...standard, "-o", "main", source, ...flags.link, ...extra],
+    { cwd: folder }
+  )
+  return built.status === 0 ? Result.succeed(Path.join(folder, "main")) : Result.fail(built.stderr)
+}
+
+/** What a program that was compiled with this header prints. */
+export const printed = (header: string, program: string, options?: Parameters<typeof compile>[2]): string => {
+  const main = compile(header, program, options)
+  if (Result.isFailure(main)) return assert.fail(main.failure)
+  const { stderr, stdout, status } = run(main.success, [])
+  assert.strictEqual(status, 0, stdout + stderr)
+  return stdout
+}
+
+/** Where the members of `members`, another header's, are in this header. */
+export const layout = (
+  { name, object }: Ours,
+  header: string,
+  members: string,
+  options?: Parameters<typeof compile>[2]
+): string => printed(header, layoutProgram(typesBesideLibbpf(object), name, membersOf(members, name)), options)
