@@ -3,12 +3,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Btf from "../btf/Btf.ts"
 import * as BtfValue from "../btf/BtfValue.ts"
 import { actionName, takesPackets } from "../services/Kernel/abi/Actions.ts"
 import { ProgType } from "../services/Kernel/abi/BpfConstants.ts"
 import type { CallError } from "../services/Kernel/KernelError.ts"
 import type { LoadedObject } from "../stages/load/Execute.ts"
+import { argumentType } from "../stages/open/Arguments.ts"
 import { type BpfObject, entryPrograms, findProgram } from "../stages/open/BpfObject.ts"
 import { oneOf, TestingError } from "./TestingError.ts"
 
@@ -43,20 +43,6 @@ export interface Run {
   readonly context: BtfValue.BtfValue | undefined
   /** Mean nanoseconds of a run. */
   readonly duration: number
-}
-
-/** The struct that a program's argument points to, in the object's BTF. */
-const argumentType = ({ btf }: BpfObject, program: string): number | undefined => {
-  const id = btf === undefined ? undefined : Btf.findOne(btf, program, Btf.BTF_KIND_FUNC)
-  if (btf === undefined || id === undefined) return undefined
-  const func = Btf.typeOf(btf, id)
-  const proto = func._tag === "Func" ? Btf.typeOf(btf, func.type) : undefined
-  const first = proto?._tag === "FuncProto" ? proto.params[0] : undefined
-  if (first === undefined) return undefined
-  const pointer = Btf.skipModifiersAndTypedefs(btf, first.type)
-  if (Btf.kindOf(btf, pointer) !== Btf.BTF_KIND_PTR) return undefined
-  const pointee = Btf.skipModifiersAndTypedefs(btf, Btf.sizeOrTypeOf(btf, pointer))
-  return Btf.kindOf(btf, pointee) === Btf.BTF_KIND_STRUCT ? pointee : undefined
 }
 
 /** Room for a packet that comes back: programs may make it longer. */

@@ -4,7 +4,7 @@
  * Source: reference page `sections`, section 4. Where libbpf passes over what does not fit (`kprobe/foo-5`), this does not.
  */
 import * as Result from "effect/Result"
-import type { AutoAttach } from "../stages/open/SectionDefinitions.ts"
+import type { AutoAttach } from "./SectionDefinitions.ts"
 
 /** How a program, or a struct_ops map, is attached by itself. */
 export type AttachSpec =

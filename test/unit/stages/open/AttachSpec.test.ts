@@ -2,12 +2,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
-import * as Attach from "../../../src/attach/Attach.ts"
-import * as AttachSpec from "../../../src/attach/AttachSpec.ts"
-import { type AutoAttach, builtIn, find } from "../../../src/stages/open/SectionDefinitions.ts"
-import * as Edit from "../../../src/stages/open/Edit.ts"
-import * as Open from "../../../src/stages/open/Open.ts"
-import { fixture } from "../../support/Require.ts"
+import * as Attach from "../../../../src/attach/Attach.ts"
+import * as AttachSpec from "../../../../src/stages/open/AttachSpec.ts"
+import { type AutoAttach, builtIn, find } from "../../../../src/stages/open/SectionDefinitions.ts"
+import * as Edit from "../../../../src/stages/open/Edit.ts"
+import * as Open from "../../../../src/stages/open/Open.ts"
+import { fixture } from "../../../support/Require.ts"
 
 /** What a section says; "?" for those that make no sense. */
 const says = (section: string) => {
