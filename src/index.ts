@@ -89,7 +89,7 @@ export * as Link from "./attach/Link.ts"
 /** What can go wrong when a program is attached. */
 export * as AttachError from "./attach/AttachError.ts"
 /** What the name of a section says of how its program is attached. */
-export * as AttachSpec from "./attach/AttachSpec.ts"
+export * as AttachSpec from "./stages/open/AttachSpec.ts"
 /** Attaches programs to functions of the kernel. */
 export * as Kprobe from "./attach/Kprobe.ts"
 /** Attaches one program to many functions of the kernel. */
