@@ -1,5 +1,6 @@
 /**
- * Reads the kernel's ring buffer: records that BPF programs hand to user space through a map of type `ringbuf`.
+ * Reads the kernel's ring buffer: records that BPF programs hand to user space through a map of type `ringbuf`. This module
+ * takes what is there and never waits; `RingReader` waits, decodes and makes streams.
  *
  * The buffer is memory that both sides share. One page holds the consumer's position, which is ours to write; behind it,
  * read-only, follow the producer's page and the data, mapped twice in a row so that a record which wraps around its end
@@ -11,37 +12,30 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { hostIsLittle } from "../services/Kernel/abi/Arena.ts"
 import { MapFlag, mapTypeName, MapType } from "../services/Kernel/abi/BpfConstants.ts"
 import { Kernel, type Session } from "../services/Kernel/Kernel.ts"
 import type { MemoryView } from "../services/Kernel/KernelCall.ts"
 import type { CallError } from "../services/Kernel/KernelError.ts"
-import * as Ref from "../services/Kernel/Ref.ts"
+import type * as Ref from "../services/Kernel/Ref.ts"
+import { RingBufferError } from "./ring/RingError.ts"
+import { mapped } from "./ring/Mapped.ts"
 
-/** A map that is no ring buffer which can be read, or a ring buffer whose contents make no sense. */
-export class RingBufferError extends Schema.TaggedError<RingBufferError>()("RingBufferError", {
-  reason: Schema.Literals([
-    /** The map is of another type. */
-    "MapType",
-    /** The kernel overwrites what was not read: its consumer needs a third position, which this one does not follow. */
-    "Overwrite",
-    /** Sizes that no ring buffer has: the data is a power of two and a multiple of the page. */
-    "Geometry",
-    /** A header or a position that the kernel does not write. */
-    "Corrupt",
-    /** The kernel does not say how large its pages are. */
-    "PageSize"
-  ]),
-  detail: Schema.String,
-  /** Position of the record, in bytes since the buffer was created. */
-  position: Schema.optionalKey(Schema.BigInt),
-  hint: Schema.optionalKey(Schema.String)
-}) {
-  override get message(): string {
-    const where = this.position === undefined ? "" : ` at position ${this.position}`
-    return `ring buffer: ${this.detail}${where}${this.hint === undefined ? "" : `\nhint: ${this.hint}`}`
-  }
+export { RingBufferError } from "./ring/RingError.ts"
+
+/** What has happened to a ring buffer since it was opened. The numbers are exact up to 2^53. */
+export interface RingCounters {
+  /** Records that were handed out. */
+  readonly records: number
+  /** Bytes of those records, without their headers. */
+  readonly bytes: number
+  /** Records that programs gave up, which are passed over. */
+  readonly discarded: number
+  /** Records at which the consumer threw: they are handed out no second time, and count among `records`. */
+  readonly failed: number
+  /** The most bytes, headers included, that were found in the buffer when somebody looked. */
+  readonly highWater: number
 }
 
 /** A ring buffer that is mapped for reading. There must be only one reader of a buffer at a time. */
@@ -53,17 +47,26 @@ export interface RingBuffer {
   readonly consumer: MemoryView
   /** The page that holds the producer's position, then the data twice. */
   readonly producer: MemoryView
+  /** What was read through this value so far. It changes; copy it to keep it. */
+  readonly counters: RingCounters
 }
 
-/** The record is reserved, and not yet written. */
-const BUSY = 0x8000_0000
-/** The record was given up: it is passed over. */
+interface Opened extends RingBuffer {
+  readonly counters: { -readonly [K in keyof RingCounters]: number }
+  /** `consumer` as words. */
+  readonly position: Int32Array
+  /** `producer` as words and as bytes. */
+  readonly words: Int32Array
+  readonly data: DataView
+}
+
+/** The record was given up: it is passed over. A record that is reserved and not yet written has the sign bit. */
 const DISCARD = 0x4000_0000
 const lengthMask = 0x3fff_ffff
 const headerSize = 8
 
-/** Bytes from one record to the next. */
-const spanOf = (length: number): number => Math.ceil((length + headerSize) / 8) * 8
+/** The word of a position of 64 bits that has its low half. */
+const low = hostIsLittle ? 0 : 1
 
 /** A ring buffer over memory that is mapped already. Checks sizes, not contents. */
 export const make = (
@@ -74,18 +77,36 @@ export const make = (
   const { pageSize, size } = geometry
   const refuse = (detail: string) => Result.fail(new RingBufferError({ reason: "Geometry", detail }))
   // In 32 bits a power of two has one bit; larger buffers do not exist.
-  if (!(size > 0 && size <= 0x8000_0000 && (size & (size - 1)) === 0)) {
+  if (!(size >= headerSize && size <= 0x8000_0000 && (size & (size - 1)) === 0)) {
     return refuse(`${size} bytes are no power of two`)
   }
   if (!(pageSize > 0 && size % pageSize === 0)) return refuse(`${size} bytes are not whole pages of ${pageSize}`)
   if (consumer.bytes.length < headerSize) return refuse("the consumer's page is not mapped")
   if (producer.bytes.length < pageSize + 2 * size) return refuse("the data is not mapped twice")
-  return Result.succeed({ size, pageSize, consumer, producer })
+  const { bytes, words } = producer
+  const position = consumer.words
+  if (words === undefined || position === undefined) {
+    return refuse("this memory is not in the byte order of this machine, or not aligned")
+  }
+  const opened: Opened = {
+    size,
+    pageSize,
+    consumer,
+    producer,
+    counters: { records: 0, bytes: 0, discarded: 0, failed: 0, highWater: 0 },
+    position,
+    words,
+    data: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+  return Result.succeed(opened)
 }
 
 /** Bytes that were reserved by producers and not yet read, headers and unfinished records included. */
 export const available = (ring: RingBuffer): number =>
   Number(BigInt.asUintN(64, ring.producer.loadAcquire64(0) - ring.consumer.loadAcquire64(0)))
+
+/** How many bytes of data and headers the reader has moved past since the buffer was created. */
+export const position = (ring: RingBuffer): bigint => ring.consumer.loadAcquire64(0)
 
 const corrupt = (detail: string, position: bigint): RingBufferError =>
   new RingBufferError({
@@ -96,12 +117,185 @@ const corrupt = (detail: string, position: bigint): RingBufferError =>
   })
 
 /**
- * Takes the records that are there, at most `limit` of them, each as a copy. The position is handed back to the kernel
- * record by record, since the kernel's free space, and whether it wakes a sleeping reader, depend on it.
+ * Is shown a record: its payload are `length` bytes from `at` in the view, which is the buffer itself. They are valid until
+ * this returns; what is to be kept has to be copied or decoded. `false` ends the taking after this record.
+ */
+export type Visit = (view: DataView, at: number, length: number) => boolean | void
+
+/** How much is taken at once. */
+export interface Limits {
+  /** Records, discarded ones not counted. Default: any number. */
+  readonly records?: number
+  /** Bytes of records, after which no further one is begun. Default: any number. */
+  readonly bytes?: number
+  /**
+   * Keep the records in the buffer: the consumer's position stays where it is until `release`, and until then the same
+   * records would be taken again.
+   */
+  readonly hold?: boolean
+}
+
+/** What was taken. */
+export interface Taken {
+  /** Records that were shown. */
+  readonly records: number
+  /**
+   * Why there was an end: nothing is left; the next record is still being written, and all behind it wait for it; the limit is
+   * reached, or the visitor wanted no more.
+   */
+  readonly end: "Empty" | "Busy" | "Limit"
+  /** Where the next record begins, in bytes since the buffer was created. */
+  readonly next: bigint
+}
+
+/** Bytes that are moved past before the kernel is told: telling it costs both sides time. A part of the buffer's size. */
+const partTold = 16
+
+/** Tells the kernel how far the reader has got. */
+const tell = (ring: RingBuffer, toldHigh: number, high: number, place: number): void => {
+  // Half of a position is written as one. Both halves are not, but for the rare carry, which is written as a whole.
+  if (high === toldHigh) Atomics.store((ring as Opened).position, low, place)
+  else ring.consumer.storeRelease64(0, join(high, place))
+}
+
+const join = (high: number, lowHalf: number): bigint => (BigInt(high >>> 0) << 32n) | BigInt(lowHalf >>> 0)
+
+/**
+ * Shows the records that are there, in the order in which they were reserved, without copying them. Never waits.
  *
- * A record that is still being written ends the draining, and all behind it wait, for records are taken in the order in
- * which they were reserved. Discarded ones are passed over and do not count. When the end is reached, the producer is
- * looked at once more, so that a reader which then goes to sleep is woken by what comes later.
+ * A record that is still being written ends the taking, and all behind it wait. Discarded ones are passed over and do not
+ * count. When the end is reached, the producer is looked at once more, so that a reader which then waits is woken by what
+ * comes later. The kernel is told as it goes how far it has got (its free space, and whether it wakes a sleeping reader,
+ * depend on that), and always before this returns, unless the records are held.
+ *
+ * Every record is shown once: also one at which the visitor throws is done with, and counted in `failed`; what was thrown is
+ * thrown on. Where the contents make no sense this fails, after the records in front of that place were shown.
+ *
+ * The visitor must not take from the same buffer.
+ */
+export const take = (
+  ring: RingBuffer,
+  visit: Visit,
+  limits: Limits = {}
+): Result.Result<Taken, RingBufferError> => {
+  const { consumer, counters, data, pageSize, producer, size, words } = ring as Opened
+  if (consumer.bytes.length === 0 || producer.bytes.length === 0) {
+    return Result.fail(new RingBufferError({ reason: "Closed", detail: "it is not mapped any more" }))
+  }
+  const { bytes: mostBytes = Number.POSITIVE_INFINITY, hold = false, records: mostRecords = Number.POSITIVE_INFINITY } =
+    limits
+  const begin = consumer.loadAcquire64(0)
+  if ((begin & 7n) !== 0n) return Result.fail(corrupt("the consumer's position is no multiple of 8", begin))
+  const mask = size - 1
+  const first = pageSize >>> 2
+  const tellAfter = size / partTold
+  // The position in two halves: numbers of 64 bits would be allocated one by one.
+  let high = Number(begin >> 32n)
+  let place = Number(begin & 0xffff_ffffn) | 0
+  // How far the kernel has been told.
+  let toldHigh = high
+  let toldPlace = place
+  let records = 0
+  let bytes = 0
+  let discarded = 0
+  let span = 0
+  let left = 0
+  let isShown = false
+  let end: Taken["end"] = "Empty"
+  let complaint: string | undefined
+  try {
+    // Two rounds: the second finds what was committed during the first. A third would let a fast producer hold us for ever.
+    taking: for (let round = 0; round < 2; round++) {
+      const ahead = BigInt.asUintN(64, producer.loadAcquire64(0) - join(high, place))
+      if (ahead > BigInt(size)) {
+        complaint = `the producer is ${ahead} bytes ahead in a buffer of ${size}`
+        break
+      }
+      left = Number(ahead)
+      if (left > counters.highWater) counters.highWater = left
+      while (left > 0) {
+        if (records >= mostRecords || bytes >= mostBytes) {
+          end = "Limit"
+          break taking
+        }
+        if (left < headerSize) {
+          complaint = `${left} bytes are left, too few for a record`
+          break taking
+        }
+        const at = place & mask
+        let header = Atomics.load(words, first + (at >>> 2))
+        if (header < 0) {
+          // The kernel wakes who has caught up, by what it has been told: then the record may be done, and nobody woken.
+          if (place !== toldPlace && !hold) {
+            tell(ring, toldHigh, high, place)
+            toldHigh = high
+            toldPlace = place
+            header = Atomics.load(words, first + (at >>> 2))
+          }
+          if (header < 0) {
+            end = "Busy"
+            break taking
+          }
+        }
+        const length = header & lengthMask
+        span = (length + headerSize + 7) & ~7
+        if (span > left) {
+          complaint = `a record of ${length} bytes is longer than the ${left} bytes that are left`
+          break taking
+        }
+        let goesOn: boolean | void = true
+        if ((header & DISCARD) === 0) {
+          records++
+          bytes += length
+          isShown = true
+          goesOn = visit(data, pageSize + at + headerSize, length)
+          isShown = false
+        } else discarded++
+        left -= span
+        const before = place >>> 0
+        place = (place + span) | 0
+        if ((place >>> 0) < before) high = (high + 1) >>> 0
+        if (((place - toldPlace) >>> 0) >= tellAfter && !hold) {
+          tell(ring, toldHigh, high, place)
+          toldHigh = high
+          toldPlace = place
+        }
+        if (goesOn === false) {
+          end = "Limit"
+          break taking
+        }
+      }
+      if (place !== toldPlace && !hold) {
+        tell(ring, toldHigh, high, place)
+        toldHigh = high
+        toldPlace = place
+      }
+    }
+  } finally {
+    if (isShown) {
+      counters.failed++
+      const before = place >>> 0
+      place = (place + span) | 0
+      if ((place >>> 0) < before) high = (high + 1) >>> 0
+    }
+    if ((place !== toldPlace || high !== toldHigh) && !hold) tell(ring, toldHigh, high, place)
+    counters.records += records
+    counters.bytes += bytes
+    counters.discarded += discarded
+  }
+  const next = join(high, place)
+  return complaint === undefined
+    ? Result.succeed({ records, end, next })
+    : Result.fail(corrupt(complaint, next))
+}
+
+/** Gives records that were held back to the kernel: those in front of `next`, as `take` has answered it. */
+export const release = (ring: RingBuffer, next: bigint): void => {
+  if (ring.consumer.bytes.length > 0) ring.consumer.storeRelease64(0, next)
+}
+
+/**
+ * Takes the records that are there, at most `limit` of them, each as a copy; as `take` does it.
  *
  * Never waits. Where the buffer's contents make no sense, the records in front of that place are answered first; the
  * next call fails.
@@ -110,39 +304,11 @@ export const drain = (
   ring: RingBuffer,
   limit: number = Number.POSITIVE_INFINITY
 ): Result.Result<ReadonlyArray<Uint8Array>, RingBufferError> => {
-  const { consumer, pageSize, producer, size } = ring
   const records: Array<Uint8Array> = []
-  let position = consumer.loadAcquire64(0)
-  if ((position & 7n) !== 0n) return Result.fail(corrupt("the consumer's position is no multiple of 8", position))
-  const failed = (detail: string) =>
-    records.length > 0 ? Result.succeed(records) : Result.fail(corrupt(detail, position))
-  // Two rounds: the second finds what was committed during the first. A third would let a fast producer hold us for ever.
-  for (let round = 0; round < 2; round++) {
-    const ahead = BigInt.asUintN(64, producer.loadAcquire64(0) - position)
-    if (ahead > BigInt(size)) return failed(`the producer is ${ahead} bytes ahead in a buffer of ${size}`)
-    let left = Number(ahead)
-    while (left > 0 && records.length < limit) {
-      if (left < headerSize) return failed(`${left} bytes are left, too few for a record`)
-      const at = pageSize + Number(position & BigInt(size - 1))
-      const header = producer.loadAcquire32(at)
-      if ((header & BUSY) !== 0) return Result.succeed(records)
-      const length = header & lengthMask
-      const span = spanOf(length)
-      if (span > left) return failed(`a record of ${length} bytes is longer than the ${left} bytes that are left`)
-      if ((header & DISCARD) === 0) {
-        records.push(producer.bytes.slice(at + headerSize, at + headerSize + length))
-      }
-      left -= span
-      position = BigInt.asUintN(64, position + BigInt(span))
-      consumer.storeRelease64(0, position)
-    }
-    if (records.length >= limit) break
-  }
-  return Result.succeed(records)
+  const { bytes } = ring.producer
+  const taken = take(ring, (_, at, length) => void records.push(bytes.slice(at, at + length)), { records: limit })
+  return Result.isFailure(taken) && records.length === 0 ? Result.fail(taken.failure) : Result.succeed(records)
 }
-
-/** Views of ring buffers are numbered from here by their map's number, away from those of other users of a session. */
-const firstView = 0x1000_0000
 
 /**
  * Maps a ring buffer for reading; it is unmapped when the scope closes. The kernel is asked what the map is, so that a
@@ -171,14 +337,7 @@ export const open = Effect.fnUntraced(function*(
     return yield* new RingBufferError({ reason: "PageSize", detail: "the kernel does not say how large its pages are" })
   }
   const page = pageSize.value
-  const mapped = (position: 0 | 1, offset: number, length: number, writable: boolean) => {
-    const as = Ref.view(firstView + 2 * map.index + position)
-    return Effect.acquireRelease(
-      session.call({ _tag: "MapMmap", map, as, offset, length, writable }),
-      () => Effect.ignore(session.call({ _tag: "Close", ref: as }))
-    )
-  }
-  const consumer = yield* mapped(0, 0, page, true)
-  const producer = yield* mapped(1, page, page + 2 * info.maxEntries, false)
+  const consumer = yield* mapped(session, map, { offset: 0, length: page, writable: true })
+  const producer = yield* mapped(session, map, { offset: page, length: page + 2 * info.maxEntries, writable: false })
   return yield* Effect.fromResult(make(consumer, producer, { size: info.maxEntries, pageSize: page }))
 })
