@@ -43,3 +43,12 @@ export * as Process from "./attach/Process.ts"
 
 /** The mappings of a process as data. */
 export * as ProcessMaps from "./attach/ProcessMaps.ts"
+
+/** The C functions of this process, and buffers over its memory: for sockets and the like, which bpf(2) does not make. */
+export * as Foreign from "./services/Kernel/sys/Foreign.ts"
+
+/** Calls made in other network namespaces, and sockets of netlink. */
+export * as Net from "./services/Kernel/sys/Net.ts"
+
+/** Waits for descriptors of the user's own, off the main thread. */
+export * as Readiness from "./services/Kernel/live/Readiness.ts"
