@@ -107,8 +107,16 @@ export const enumeration = <A, const Values>(
 const bytesOf = (view: DataView, at: number, length: number): Uint8Array =>
   new Uint8Array(view.buffer, view.byteOffset + at, length)
 
+/** The most bytes that are copied one by one, which costs less than a second view. */
+const FEW = 32
+
 /** `length` bytes, as a copy. */
-export const octets = (view: DataView, at: number, length: number): Uint8Array => bytesOf(view, at, length).slice()
+export const octets = (view: DataView, at: number, length: number): Uint8Array => {
+  if (length > FEW) return bytesOf(view, at, length).slice()
+  const copy = new Uint8Array(length)
+  for (let index = 0; index < length; index++) copy[index] = view.getUint8(at + index)
+  return copy
+}
 
 /** The text in `length` characters, up to the first NUL; their bytes, as a copy, where they are no text. */
 export const text = (view: DataView, at: number, length: number): string | Uint8Array =>
