@@ -190,6 +190,13 @@ export * as Testing from "./testing/Testing.ts"
 
 // Events.
 
+// Maps by the types of their keys and values.
+
+/** Hashes and what works alike: get, set, take, batches, all elements as a stream that survives changes. */
+export * as TypedMap from "./maps/TypedMap.ts"
+/** Codecs that a schema refines: values of the user's own. */
+export * as SchemaCodec from "./maps/SchemaCodec.ts"
+
 /** Reads records out of a ring buffer map. */
 export * as RingBuffer from "./events/RingBuffer.ts"
 
@@ -249,6 +256,8 @@ export * as BtfDiff from "./btf/BtfDiff.ts"
 export * as BtfDump from "./btf/BtfDump.ts"
 /** JavaScript values to and from the bytes of a BTF type. */
 export * as BtfValue from "./btf/BtfValue.ts"
+/** Codecs by BTF type: reading cannot fail, for all parts of the type were looked at. */
+export * as BtfCodec from "./btf/BtfCodec.ts"
 /** Values of one type and their bytes: what typed maps and event streams take. */
 export * as Codec from "./btf/Codec.ts"
 /** Codecs of types whose layout was known when the code was written: what generated modules are made of. */
