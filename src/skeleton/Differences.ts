@@ -47,7 +47,7 @@ const ofSection = (object: BpfObject, known: KnownSection): ReadonlyArray<string
     if (now === undefined || btf === undefined) return [`the object has no ${name}`]
     return [
       ...(now.offset === variable.offset ? [] : [`${name} is at ${now.offset}, not at ${variable.offset}`]),
-      ...(now.size === variable.codec.size ? [] : [`${name} has ${now.size} bytes, not ${variable.codec.size}`])
+      ...(now.size === variable.size ? [] : [`${name} has ${now.size} bytes, not ${variable.size}`])
     ]
   })
 }

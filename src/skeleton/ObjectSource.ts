@@ -6,11 +6,11 @@ import { ObjectUnreadable } from "./SkeletonFailure.ts"
 
 /** The bytes of an object file, or where they can be read. */
 export type ObjectSource =
-  | { readonly _tag: "Embedded"; readonly base64: string }
+  | { readonly _tag: "Embedded"; readonly base64: () => string }
   | { readonly _tag: "Beside"; readonly url: string }
 
 /** An object in the module, in base64. */
-export const embedded = (base64: string): ObjectSource => ({ _tag: "Embedded", base64 })
+export const embedded = (base64: () => string): ObjectSource => ({ _tag: "Embedded", base64 })
 
 /** The address of a module, as its `import.meta` says it. */
 const addressOf = (meta: object): string => "url" in meta && typeof meta.url === "string" ? meta.url : ""
@@ -47,7 +47,7 @@ const readUrl = async (url: string): Promise<Uint8Array> => {
 export const read = (source: ObjectSource): Effect.Effect<Uint8Array, ObjectUnreadable> => {
   switch (source._tag) {
     case "Embedded":
-      return Effect.sync(() => fromBase64(source.base64))
+      return Effect.sync(() => fromBase64(source.base64()))
     case "Beside": {
       const { url } = source
       return Effect.tryPromise({

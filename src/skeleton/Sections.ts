@@ -16,6 +16,8 @@ export interface Variable<A> {
   readonly name: string
   /** Bytes from the beginning of the section. */
   readonly offset: number
+  /** Bytes of it: more than a value has where its type ends in a flexible array. */
+  readonly size: number
   readonly codec: Codec<A>
 }
 
@@ -23,43 +25,43 @@ export interface Variable<A> {
 export interface Place {
   readonly name: string
   readonly offset: number
-  readonly codec: { readonly size: number }
+  readonly size: number
 }
 
 /** A data section, with its variables under the names of their properties. */
 export interface Section<S> {
   /** The section's name: `.rodata`. */
   readonly name: string
-  /** Bytes of the whole section, when the skeleton was made. */
-  readonly size: number
   /** Whether programs and user space can write to it when it is loaded. */
   readonly access: "constant" | "variable" | "kconfig"
   readonly variables: { readonly [N in keyof S]: Variable<S[N]> }
 }
 
 /** A variable, named as in C. */
-export const variable = <A>(name: string, offset: number, codec: Codec<A>): Variable<A> => ({ name, offset, codec })
+export const variable = <A>(
+  name: string,
+  offset: number,
+  codec: Codec<A>,
+  size: number = codec.size
+): Variable<A> => ({ name, offset, size, codec })
 
 /** A section whose variables can be written, before the load and afterwards. */
-export const variables = <S>(name: string, size: number, variables: Section<S>["variables"]): Section<S> => ({
+export const variables = <S>(name: string, variables: Section<S>["variables"]): Section<S> => ({
   name,
-  size,
   access: "variable",
   variables
 })
 
 /** A section whose variables can be written before the load: `.rodata`. */
-export const constants = <S>(name: string, size: number, variables: Section<S>["variables"]): Section<S> => ({
+export const constants = <S>(name: string, variables: Section<S>["variables"]): Section<S> => ({
   name,
-  size,
   access: "constant",
   variables
 })
 
 /** The values of the kernel's configuration, which are there when they are loaded. */
-export const kconfig = <S>(name: string, size: number, variables: Section<S>["variables"]): Section<S> => ({
+export const kconfig = <S>(name: string, variables: Section<S>["variables"]): Section<S> => ({
   name,
-  size,
   access: "kconfig",
   variables
 })
@@ -77,45 +79,48 @@ const gone = (name: string): GlobalsError =>
   })
 
 /** Numbers in one access, so that programs which read them meanwhile see no half of one. */
-const put = (view: DataView, offset: number, bytes: Uint8Array): void => {
+const put = (view: DataView, bytes: Uint8Array): void => {
   const from = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   switch (bytes.length) {
     case 1:
-      return view.setUint8(offset, from.getUint8(0))
+      return view.setUint8(0, from.getUint8(0))
     case 2:
-      return view.setUint16(offset, from.getUint16(0))
+      return view.setUint16(0, from.getUint16(0))
     case 4:
-      return view.setUint32(offset, from.getUint32(0))
+      return view.setUint32(0, from.getUint32(0))
     case 8:
-      return view.setBigUint64(offset, from.getBigUint64(0))
+      return view.setBigUint64(0, from.getBigUint64(0))
     default:
-      return new Uint8Array(view.buffer, view.byteOffset, view.byteLength).set(bytes, offset)
+      return new Uint8Array(view.buffer, view.byteOffset, view.byteLength).set(bytes)
   }
 }
 
-/** A value of a variable as bytes, as many as it has. */
-const encoded = <A>({ codec, name }: Variable<A>, value: A): Result.Result<Uint8Array, CodecError> =>
+/** A value of a variable as bytes: all that the variable has. */
+const encoded = <A>({ codec, name, size }: Variable<A>, value: A): Result.Result<Uint8Array, CodecError> =>
   Result.flatMap(codec.encode(value), (bytes) => {
-    if (bytes.length > codec.size) {
-      const detail = `the value has ${bytes.length} bytes, and there is room for ${codec.size}`
+    if (bytes.length > size) {
+      const detail = `the value has ${bytes.length} bytes, and there is room for ${size}`
       return Result.fail(new CodecError({ reason: "Size", subject: name, detail }))
     }
-    return Result.succeed(bytes)
+    if (bytes.length === size) return Result.succeed(bytes)
+    const whole = new Uint8Array(size)
+    whole.set(bytes)
+    return Result.succeed(whole)
   })
 
-/** The view that a section's bytes have at this moment. */
-const viewOf = (memory: Memory, { codec, name, offset }: Place): DataView => {
+/** The bytes of a variable, where they are at this moment. */
+const viewOf = (memory: Memory, { name, offset, size }: Place): DataView => {
   const { bytes } = memory
-  if (offset + codec.size > bytes.length) throw gone(name)
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (offset + size > bytes.length) throw gone(name)
+  return new DataView(bytes.buffer, bytes.byteOffset + offset, size)
 }
 
 const property = <A>(each: Variable<A>, memory: Memory, writable: boolean): TypedPropertyDescriptor<A> => ({
   enumerable: true,
-  get: () => each.codec.read(viewOf(memory, each), each.offset),
+  get: () => each.codec.read(viewOf(memory, each), 0),
   ...(writable
     ? {
-      set: (value: A) => put(viewOf(memory, each), each.offset, Result.getOrThrow(encoded(each, value)))
+      set: (value: A) => put(viewOf(memory, each), Result.getOrThrow(encoded(each, value)))
     }
     : {})
 })
@@ -145,7 +150,7 @@ export const assign = <S>(
     if (value === undefined) continue
     const bytes = encoded(each, value as S[typeof name])
     if (Result.isFailure(bytes)) return Result.fail(bytes.failure)
-    writes.push(() => put(viewOf(memory, each), each.offset, bytes.success))
+    writes.push(() => put(viewOf(memory, each), bytes.success))
   }
   for (const write of writes) write()
   return Result.void
