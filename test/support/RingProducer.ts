@@ -1,5 +1,8 @@
 /** Programs of fixtures that fill ring buffers, run on demand. */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { Codec } from "../../src/btf/Codec.ts"
+import { hostIsLittle } from "../../src/services/Kernel/abi/Arena.ts"
 import type { TestRunResult } from "../../src/services/Kernel/KernelCall.ts"
 import type { CallError } from "../../src/services/Kernel/KernelError.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
@@ -38,6 +41,32 @@ export const runNamed = (
     dataOutSize: 0,
     contextOutSize: 0,
     repeat: 0,
+    flags: 0,
+    cpu: 0,
+    batchSize: 0
+  })
+
+/** Records of 8 bytes: numbers. */
+export const numbers: Codec<bigint> = {
+  name: "__u64",
+  size: 8,
+  read: (view, at) => view.getBigUint64(at, hostIsLittle),
+  encode: (value) => Result.succeed(new Uint8Array(BigUint64Array.of(value).buffer))
+}
+
+/** Runs a socket filter so many times on another thread. */
+export const runOften = (
+  loaded: LoadedObject,
+  name: string,
+  repeat: number
+): Effect.Effect<TestRunResult, CallError> =>
+  loaded.session.call({
+    _tag: "ProgTestRun",
+    prog: programNamed(loaded, name),
+    dataIn: new Uint8Array(64),
+    dataOutSize: 0,
+    contextOutSize: 0,
+    repeat,
     flags: 0,
     cpu: 0,
     batchSize: 0
