@@ -1,5 +1,5 @@
 /**
- * `gen skeleton -L`: light skeletons.
+ * `gen skeleton`: code that loads an object, and names what is in it.
  */
 import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
@@ -20,21 +20,16 @@ import * as Relocation from "../Relocation.ts"
 import { counted, span, wrapped } from "../text/Text.ts"
 import { UsageError } from "../Usage.ts"
 import { kernelFlag, plan } from "./Recording.ts"
-import type * as Recording from "./Recording.ts"
+import type { Asked, Written } from "./SkeletonAsked.ts"
+import * as SkeletonTs from "./SkeletonTs.ts"
 
-interface Options extends Recording.Given {
-  readonly object: string
-  readonly words: ReadonlyArray<string>
-  readonly useLoader: boolean
-  readonly lang: "c" | "ts"
-  readonly types: boolean
-  readonly output: Option.Option<string>
-}
-
-/** The name that the words behind the object give, as bpftool takes it: `name NAME`, once. */
-const nameOf = Effect.fnUntraced(function*(object: string, words: ReadonlyArray<string>) {
+/** The name: that of `--name`, or what the words behind the object give, as bpftool takes it: `name NAME`, once. */
+const nameOf = Effect.fnUntraced(function*({ name: given, object, words }: Asked) {
   const [keyword, name, ...rest] = words
-  if (keyword === undefined) return LightSkeletonC.nameOfFile(object)
+  if (keyword === undefined) return Option.getOrElse(given, () => LightSkeletonC.nameOfFile(object))
+  if (Option.isSome(given)) {
+    return yield* new UsageError({ argument: "--name", detail: "is given twice, once as words" })
+  }
   if (keyword !== "name") {
     return yield* new UsageError({
       argument: keyword,
@@ -59,35 +54,77 @@ const requireApart = Effect.fnUntraced(function*(object: string, output: string)
   }
 })
 
-const writeSkeleton = Effect.fnUntraced(function*(options: Options) {
-  const { lang, object: path, output, types, useLoader, words } = options
-  if (!useLoader) {
-    return yield* new UsageError({
-      argument: path,
-      detail: "only light skeletons are made yet: skeletons that embed the object come later",
-      hint: "-L makes the light one, which embeds a loader program"
-    })
-  }
-  if (types && lang === "ts") return yield* new UsageError({ argument: "--types", detail: "is for skeletons in C" })
-  const name = yield* nameOf(path, words)
-  if (Option.isSome(output)) yield* requireApart(path, output.value)
-  const { options: recording, planned } = yield* plan(path, options)
+/** A light skeleton: the object is in it as a loader program. */
+const writeLight = Effect.fnUntraced(function*(asked: Asked, name: string) {
+  const { lang, object: path, types } = asked
+  const { options: recording, planned } = yield* plan(path, asked)
   const loader = yield* KernelRecording.record(planned, recording)
   const text = yield* Effect.fromResult(
     lang === "c"
       ? LightSkeletonC.make(planned.object, loader, { name, types })
       : LightSkeletonTs.make(planned.object, loader, { name })
   )
+  return {
+    text,
+    what: lang === "c" ? "a header" : "a module",
+    maps: loader.maps.map((map) => map.name),
+    programs: loader.programs.map((program) => program.name),
+    notes: loader.notes
+  } satisfies Written
+})
+
+/** Refuses what only light skeletons take: all else is said to `open`, where the skeleton is used. */
+const requireUnedited = Effect.fnUntraced(
+  function*({ attachTo, autoload, btf, kconfig, kernel, map, noAutoload, set }: Asked) {
+    const given = [
+      ["--set", set.length > 0],
+      ["--map", map.length > 0],
+      ["--autoload", autoload.length > 0],
+      ["--no-autoload", noAutoload.length > 0],
+      ["--attach-to", attachTo.length > 0],
+      ["--btf", Option.isSome(btf)],
+      ["--kconfig", Option.isSome(kconfig)],
+      ["--kernel", Option.isSome(kernel)]
+    ] as const
+    const [flag] = given.find(([, isGiven]) => isGiven) ?? []
+    if (flag === undefined) return
+    return yield* new UsageError({
+      argument: flag,
+      detail: "is for light skeletons (-L)",
+      hint: "this one has the object as it is: it is changed between open and load"
+    })
+  }
+)
+
+/** A skeleton that has the object itself. */
+const writeFull = Effect.fnUntraced(function*(asked: Asked, name: string) {
+  yield* requireUnedited(asked)
+  if (asked.lang === "ts") return yield* SkeletonTs.write(asked, name)
+  return yield* new UsageError({
+    argument: asked.object,
+    detail: "skeletons in C that embed the object are not made yet",
+    hint: "-L makes the light one, which embeds a loader program; --lang ts a module"
+  })
+})
+
+const writeSkeleton = Effect.fnUntraced(function*(asked: Asked) {
+  const { beside, lang, object: path, output, types, useLoader } = asked
+  if (types && lang === "ts") return yield* new UsageError({ argument: "--types", detail: "is for skeletons in C" })
+  if (beside && (useLoader || lang === "c")) {
+    return yield* new UsageError({ argument: "--beside", detail: "is for skeletons in TypeScript that are not light" })
+  }
+  const name = yield* nameOf(asked)
+  if (Option.isSome(output)) yield* requireApart(path, output.value)
+  const { maps, notes, programs, text, what } = yield* useLoader ? writeLight(asked, name) : writeFull(asked, name)
   const mode = yield* Output.jsonMode
   if (Option.isNone(output) && mode === "text") return yield* Console.log(text.trimEnd())
   if (Option.isSome(output)) yield* FileOutput.writeFile(output.value, new TextEncoder().encode(text))
-  const { maps, notes, programs } = loader
   yield* Output.result(
     (): Json => ({
       name,
       language: lang,
-      maps: maps.map(({ name }) => name),
-      programs: programs.map(({ name }) => name),
+      maps,
+      programs,
       notes,
       ...(Option.isSome(output) ? { output: output.value } : { text })
     }),
@@ -95,7 +132,7 @@ const writeSkeleton = Effect.fnUntraced(function*(options: Options) {
       wrapped(
         2,
         span("name", Option.getOrElse(output, () => "")),
-        `: ${lang === "c" ? "a header" : "a module"} that loads ${path}, ${counted(maps.length, "map")} and ${
+        `: ${what} that loads ${path}, ${counted(maps.length, "map")} and ${
           counted(programs.length, "program")
         } under the name ${name}`
       )
@@ -109,6 +146,11 @@ export const skeleton = Command.make("skeleton", {
   words: Argument.String("words").pipe(
     Argument.withDescription("name NAME: what all names begin with, instead of the file's name"),
     Argument.variadic()
+  ),
+  name: Flag.String("name").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription("The same"),
+    Flag.optional
   ),
   useLoader: Flag.Boolean("use-loader").pipe(
     Flag.withAlias("L"),
@@ -125,6 +167,11 @@ export const skeleton = Command.make("skeleton", {
     Flag.withoutNegation,
     Flag.withDefault(false)
   ),
+  beside: Flag.Boolean("beside").pipe(
+    Flag.withDescription("Read the object from where it is beside the TypeScript module, instead of embedding it"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  ),
   output: Flag.String("output").pipe(
     Flag.withAlias("o"),
     Flag.withMetavar("FILE"),
@@ -136,17 +183,31 @@ export const skeleton = Command.make("skeleton", {
   ...ObjectFile.edits
 }, (options) => reporting(writeSkeleton(options))).pipe(
   Command.withDescription(
-    "Write a program's half of an object: names for its maps, programs and variables, and functions that load it. A light\n" +
-      "  skeleton embeds a loader program, so that neither the object nor libbpf is needed where it runs.\n\n" +
+    "Write a program's half of an object: names for its maps, programs and variables, types for their values, and functions\n" +
+      "  that load it. The object is embedded, or lies beside.\n\n" +
+      "  A light skeleton (-L) embeds a loader program instead, so that neither the object nor libbpf is needed where it runs.\n" +
       "  In C it is a header as bpftool's, for programs in user space and for kernel modules; it needs bpf/skel_internal.h of\n" +
-      "  libbpf. In TypeScript it is a module with open and load, which needs effect and effect-bpf/light."
+      "  libbpf.\n\n" +
+      "  In TypeScript a skeleton is a module with open and load, which needs effect and effect-bpf/skeleton; a light one\n" +
+      "  needs effect-bpf/light."
   ),
   Command.withShortDescription("Write code that loads an object"),
   Command.withExamples([
-    { command: "effect-bpf gen skeleton -L firewall.bpf.o > firewall.lskel.h", description: "A C header" },
+    {
+      command: "effect-bpf gen skeleton firewall.bpf.o --lang ts -o firewall.skel.ts",
+      description: "A TypeScript module with the object in it"
+    },
+    {
+      command: "effect-bpf gen skeleton firewall.bpf.o --lang ts --beside -o firewall.skel.ts",
+      description: "One that reads firewall.bpf.o, beside it, when it is opened"
+    },
+    {
+      command: "effect-bpf gen skeleton -L firewall.bpf.o > firewall.lskel.h",
+      description: "A light one as a C header"
+    },
     {
       command: "effect-bpf gen skeleton -L firewall.bpf.o name firewall --lang ts -o firewall.ts",
-      description: "A TypeScript module, under another name"
+      description: "A light one in TypeScript, under another name"
     }
   ])
 )

@@ -35,6 +35,30 @@ describe("gen skeleton", () => {
       assert.strictEqual(document.text, Fs.readFileSync(output, "utf8"))
     }))
 
+  it.live("makes a TypeScript module with the object in it, or beside it", () =>
+    Effect.gen(function*() {
+      const folder = Fs.mkdtempSync(Path.join(temporaryFolder(), "full-"))
+      const output = Path.join(folder, "firewall.skel.ts")
+      const { status, stdout } = yield* skeleton(firewall, "--lang", "ts", "--name", "fw", "-o", output)
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /a module that loads .*, 5 maps and 1 program under the name fw/)
+      const text = Fs.readFileSync(output, "utf8")
+      assert.match(text, /readonly xdp_firewall: Skeleton.Attachable<Skeleton.XdpTarget>/)
+      assert.include(text, Fs.readFileSync(firewall).toString("base64").slice(0, 100))
+      const object = Path.join(folder, "objects", "fire wall.bpf.o")
+      Fs.mkdirSync(Path.dirname(object))
+      Fs.copyFileSync(firewall, object)
+      const document = JSON.parse(
+        (yield* skeleton(object, "name", "fw", "--lang", "ts", "--beside", "-o", output, "--json")).stdout
+      )
+      assert.deepInclude(document, { name: "fw", language: "ts", programs: ["xdp_firewall"], output })
+      assert.include(Fs.readFileSync(output, "utf8"), `Skeleton.beside("objects/fire wall.bpf.o", import.meta)`)
+      // The same bytes as before the change is what a reader of the old file would see: nothing is written on failure.
+      const refused = yield* skeleton(fixture("README.md"), "--lang", "ts", "-o", output)
+      assert.deepStrictEqual([refused.status, refused.stdout], [1, ""])
+      assert.include(Fs.readFileSync(output, "utf8"), "Skeleton.beside")
+    }))
+
   it.live("names of files become identifiers, and bad names are refused", () =>
     Effect.gen(function*() {
       const odd = Path.join(temporaryFolder(), "3 odd-name.v2.bpf.o")
@@ -52,7 +76,11 @@ describe("gen skeleton", () => {
       const copy = Path.join(temporaryFolder(), "firewall.bpf.o")
       Fs.copyFileSync(firewall, copy)
       const rows: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
-        [[firewall], /only light skeletons are made yet/],
+        [[firewall], /not made yet/],
+        [[firewall, "--lang", "ts", "--set", "sample_every=1"], /--set: is for light skeletons/],
+        [[firewall, "--lang", "ts", "--kernel", "x"], /--kernel: is for light skeletons/],
+        [["-L", firewall, "--lang", "ts", "--beside"], /not light/],
+        [[firewall, "name", "a", "--lang", "ts", "--name", "b"], /given twice/],
         [["-L", firewall, "name"], /needs a name/],
         [["-L", firewall, "name", "a", "name", "b"], /given twice/],
         [["-L", firewall, "nom", "a"], /not expected/],
