@@ -194,11 +194,27 @@ export * as Testing from "./testing/Testing.ts"
 
 /** Hashes and what works alike: get, set, take, batches, all elements as a stream that survives changes. */
 export * as TypedMap from "./maps/TypedMap.ts"
+/** Arrays: elements by index. */
+export * as ArrayMap from "./maps/ArrayMap.ts"
+/** Hashes and arrays with a value for each CPU. */
+export * as PerCpuMap from "./maps/PerCpuMap.ts"
+/** Queues and stacks: push, peek, pop. */
+export * as QueueMap from "./maps/QueueMap.ts"
+/** Sets that answer "certainly not" or "perhaps". */
+export * as BloomFilter from "./maps/BloomFilter.ts"
+/** Tries of prefixes, and codecs of IP prefixes as text. */
+export * as LpmTrie from "./maps/LpmTrie.ts"
+/** Maps of maps and arrays of programs. */
+export * as SlotMap from "./maps/SlotMap.ts"
+/** Values that belong to tasks, sockets, cgroups or files. */
+export * as StorageMap from "./maps/StorageMap.ts"
 /** Codecs that a schema refines: values of the user's own. */
 export * as SchemaCodec from "./maps/SchemaCodec.ts"
 
 /** Reads records out of a ring buffer map. */
 export * as RingBuffer from "./events/RingBuffer.ts"
+/** Reads perf buffers: the records of all CPUs, and what was lost. */
+export * as PerfBuffer from "./events/PerfBuffer.ts"
 
 // CO-RE.
 
