@@ -9,6 +9,7 @@ import * as Path from "node:path"
 import type { BpfObject } from "../../src/stages/open/BpfObject.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as SkeletonC from "../../src/stages/gen/SkeletonC.ts"
+import * as SubskeletonC from "../../src/stages/gen/SubskeletonC.ts"
 import { newLibbpf, run, temporaryFolder, toolPath } from "./Require.ts"
 import { typesOf } from "./SkeletonBeside.ts"
 
@@ -30,7 +31,7 @@ export const ours = (path: string, kind: Kind): Result.Result<Ours, Open.OpenFai
     const name = SkeletonC.nameOfFile(path)
     const header = kind === "skeleton"
       ? SkeletonC.make(object, bytes, { name })
-      : SkeletonC.make(object, bytes, { name })
+      : SubskeletonC.make(object, { name })
     return Result.map(header, (header) => ({ path, object, name, header }))
   })
 }
@@ -91,14 +92,20 @@ export const membersOf = (header: string, name: string): ReadonlyArray<Member> =
   return assert.fail("the struct has no end")
 }
 
-/** A program that prints where members are. */
-const layoutProgram = (types: string, name: string, members: ReadonlyArray<Member>): string =>
-  `#include <stddef.h>
+/** What the types of the fixtures need before them. */
+const realHeaders = `#include <stddef.h>
 #include <stdbool.h>
 #include <linux/types.h>
 #include <bpf/libbpf.h>
-${types}
+`
+
+/** A program that prints where members are. */
+const layoutProgram = (types: string, name: string, members: ReadonlyArray<Member>): string =>
+  `${types}
 #include "skeleton.h"
+#ifdef __cplusplus
+extern "C"
+#endif
 int printf(const char *, ...);
 static const struct { const char *name; unsigned long offset, size; } members[] = {
 ${
@@ -123,11 +130,13 @@ int main(void)
 export const typesBesideLibbpf = (object: BpfObject): string =>
   typesOf(object).replace(/enum libbpf_tristate \{[^}]*\};\n/, "")
 
-/** Which libbpf is compiled and linked with: Debian's 1.1, or 1.5. */
-export type Libbpf = "1.1" | "1.5"
+/** Which libbpf is compiled and linked with: Debian's 1.1, or 1.5, or none. */
+export type Libbpf = "1.1" | "1.5" | "none"
 
 const flagsOf = (libbpf: Libbpf): { readonly compile: ReadonlyArray<string>; readonly link: ReadonlyArray<string> } =>
-  libbpf === "1.1"
+  libbpf === "none"
+    ? { compile: [], link: [] }
+    : libbpf === "1.1"
     ? { compile: [], link: ["-lbpf"] }
     : { compile: [`-I${newLibbpf}/include`], link: [`-L${newLibbpf}/lib64`, `-Wl,-rpath,${newLibbpf}/lib64`, "-lbpf"] }
 
@@ -171,4 +180,111 @@ export const layout = (
   header: string,
   members: string,
   options?: Parameters<typeof compile>[2]
-): string => printed(header, layoutProgram(typesBesideLibbpf(object), name, membersOf(members, name)), options)
+): string =>
+  printed(header, layoutProgram(realHeaders + typesBesideLibbpf(object), name, membersOf(members, name)), options)
+
+/**
+ * What a header needs of those that it includes, and nothing else: so that the kernel's types, which an object may have any
+ * of, are defined beside it.
+ */
+const plainHeader = `#pragma once
+#ifdef __cplusplus
+#define NULL __null
+#else
+#define NULL ((void *)0)
+#endif
+#define ENOMEM 12
+#define LIBBPF_MAJOR_VERSION 1
+#define LIBBPF_MINOR_VERSION 5
+#define offsetof(type, member) __builtin_offsetof(type, member)
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef __SIZE_TYPE__ size_t;
+extern int errno;
+void *calloc(size_t, size_t);
+void free(void *);
+struct bpf_object;
+struct bpf_object_open_opts;
+struct bpf_map;
+struct bpf_program;
+struct bpf_link;
+struct bpf_map_skeleton { const char *name; struct bpf_map **map; void **mmaped; struct bpf_link **link; };
+struct bpf_prog_skeleton { const char *name; struct bpf_program **prog; struct bpf_link **link; };
+struct bpf_var_skeleton { const char *name; struct bpf_map **map; void **addr; };
+struct bpf_object_skeleton {
+	size_t sz; const char *name; const void *data; size_t data_sz; struct bpf_object **obj;
+	int map_cnt, map_skel_sz; struct bpf_map_skeleton *maps;
+	int prog_cnt, prog_skel_sz; struct bpf_prog_skeleton *progs;
+};
+struct bpf_object_subskeleton {
+	size_t sz; const struct bpf_object *obj;
+	int map_cnt, map_skel_sz; struct bpf_map_skeleton *maps;
+	int prog_cnt, prog_skel_sz; struct bpf_prog_skeleton *progs;
+	int var_cnt, var_skel_sz; struct bpf_var_skeleton *vars;
+};
+int bpf_object__open_skeleton(struct bpf_object_skeleton *, const struct bpf_object_open_opts *);
+int bpf_object__load_skeleton(struct bpf_object_skeleton *);
+int bpf_object__attach_skeleton(struct bpf_object_skeleton *);
+void bpf_object__detach_skeleton(struct bpf_object_skeleton *);
+void bpf_object__destroy_skeleton(struct bpf_object_skeleton *);
+int bpf_object__open_subskeleton(struct bpf_object_subskeleton *);
+void bpf_object__destroy_subskeleton(struct bpf_object_subskeleton *);
+void *bpf_map__initial_value(const struct bpf_map *, size_t *);
+int bpf_link__destroy(struct bpf_link *);
+#ifdef __cplusplus
+}
+#endif
+`
+
+/** The flags of a compiler that finds the plain header for all that a header includes. */
+const plainFlags = (): ReadonlyArray<string> => {
+  const folder = Fs.mkdtempSync(Path.join(temporaryFolder(), "plain-"))
+  Fs.mkdirSync(Path.join(folder, "bpf"))
+  for (const name of ["errno.h", "stdlib.h", "stddef.h", "bpf/libbpf.h"]) {
+    Fs.writeFileSync(Path.join(folder, name), `#include "${Path.join(folder, "plain.h")}"\n`)
+  }
+  Fs.writeFileSync(Path.join(folder, "plain.h"), plainHeader)
+  return ["-nostdinc", `-I${folder}`]
+}
+
+/** How an object's headers compare. */
+export type Compared =
+  /** Everything is in the same place; and whether ours compiles in C++. */
+  | { readonly _tag: "Same"; readonly inCxx: boolean }
+  /** Ours compiles; bpftool makes none, or one that does not compile. */
+  | { readonly _tag: "Alone"; readonly inCxx: boolean }
+  /** The object's own types do not compile without ours. */
+  | { readonly _tag: "Types"; readonly detail: string }
+  | { readonly _tag: "Different"; readonly detail: string }
+
+/** Compares our header of any object with bpftool's, in C and, where the object's types are types of C++, in that. */
+export const compare = ({ header, name, object, path }: Ours, kind: Kind, bpftool: string): Compared => {
+  const theirs = bpftools(path, kind, bpftool)
+  const flags = plainFlags()
+  const types = typesOf(object)
+  const checking = [...flags, "-fsyntax-only"]
+  const isTyped = (language: "c" | "c++"): boolean =>
+    Result.isSuccess(
+      compile("", `${types}\nint main(void) { return 0; }\n`, { language, libbpf: "none", extra: checking })
+    )
+  const program = (text: string): string => layoutProgram(types, name, membersOf(text, name))
+  const judge = theirs === undefined
+    ? undefined
+    : compile(theirs, program(theirs), { libbpf: "none", extra: flags })
+  const judged = judge !== undefined && Result.isSuccess(judge) && theirs !== undefined
+    ? { main: judge.success, program: program(theirs) }
+    : undefined
+  const asked = judged?.program ?? program(header)
+  const mine = compile(header, asked, { libbpf: "none", extra: flags })
+  if (Result.isFailure(mine)) {
+    return { _tag: isTyped("c") ? "Different" : "Types", detail: mine.failure }
+  }
+  const inCxx = compile(header, asked, { language: "c++", libbpf: "none", extra: checking })
+  if (Result.isFailure(inCxx) && isTyped("c++")) return { _tag: "Different", detail: inCxx.failure }
+  if (judged === undefined) return { _tag: "Alone", inCxx: Result.isSuccess(inCxx) }
+  const [one, other] = [run(mine.success, []).stdout, run(judged.main, []).stdout]
+  return one === other && one !== ""
+    ? { _tag: "Same", inCxx: Result.isSuccess(inCxx) }
+    : { _tag: "Different", detail: `ours\n${one}\nbpftool's\n${other}` }
+}

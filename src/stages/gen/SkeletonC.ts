@@ -20,7 +20,7 @@
 import type * as Result from "effect/Result"
 import { attempt } from "../../internal/attempt.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
-import { bytesOf, group, sectionMembers } from "./skeleton/CDeclare.ts"
+import { bytesOf, group, isFlexible, sectionMembers } from "./skeleton/CDeclare.ts"
 import * as CHeader from "./skeleton/CHeader.ts"
 import * as CText from "./skeleton/CText.ts"
 import { linksOf, sectionsOf, shapeOf } from "./skeleton/ObjectShape.ts"
@@ -73,6 +73,20 @@ ${
     ).join("")
   }#endif
 };
+`
+}
+
+/** The struct, where clang would warn of flexible arrays in it without that. */
+const withoutWarning = ({ declarer, shape }: Header, text: string): string => {
+  const flexible = declarer !== undefined &&
+    sectionsOf(shape).some(({ variables }) => variables.some((variable) => isFlexible(declarer.btf, variable)))
+  return !flexible ? text : `#ifdef __clang__
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wgnu-variable-sized-type-not-at-end"
+#endif
+${text}#ifdef __clang__
+#pragma clang diagnostic pop
+#endif
 `
 }
 
@@ -279,8 +293,8 @@ export const make = (
 #define BPF_SKEL_SUPPORTS_MAP_AUTO_ATTACH 1
 #endif
 
-${CHeader.wordsText(header)}${structText(header, sections)}${functionsText(header)}${bytesText(header, bytes)}${
-        cxxText(name)
-      }${assertText(header)}`
+${CHeader.wordsText(header)}${withoutWarning(header, structText(header, sections))}${functionsText(header)}${
+        bytesText(header, bytes)
+      }${cxxText(name)}${assertText(header)}`
     )
   })

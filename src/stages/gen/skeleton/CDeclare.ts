@@ -161,6 +161,9 @@ export const sectionMembers = (
   return lines
 }
 
+/** Whether a variable has a flexible array in the object, so that what stands behind it is behind bytes that C does not see. */
+export const isFlexible = (btf: Btf.Btf, variable: SkeletonVariable): boolean => bytesOf(btf, variable) < variable.size
+
 /** A struct of one member for each of these; nothing where there are none. */
 export const group = (lines: ReadonlyArray<string>, name: string): string =>
   lines.length === 0 ? "" : `	struct {\n${lines.map((line) => `\t\t${line}\n`).join("")}	} ${name};\n`

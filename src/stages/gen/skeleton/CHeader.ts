@@ -122,8 +122,8 @@ export const structOpsOpened = ({ shadows, shape, spell }: Header): string =>
 `
   }).join("")
 
-/** That a table was allocated. */
-const allocated = (table: string): string =>
+/** Statements that make sure that a table of `s` was allocated. */
+export const allocated = (table: string): string =>
   `	if (!s->${table}) {
 		err = -ENOMEM;
 		goto failed;

@@ -30,6 +30,8 @@ export interface ObjectSection {
   readonly identifier: string
   /** Whether they are values of the kernel's configuration. */
   readonly kconfig: boolean
+  /** Whether they are in an arena, whose value has no type: libbpf cannot look for them in another object. */
+  readonly arena: boolean
   readonly variables: ReadonlyArray<SkeletonVariable>
 }
 
@@ -65,15 +67,23 @@ export interface ObjectShape {
 /** What the decoder of texts writes for bytes that are no text. */
 const UNREADABLE = "\ufffd"
 
-/** Throws where something cannot be found by its name: the name cannot be written, or something else has it. */
-const requireFindable = (names: ReadonlyArray<string>, what: string): void => {
-  const seen = new Set<string>()
+/** Throws where a name could not be written as the object has it, or is none. */
+export const requireReadable = (names: ReadonlyArray<string>, what: string): void => {
   for (const name of names) {
     const refuse = (detail: string): SkeletonError => new SkeletonError({ reason: "Name", name, detail })
     if (name === "") throw refuse(`the object has a ${what} without a name`)
     if (name.includes(UNREADABLE)) throw refuse(`the name of the ${what} is not UTF-8`)
+  }
+}
+
+/** Throws where something could not be found by its name. */
+const requireFindable = (names: ReadonlyArray<string>, what: string): void => {
+  requireReadable(names, what)
+  const seen = new Set<string>()
+  for (const name of names) {
     if (seen.has(name)) {
-      throw refuse(`the object has two ${what}s of this name, and the second could not be found by it`)
+      const detail = `the object has two ${what}s of this name, and the second could not be found by it`
+      throw new SkeletonError({ reason: "Name", name, detail })
     }
     seen.add(name)
   }
@@ -112,6 +122,7 @@ export const shapeOf = (
           ? {
             identifier: sectionNames(isGlobalData(map) ? wantedName(map) : "arena"),
             kconfig: map.origin === "Kconfig",
+            arena: !isGlobalData(map),
             variables: variablesOf(variables, number, makeNames(reserved))
           }
           : undefined,
