@@ -33,6 +33,7 @@ import * as IdCalls from "./simulated/IdCalls.ts"
 import * as MapCalls from "./simulated/MapCalls.ts"
 import { drop, type Handle } from "./simulated/Objects.ts"
 import type { SimulatedOptions } from "./simulated/Options.ts"
+import * as PerfCalls from "./simulated/PerfCalls.ts"
 import * as PinCalls from "./simulated/PinCalls.ts"
 import * as ProgCalls from "./simulated/ProgCalls.ts"
 import * as ProgLoad from "./simulated/ProgLoad.ts"
@@ -86,7 +87,9 @@ const backendOf = (context: Kernels.Context): Session.Backend<Handle> => ({
           "run programs with ProgTestRun, or attach them on the live kernel"
         )
       )
-    )
+    ),
+    // Behind the refusals: some perf events happen.
+    ...PerfCalls.handlers(context)
   },
   release: (handle) => release(context, handle),
   borrow: ({ fd }) =>

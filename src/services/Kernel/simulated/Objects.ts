@@ -9,11 +9,12 @@ import type { Btf } from "../../../btf/Btf.ts"
 import * as BoundMap from "../../../vm/helpers/BoundMap.ts"
 import type { Environment } from "../../../vm/helpers/Environment.ts"
 import type { LineTable } from "../../../vm/Lines.ts"
+import type { PerfBuffer } from "../../../vm/maps/PerfEvents.ts"
 import type { SimulatedMap, Slot } from "../../../vm/maps/SimulatedMap.ts"
 import * as Maps from "../../../vm/maps/SimulatedMap.ts"
 import type { Program } from "../../../vm/Program.ts"
 import type { Host } from "../../../vm/Vm.ts"
-import { MapType } from "../abi/BpfConstants.ts"
+import { MapFlag, MapType } from "../abi/BpfConstants.ts"
 import type { MemoryView, ProgAttributes, ProgInfo } from "../KernelCall.ts"
 
 interface Counted {
@@ -60,13 +61,23 @@ export interface ProgObject extends Counted {
   readonly info: Omit<ProgInfo, "id" | "mapIds" | "btfId">
 }
 
-/** Anything that lives as long as something refers to it. */
-export type KernelObject = BtfObject | MapObject | ProgObject
+/** A perf event that programs send records by. It has no identifier. */
+export interface EventObject extends Counted {
+  readonly _tag: "Event"
+  readonly name: string
+  readonly perf: PerfBuffer
+  readonly countsLost: boolean
+  /** For how long it is said to have run, nanoseconds. */
+  running: bigint
+}
 
-/** Memory of a map in a session's hands. */
+/** Anything that lives as long as something refers to it. */
+export type KernelObject = BtfObject | MapObject | ProgObject | EventObject
+
+/** Memory of a map, or of a perf event, in a session's hands. */
 export interface ViewHandle {
   readonly _tag: "View"
-  readonly map: MapObject
+  readonly map: MapObject | EventObject
   readonly view: MemoryView
   readonly writable: boolean
   readonly close: () => void
@@ -83,7 +94,7 @@ export interface Registry {
 }
 
 /** Enters a new object, which leaves by itself when it has gone. */
-export const register = <O extends KernelObject>(registry: Registry, object: O): O => {
+export const register = <O extends Exclude<KernelObject, EventObject>>(registry: Registry, object: O): O => {
   const kind: Map<number, KernelObject> = registry[object._tag]
   kind.set(object.id, object)
   object.gone = () => {
@@ -102,7 +113,8 @@ export const hold = (object: KernelObject, as: "user" | "kernel"): void => {
 export const slotOf = (object: KernelObject): Slot<KernelObject> => ({
   id: object.id,
   handle: object,
-  ...(object._tag === "Map" ? { map: object.map } : {})
+  ...(object._tag === "Map" ? { map: object.map } : {}),
+  ...(object._tag === "Event" ? { perf: object.perf } : {})
 })
 
 /** Gives a reference back; what nothing refers to any more is gone, with all that it referred to. No recursion. */
@@ -122,9 +134,12 @@ export const drop = (environment: Environment, object: KernelObject, as: "user" 
   }
 }
 
-/** Takes the programs out of a program array that no user can reach, and answers them. */
+/** Takes the programs and events out of an array that no user can reach, and answers them. */
 const emptied = ({ map }: MapObject): ReadonlyArray<KernelObject> => {
-  if (map.shape.attr.type !== MapType.BPF_MAP_TYPE_PROG_ARRAY || map.store._tag !== "SlotArray") return []
+  const { flags, type } = map.shape.attr
+  const isEmptied = type === MapType.BPF_MAP_TYPE_PROG_ARRAY ||
+    type === MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY && (flags & MapFlag.BPF_F_PRESERVE_ELEMS) === 0
+  if (!isEmptied || map.store._tag !== "SlotArray") return []
   const held = Maps.held(map).map(({ handle }) => handle)
   map.store.slots.clear()
   return held
@@ -133,6 +148,7 @@ const emptied = ({ map }: MapObject): ReadonlyArray<KernelObject> => {
 const heldBy = (object: KernelObject): ReadonlyArray<KernelObject> => {
   switch (object._tag) {
     case "Btf":
+    case "Event":
       return []
     case "Map":
       return [

@@ -1,9 +1,10 @@
 /**
- * Waiting for simulated ring buffers: whoever waits is woken when a program commits a record, or has drained one, under the
- * rules by which the kernel wakes (`BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`). Time is that of Effect's clock.
+ * Waiting for simulated ring buffers and perf events: whoever waits is woken when a program commits a record, or has drained
+ * one, under the rules by which the kernel wakes (`BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, the event's `wakeup`). Time is that of Effect's clock.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as PerfEvents from "../../../vm/maps/PerfEvents.ts"
 import * as RingBuffer from "../../../vm/maps/RingBuffer.ts"
 import * as Maps from "../../../vm/maps/SimulatedMap.ts"
 import { mapTypeName } from "../abi/BpfConstants.ts"
@@ -17,8 +18,8 @@ import * as Refuse from "./Refuse.ts"
 /** The longest time that can be waited, milliseconds, as on the live kernel. */
 const longest = 0x7fff_ffff
 
-/** The ring buffers that a call names. */
-const ringsOf = (call: Wait, bound: Bound<Handle>): Result.Result<ReadonlyArray<RingBuffer.RingStore>, CallError> =>
+/** Whether what a call names is ready now, each; a perf event says once that it is. */
+const readinessOf = (call: Wait, bound: Bound<Handle>): Result.Result<ReadonlyArray<() => boolean>, CallError> =>
   Result.gen(function*() {
     const { refs, timeout } = call
     if (timeout !== undefined && !(timeout >= 0 && timeout <= longest)) {
@@ -29,10 +30,13 @@ const ringsOf = (call: Wait, bound: Bound<Handle>): Result.Result<ReadonlyArray<
       const hint = "there is nothing to wait for, and no time after which to stop"
       return yield* Result.fail(Refuse.invalid("Wait", "nothing", hint))
     }
-    const rings: Array<RingBuffer.RingStore> = []
+    const ready: Array<() => boolean> = []
     for (const ref of refs) {
       if (ref._tag === "Event") {
-        return yield* Result.fail(Refuse.unsupported("Wait", "has no perf events: no events happen in it"))
+        const { name, perf } = yield* Refuse.handleOf(bound, "Wait", ref)
+        if (call.for === "Write") return yield* Result.fail(Refuse.invalid("Wait", name, "perf events are only read"))
+        ready.push(() => PerfEvents.poll(perf))
+        continue
       }
       const { map, name } = yield* Refuse.handleOf(bound, "Wait", ref)
       const ring = Maps.ringOf(map)
@@ -41,9 +45,9 @@ const ringsOf = (call: Wait, bound: Bound<Handle>): Result.Result<ReadonlyArray<
         const hint = `a map of type ${mapTypeName(map.shape.attr.type)} cannot be waited for to be ${verb}`
         return yield* Result.fail(Refuse.invalid("Wait", name, hint))
       }
-      rings.push(ring)
+      ready.push(() => isReady(ring))
     }
-    return rings
+    return ready
   })
 
 /** Whether poll(2) would call it ready. */
@@ -56,10 +60,10 @@ const isReady = (ring: RingBuffer.RingStore): boolean => {
 export const handlers = (context: Context): Pick<Handlers<Handle>, "Wait"> => ({
   Wait: (call, bound) => {
     const wait = Effect.suspend(() => {
-      const found = ringsOf(call, bound)
+      const found = readinessOf(call, bound)
       if (Result.isFailure(found)) return Effect.fail(found.failure)
-      const rings = found.success
-      const ready = (): ReadonlyArray<number> => rings.flatMap((ring, index) => isReady(ring) ? [index] : [])
+      const asked = found.success
+      const ready = (): ReadonlyArray<number> => asked.flatMap((isReady, index) => isReady() ? [index] : [])
       const now = ready()
       if (now.length > 0 || call.timeout === 0) return Effect.succeed(now)
       const woken = Effect.callback<ReadonlyArray<number>>((resume) => {

@@ -291,8 +291,10 @@ describe("slots", () => {
 describe("perf event output", () => {
   it("goes to the buffer of the CPU, padded, and counts what is lost", () => {
     const map = make({ type: MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY, valueSize: 4, maxEntries: 2 })
-    const buffers = [PerfEvents.make(0, 64), PerfEvents.make(1, 64)]
+    const buffers = [PerfEvents.make(0), PerfEvents.make(1)]
     for (const [cpu, perf] of buffers.entries()) {
+      PerfEvents.map(perf, 8192, 4096)
+      perf.isOn = true
       Result.getOrThrow(SimulatedMap.userUpdateSlot(map, u32(cpu), { id: 0, handle: "perf", perf }))
     }
     const output = (index: number, cpu: number, ...parts: ReadonlyArray<Uint8Array>) =>
@@ -300,13 +302,22 @@ describe("perf event output", () => {
     assert.strictEqual(output(PerfEvents.BPF_F_CURRENT_CPU, 1, Uint8Array.of(1, 2), Uint8Array.of(3)), 0)
     assert.strictEqual(output(0, 1, u32(1)), -numbers.EOPNOTSUPP)
     assert.strictEqual(output(2, 0, u32(1)), -numbers.E2BIG)
-    assert.strictEqual(output(1, 1, new Uint8Array(100)), -numbers.ENOSPC)
+    assert.strictEqual(output(1, 1, new Uint8Array(4080)), -numbers.ENOSPC)
+    assert.strictEqual(output(1, 1, new Uint8Array(65533)), -numbers.E2BIG)
     const [first, second] = buffers
     assert.isDefined(first)
     assert.isDefined(second)
-    assert.deepStrictEqual(PerfEvents.drain(first), { records: [], lost: 0 })
-    assert.deepStrictEqual(PerfEvents.drain(second), { records: [Uint8Array.of(1, 2, 3, 0)], lost: 1 })
-    assert.deepStrictEqual(PerfEvents.drain(second), { records: [], lost: 0 })
+    assert.deepStrictEqual([first.head, first.allLost], [0, 0])
+    // Header, length, three bytes and one that fills up.
+    assert.deepStrictEqual([second.head, second.allLost, second.lost], [16, 1, 1])
+    const data = second.memory?.bytes.subarray(4096) ?? new Uint8Array()
+    assert.deepStrictEqual([...data.subarray(0, 16)], [9, 0, 0, 0, 1, 0, 16, 0, 4, 0, 0, 0, 1, 2, 3, 0])
+    // A record of the lost one stands in front of the next.
+    assert.strictEqual(output(1, 1, u32(7)), 0)
+    assert.deepStrictEqual([...data.subarray(16, 24), data[32]], [2, 0, 0, 0, 0, 0, 24, 0, 1])
+    assert.deepStrictEqual([second.head, second.allLost, second.lost], [56, 1, 0])
+    second.isOn = false
+    assert.strictEqual(output(1, 1, u32(1)), -numbers.EOPNOTSUPP)
     Result.getOrThrow(SimulatedMap.userDelete(map, u32(0)))
     assert.strictEqual(output(0, 0, u32(1)), -numbers.ENOENT)
     const ids = SimulatedMap.userLookup(map, u32(1))
