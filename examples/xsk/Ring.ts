@@ -100,16 +100,23 @@ export const moveTo = (ring: Ring, memory: ArrayBuffer): void => {
   ring.words = new Uint32Array(memory, 0, Math.floor(memory.byteLength / 4))
 }
 
+/**
+ * Looks at how far the consuming side has come: no further than what was published, and not back. Answers how many published entries
+ * it has not consumed, or `CORRUPT`.
+ */
+const look = (ring: Ring): number => {
+  const consumed = Atomics.load(ring.words, ring.consumerAt)
+  const before = (ring.cachedConsumer - ring.size) >>> 0
+  const waiting = distance(consumed, ring.published)
+  if (waiting > distance(before, ring.published)) return CORRUPT
+  ring.cachedConsumer = (consumed + ring.size) >>> 0
+  return waiting
+}
+
 /** How many entries may be reserved: all that are free where fewer than `wanted` were known to be. `CORRUPT`: never mind. */
 export const free = (ring: Ring, wanted: number): number => {
   const known = distance(ring.cachedProducer, ring.cachedConsumer)
-  if (known >= wanted && known <= ring.size) return known
-  const consumed = Atomics.load(ring.words, ring.consumerAt)
-  // What we have published is all that can have been consumed.
-  if (distance(consumed, ring.published) > ring.size) return CORRUPT
-  ring.cachedConsumer = (consumed + ring.size) >>> 0
-  const room = distance(ring.cachedProducer, ring.cachedConsumer)
-  return room > ring.size ? CORRUPT : room
+  return known >= wanted ? known : look(ring) < 0 ? CORRUPT : distance(ring.cachedProducer, ring.cachedConsumer)
 }
 
 /**
@@ -135,10 +142,7 @@ export const submit = (ring: Ring, count: number): void => {
 }
 
 /** How many submitted entries the other side has not consumed; `CORRUPT`: its index cannot be right. */
-export const pending = (ring: Ring): number => {
-  const waiting = distance(Atomics.load(ring.words, ring.consumerAt), ring.published)
-  return waiting > ring.size ? CORRUPT : waiting
-}
+export const pending = (ring: Ring): number => look(ring)
 
 /** How many entries lie ready, `most` at most. The other side's index is looked at when none is known of. */
 export const available = (ring: Ring, most: number): number => {

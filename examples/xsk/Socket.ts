@@ -296,7 +296,9 @@ const close = (socket: Socket, bound: Umem.Bound, mappings: Pool.PoolMappings): 
     pool.sending.delete(socket.sending)
     umem.holders[socket.sending] = undefined
   }
-  dissolve(pool)
+  if (isLast) dissolve(pool)
+  // What has come back is for the others to receive into.
+  else Pool.refill(pool)
 }
 
 /** Takes a queue away when its last socket is closed, whichever that is, and all frames back that it has. */
