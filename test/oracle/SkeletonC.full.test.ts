@@ -9,7 +9,9 @@ import { allFixtures, corpus, corpusFolder, describeWith, newBpftool, repository
 import * as HeadersBeside from "../support/HeadersBeside.ts"
 
 /** What is meant to differ, by file. */
-const deliberate: ReadonlyMap<string, string> = new Map([])
+const deliberate: ReadonlyMap<string, string> = new Map([
+  ["struct_ops_shapes.bpf.o", "bpftool takes the size of a bit field for a part of its place"]
+])
 
 const compareAll = (paths: ReadonlyArray<string>, kind: HeadersBeside.Kind) => {
   const counts = { same: 0, inCxx: 0, alone: 0, types: 0 }

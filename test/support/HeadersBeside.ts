@@ -87,7 +87,10 @@ export const membersOf = (header: string, name: string): ReadonlyArray<Member> =
       )
     const label = declared?.groups?.["pointer"] ?? declared?.groups?.["plain"]
     const top = open.at(-1)
-    if (top?.own === true && label !== undefined) top.members.push({ path: label, through: undefined })
+    // A bit field has no place that C could name.
+    if (top?.own === true && label !== undefined && !/ : \d+;$/.test(line)) {
+      top.members.push({ path: label, through: undefined })
+    }
   }
   return assert.fail("the struct has no end")
 }
@@ -130,13 +133,11 @@ int main(void)
 export const typesBesideLibbpf = (object: BpfObject): string =>
   typesOf(object).replace(/enum libbpf_tristate \{[^}]*\};\n/, "")
 
-/** Which libbpf is compiled and linked with: Debian's 1.1, or 1.5, or none. */
-export type Libbpf = "1.1" | "1.5" | "none"
+/** Which libbpf is compiled and linked with: Debian's 1.1, or 1.5. */
+export type Libbpf = "1.1" | "1.5"
 
 const flagsOf = (libbpf: Libbpf): { readonly compile: ReadonlyArray<string>; readonly link: ReadonlyArray<string> } =>
-  libbpf === "none"
-    ? { compile: [], link: [] }
-    : libbpf === "1.1"
+  libbpf === "1.1"
     ? { compile: [], link: ["-lbpf"] }
     : { compile: [`-I${newLibbpf}/include`], link: [`-L${newLibbpf}/lib64`, `-Wl,-rpath,${newLibbpf}/lib64`, "-lbpf"] }
 
@@ -144,10 +145,9 @@ const flagsOf = (libbpf: Libbpf): { readonly compile: ReadonlyArray<string>; rea
 export const compile = (
   header: string,
   program: string,
-  { language = "c", libbpf = "1.5", extra = [] }: {
+  { language = "c", libbpf = "1.5" }: {
     readonly language?: "c" | "c++"
     readonly libbpf?: Libbpf
-    readonly extra?: ReadonlyArray<string>
   } = {}
 ): Result.Result<string, string> => {
   const folder = Fs.mkdtempSync(Path.join(temporaryFolder(), "header-"))
@@ -159,7 +159,7 @@ export const compile = (
   const standard = language === "c" ? ["-std=gnu11"] : ["-std=gnu++17"]
   const built = run(
     clang,
-    ["-Wall", "-Werror", "-O1", ...flags.compile, ...standard, "-o", "main", source, ...flags.link, ...extra],
+    ["-Wall", "-Werror", "-O1", ...flags.compile, ...standard, "-o", "main", source, ...flags.link],
     { cwd: folder }
   )
   return built.status === 0 ? Result.succeed(Path.join(folder, "main")) : Result.fail(built.stderr)
@@ -198,6 +198,7 @@ const plainHeader = `#pragma once
 #define LIBBPF_MINOR_VERSION 5
 #define offsetof(type, member) __builtin_offsetof(type, member)
 #ifdef __cplusplus
+#define _Bool bool
 extern "C" {
 #endif
 typedef __SIZE_TYPE__ size_t;
@@ -248,6 +249,26 @@ const plainFlags = (): ReadonlyArray<string> => {
   return ["-nostdinc", `-I${folder}`]
 }
 
+/** What a compiler makes of a program with this header: its table of members above all, for nothing else is used. */
+const assembled = (
+  header: string,
+  program: string,
+  flags: ReadonlyArray<string>,
+  language: "c" | "c++" = "c"
+): Result.Result<string, string> => {
+  const folder = Fs.mkdtempSync(Path.join(temporaryFolder(), "header-"))
+  Fs.writeFileSync(Path.join(folder, "skeleton.h"), header)
+  const source = language === "c" ? "main.c" : "main.cc"
+  Fs.writeFileSync(Path.join(folder, source), program)
+  const { status, stderr, stdout } = run(
+    toolPath("clang") ?? "clang",
+    ["-Wall", "-Werror", language === "c" ? "-std=gnu11" : "-std=gnu++17", ...flags, "-S", "-o", "-", source],
+    { cwd: folder }
+  )
+  Fs.rmSync(folder, { recursive: true })
+  return status === 0 ? Result.succeed(stdout) : Result.fail(stderr)
+}
+
 /** How an object's headers compare. */
 export type Compared =
   /** Everything is in the same place; and whether ours compiles in C++. */
@@ -263,28 +284,18 @@ export const compare = ({ header, name, object, path }: Ours, kind: Kind, bpftoo
   const theirs = bpftools(path, kind, bpftool)
   const flags = plainFlags()
   const types = typesOf(object)
-  const checking = [...flags, "-fsyntax-only"]
-  const isTyped = (language: "c" | "c++"): boolean =>
-    Result.isSuccess(
-      compile("", `${types}\nint main(void) { return 0; }\n`, { language, libbpf: "none", extra: checking })
-    )
   const program = (text: string): string => layoutProgram(types, name, membersOf(text, name))
-  const judge = theirs === undefined
-    ? undefined
-    : compile(theirs, program(theirs), { libbpf: "none", extra: flags })
-  const judged = judge !== undefined && Result.isSuccess(judge) && theirs !== undefined
-    ? { main: judge.success, program: program(theirs) }
-    : undefined
-  const asked = judged?.program ?? program(header)
-  const mine = compile(header, asked, { libbpf: "none", extra: flags })
-  if (Result.isFailure(mine)) {
-    return { _tag: isTyped("c") ? "Different" : "Types", detail: mine.failure }
-  }
-  const inCxx = compile(header, asked, { language: "c++", libbpf: "none", extra: checking })
+  const judge = theirs === undefined ? undefined : assembled(theirs, program(theirs), flags)
+  const judged = judge !== undefined && Result.isSuccess(judge) ? judge.success : undefined
+  const asked = program(judged === undefined ? header : theirs ?? header)
+  const isTyped = (language: "c" | "c++"): boolean =>
+    Result.isSuccess(assembled("", `${types}\nint main(void) { return 0; }\n`, flags, language))
+  const mine = assembled(header, asked, flags)
+  if (Result.isFailure(mine)) return { _tag: isTyped("c") ? "Different" : "Types", detail: mine.failure }
+  const inCxx = assembled(header, asked, flags, "c++")
   if (Result.isFailure(inCxx) && isTyped("c++")) return { _tag: "Different", detail: inCxx.failure }
   if (judged === undefined) return { _tag: "Alone", inCxx: Result.isSuccess(inCxx) }
-  const [one, other] = [run(mine.success, []).stdout, run(judged.main, []).stdout]
-  return one === other && one !== ""
+  return mine.success === judged
     ? { _tag: "Same", inCxx: Result.isSuccess(inCxx) }
-    : { _tag: "Different", detail: `ours\n${one}\nbpftool's\n${other}` }
+    : { _tag: "Different", detail: `ours\n${mine.success}\nbpftool's\n${judged}` }
 }
