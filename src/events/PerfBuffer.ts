@@ -19,12 +19,12 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type Codec, CodecError } from "../btf/Codec.ts"
+import type { CodecError } from "../btf/Codec.ts"
 import { mapTypeName, MapType } from "../services/Kernel/abi/BpfConstants.ts"
 import { Kernel, type Session } from "../services/Kernel/Kernel.ts"
 import type { CallError } from "../services/Kernel/KernelError.ts"
 import type { MapRef } from "../services/Kernel/Ref.ts"
-import { decoder, type PerfItem } from "./perf/PerfDecode.ts"
+import { decoder, type PerfItem, type Readable } from "./perf/PerfDecode.ts"
 import { PerfBufferError } from "./perf/PerfError.ts"
 import * as PerfReaders from "./perf/PerfReaders.ts"
 import * as PerfRing from "./perf/PerfRing.ts"
@@ -87,7 +87,7 @@ export interface PerfBuffer {
 const defaultPages = 64
 const mostPages = 1 << 20
 const defaultInterval = 1000
-const defaultChunk = 1024
+const defaultBatch = 1024
 
 const wakeupOf = (wakeup: PerfBufferOptions["wakeup"]): PerfReaders.Plan["wakeup"] =>
   wakeup === undefined
@@ -205,8 +205,10 @@ const waiting = (state: State.State, interval: number): PerfBuffer["wait"] =>
     const left = state.looked + interval - (yield* Clock.currentTimeMillis)
     if (left > 0) {
       const refs = State.active(state).map(({ event }) => event)
-      const ready = yield* state.plan.session.call({ _tag: "Wait", refs, for: "Read", timeout: left })
-      if (ready.length > 0) state.wakeups++
+      const wait = state.plan.session.call({ _tag: "Wait", refs, for: "Read", timeout: left })
+      // Closing what somebody waits for ends the waiting.
+      const ready = yield* Effect.mapError(wait, (error) => state.isClosed ? State.closed(state) : error)
+      if (ready.length > 0) state.wakeUps++
       // Woken for nothing: perhaps the event of a CPU that has gone, which stays ready for ever.
       if (ready.length > 0 && !State.hasRecords(state)) return yield* tend(state, Math.min(interval, leastInterval))
     }
@@ -216,59 +218,55 @@ const waiting = (state: State.State, interval: number): PerfBuffer["wait"] =>
 /** How records are handed on. */
 export interface StreamOptions {
   /** Items that are taken from the buffer at once, and handed on together; default 1024. */
-  readonly chunk?: number
+  readonly batch?: number
+  /** What becomes of a record that is no value of its type: reading fails (the default), or it is counted and passed over. */
+  readonly undecodable?: "fail" | "skip"
 }
 
 /** What a stream of records fails with. */
 export type PerfStreamError = CallError | PerfBufferError | CodecError
 
 /**
- * The records of a perf buffer as they come, for ever, with what was lost. Values are those of `codec`, or of the one of
- * several codecs that has the record's size; `raw` gives the bytes.
+ * The records of a perf buffer as they come, for ever, with what was lost. Values are those of the type, or of the one of
+ * several types that has the record's size; `raw` gives the bytes.
  *
  * A record of another size than its type's ends the stream with a `CodecError`, after what came before it; so does a place
  * where the contents make no sense, with a `PerfBufferError`. Such a record counts as taken: another stream goes on behind it.
  *
- * Records stay in the buffer until they are asked for. What is handed on in a chunk counts as taken: where a stream ends
- * within its last chunk, `unconfirmed` of the counters says how many records that was at most.
+ * Records stay in the buffer until they are asked for. What is handed on in a batch counts as taken: where a stream is ended
+ * within one, `unconfirmed` of the counters says how many items that were at most.
  */
 export const stream = <A>(
   buffer: PerfBuffer,
-  codec: Codec<A> | ReadonlyArray<Codec<A>>,
+  types: Readable<A> | ReadonlyArray<Readable<A>>,
   options: StreamOptions = {}
-): Stream.Stream<PerfItem<A>, PerfStreamError> => {
-  const { state } = buffer
-  const chunk = Math.max(1, options.chunk ?? defaultChunk)
-  return Stream.unwrap(Effect.gen(function*() {
-    const decode = decoder(codec, buffer.name)
+): Stream.Stream<PerfItem<A>, PerfStreamError> =>
+  Stream.fromPull(Effect.sync(() => {
+    const { state } = buffer
+    const batchSize = Math.max(1, options.batch ?? defaultBatch)
+    const skips = options.undecodable === "skip"
+    const decode = decoder(types, buffer.name)
     let failure: PerfStreamError | undefined
-    let inHand = 0
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        state.unconfirmed += inHand
-      })
-    )
     const pull: Effect.Effect<Arr.NonEmptyReadonlyArray<PerfItem<A>>, PerfStreamError> = Effect.suspend(() => {
-      inHand = 0
+      state.unconfirmed = 0
       if (failure !== undefined) return Effect.fail(failure)
-      const batch = State.drain(state, decode, chunk)
+      const batch = State.drain(state, decode, batchSize, skips)
       failure = batch.failure
       if (Arr.isReadonlyArrayNonEmpty(batch.items)) {
-        inHand = batch.items.length
+        state.unconfirmed = batch.items.length
         return Effect.succeed(batch.items)
       }
       return failure === undefined ? Effect.andThen(buffer.wait, pull) : Effect.fail(failure)
     })
-    return Stream.fromPull(Effect.succeed(Effect.andThen(buffer.tend, pull)))
+    return Effect.andThen(buffer.tend, pull)
   }))
-}
 
 /** The same for `for await`; leaving the loop ends it. Errors are thrown as they are. */
 export const asyncIterable = <A>(
   buffer: PerfBuffer,
-  codec: Codec<A> | ReadonlyArray<Codec<A>>,
+  types: Readable<A> | ReadonlyArray<Readable<A>>,
   options: StreamOptions = {}
-): AsyncIterable<PerfItem<A>> => Stream.toAsyncIterableWith(stream(buffer, codec, options), Context.empty())
+): AsyncIterable<PerfItem<A>> => Stream.toAsyncIterableWith(stream(buffer, types, options), Context.empty())
 
 /**
  * Hands every record to a handler as it comes, without copying, until it is interrupted or the handler answers `false`. A

@@ -138,7 +138,7 @@ describeWith({ kind: "live" }, "perf buffers of the live kernel", () => {
         for (let round = 0; round < 100; round++) {
           const reading = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
             const buffer = yield* producer.open({ pages: 1, interval: 1 + Math.floor(random() * 5) })
-            if (round % 2 === 0) return yield* Stream.runDrain(PerfBuffer.stream(buffer, shortRecord, { chunk: 4 }))
+            if (round % 2 === 0) return yield* Stream.runDrain(PerfBuffer.stream(buffer, shortRecord, { batch: 4 }))
             return yield* PerfBuffer.run(buffer, { sample: () => {}, lost: () => {}, other: () => {} })
           })))
           if (random() < 0.7) yield* producer.send(Math.floor(random() * 20))

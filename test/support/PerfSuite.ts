@@ -186,7 +186,7 @@ export const perfSuite = (make: Effect.Effect<KernelShape, unknown>): void => {
           yield* send(1)
         }
         assert.deepStrictEqual(samplesOf(yield* Fiber.join(reading)), [0, 1, 2])
-        assert.isAbove(buffer.counters().wakeups, 0)
+        assert.isAbove(buffer.counters().wakeUps, 0)
       })
     ))
 
@@ -223,8 +223,13 @@ export const perfSuite = (make: Effect.Effect<KernelShape, unknown>): void => {
         assert.isTrue(failed instanceof CodecError && failed.reason === "Size")
         assert.match(failed.message, /records: 28 bytes are there, and struct short has 20 \(16 and those/)
         assert.deepStrictEqual(samplesOf(yield* takeNow(buffer, shortRecord, 1)), [2])
-        const { records, undecoded } = buffer.counters()
-        assert.deepStrictEqual({ records, undecoded }, { records: 3, undecoded: 1 })
+        const { records, undecodable } = buffer.counters()
+        assert.deepStrictEqual({ records, undecodable }, { records: 3, undecodable: 1 })
+        yield* send(1, 8)
+        yield* send(1)
+        const skipping = PerfBuffer.stream(buffer, shortRecord, { undecodable: "skip" })
+        assert.deepStrictEqual(samplesOf(yield* Stream.runCollect(Stream.take(skipping, 1))), [4])
+        assert.strictEqual(buffer.counters().undecodable, 2)
       })
     ))
 
@@ -242,7 +247,7 @@ export const perfSuite = (make: Effect.Effect<KernelShape, unknown>): void => {
           read: () => name,
           encode: () => Result.succeed(new Uint8Array())
         })
-        const stream = PerfBuffer.stream(buffer, [named("short", 16), named("long", 24)], { chunk: 2 })
+        const stream = PerfBuffer.stream(buffer, [named("short", 16), named("long", 24)], { batch: 2 })
         assert.deepStrictEqual(samplesOf(yield* Stream.runCollect(Stream.take(stream, 2))), ["short", "long"])
         const [packet] = samplesOf(yield* takeNow(buffer, PerfBuffer.raw, 1))
         // 8 bytes, 40 of the packet, and 4 that are filled up with.
@@ -288,14 +293,14 @@ export const perfSuite = (make: Effect.Effect<KernelShape, unknown>): void => {
         yield* send(10)
         const seen = yield* Effect.promise(async () => {
           const found: Array<number> = []
-          for await (const item of PerfBuffer.asyncIterable(buffer, shortRecord, { chunk: 4 })) {
+          for await (const item of PerfBuffer.asyncIterable(buffer, shortRecord, { batch: 4 })) {
             if (item._tag === "Sample") found.push(item.value)
             if (found.length === 6) break
           }
           return found
         })
         assert.deepStrictEqual(seen, [0, 1, 2, 3, 4, 5])
-        // Two records of the second chunk were taken and not looked at.
+        // Two records of the second batch were taken and not looked at.
         const { records, unconfirmed } = buffer.counters()
         assert.deepStrictEqual({ records, unconfirmed }, { records: 8, unconfirmed: 4 })
         assert.deepStrictEqual(samplesOf(yield* takeNow(buffer, shortRecord, 2)), [8, 9])

@@ -3,6 +3,9 @@
  */
 import * as Result from "effect/Result"
 import { type Codec, CodecError } from "../../btf/Codec.ts"
+import type { Decode, Readable } from "../ring/Decode.ts"
+
+export type { Decode, Readable } from "../ring/Decode.ts"
 
 /** What a program wrote, with the CPU that it ran on. */
 export interface PerfSample<A> {
@@ -41,16 +44,13 @@ export const raw: Codec<Uint8Array> = {
   encode: (value) => Result.succeed(value.slice())
 }
 
-/** The value at a place of a view, or the error that its length is none of a type. */
-export type Decode<A> = (view: DataView, at: number, length: number) => A | CodecError
-
-const flexibleRead = <A>(codec: Codec<A>) => (view: DataView, at: number, length: number): A =>
+const flexibleRead = <A>(codec: Readable<A>) => (view: DataView, at: number, length: number): A =>
   codec.read(new DataView(view.buffer, view.byteOffset + at, length), 0)
 
 /** How payloads are read: by the one type that they all have, or by the one of several that is of their size. */
-export const decoder = <A>(codecs: Codec<A> | ReadonlyArray<Codec<A>>, map: string): Decode<A> => {
+export const decoder = <A>(codecs: Readable<A> | ReadonlyArray<Readable<A>>, map: string): Decode<A> => {
   const all = "read" in codecs ? [codecs] : codecs
-  const bySize = new Map<number, Codec<A>["read"]>()
+  const bySize = new Map<number, Readable<A>["read"]>()
   for (const codec of all) {
     if (codec.flexible !== true && !bySize.has(paddedSize(codec.size))) bySize.set(paddedSize(codec.size), codec.read)
   }

@@ -31,14 +31,12 @@ export interface PerfCounters {
   readonly lost: bigint
   /** Records of types that programs do not write. */
   readonly others: number
-  /** Records that are no value of their type: each has ended a stream. */
-  readonly undecoded: number
-  /**
-   * Records of chunks in which a stream was ended: so many at most were taken and not seen by who read the stream.
-   */
+  /** Records that were no value of their type. */
+  readonly undecodable: number
+  /** Items of the last batch that was handed out, until more are asked for: what a consumer that ended had in hand. */
   readonly unconfirmed: number
   /** How often the kernel has woken a reader. */
-  readonly wakeups: number
+  readonly wakeUps: number
   /** By CPU, in rising order. */
   readonly cpus: ReadonlyArray<CpuCounters>
 }
@@ -67,9 +65,9 @@ export interface State {
   looked: number
   bytes: number
   others: number
-  undecoded: number
+  undecodable: number
   unconfirmed: number
-  wakeups: number
+  wakeUps: number
 }
 
 /** Nothing is open yet. */
@@ -90,9 +88,9 @@ export const make = (
   looked: 0,
   bytes: 0,
   others: 0,
-  undecoded: 0,
+  undecodable: 0,
   unconfirmed: 0,
-  wakeups: 0
+  wakeUps: 0
 })
 
 /** The readers of CPUs that are there. */
@@ -118,9 +116,9 @@ export const counters = (state: State): PerfCounters => {
     bytes: state.bytes,
     lost: cpus.reduce((sum, { lost }) => sum + lost, 0n),
     others: state.others,
-    undecoded: state.undecoded,
+    undecodable: state.undecodable,
     unconfirmed: state.unconfirmed,
-    wakeups: state.wakeups,
+    wakeUps: state.wakeUps,
     cpus: cpus.sort((a, b) => a.cpu - b.cpu)
   }
 }
@@ -162,7 +160,8 @@ export const end = (state: State): void => {
   state.readers.length = 0
 }
 
-const closed = ({ plan }: State): PerfBufferError =>
+/** The error of whoever reads it then. */
+export const closed = ({ plan }: State): PerfBufferError =>
   new PerfBufferError({ reason: "Closed", map: plan.name, detail: "it is read after its scope has closed" })
 
 /**
@@ -263,15 +262,16 @@ export interface Batch<A> {
   readonly failure: CodecError | PerfBufferError | undefined
 }
 
-/** Takes records as items, at most `limit`. What cannot be decoded ends it, after what came before. */
-export const drain = <A>(state: State, decode: Decode<A>, limit: number): Batch<A> => {
+/** Takes records as items, at most `limit`. What cannot be decoded ends it, after what came before, or is passed over. */
+export const drain = <A>(state: State, decode: Decode<A>, limit: number, skips: boolean): Batch<A> => {
   const items: Array<PerfItem<A>> = []
   let failure: CodecError | PerfBufferError | undefined
   const result = consume(state, {
     sample: (view, at, length, cpu) => {
       const value = decode(view, at, length)
       if (value instanceof CodecError) {
-        state.undecoded++
+        state.undecodable++
+        if (skips) return true
         failure = value
         return false
       }
