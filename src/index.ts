@@ -211,8 +211,14 @@ export * as StorageMap from "./maps/StorageMap.ts"
 /** Codecs that a schema refines: values of the user's own. */
 export * as SchemaCodec from "./maps/SchemaCodec.ts"
 
-/** Reads records out of a ring buffer map. */
+/** Reads ring buffers as they fill: values as a stream or for `for await`, or records where they lie. */
+export * as RingReader from "./events/RingReader.ts"
+/** Takes the records that a ring buffer has, without waiting. */
 export * as RingBuffer from "./events/RingBuffer.ts"
+/** Counts of the records that found no room in a ring buffer, which programs keep. */
+export * as Losses from "./events/Losses.ts"
+/** Writes user ring buffers: records that programs take. */
+export * as UserRingBuffer from "./events/UserRingBuffer.ts"
 /** Reads perf buffers: the records of all CPUs, and what was lost. */
 export * as PerfBuffer from "./events/PerfBuffer.ts"
 
