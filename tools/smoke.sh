@@ -29,6 +29,35 @@ node -e 'import("effect-bpf/node").then((m) => { if (Object.keys(m).length === 0
 
 node -e 'import("effect-bpf/light").then((m) => { if (Object.keys(m).length === 0) throw new Error("effect-bpf/light exports nothing") })'
 
+# The promise face, as somebody uses it who has never heard of Effect: types under strict, with the library's own libraries
+# alone and no types of Node; then it runs.
+cat >plain.ts <<EOF
+import { Bpf, EditError, type Loaded } from "effect-bpf/promise"
+const opened = await Bpf.open("$root/test/fixtures/xdp_firewall.bpf.o")
+const packets = async (object: Loaded): Promise<number> => {
+  const { retval } = await object.program("xdp_firewall").run({ packet: new Uint8Array(64), signal: AbortSignal.timeout(9000) })
+  return retval
+}
+const count = async () => {
+  await using firewall = await opened.load({ kernel: "simulated", globals: { blocked_ports: [23] } })
+  for await (const [key, value] of firewall.map("stats")) {
+    // @ts-expect-error a value may be a text, too
+    value.toFixed(key)
+  }
+  return packets(firewall)
+}
+if (await count() !== 2) throw new Error("an empty frame does not pass")
+try {
+  opened.edit({ globals: { nothing: 1 } })
+  throw new Error("no variable is called so")
+} catch (error) {
+  if (!(error instanceof EditError) || error._tag !== "EditError") throw error
+}
+EOF
+tsc --strict --target es2022 --lib es2023,esnext.disposable,dom --module nodenext --types "" --ignoreConfig plain.ts ||
+  fail "the promise face is not well typed beside the installed package"
+node plain.js || fail "the promise face does not run"
+
 command=node_modules/.bin/effect-bpf
 $command --version | grep -F "$version" >/dev/null || fail "--version does not print $version"
 $command --help | grep -F inspect >/dev/null || fail "--help does not name inspect"
