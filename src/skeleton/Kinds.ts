@@ -52,13 +52,16 @@ const argumentsContext: ContextCodec<ReadonlyArray<bigint>> = {
   decode: () => Result.succeed([])
 }
 
+/** A loaded object, as far as its programs are attached. */
+export type Attaching = Pick<LoadedObject, "object" | "session" | "program" | "map">
+
 /** A kind of programs, and what it takes to attach one. `C` is what its programs are run on. */
 export interface Kind<in O, in out C = Uint8Array> {
   readonly name: string
   readonly context: ContextCodec<C>
   /** Attaches a program: `options` over what its section says. */
   readonly attach: (
-    loaded: LoadedObject,
+    loaded: Attaching,
     program: Program,
     options: O
   ) => Effect.Effect<Link, AttachFailure, Kernel | Scope.Scope>

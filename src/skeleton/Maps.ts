@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Kernel } from "../services/Kernel/Kernel.ts"
-import type { CallError } from "../services/Kernel/KernelError.ts"
+import type { MapError } from "../maps/MapError.ts"
 import * as Ref from "../services/Kernel/Ref.ts"
 import type { LoadedObject } from "../stages/load/Execute.ts"
 import { type BpfObject, findMap, type MapDefinition } from "../stages/open/BpfObject.ts"
@@ -56,7 +56,7 @@ export interface MapDescription<out H> {
   readonly keySize: number
   /** Bytes of a value, unless an edit may change them. */
   readonly valueSize: number | undefined
-  readonly make: (loaded: LoadedObject, ref: Ref.MapRef) => Effect.Effect<H, CallError, Kernel | Scope.Scope>
+  readonly make: (loaded: LoadedObject, ref: Ref.MapRef) => Effect.Effect<H, MapError, Kernel | Scope.Scope>
 }
 
 /** A map that has no handle of its own kind: it is known by its name, and calls can be made on it. */
@@ -67,11 +67,6 @@ export const plain = (name: string, type: number, keySize: number): MapDescripti
   valueSize: undefined,
   make: (_loaded, ref) => Effect.succeed({ name, ref })
 })
-
-/** The map of this name in a loaded object. Calls on one that the load did not create say so. */
-export const refOf = (loaded: LoadedObject, name: string): Ref.MapRef =>
-  loaded.map(name) ??
-    loaded.session.stamp(Ref.map(loaded.object.maps.findIndex((map) => map === findMap(loaded.object, name))))
 
 const settingsOf = (map: MapDefinition | undefined): MapSettings => ({
   maxEntries: map?.attr.maxEntries ?? 0,

@@ -24,6 +24,7 @@ import * as Open from "../stages/open/Open.ts"
 import { arenaSection } from "../stages/open/Variables.ts"
 import * as Relocate from "../stages/relocate/Relocate.ts"
 import { differences } from "./Differences.ts"
+import { mistake } from "../maps/MapError.ts"
 import * as Maps from "./Maps.ts"
 import * as ObjectSource from "./ObjectSource.ts"
 import * as Programs from "./Programs.ts"
@@ -137,6 +138,24 @@ const mapped = <A, B>(of: Named<A>, make: (value: A, name: string) => B): Named<
   return Object.freeze(made)
 }
 
+/** The handles of the maps that the load has made. Asking for another one is a mistake, which is thrown. */
+const handles = Effect.fnUntraced(function*(maps: AnyDescription["maps"], loaded: LoadedObject) {
+  const made: Record<string, Maps.MapHandle> = Object.create(null)
+  for (const [name, description] of Object.entries(maps)) {
+    const ref = loaded.map(description.name)
+    if (ref !== undefined) {
+      made[name] = yield* description.make(loaded, ref)
+      continue
+    }
+    Object.defineProperty(made, name, {
+      get: () => {
+        throw mistake("NoSuchMap", description.name, "the load did not create it", "leave its autocreate on")
+      }
+    })
+  }
+  return Object.freeze(made)
+})
+
 /** The same, one after another. */
 const mappedInOrder = <A, B, E, R>(
   of: Named<A>,
@@ -206,7 +225,7 @@ const load = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Loaded<AnyMaps, AnyPrograms, AnySections>, LoadError, Kernel | Scope.Scope> {
   const planned = yield* Plan.plan.run(yield* Relocate.relocate.run(object))
   const loaded = yield* toLoaded(planned, options)
-  const maps = yield* mappedInOrder(description.maps, (map) => map.make(loaded, Maps.refOf(loaded, map.name)))
+  const maps = yield* handles(description.maps, loaded)
   const programs = mapped(description.programs, (program) => program.make(loaded))
   const globals = yield* mappedInOrder(
     description.globals,

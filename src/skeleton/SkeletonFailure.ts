@@ -4,6 +4,7 @@
 import * as Schema from "effect/Schema"
 import type { CodecError } from "../btf/Codec.ts"
 import type { KernelError } from "../services/Kernel/KernelError.ts"
+import type { MapError } from "../maps/MapError.ts"
 import type { AccessError } from "../stages/load/Globals.ts"
 import type { ExecuteError } from "../stages/load/Execute.ts"
 import type { EditError } from "../stages/open/EditError.ts"
@@ -46,5 +47,6 @@ export type LoadError =
   | ExecuteError
   | KernelError
   | AccessError
+  | MapError
   | Effect.Error<ReturnType<typeof Relocate.relocate.run>>
   | Effect.Error<ReturnType<typeof Plan.plan.run>>

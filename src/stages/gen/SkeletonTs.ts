@@ -93,11 +93,12 @@ export const make = (
         ? []
         : [TsSections.make(context, map.section, definition, map.name, sectionTypes[at] ?? "")]
     })
+    const mapContext = TsMaps.context(object, codecs, runtime)
     const maps = shape.maps.flatMap((map, at) => {
       const definition = object.maps[at]
       return definition === undefined
         ? []
-        : [{ name: map.identifier, ...TsMaps.member(codecs, definition, map.name, runtime) }]
+        : [{ name: map.identifier, ...TsMaps.member(mapContext, definition, map.name, at) }]
     })
     const programs = entryPrograms(object).flatMap((program, at) => {
       const { identifier } = shape.programs[at] ?? { identifier: program.name }

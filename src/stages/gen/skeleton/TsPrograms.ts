@@ -16,7 +16,7 @@ export interface Member {
 }
 
 /** A kind of programs: the runtime's constant of it, and the type of what they are attached to. */
-interface Kind {
+export interface Kind {
   readonly constant: string
   readonly target: string
 }
@@ -78,7 +78,7 @@ const byAttachType: ReadonlyMap<number, Kind> = new Map([
 ])
 
 /** How a program is attached; `undefined` where it is not: it is run, or stands in a map. */
-const kindOf = ({ definition, expectedAttachType, type }: Program): Kind | undefined => {
+export const kindOf = ({ definition, expectedAttachType, type }: Program): Kind | undefined => {
   switch (type) {
     case ProgType.BPF_PROG_TYPE_XDP:
       return byAttachType.get(expectedAttachType)
@@ -92,7 +92,7 @@ const kindOf = ({ definition, expectedAttachType, type }: Program): Kind | undef
 }
 
 /** Whether the section says to what the program is attached. */
-const attachesItself = ({ definition, section }: Program): boolean => {
+export const attachesItself = ({ definition, section }: Program): boolean => {
   const says = definition === undefined ? undefined : AttachSpec.read(definition.autoAttach, section)
   return says !== undefined && Result.isSuccess(says) && says.success._tag === "Attach"
 }
