@@ -1,4 +1,4 @@
-/** How clang lays structs and unions out, as it says itself (`-fdump-record-layouts-complete`). */
+/** How clang lays structs and unions out, as it says itself (`-fdump-record-layouts`). */
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { repository, run, temporaryFolder } from "./Require.ts"
@@ -43,23 +43,26 @@ const parseRecord = (text: string): readonly [string, ClangRecord] | undefined =
   return [name, { size: Number(size), members }]
 }
 
-/** The layouts of all complete types of a C source, by their names (`struct event`), and what the compiler complained of. */
+/** The layouts of types of a C source, by their names (`struct event`), and what the compiler complained of. */
 export const clangLayouts = (
   source: string,
-  include: string = Path.join(repository, "test/fixtures")
+  names: Iterable<string>,
+  target: "bpfel" | "x86_64-linux-gnu" = "bpfel"
 ): { readonly records: ReadonlyMap<string, ClangRecord>; readonly errors: string } => {
   const folder = temporaryFolder()
   const file = Path.join(folder, "layouts.c")
-  Fs.writeFileSync(file, source)
+  // A layout is made, and told, where it is first asked for: not at the end of the braces, behind which attributes follow.
+  const asked = [...names].map((name, index) => `  size_of_type_${index} = sizeof(${name}),\n`)
+  Fs.writeFileSync(file, `${source}\nenum {\n${asked.join("")}  sizes_of_types\n};\n`)
   const machine = run("gcc", ["-dumpmachine"]).stdout.trim()
-  const flags = ["-target", "bpfel", "-fsyntax-only", "-w", "-ferror-limit=5", "-fno-caret-diagnostics"]
-  const paths = [`-I${include}`, "-idirafter", `/usr/include/${machine}`]
+  const flags = ["-target", target, "-fsyntax-only", "-w", "-ferror-limit=5", "-fno-caret-diagnostics"]
+  const paths = [`-I${Path.join(repository, "test/fixtures")}`, "-idirafter", `/usr/include/${machine}`]
   // The dump is too long for a pipe that is read at the end.
   const output = Path.join(folder, "layouts.txt")
   const command = "exec clang-19 \"$@\" > \"$0\""
   const done = run(
     "sh",
-    ["-c", command, output, ...flags, "-Xclang", "-fdump-record-layouts-complete", ...paths, file],
+    ["-c", command, output, ...flags, "-Xclang", "-fdump-record-layouts", ...paths, file],
     {
       timeoutMilliseconds: 600_000
     }
