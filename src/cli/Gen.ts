@@ -35,6 +35,11 @@ export const gen = (args: ReadonlyArray<string>) =>
         load: Chosen.from(() => import("./gen/Skeleton.ts"), ({ skeleton }) => skeleton)
       },
       {
+        name: "subskeleton",
+        summary: "Write code that finds a library's parts in a linked object",
+        load: Chosen.from(() => import("./gen/Subskeleton.ts"), ({ subskeleton }) => subskeleton)
+      },
+      {
         name: "verify",
         summary: "Check the signature of a loader",
         load: Chosen.from(() => import("./gen/Verify.ts"), ({ verify }) => verify)
@@ -43,7 +48,9 @@ export const gen = (args: ReadonlyArray<string>) =>
     (verbs) =>
       Command.make("gen").pipe(
         Command.withDescription("Files that are made of objects, under the names that bpftool has for them."),
-        Command.withShortDescription("Files made of objects: object, min_core_btf, loader, replay, skeleton, verify"),
+        Command.withShortDescription(
+          "Files made of objects: object, min_core_btf, loader, replay, skeleton, subskeleton, verify"
+        ),
         Command.withSubcommands(verbs)
       )
   )

@@ -68,7 +68,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "gen",
-      summary: "Files made of objects: object, min_core_btf, loader, replay, skeleton, verify",
+      summary: "Files made of objects: object, min_core_btf, loader, replay, skeleton, subskeleton, verify",
       load: (args) => Effect.flatMap(Effect.promise(() => import("./Gen.ts")), ({ gen }) => gen(args))
     },
     {

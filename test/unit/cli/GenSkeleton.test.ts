@@ -59,6 +59,19 @@ describe("gen skeleton", () => {
       assert.include(Fs.readFileSync(output, "utf8"), "Skeleton.beside")
     }))
 
+  it.live("makes a C header with the object in it, byte for byte", () =>
+    Effect.gen(function*() {
+      const { status, stdout } = yield* skeleton(firewall, "name", "fw")
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /#ifndef __FW_SKEL_H__/)
+      assert.match(stdout, /\nfw__open_opts\(const struct bpf_object_open_opts \*opts\)/)
+      const lines = (/= "\\\n([^"]*)"/.exec(stdout)?.[1] ?? "").replaceAll("\\\n", "")
+      const bytes = [...lines.matchAll(/\\(?:0|x(..))/g)].map(([, hex = "0"]) => parseInt(hex, 16))
+      assert.deepStrictEqual(Buffer.from(bytes), Fs.readFileSync(firewall))
+      const document = JSON.parse((yield* skeleton(firewall, "--json")).stdout)
+      assert.deepInclude(document, { name: "xdp_firewall_bpf", language: "c", programs: ["xdp_firewall"] })
+    }))
+
   it.live("names of files become identifiers, and bad names are refused", () =>
     Effect.gen(function*() {
       const odd = Path.join(temporaryFolder(), "3 odd-name.v2.bpf.o")
@@ -76,7 +89,8 @@ describe("gen skeleton", () => {
       const copy = Path.join(temporaryFolder(), "firewall.bpf.o")
       Fs.copyFileSync(firewall, copy)
       const rows: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
-        [[firewall], /not made yet/],
+        [[firewall, "--types"], /--types: is for light skeletons/],
+        [[firewall, "--set", "sample_every=1"], /--set: is for light skeletons/],
         [[firewall, "--lang", "ts", "--set", "sample_every=1"], /--set: is for light skeletons/],
         [[firewall, "--lang", "ts", "--kernel", "x"], /--kernel: is for light skeletons/],
         [["-L", firewall, "--lang", "ts", "--beside"], /not light/],
@@ -102,5 +116,30 @@ describe("gen skeleton", () => {
       assert.strictEqual(status, 1)
       assert.match(stderr, /arena/)
       assert.isFalse(Fs.existsSync(output))
+    }))
+})
+
+describe("gen subskeleton", () => {
+  const subskeleton = (...args: ReadonlyArray<string>) => InProcess.command("gen", "subskeleton", ...args)
+
+  it.live("makes a C header", () =>
+    Effect.gen(function*() {
+      const { status, stdout } = yield* subskeleton(fixture("link_library.bpf.o"), "name", "library")
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /#ifndef __LIBRARY_SUBSKEL_H__/)
+      assert.match(stdout, /__u64 \*library_calls;/)
+      const output = Path.join(temporaryFolder(), "library.subskel.h")
+      const written = yield* subskeleton(fixture("link_library.bpf.o"), "-o", output)
+      assert.match(written.stdout, /a header that finds what is in .*, 4 maps and 1 program under the name link_library_bpf/)
+      assert.match(Fs.readFileSync(output, "utf8"), /link_library_bpf__open\(const struct bpf_object \*src\)/)
+    }))
+
+  it.live("wrong usage and objects that are none end without output", () =>
+    Effect.gen(function*() {
+      const refused = yield* subskeleton(fixture("README.md"))
+      assert.deepStrictEqual([refused.status, refused.stdout], [1, ""])
+      const light = yield* subskeleton("-L", firewall)
+      assert.deepStrictEqual([light.status, light.stdout], [2, ""])
+      assert.match(light.stderr, /a subskeleton loads nothing/)
     }))
 })
