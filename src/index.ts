@@ -154,6 +154,10 @@ export * as LoaderInputs from "./stages/gen/LoaderInputs.ts"
 export * as LoaderSignature from "./stages/gen/LoaderSignature.ts"
 /** Loads an object by its loader program, on the kernel that is provided. */
 export * as RunLoader from "./stages/gen/RunLoader.ts"
+/** Skeletons in C: a header with an object in it, over libbpf. */
+export * as SkeletonC from "./stages/gen/SkeletonC.ts"
+/** Subskeletons in C: a header that finds what is in a library object, over libbpf. */
+export * as SubskeletonC from "./stages/gen/SubskeletonC.ts"
 /** Light skeletons in C: a header that loads an object by its loader program. */
 export * as LightSkeletonC from "./stages/gen/LightSkeletonC.ts"
 /** Light skeletons in TypeScript: a module that does, on a small runtime (`effect-bpf/light`). */
