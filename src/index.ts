@@ -208,6 +208,10 @@ export * as QueueMap from "./maps/QueueMap.ts"
 export * as BloomFilter from "./maps/BloomFilter.ts"
 /** Tries of prefixes, and codecs of IP prefixes as text. */
 export * as LpmTrie from "./maps/LpmTrie.ts"
+/** Arrays in memory that the kernel shares: read and written without calls. */
+export * as MappedArray from "./maps/MappedArray.ts"
+/** Global variables as live properties. */
+export * as LiveView from "./maps/LiveView.ts"
 /** Maps of maps and arrays of programs. */
 export * as SlotMap from "./maps/SlotMap.ts"
 /** Values that belong to tasks, sockets, cgroups or files. */
@@ -221,6 +225,8 @@ export * as RingReader from "./events/RingReader.ts"
 export * as RingBuffer from "./events/RingBuffer.ts"
 /** Counts of the records that found no room in a ring buffer, which programs keep. */
 export * as Losses from "./events/Losses.ts"
+/** What programs print to their standard output and error. */
+export * as ProgStream from "./events/ProgStream.ts"
 /** Writes user ring buffers: records that programs take. */
 export * as UserRingBuffer from "./events/UserRingBuffer.ts"
 /** Reads perf buffers: the records of all CPUs, and what was lost. */

@@ -11,7 +11,9 @@ import type { BtfValue } from "../../src/btf/BtfValue.ts"
 import { type Codec, CodecError } from "../../src/btf/Codec.ts"
 import * as ArrayMap from "../../src/maps/ArrayMap.ts"
 import * as BloomFilter from "../../src/maps/BloomFilter.ts"
+import * as LiveView from "../../src/maps/LiveView.ts"
 import * as LpmTrie from "../../src/maps/LpmTrie.ts"
+import * as MappedArray from "../../src/maps/MappedArray.ts"
 import * as PerCpuMap from "../../src/maps/PerCpuMap.ts"
 import * as QueueMap from "../../src/maps/QueueMap.ts"
 import * as SlotMap from "../../src/maps/SlotMap.ts"
@@ -22,6 +24,7 @@ import { Kernel, type KernelShape, type Session } from "../../src/services/Kerne
 import type { MapAttributes } from "../../src/services/Kernel/KernelCall.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
 import type { LoadedObject } from "../../src/stages/load/Execute.ts"
+import * as Globals from "../../src/stages/load/Globals.ts"
 import { mapCreate, progLoad, returning } from "./LiveKernel.ts"
 import { loadFixture } from "./LoadFixture.ts"
 import * as MapModel from "./MapModel.ts"
@@ -358,6 +361,76 @@ export const typedMapSuite = (make: Effect.Effect<KernelShape, unknown>): void =
         const size = yield* Effect.flip(TypedMap.make(session, hash, { key: u64, value: u32, name: "hash" }))
         assert.strictEqual(reasonOf(size), "Size")
         assert.match(String(size), /map hash: its values have 32 bytes, and u32 has 4/)
+      })))
+
+  it.live("arrays in shared memory are read and written without calls", () =>
+    withObject("map_kinds.bpf.o", (loaded) =>
+      Effect.gen(function*() {
+        const kept = yield* Effect.scoped(Effect.gen(function*() {
+          const mapped = yield* MappedArray.of(loaded, "array")
+          const plain = yield* ArrayMap.of(loaded, "array")
+          assert.deepStrictEqual([mapped.length, mapped.writable, mapped.stride], [8, true, 32])
+          mapped.set(3, { count: 5n, label: "five" })
+          assert.deepStrictEqual(yield* plain.get(3), { count: 5n, label: "five" })
+          yield* plain.set(4, { count: 6n, label: "six" })
+          assert.deepStrictEqual(mapped.at(4), { count: 6n, label: "six" })
+          assert.strictEqual([...mapped].length, 8)
+          assert.throws(() => mapped.at(8), /no index/)
+          assert.throws(() => mapped.set(0, { count: -1n }), /count/)
+          return mapped
+        }))
+        assert.throws(() => kept.at(0), /scope/)
+        assert.throws(() => kept.set(0, { count: 1n }), /scope/)
+        const not = yield* Effect.flip(Effect.scoped(MappedArray.of(loaded, "hash")))
+        assert.strictEqual(reasonOf(not), "WrongKind")
+      })))
+
+  it.live("global variables are properties that read and write memory", () =>
+    withObject("global_data.bpf.o", (loaded) =>
+      Effect.gen(function*() {
+        const globals = yield* Globals.open(loaded)
+        const kept = yield* Effect.scoped(Effect.gen(function*() {
+          const view = yield* LiveView.globals(loaded)
+          assert.strictEqual(view["answer"], 42)
+          assert.strictEqual(view["biggest"], 0xfedcba9876543210n)
+          view["answer"] = -7
+          assert.strictEqual(yield* globals.get("answer"), -7)
+          yield* globals.set("answer", 8)
+          assert.strictEqual(view["answer"], 8)
+          const { settings } = view
+          if (!LiveView.isObject(settings)) return assert.fail("a struct is a view")
+          assert.strictEqual(settings["name"], "fixture")
+          settings["enabled"] = false
+          settings["colour"] = "GREEN"
+          const { flags } = settings
+          if (!LiveView.isObject(flags)) return assert.fail("a struct in it is one, too")
+          assert.deepStrictEqual({ ...flags }, { low: 5, middle: -7, high: 0x1ffff, wide: 0xabcdef0123n })
+          flags["middle"] = 9
+          assert.deepStrictEqual({ ...flags }, { low: 5, middle: 9, high: 0x1ffff, wide: 0xabcdef0123n })
+          const now = yield* globals.get("settings")
+          assert.deepInclude(now, {
+            name: "fixture",
+            colour: "GREEN",
+            enabled: false,
+            flags: { low: 5, middle: 9, high: 0x1ffff, wide: 0xabcdef0123n },
+            number: 0x01020304
+          })
+          view["position"] = { x: 3 }
+          assert.deepStrictEqual(yield* globals.get("position"), { x: 3, y: 0 })
+          // A constant has no setter.
+          assert.strictEqual(view["limit"], 100)
+          assert.throws(() => {
+            view["limit"] = 1
+          }, TypeError)
+          assert.throws(() => {
+            view["answer"] = 2 ** 40
+          }, /answer/)
+          assert.throws(() => {
+            view["nonesuch"] = 1
+          }, TypeError)
+          return view
+        }))
+        assert.throws(() => kept["answer"], /scope/)
       })))
 
   it.live("streams are interrupted, and begin anew", () =>

@@ -124,8 +124,9 @@ const isMappable = (info: MapInfo): boolean =>
   info.type === MapType.BPF_MAP_TYPE_ARRAY && (info.flags & MapFlag.BPF_F_MMAPABLE) !== 0
 
 /** Memory of an array, with what may be done to it. */
-interface Memory {
+export interface Memory {
   readonly view: MemoryView
+  /** Whether it may be written to; to write where it may not ends the process. */
   readonly writable: boolean
 }
 
@@ -152,15 +153,21 @@ const memoryOf = Effect.fnUntraced(function*(
  * The memory of an array of `BPF_F_MMAPABLE` or of a global data section, by the map's name; it is unmapped when the scope
  * closes. Elements are 8 bytes apart, or a multiple of that. Writing to the bytes of a constant section ends the process.
  */
-export const view = Effect.fnUntraced(function*(
+export const view = (
   loaded: Pick<LoadedObject, "map" | "session">,
   name: string
-): Effect.fn.Return<MemoryView, AccessError, Kernel | Scope.Scope> {
+): Effect.Effect<MemoryView, AccessError, Kernel | Scope.Scope> => Effect.map(memory(loaded, name), ({ view }) => view)
+
+/** As `view`, with whether the memory may be written to: it is mapped for writing where that is possible. */
+export const memory = Effect.fnUntraced(function*(
+  loaded: Pick<LoadedObject, "map" | "session">,
+  name: string
+): Effect.fn.Return<Memory, AccessError, Kernel | Scope.Scope> {
   const map = loaded.map(name)
   if (map === undefined) return yield* refuse("NoSuchName", name, "the load made no map of this name")
   const info = yield* loaded.session.call({ _tag: "MapGetInfo", map })
   const memory = yield* memoryOf(loaded.session, map, info)
-  return memory?.view ?? (yield* refuse(
+  return memory ?? (yield* refuse(
     "NotMappable",
     name,
     `the map is of type ${mapTypeName(info.type)}${isMappable(info) ? "" : " and was not created with BPF_F_MMAPABLE"}`,
@@ -201,8 +208,8 @@ const read = (view: MemoryView, offset: number, size: number): Uint8Array => {
   return copy
 }
 
-/** Puts bytes into a view. */
-const write = (view: MemoryView, offset: number, bytes: Uint8Array): void => {
+/** Puts bytes into a view: numbers that are aligned in one access. */
+export const write = (view: MemoryView, offset: number, bytes: Uint8Array): void => {
   const { length } = bytes
   const numbers = new DataView(bytes.buffer, bytes.byteOffset, length)
   if (length === 8 && offset % 8 === 0) return view.storeRelease64(offset, numbers.getBigUint64(0, hostIsLittle))
