@@ -337,6 +337,7 @@ export const make = (options: LedgerOptions = {}): Ledger => {
         btfKeyTypeId: map.types?.key ?? 0,
         btfValueTypeId: map.types?.value ?? 0
       })),
+    ProgStreamRead: (call, bound) => attempts(call, Ref.key(call.prog), bound, () => ({ result: new Uint8Array() })),
     // Nothing is ever committed, so nothing is ever ready.
     Wait: (call, bound) => attempts(call, call.refs.map(Ref.key).join(", "), bound, () => ({ result: [] })),
     ProgLoad: (call, bound) => {

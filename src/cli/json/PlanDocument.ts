@@ -42,6 +42,7 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   ProgTestRun: "BPF_PROG_TEST_RUN",
   LoaderRun: "BPF_PROG_TEST_RUN",
   ProgGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
+  ProgStreamRead: "BPF_PROG_STREAM_READ_BY_FD",
   BtfGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
   IdNext: "BPF_*_GET_NEXT_ID",
   GetById: "BPF_*_GET_FD_BY_ID",

@@ -150,6 +150,11 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
       ]
     case "ViewWrite":
       return [`${counted(call.bytes.length, "byte")} from ${call.offset}`]
+    case "ProgStreamRead":
+      return [
+        call.stream === "Stdout" ? "standard output" : "standard error",
+        `${counted(call.length, "byte")} at most`
+      ]
     case "ObjPin":
     case "ObjUnpin":
     case "ObjGet":

@@ -30,6 +30,7 @@ import {
   type ProgGetInfo,
   type ProgInfo,
   type ProgLoad,
+  type ProgStreamRead,
   type ProgTestRun,
   type TestRunResult
 } from "./calls/ProgCalls.ts"
@@ -62,6 +63,7 @@ export interface Calls extends AttachingCalls, ElementCalls {
   readonly ProgTestRun: ProgTestRun
   readonly LoaderRun: LoaderRun
   readonly ProgGetInfo: ProgGetInfo
+  readonly ProgStreamRead: ProgStreamRead
   readonly BtfGetInfo: BtfGetInfo
   readonly IdNext: IdNext
   readonly GetById: GetById
@@ -97,6 +99,7 @@ export interface Results extends AttachingResults, ElementResults {
   readonly ProgTestRun: TestRunResult
   readonly LoaderRun: LoaderRunResult
   readonly ProgGetInfo: ProgInfo
+  readonly ProgStreamRead: Uint8Array
   readonly BtfGetInfo: BtfInfo
   readonly IdNext: number | undefined
   readonly GetById: void
@@ -188,6 +191,8 @@ export const footprint = (call: KernelCall): Footprint => {
       }
     case "ProgGetInfo":
       return { defines: undefined, changes: [], reads: [call.prog] }
+    case "ProgStreamRead":
+      return { defines: undefined, changes: [call.prog], reads: [] }
     case "BtfGetInfo":
       return { defines: undefined, changes: [], reads: [call.btf] }
     case "IdNext":

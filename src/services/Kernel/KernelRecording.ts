@@ -148,6 +148,7 @@ const backendOf = (tape: Tape, isOver: () => boolean, listed: AssembleOptions["l
       ProgTestRun: never(),
       LoaderRun: never(),
       ProgGetInfo: never(),
+      ProgStreamRead: never(),
       BtfGetInfo: never(),
       IdNext: never(),
       GetById: (call, bound) => call.as._tag === "Prog" ? lent(bound) : never<"GetById">()(call, bound),

@@ -435,6 +435,16 @@ export const objGet: Hint = (errno) => {
   }
 }
 
+/** Why a stream of a program was not read. */
+const progStreamRead: Hint = (errno) => {
+  switch (errno) {
+    case "EINVAL":
+      return "this kernel gives programs no streams to print to: those from 6.17 on do"
+    default:
+      return general(errno)
+  }
+}
+
 /** Why waiting failed. */
 const wait: Hint = (errno) => {
   switch (errno) {
@@ -481,6 +491,7 @@ export const ofCall: { readonly [T in CallTag | "Borrow"]: Hint } = {
   ProgBindMap: progBindMap,
   ProgGetInfo: info,
   ProgLoad: general,
+  ProgStreamRead: progStreamRead,
   ProgTestRun: general,
   ViewWrite: viewWrite,
   Wait: wait

@@ -91,6 +91,18 @@ export interface ProgGetInfo {
   readonly file?: boolean
 }
 
+/**
+ * Takes what a program has printed to one of its streams, at most `length` bytes: none where there is nothing, and nothing is
+ * waited for. Programs print with `bpf_stream_printk`, the kernel reports faults of programs on `Stderr`. Each byte is taken
+ * once, whoever takes it. Kernels from 6.17 on have streams; others answer `EINVAL`.
+ */
+export interface ProgStreamRead {
+  readonly _tag: "ProgStreamRead"
+  readonly prog: ProgRef
+  readonly stream: "Stdout" | "Stderr"
+  readonly length: number
+}
+
 /** What a run of `ProgTestRun` answers. */
 export interface TestRunResult {
   /** The program's return value, unsigned 32 bits. */

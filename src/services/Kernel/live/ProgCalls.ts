@@ -11,7 +11,7 @@ import { fromErrno, type KernelError } from "../KernelError.ts"
 import type { Handlers, Performed } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
 import { type Context, handleOf } from "./Context.ts"
-import { type Answer, attemptsOf, enter, once, type Request } from "./Enter.ts"
+import { type Answer, attemptsOf, enter, invalid, once, type Request } from "./Enter.ts"
 import * as FdInfo from "./FdInfo.ts"
 import type { Handle, ProgHandle } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
@@ -166,11 +166,19 @@ const decode = (arena: Arena.Arena<typeof Attr.GetInfo>, instructions: boolean):
   }
 }
 
+const BPF_STREAM_STDOUT = 1
+const BPF_STREAM_STDERR = 2
+
+/** The most that is read of a stream at once, bytes: the kernel keeps 100,000 of each. */
+const longestRead = 0x10_0000
+
 /** Asking again for longer arrays ends after this many times. */
 const maximumInfoRounds = 8
 
 /** The handlers of the calls on loaded programs. */
-export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "ProgGetInfo"> => {
+export const handlers = (
+  context: Context
+): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "ProgGetInfo" | "ProgStreamRead"> => {
   const { sys } = context
   return {
     ProgBindMap: Effect.fnUntraced(function*(call, bound) {
@@ -233,6 +241,27 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, "ProgBindMap"
       const info = decode(arena, instructions)
       const file = call.file === true ? FdInfo.ofProg(prog.fd) : undefined
       return { result: file === undefined ? info : { ...info, file } }
+    }),
+
+    ProgStreamRead: Effect.fnUntraced(function*(call, bound) {
+      const prog = yield* handleOf(bound, "ProgStreamRead", call.prog)
+      const { length, stream } = call
+      if (!(Number.isInteger(length) && length > 0 && length <= longestRead)) {
+        return yield* invalid("ProgStreamRead", prog.name, `there is room to read into for 1 to ${longestRead} bytes`)
+      }
+      const { arena, result } = yield* once(sys, bound, {
+        call: "ProgStreamRead",
+        subject: prog.name,
+        command: Command.BPF_PROG_STREAM_READ_BY_FD,
+        layout: Attr.ProgStreamRead,
+        values: {
+          stream_buf: Arena.room(length),
+          stream_buf_len: length,
+          stream_id: stream === "Stdout" ? BPF_STREAM_STDOUT : BPF_STREAM_STDERR,
+          prog_fd: prog.fd
+        }
+      })
+      return { result: Arena.region(arena, "stream_buf").slice(0, result) }
     })
   }
 }

@@ -14,7 +14,7 @@ const done: Performed<Handle, void> = { result: undefined }
 /** The handlers of the calls on loaded programs. */
 export const handlers = (
   context: Context
-): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "LoaderRun" | "ProgGetInfo"> => ({
+): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "LoaderRun" | "ProgGetInfo" | "ProgStreamRead"> => ({
   ProgBindMap: (call, bound) =>
     Refuse.once(bound, () =>
       Result.gen(function*() {
@@ -41,6 +41,14 @@ export const handlers = (
         "LoaderRun",
         "has no programs that make kernel calls",
         "replay the loader: that makes its calls in its place (RunLoader does so by itself)"
+      ))),
+
+  ProgStreamRead: (_, bound) =>
+    Refuse.once(bound, () =>
+      Result.fail(Refuse.unsupported(
+        "ProgStreamRead",
+        "gives programs no streams to print to",
+        "let programs print with bpf_printk, whose lines the simulated kernel keeps, or load them on the live kernel"
       ))),
 
   ProgGetInfo: (call, bound) =>

@@ -227,6 +227,7 @@ export const complaint = (
     case "LoaderRun":
     case "ProgTestRun":
     case "ProgGetInfo":
+    case "ProgStreamRead":
       return unsupported(
         Ref.key(call.prog),
         "there is no answer while a loader is recorded: it will run later, elsewhere"

@@ -86,8 +86,9 @@ const own: { readonly [T in Exclude<CallTag, "Close"> | "Borrow"]: ReadonlyArray
   ProgGetInfo: ["E2BIG", "ENODEV"],
   ProgLoad: ["E2BIG", "ENOSPC"],
   ProgTestRun: ["E2BIG", "ENOSPC", "ENXIO", "ETIMEDOUT"],
+  ProgStreamRead: [],
   ViewWrite: [],
-  Wait: ["EMFILE", "ENFILE", "ENOSPC"]
+  Wait: ["EMFILE", "ENOSPC"]
 }
 
 const attributes = {

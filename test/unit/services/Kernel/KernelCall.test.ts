@@ -107,6 +107,7 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
     ""
   ],
   [{ _tag: "ProgGetInfo", prog }, "", "", "prog#2"],
+  [{ _tag: "ProgStreamRead", prog, stream: "Stderr", length: 8 }, "", "prog#2", ""],
   [{ _tag: "BtfGetInfo", btf: Ref.btf(3) }, "", "", "btf#3"],
   [{ _tag: "IdNext", kind: "Map", after: 0 }, "", "", ""],
   [{ _tag: "GetById", as: Ref.link(4), id: 7 }, "link#4", "", ""],
@@ -295,6 +296,7 @@ describe("the footprint of", () => {
       ProgTestRun: true,
       LoaderRun: true,
       ProgGetInfo: true,
+      ProgStreamRead: true,
       BtfGetInfo: true,
       IdNext: true,
       GetById: true,
