@@ -132,10 +132,11 @@ const build = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo): So
   const { map, ok, set } = stepsOf(system, place)
   if (umem.isClosed) throw new XskError({ reason: "Closed", step: "socket", ...place, detail: "its umem is closed" })
 
+  const namespace = ok("open the network namespace", system.namespaceId(netns))
   const ifindex = typeof options.device === "number"
     ? options.device
     : ok("find the device", system.interfaceIndex(options.device, netns))
-  const key = `${ok("open the network namespace", system.namespaceId(netns))}/${ifindex}/${queue}`
+  const key = `${namespace}/${ifindex}/${queue}`
   const shared = umem.pools.get(key)
   const [other] = shared === undefined ? umem.bound : [...umem.bound].filter((each) => each.pool === shared)
 

@@ -4,17 +4,28 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Fs from "node:fs"
+import { Action } from "../../examples/xsk/Batch.ts"
+import * as Redirect from "../../examples/xsk/Redirect.ts"
+import type { Socket, SocketOptions } from "../../examples/xsk/Socket.ts"
 import * as Umem from "../../examples/xsk/Umem.ts"
+import * as Xsk from "../../examples/xsk/Xsk.ts"
+import * as Xdp from "../../src/attach/Xdp.ts"
+import { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import { network } from "../support/Network.ts"
+import { load } from "../support/NetworkFixture.ts"
 import { describeWith } from "../support/Require.ts"
-import { exchange, live, pair, type PairOptions } from "../support/XskTraffic.ts"
+import { exchange, leftovers, live, pair, type PairOptions, write } from "../support/XskTraffic.ts"
 
 const count = 10_000
 
 const both = (options: PairOptions, each = count) =>
   live(Effect.gen(function*() {
     const sockets = yield* pair(yield* network, options)
-    yield* exchange(sockets, each)
+    yield* exchange(sockets, each, options.window)
     for (const { freeCount, frames, holders, owners } of sockets.memory) {
       const held = holders.reduce((sum, holder) => sum + (holder?.count ?? 0), 0)
       assert.strictEqual(freeCount + held, frames, "every frame is free or with the kernel")
@@ -26,4 +37,167 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP, 10,000 frames
   it.live("with need-wakeup", () => both({ socket: { needWakeup: true } }))
   it.live("without need-wakeup", () => both({ socket: { needWakeup: false } }))
   it.live("both sockets on one memory, of two devices", () => both({ shared: true }))
+})
+
+/** Live tests of the smaller ways: fewer packets, every byte all the same. */
+const some = 600
+
+describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () => {
+  it.live("with frames of any size, headroom, small rings, in the generic path", () =>
+    Effect.gen(function*() {
+      yield* both({ umem: { frameSize: 2176, unaligned: true } }, some)
+      yield* both({ umem: { frameSize: 4096, headroom: 512 } }, some)
+      yield* both({ socket: { rx: 64, tx: 64, fill: 64, completion: 64 }, umem: { frames: 256 }, window: 48 }, some)
+      yield* both({ xdpMode: "generic" }, some)
+    }))
+
+  it.live("in huge pages, where some are set aside", () => {
+    const pages = "/proc/sys/vm/nr_hugepages"
+    const before = Fs.readFileSync(pages, "utf8")
+    return Effect.gen(function*() {
+      yield* Effect.sync(() => Fs.writeFileSync(pages, String(Number(before) + 16)))
+      if (Number(Fs.readFileSync(pages, "utf8")) < Number(before) + 16) {
+        return console.warn("not tried: the machine has no memory left for huge pages")
+      }
+      yield* both({ umem: { hugePages: true, frames: 4096 } }, some)
+    }).pipe(Effect.ensuring(Effect.sync(() => Fs.writeFileSync(pages, before))))
+  })
+
+  it.live("that share a queue: each gets what the program sends to it, both send, either may go first", () =>
+    live(Effect.gen(function*() {
+      const box = yield* network
+      const [near, far] = [{ device: box.device, netns: box.path }, {
+        device: "outer",
+        netns: `/run/netns/${box.peer}`
+      }]
+      for (const first of [0, 1]) {
+        const memory = yield* Xsk.umem({ frames: 2048, frameSize: 2048 })
+        yield* Effect.scoped(Effect.gen(function*() {
+          const other = yield* Xsk.socket(yield* Xsk.umem({ frameSize: 2048 }), { ...far, mode: "copy" })
+          yield* Redirect.insert(yield* Redirect.make(far), other)
+          const redirect = yield* Redirect.make(near)
+          const scopes = [yield* Scope.make(), yield* Scope.make()] as const
+          const [one, two] = [
+            yield* Scope.provide(Xsk.socket(memory, { ...near, mode: "copy", receiveFrames: 512 }), scopes[0]),
+            yield* Scope.provide(Xsk.socket(memory, { ...near, receiveFrames: 512 }), scopes[1])
+          ]
+          assert.deepStrictEqual([one.shares, two.shares], ["nothing", "queue"])
+          /** Packets both ways by one of the two, whose queue the map leads to. */
+          const talk = (socket: Socket) =>
+            Effect.scoped(Effect.gen(function*() {
+              yield* Redirect.insert(redirect, socket)
+              yield* exchange({ inner: socket, outer: other }, 600)
+            }))
+          yield* talk(one)
+          yield* talk(two)
+          yield* Scope.close(scopes[first as 0 | 1], Exit.void)
+          yield* talk(first === 0 ? two : one)
+          // Another one in the place of the one that was closed, on the queue that is still there.
+          yield* Effect.scoped(Effect.gen(function*() {
+            const third = yield* Xsk.socket(memory, near)
+            assert.strictEqual(third.shares, "queue")
+            yield* talk(third)
+          }))
+          yield* Scope.close(scopes[(1 - first) as 0 | 1], Exit.void)
+          assert.strictEqual(memory.freeCount, memory.frames)
+        }))
+      }
+    })))
+
+  it.live("are put in the map of a program that is there already, or of a descriptor; another program is told", () =>
+    live(Effect.gen(function*() {
+      const box = yield* network
+      const sockets = yield* pair(box)
+      const target = { device: box.device, netns: box.path }
+      const found = yield* Redirect.make(target)
+      assert.isTrue(found.found)
+      const { id, maxEntries } = yield* found.session.call({ _tag: "MapGetInfo", map: found.map })
+      assert.isAtLeast(maxEntries, 1)
+      // Taken out and put in through another way to the same map.
+      const key = new Uint8Array(4)
+      yield* found.session.call({ _tag: "MapDelete", map: found.map, key })
+      const pinned = `/sys/fs/bpf/xsk_${process.pid}`
+      yield* found.session.call({ _tag: "ObjPin", object: found.map, path: pinned })
+      const again = yield* (yield* Kernel).session()
+      const map = again.fresh("Map")
+      yield* again.call({ _tag: "ObjGet", as: map, path: pinned })
+      assert.strictEqual((yield* again.call({ _tag: "MapGetInfo", map })).id, id)
+      yield* Redirect.insert({ session: again, map, found: true }, sockets.inner)
+      yield* exchange(sockets, 300)
+    })))
+
+  it.live("whose device is on another program's are refused with its number", () =>
+    live(Effect.gen(function*() {
+      const box = yield* network
+      const loaded = yield* load(["xdp_count"])
+      const target = { device: box.device, netns: box.path }
+      yield* Xdp.attach(loaded, "xdp_count", target)
+      const error = yield* Effect.flip(Redirect.make(target))
+      assert.deepInclude(error, { _tag: "XskError", reason: "NoMap" })
+      const own = yield* Effect.flip(Redirect.make({ ...target, alwaysOwn: true }))
+      assert.deepInclude(own, { _tag: "AttachError", errno: "EBUSY" })
+    })))
+
+  it.live("say what the kernel refuses", () =>
+    live(Effect.gen(function*() {
+      const box = yield* network
+      const memory = yield* Xsk.umem({ frames: 64 })
+      const place = { device: box.device, netns: box.path }
+      const refusal = (options: Partial<SocketOptions>) =>
+        Effect.map(Effect.flip(Xsk.socket(memory, { ...place, ...options })), ({ errno, step }) => `${step} ${errno}`)
+      assert.strictEqual(yield* refusal({ mode: "zero-copy" }), "bind EOPNOTSUPP")
+      assert.strictEqual(yield* refusal({ queue: 100 }), "bind EINVAL")
+      assert.strictEqual(yield* refusal({ device: "nothing" }), "find the device ENODEV")
+      assert.strictEqual(yield* refusal({ device: 9999 }), "bind ENODEV")
+      assert.strictEqual(yield* refusal({ netns: "/run/netns/nowhere" }), "open the network namespace ENOENT")
+      yield* Xsk.socket(memory, place)
+      const other = yield* Xsk.umem({ frames: 64 })
+      const busy = yield* Effect.flip(Xsk.socket(other, place))
+      assert.deepInclude(busy, { reason: "Refused", step: "bind", errno: "EBUSY", device: "inner", queue: 0 })
+      assert.strictEqual(memory.freeCount, 32)
+    })))
+
+  it.live("end with an error when their device is taken away", () =>
+    live(Effect.gen(function*() {
+      const box = yield* network
+      const { inner } = yield* pair(box)
+      const fiber = yield* Effect.forkChild(Effect.flip(Xsk.run(inner, () => undefined)))
+      yield* Effect.sleep(20)
+      box.inside("ip link del inner")
+      const error = yield* Fiber.join(fiber)
+      assert.deepInclude(error, { reason: "DeviceGone", errno: "ENETDOWN", device: "inner" })
+    })))
+
+  it.live("closed in mid-traffic, and interrupted at any moment, leave nothing", () =>
+    live(Effect.gen(function*() {
+      const box = yield* network
+      const rings = () => leftovers().filter((each) => !/eventpoll|eventfd/.test(each))
+      const before = rings()
+      let state = Number(process.env["FC_SEED"] ?? 1) >>> 0
+      const random = (below: number) => {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+        return state % below
+      }
+      let received = 0
+      for (let round = 0; round < 16; round++) {
+        const fiber = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
+          const { inner, outer } = yield* pair(box, { shared: round % 2 === 0 })
+          yield* Effect.forkScoped(Xsk.run(inner, (batch) => {
+            received += batch.count
+            batch.actions.fill(Action.Send, 0, batch.count)
+          }))
+          yield* Effect.forkScoped(Xsk.run(outer, (batch) => void (received += batch.count)))
+          for (let sent = 0;; sent += 64) {
+            yield* Xsk.sendWith(outer, 64, (bytes, at, index) => write(bytes, at, sent + index, 1))
+          }
+        })))
+        // Every other time when packets are under way, else while all of it is made.
+        const seen = received
+        for (let waited = 0; round % 2 === 1 && received === seen && waited < 2000; waited++) yield* Effect.sleep(1)
+        yield* Effect.sleep(random(30))
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(rings(), before)
+      }
+      assert.isAbove(received, 0, "some of it was traffic")
+    })))
 })

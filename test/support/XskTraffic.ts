@@ -123,12 +123,18 @@ export const checker = (sender: number) => {
 }
 
 /** Frames that may be under way: who receives must keep up. */
-const window = 1024
+const usualWindow = 1024
 
 /** Sends so many frames, no faster than they are received. */
-export const sendAll = (socket: Socket, sender: number, count: number, received: () => number) =>
+export const sendAll = (
+  socket: Socket,
+  sender: number,
+  count: number,
+  received: () => number,
+  window: number = usualWindow
+) =>
   Effect.gen(function*() {
-    const step = 128
+    const step = window >> 3
     for (let sent = 0; sent < count; sent += step) {
       while (sent - received() > window - step) yield* Effect.sleep(0)
       const first = sent
@@ -148,6 +154,9 @@ export interface PairOptions {
   /** Both on one memory. */
   readonly shared?: boolean
   readonly multiBuffer?: boolean
+  readonly xdpMode?: Redirect.RedirectOptions["mode"]
+  /** Frames that may be under way. */
+  readonly window?: number
 }
 
 /** Two sockets. */
@@ -159,7 +168,7 @@ export interface Pair {
 
 /** Sockets on both ends of a network, to which all packets go. */
 export const pair = Effect.fnUntraced(function*(box: Network, options: PairOptions = {}) {
-  const { multiBuffer = false } = options
+  const { multiBuffer = false, xdpMode } = options
   const sizes = { frames: 4096, frameSize: 2048, ...options.umem }
   const first = yield* Xsk.umem(sizes)
   const second = options.shared === true ? first : yield* Xsk.umem(sizes)
@@ -173,13 +182,20 @@ export const pair = Effect.fnUntraced(function*(box: Network, options: PairOptio
   const outer = yield* Xsk.socket(second, { mode: "copy", ...half, ...flags, ...options.socket, ...ends[1] })
   for (const [index, socket] of [inner, outer].entries()) {
     const end = ends[index] ?? ends[0]
-    yield* Redirect.insert(yield* Redirect.make({ ...end, ...flags }), socket)
+    yield* Redirect.insert(
+      yield* Redirect.make({ ...end, ...flags, ...(xdpMode === undefined ? {} : { mode: xdpMode }) }),
+      socket
+    )
   }
   return { inner, outer, memory: [...new Set([first, second])] } satisfies Pair
 })
 
 /** Sends frames both ways at once, and checks all of them. */
-export const exchange = ({ inner, outer }: Pair, count: number): Effect.Effect<void, unknown> =>
+export const exchange = (
+  { inner, outer }: Pick<Pair, "inner" | "outer">,
+  count: number,
+  window?: number
+): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const [atInner, atOuter] = [checker(2), checker(1)]
     const readers = [
@@ -187,8 +203,8 @@ export const exchange = ({ inner, outer }: Pair, count: number): Effect.Effect<v
       yield* Effect.forkChild(Xsk.run(outer, atOuter.look))
     ]
     yield* Effect.all([
-      sendAll(inner, 1, count, () => atOuter.seen.count),
-      sendAll(outer, 2, count, () => atInner.seen.count)
+      sendAll(inner, 1, count, () => atOuter.seen.count, window),
+      sendAll(outer, 2, count, () => atInner.seen.count, window)
     ], { concurrency: "unbounded" })
     const deadline = Date.now() + 5000
     while ((atInner.seen.count < count || atOuter.seen.count < count) && Date.now() < deadline) yield* Effect.sleep(1)

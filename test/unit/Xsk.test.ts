@@ -104,7 +104,7 @@ describe("making sockets", () => {
         const memory = yield* Xsk.umem(small)
         fake.failAt(0, "EBUSY")
         const failing = yield* Effect.flip(Xsk.socket(memory, { device: "eth0", ...rings }))
-        assert.strictEqual(failing.step, "find the device")
+        assert.strictEqual(failing.step, "open the network namespace")
         yield* Xsk.socket(memory, { device: "eth0", ...rings })
         const other = yield* Xsk.umem(small)
         const asked = fake.calls.length
