@@ -10,6 +10,8 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Result from "effect/Result"
+import { type Codec, CodecError } from "./btf/Codec.ts"
 import { hostIsLittle } from "./services/Kernel/abi/Arena.ts"
 import type { KernelShape, Session, SessionOptions } from "./services/Kernel/Kernel.ts"
 import type { CallError, KernelError } from "./services/Kernel/KernelError.ts"
@@ -20,6 +22,8 @@ import type { LoaderInput } from "./stages/gen/LoaderInput.ts"
 import type { LoaderProgram } from "./stages/gen/LoaderProgram.ts"
 import * as LoaderRunner from "./stages/gen/LoaderRunner.ts"
 
+export { type Codec, CodecError } from "./btf/Codec.ts"
+export * as LayoutCodec from "./btf/LayoutCodec.ts"
 export type { KernelShape, Session } from "./services/Kernel/Kernel.ts"
 export type { CallError, KernelError, VerifierError } from "./services/Kernel/KernelError.ts"
 export type { MapRef, ProgRef } from "./services/Kernel/Ref.ts"
@@ -79,7 +83,11 @@ export interface LoadOptions<MapName extends string = string> extends SessionOpt
 /** What a load has made, by the numbers of maps and programs in the loader. */
 export interface Loaded {
   readonly session: Session
+  /** The kernel that it is loaded into. */
+  readonly kernel: KernelShape
   readonly map: (number: number) => Ref.MapRef
+  /** The number of the map that C calls so. */
+  readonly mapNumber: (name: string) => number | undefined
   readonly program: (number: number) => Ref.ProgRef
   /** The bytes of a data section: the kernel's own memory where they can be written to, else a copy of what is there. */
   readonly section: (map: number) => Uint8Array
@@ -226,6 +234,11 @@ export const load = Effect.fnUntraced(function*(
   }
   return {
     session,
+    kernel: target,
+    mapNumber: (name) => {
+      const number = loader.maps.findIndex((map) => map.name === name)
+      return number < 0 ? undefined : number
+    },
     map: (number) => ran.maps[number] ?? session.stamp(Ref.map(loader.maps[number]?.ref ?? -1)),
     program: (number) => ran.programs[number] ?? session.stamp(Ref.prog(loader.programs[number]?.ref ?? -1)),
     section: (map) => memory.get(map) ?? new Uint8Array(),
@@ -288,13 +301,59 @@ export const bytes = (offset: number, size: number): Field<Uint8Array> => ({
   get: (view) => new Uint8Array(view.buffer, view.byteOffset + offset, size)
 })
 
+/**
+ * A value of a type: it is read as a whole, and assigned as a whole. Assigning one that does not fit throws a `CodecError`, for an
+ * assignment has no other way to say so.
+ */
+export const value = <A>(offset: number, size: number, codec: Codec<A>): Field<A> => ({
+  // A flexible array ends where the variable does.
+  get: (view) => codec.read(new DataView(view.buffer, view.byteOffset + offset, size), 0),
+  set: (view, value) => {
+    const bytes = Result.getOrThrow(codec.encode(value))
+    if (bytes.length > size) {
+      const detail = `the value has ${bytes.length} bytes, and there is room for ${size}`
+      throw new CodecError({ reason: "Size", subject: codec.name, detail })
+    }
+    const place = new Uint8Array(view.buffer, view.byteOffset + offset, size)
+    place.set(bytes)
+    place.fill(0, bytes.length)
+  }
+})
+
+/** A map of which no more is known than what it is called in C. */
+export interface MapHandle {
+  readonly name: string
+  /** The map in its session. */
+  readonly ref: Ref.MapRef
+}
+
+/** A program that is not attached by itself: it is run, called, or stands in a map. */
+export interface ProgramHandle {
+  readonly name: string
+  /** What SEC() says, without a leading `?`. */
+  readonly section: string
+  /** The program in its session. */
+  readonly ref: Ref.ProgRef
+}
+
+/** The handle of a map. */
+export const mapHandle = (loaded: Loaded, number: number, name: string): Effect.Effect<MapHandle> =>
+  Effect.succeed({ name, ref: loaded.map(number) })
+
+/** The handle of a program. */
+export const programHandle = (loaded: Loaded, number: number, name: string, section: string): ProgramHandle => ({
+  name,
+  section,
+  ref: loaded.program(number)
+})
+
 /** A section's variables, and all its bytes. */
 export type Section<F> =
   & { readonly bytes: Uint8Array; readonly view: DataView }
   & { -readonly [N in keyof F]: F[N] extends Field<infer A> ? A : never }
 
 /** The variables in the bytes of a section: properties that read and write them where they are. */
-export const section = <F extends { readonly [N in keyof F]: { readonly get: (view: DataView) => Value } }>(
+export const section = <F extends { readonly [N in keyof F]: { readonly get: (view: DataView) => unknown } }>(
   bytes: Uint8Array,
   fields: F
 ): Section<F> => {
@@ -310,10 +369,7 @@ export const section = <F extends { readonly [N in keyof F]: { readonly get: (vi
   return Object.freeze(Object.defineProperties({}, properties)) as Section<F>
 }
 
-/** What a variable can be. */
-export type Value = number | bigint | boolean | Uint8Array
-
 interface Settable {
-  readonly get: (view: DataView) => Value
+  readonly get: (view: DataView) => unknown
   readonly set?: (view: DataView, value: never) => void
 }

@@ -7,12 +7,35 @@ import * as Path from "node:path"
 import * as KernelFaulty from "../../src/services/Kernel/KernelFaulty.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as LoaderInputs from "../../src/stages/gen/LoaderInputs.ts"
+import type * as RingReader from "../../src/events/RingReader.ts"
 import * as Light from "../../src/light.ts"
+import type * as LightAttach from "../../src/light/Attach.ts"
 import * as LightModule from "../support/LightModule.ts"
 import { mappings, openDescriptors, u32 } from "../support/LiveKernel.ts"
 import { describeWith } from "../support/Require.ts"
 
-type Section = Record<string, number | bigint | boolean | Uint8Array>
+type Section = Record<string, unknown>
+
+/** A map of any kind. */
+interface AnyMap {
+  readonly ref: Light.MapRef
+  readonly get: (key: unknown) => Effect.Effect<unknown, Error>
+  readonly set: (key: unknown, value: unknown) => Effect.Effect<void, Error>
+  readonly match: (key: unknown) => Effect.Effect<unknown, Error>
+  readonly open: () => Effect.Effect<RingReader.RingReader<unknown>, Error, Scope.Scope>
+}
+
+/** A program of any kind. */
+interface AnyProgram {
+  readonly ref: Light.ProgRef
+  readonly attach: (target?: unknown) => Effect.Effect<LightAttach.Link, Error, Scope.Scope>
+}
+
+interface Loaded {
+  readonly session: Light.Session
+  readonly maps: Readonly<Record<string, AnyMap>>
+  readonly programs: Readonly<Record<string, AnyProgram>>
+}
 
 /** A generated module, as this test uses it: its own types are checked by another. */
 interface Module {
@@ -22,15 +45,11 @@ interface Module {
     opened?: Readonly<Record<string, Section>>,
     options?: Light.LoadOptions
   ) => Effect.Effect<
-    & {
-      readonly session: Light.Session
-      readonly maps: Readonly<Record<string, Light.MapRef>>
-      readonly programs: Readonly<Record<string, Light.ProgRef>>
-    }
-    & Readonly<Record<string, Section>>,
+    Loaded & Readonly<Record<string, Section>>,
     Light.LoadError,
     Scope.Scope
   >
+  readonly attach: (loaded: Loaded) => Effect.Effect<Readonly<Record<string, unknown>>, Error, Scope.Scope>
 }
 
 const moduleOf = Effect.fnUntraced(function*(file: string) {
@@ -38,6 +57,20 @@ const moduleOf = Effect.fnUntraced(function*(file: string) {
   Fs.writeFileSync(path, yield* LightModule.textOf(file, LightModule.runtime))
   return (yield* Effect.promise(() => import(path))) as Module
 })
+
+/** Runs a program once. */
+const run = ({ session }: Loaded, prog: Light.ProgRef, given: { dataIn?: Uint8Array; contextIn?: Uint8Array }) =>
+  session.call({
+    _tag: "ProgTestRun",
+    prog,
+    ...given,
+    dataOutSize: 0,
+    contextOutSize: given.contextIn?.length ?? 0,
+    repeat: given.dataIn === undefined ? 0 : 1,
+    flags: 0,
+    cpu: 0,
+    batchSize: 0
+  })
 
 const held = () => ({ descriptors: openDescriptors(), mappings: mappings() })
 
@@ -52,8 +85,8 @@ describeWith({ kind: "live" }, "TypeScript light skeletons on the live kernel", 
         opened["rodata"]["sample_every"] = 1
         const loaded = yield* load(opened, { maxEntries: { blocklist: 77 } })
         const { maps, programs, session } = loaded
-        const [blocklist, rodata] = [maps["blocklist"], maps["rodata"]]
-        const prog = programs["xdp_firewall"]
+        const [blocklist, rodata] = [maps["blocklist"]?.ref, maps["rodata"]?.ref]
+        const prog = programs["xdp_firewall"]?.ref
         if (blocklist === undefined || rodata === undefined || prog === undefined) {
           return assert.fail("not all is there")
         }
@@ -76,8 +109,7 @@ describeWith({ kind: "live" }, "TypeScript light skeletons on the live kernel", 
         yield* session.call(run)
         // Packets are counted in memory that the program and this process share.
         const totals = loaded["bss"]?.["totals"]
-        if (!(totals instanceof Uint8Array)) return assert.fail("there are no totals")
-        assert.strictEqual(new DataView(totals.buffer, totals.byteOffset).getBigUint64(0, true), 3n)
+        assert.deepStrictEqual(totals, { packets: 3n, dropped: 0n, events_lost: 0n })
       }))
       assert.deepStrictEqual(held(), before)
     }))
@@ -103,7 +135,7 @@ describeWith({ kind: "live" }, "TypeScript light skeletons on the live kernel", 
       const events = yield* moduleOf("events.bpf.o")
       yield* Effect.scoped(Effect.gen(function*() {
         const { maps, session } = yield* events.load()
-        const perf = maps["perf"]
+        const perf = maps["perf"]?.ref
         if (perf === undefined) return assert.fail("there is no such map")
         assert.isAbove((yield* session.call({ _tag: "MapGetInfo", map: perf })).maxEntries, 0)
       }))
@@ -116,5 +148,103 @@ describeWith({ kind: "live" }, "TypeScript light skeletons on the live kernel", 
         const loaded = yield* externs.load(undefined, { inputs })
         assert.isAbove(Number(loaded["kconfig"]?.["CONFIG_HZ"]), 0)
       }))
+    }))
+
+  it.live("maps have keys and values of their types, sections take whole values", () =>
+    Effect.gen(function*() {
+      const { load, open } = yield* moduleOf("xdp_firewall.bpf.o")
+      const before = held()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const opened = open()
+        const rodata = opened["rodata"]
+        if (rodata === undefined) return assert.fail("there are no constants")
+        rodata["blocked_ports"] = [23, 0, 0, 65535]
+        assert.throws(() => {
+          rodata["blocked_ports"] = [23, 0, 0, 65536]
+        }, /\[3\]: 65536 does not fit 16 bits/)
+        assert.throws(() => {
+          rodata["blocked_ports"] = [1, 2, 3, 4, 5]
+        }, /too many/)
+        const loaded = yield* load(opened)
+        assert.deepStrictEqual(loaded["rodata"]?.["blocked_ports"], [23, 0, 0, 65535])
+        const { blocklist, stats } = loaded.maps
+        const prog = loaded.programs["xdp_firewall"]?.ref
+        if (blocklist === undefined || stats === undefined || prog === undefined) return assert.fail("not all is there")
+        yield* run(loaded, prog, { dataIn: new Uint8Array(60) })
+        assert.deepStrictEqual(yield* stats.get("PROTOCOL_OTHER"), { packets: 1n, bytes: 60n })
+        assert.isUndefined(yield* stats.get("PROTOCOL_TCP"))
+        yield* blocklist.set({ prefix_length: 8, address: Uint8Array.of(10, 0, 0, 0) }, 7n)
+        assert.strictEqual(yield* blocklist.match({ prefix_length: 32, address: Uint8Array.of(10, 1, 2, 3) }), 7n)
+        const error = yield* Effect.flip(blocklist.set({ prefix_length: 8, address: Uint8Array.of(1, 2, 3, 4, 5) }, 7n))
+        assert.include(error.message, "address: 5 bytes are too many")
+      }))
+      assert.deepStrictEqual(held(), before)
+    }))
+
+  it.live("records of annotated ring buffers are values of their types", () =>
+    Effect.gen(function*() {
+      const { load } = yield* moduleOf("typed_events.bpf.o")
+      const before = held()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const loaded = yield* load()
+        const { execs, mixed } = loaded.maps
+        const { send_execs, send_mixed } = loaded.programs
+        if (execs === undefined || mixed === undefined || send_execs === undefined || send_mixed === undefined) {
+          return assert.fail("not all is there")
+        }
+        const contextIn = new Uint8Array(24)
+        new DataView(contextIn.buffer).setBigUint64(0, 100n, true)
+        yield* run(loaded, send_execs.ref, { contextIn })
+        yield* run(loaded, send_mixed.ref, { contextIn })
+        const reader = yield* execs.open()
+        const records = yield* reader.take
+        assert.strictEqual(records.length, 100)
+        assert.deepStrictEqual(records[7], {
+          sequence: 7n,
+          process: 7,
+          action: "ACTION_CLOSE",
+          value: -7n,
+          position: { x: 7, y: -7 },
+          command: "worker7",
+          ports: [7, 8, 443, 65535],
+          urgent: 1,
+          level: 7,
+          octets: Uint8Array.of(7, 0, 255)
+        })
+        const [first, second] = yield* (yield* mixed.open()).take
+        assert.include(first, { sequence: 100n, action: "ACTION_OPEN" })
+        assert.deepStrictEqual(second, { sequence: 101n, status: -1, killed: true })
+        assert.strictEqual(loaded["bss"]?.["sequence"], 200n)
+      }))
+      assert.deepStrictEqual(held(), before)
+    }))
+
+  it.live("programs are attached by what their sections say, as long as a scope", () =>
+    Effect.gen(function*() {
+      const { attach, load } = yield* moduleOf("typed_events.bpf.o")
+      const before = held()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const loaded = yield* load()
+        const seen = () => loaded["bss"]?.["sequence"]
+        const rename = () => Fs.writeFileSync("/proc/self/comm", "effect-bpf")
+        rename()
+        assert.strictEqual(seen(), 0n)
+        yield* Effect.scoped(Effect.gen(function*() {
+          const links = yield* attach(loaded)
+          assert.deepStrictEqual(Object.keys(links), ["send_samples"])
+          rename()
+          // Other tasks may be renamed, too.
+          assert.isAtLeast(Number(seen()), 1024)
+        }))
+        const after = seen()
+        rename()
+        assert.strictEqual(seen(), after)
+        // What is given counts instead of what the section says.
+        const error = yield* Effect.flip(
+          Effect.scoped(loaded.programs["send_samples"]?.attach({ name: "no_such_tracepoint" }) ?? Effect.void)
+        )
+        assert.include(String(error), "no such tracepoint")
+      }))
+      assert.deepStrictEqual(held(), before)
     }))
 })

@@ -99,7 +99,7 @@ describe("generated codecs", () => {
   const same = (text: string): string => text
 
   it("have the values that BTF gives, and a model of bytes", () => {
-    fc.assert(law(same), { numRuns: runs(150) })
+    fc.assert(law(same), { numRuns: runs(100) })
   })
 
   const refuted = (property: ReturnType<typeof law>): void => {

@@ -53,7 +53,7 @@ const rooms: ReadonlyArray<Room> = [
   {
     name: "edge",
     floor: 5,
-    files: /^(cli\/|bin\.ts$|node\.ts$|light\.ts$|skeleton\.ts$|skeleton\/|promise\.ts$|promise\/)/,
+    files: /^(cli\/|bin\.ts$|node\.ts$|light\.ts$|light\/|skeleton\.ts$|skeleton\/|promise\.ts$|promise\/)/,
     live: true
   }
 ]

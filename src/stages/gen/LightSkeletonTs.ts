@@ -1,15 +1,15 @@
 /**
- * Light skeletons in TypeScript: a module with the loader program of an object, its variables, maps and programs under their
- * names, `open` and `load`. It needs `effect` and `effect-bpf/light`, and nothing else: no object file, no ELF, no BTF.
+ * Light skeletons in TypeScript: a module with the loader program of an object, its types and codecs, its variables, maps and
+ * programs under their names, `open`, `load` and `attach`. It needs `effect` and `effect-bpf/light`, and nothing else: no object
+ * file, no ELF, no BTF.
  *
- * Variables are properties: numbers, booleans and 64-bit integers as such, everything else as its bytes in place. Constants
+ * Variables are properties: numbers in place, everything else as values of their types, which are assigned as wholes. Constants
  * can be changed before the load; afterwards they are a copy.
  *
  * Source of the rules of names: reference page `skeleton`, sections 1 and 6.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as Btf from "../../btf/Btf.ts"
 import * as BtfDump from "../../btf/BtfDump.ts"
 import { attempt } from "../../internal/attempt.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
@@ -22,6 +22,9 @@ import {
   type SkeletonShape,
   type SkeletonVariable
 } from "./skeleton/SkeletonShape.ts"
+import * as TsCodecs from "./skeleton/TsCodecs.ts"
+import * as TsLight from "./skeleton/TsLight.ts"
+import { comment, key, lines, reservedWords } from "./skeleton/TsText.ts"
 
 export { nameOfFile, SkeletonError } from "./skeleton/SkeletonShape.ts"
 
@@ -29,7 +32,10 @@ export { nameOfFile, SkeletonError } from "./skeleton/SkeletonShape.ts"
 export interface SkeletonOptions {
   /** What the object is called in comments and spans; `nameOfFile` has the one that bpftool would take. */
   readonly name: string
-  /** Where the runtime is imported from; default `effect-bpf/light`. */
+  /**
+   * Where the runtime is imported from; default `effect-bpf/light`. Its parts are below it: `effect-bpf/light/maps`, or of a file
+   * `light.ts` the file `light/Maps.ts`.
+   */
   readonly runtime?: string
 }
 
@@ -42,58 +48,16 @@ const reserved: ReadonlySet<string> = new Set(
 
 /** Names of the module's own types and values, which sections must not have. */
 const ownTypes: ReadonlySet<string> = new Set(
-  "Effect Light Scope Maps Programs Opened Loaded MapName Uint8Array DataView Map Object Record Readonly".split(" ")
+  "Effect Light LightMaps LightAttach Scope Maps Programs Links Opened Loaded MapName Uint8Array DataView Map Object Record Readonly"
+    .split(" ")
 )
-
-/** How a variable is read and written: the runtime's field, and its type. */
-interface Access {
-  readonly field: string
-  readonly type: string
-  /** Whether the property itself can be assigned. */
-  readonly assignable: boolean
-}
-
-const accessOf = (btf: Btf.Btf, { offset, size, type }: SkeletonVariable): Access => {
-  const bytes: Access = { field: `Light.bytes(${offset}, ${size})`, type: "Uint8Array", assignable: false }
-  const number = (signed: boolean): Access =>
-    size === 8
-      ? { field: `Light.bigint(${offset}, ${signed})`, type: "bigint", assignable: true }
-      : size === 1 || size === 2 || size === 4
-      ? { field: `Light.number(${offset}, ${size}, ${signed})`, type: "number", assignable: true }
-      : bytes
-  const found = Btf.typeOf(btf, Btf.resolveType(btf, type))
-  switch (found._tag) {
-    case "Int":
-      if ((found.encoding & Btf.BTF_INT_BOOL) !== 0 && size === 1) {
-        return { field: `Light.bool(${offset})`, type: "boolean", assignable: true }
-      }
-      return number((found.encoding & Btf.BTF_INT_SIGNED) !== 0)
-    case "Float":
-      return size === 4 || size === 8
-        ? { field: `Light.float(${offset}, ${size})`, type: "number", assignable: true }
-        : bytes
-    case "Enum":
-    case "Enum64":
-      return number(found.signed)
-    case "Ptr":
-      return size === 8 ? number(false) : bytes
-    default:
-      return bytes
-  }
-}
-
-/** Text inside a comment of one line. */
-const comment = (text: string): string => text.replaceAll(/[^\x20-\x7e]/g, "?").replaceAll("*/", "* /")
-
-/** A property's name, which may be any text. */
-const key = (name: string): string => /^[A-Za-z_$][A-Za-z0-9_$]*$/.test(name) ? name : JSON.stringify(name)
 
 /** A section's own type and function: `Rodata`, `rodata`. */
 interface Named {
   readonly section: SkeletonSection
   readonly type: string
   readonly property: string
-  readonly accesses: ReadonlyArray<{ readonly variable: SkeletonVariable; readonly access: Access }>
+  readonly accesses: ReadonlyArray<{ readonly variable: SkeletonVariable; readonly access: TsLight.Access }>
   /** The type of the variable in C, for people. */
   readonly declared: (variable: SkeletonVariable) => string
 }
@@ -122,12 +86,6 @@ ${
 export const ${property}Of = (bytes: Uint8Array): ${type} =>
   Light.section(bytes, {${fields.length === 0 ? "" : `\n${fields.join(",\n")}\n  `}})
 `
-}
-
-/** Base64 in lines. */
-const lines = (text: string): string => {
-  const parts = text.match(/.{1,110}/g) ?? [""]
-  return parts.map((part) => JSON.stringify(part)).join(" +\n    ")
 }
 
 /** The loader as the runtime takes it: what `LoaderProgram` is, with bytes in base64. */
@@ -171,7 +129,28 @@ const record = (
       properties.map((each) => `  readonly ${key(each.name)}: ${each.type}\n`).join("")
     }}\n`
 
+/** A part of the runtime: beside its file where it is a file, else below it. */
+const partOf = (runtime: string, part: string): string =>
+  runtime.endsWith(".ts") ? `${runtime.slice(0, -".ts".length)}/${part}.ts` : `${runtime}/${part.toLowerCase()}`
+
 const capital = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
+
+/** `attach`: the programs that can be attached without a word of their user. */
+const attachText = (names: ReadonlyArray<string>): string => `
+/** The links of the programs whose sections say to what they are attached. */
+export interface Links {
+${names.map((name) => `  readonly ${key(name)}: LightAttach.Link\n`).join("")}}
+
+/** Attaches the programs whose sections say to what, for as long as the scope. */
+export const attach = ({ programs }: Loaded): Effect.Effect<Links, LightAttach.AttachFailure, Scope.Scope> =>
+  Effect.all({
+${
+  names.map((name) =>
+    `    ${key(name)}: programs${/^[A-Za-z_$][\w$]*$/.test(name) ? `.${name}` : `[${key(name)}]`}.attach()`
+  ).join(",\n")
+}
+  })
+`
 
 /** The module of an object and its loader. */
 export const make = (
@@ -184,25 +163,49 @@ export const make = (
     if (Result.isFailure(shaped)) throw shaped.failure
     const shape = shaped.success
     const { btf } = object
-    const typeNames = makeNames(ownTypes)
+    const typeNames = makeNames(new Set([...ownTypes, ...reservedWords]))
     const dumper = btf === undefined ? undefined : BtfDump.makeDumper(btf)
-    const sections = shape.sections.map((section): Named => ({
+    const sectionTypes = shape.sections.map(({ identifier }) => typeNames(capital(identifier)))
+    const codecs = btf === undefined ? undefined : TsCodecs.make(btf, {
+      runtime: "Light.LayoutCodec",
+      reserved: new Set([
+        ...ownTypes,
+        ...reserved,
+        ...sectionTypes,
+        ...shape.sections.map(({ identifier }) => `${identifier}Of`),
+        "attach",
+        "loaded"
+      ]),
+      byteOrder: object.byteOrder
+    })
+    const sections = shape.sections.map((section, at): Named => ({
       section,
-      type: typeNames(capital(section.identifier)),
+      type: sectionTypes[at] ?? "",
       property: section.identifier,
-      accesses: btf === undefined
+      accesses: codecs === undefined
         ? []
-        : section.variables.map((variable) => ({ variable, access: accessOf(btf, variable) })),
+        : section.variables.map((variable) => ({ variable, access: TsLight.accessOf(codecs, variable) })),
       declared: (variable) => {
         if (dumper === undefined) return variable.name
         const { name, type } = variable
         return Result.getOrElse(BtfDump.declareType(dumper, type, { name, omitBodies: true }), () => name)
       }
     }))
-    const maps = shape.maps.flatMap((map, number) => map.published ? [{ ...map, number }] : [])
-    const programs = shape.programs.flatMap((program, number) => program.published ? [{ ...program, number }] : [])
-    const typed = (properties: ReadonlyArray<{ readonly identifier: string }>, type: string) =>
-      properties.map(({ identifier }) => ({ name: identifier, type }))
+    const events = TsLight.eventTypes(object)
+    const maps = shape.maps.flatMap((map, number) => {
+      const definition = object.maps[loader.maps[number]?.ref ?? -1]
+      return map.published && definition !== undefined
+        ? [{ name: map.identifier, ...TsLight.map(codecs, definition, number, events) }]
+        : []
+    })
+    const programs = shape.programs.flatMap((program, number) => {
+      const definition = object.programs[loader.programs[number]?.ref ?? -1]
+      return program.published && definition !== undefined
+        ? [{ name: program.identifier, definition, ...TsLight.program(definition, number) }]
+        : []
+    })
+    const attached = programs.filter(({ definition }) => TsLight.attachesItself(definition))
+    const parts = new Set([...maps, ...programs].map(({ part }) => part))
     const mapNames = loader.maps.map((map) => JSON.stringify(map.name))
     return `/**
  * Made by effect-bpf gen skeleton -L --lang ts: ${comment(name)}. Changes are lost when it is made again.
@@ -210,9 +213,12 @@ export const make = (
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Light from ${JSON.stringify(runtime)}
-${sections.map(sectionText).join("")}${record("Maps", "The maps", typed(maps, "Light.MapRef"))}${
-      record("Programs", "The programs that are loaded", typed(programs, "Light.ProgRef"))
+${parts.has("LightAttach") ? `import * as LightAttach from ${JSON.stringify(partOf(runtime, "Attach"))}\n` : ""}${
+      parts.has("LightMaps") ? `import * as LightMaps from ${JSON.stringify(partOf(runtime, "Maps"))}\n` : ""
     }
+${codecs === undefined ? "" : TsCodecs.text(codecs)}${sections.map(sectionText).join("")}${
+      record("Maps", "The maps", maps)
+    }${record("Programs", "The programs that are loaded", programs)}
 /** What a map is called in the options of a load. */
 export type MapName = ${mapNames.length === 0 ? "never" : mapNames.join(" | ")}
 ${
@@ -252,8 +258,8 @@ ${
 export const load = (
   ${sections.length === 0 ? "_opened" : "opened"}: Opened = open(),
   options: Light.LoadOptions<MapName> = {}
-): Effect.Effect<Loaded, Light.LoadError, Scope.Scope> =>
-  Effect.map(
+): Effect.Effect<Loaded, Light.LoadError${parts.has("LightMaps") ? " | LightMaps.MapError" : ""}, Scope.Scope> =>
+  Effect.flatMap(
     Light.load(
       loader,
       new Map<number, Uint8Array>([${
@@ -261,20 +267,21 @@ export const load = (
     }]),
       options
     ),
-    (loaded) => ({
-      session: loaded.session,
-      maps: {${maps.map(({ identifier, number }) => `\n        ${key(identifier)}: loaded.map(${number})`).join(",")}${
+    (loaded) =>
+      Effect.map(Effect.all({${maps.map(({ expression, name }) => `\n        ${key(name)}: ${expression}`).join(",")}${
       maps.length === 0 ? "" : "\n      "
+    }}), (maps) => ({
+        session: loaded.session,
+        maps,
+        programs: {${programs.map(({ expression, name }) => `\n          ${key(name)}: ${expression}`).join(",")}${
+      programs.length === 0 ? "" : "\n        "
     }},
-      programs: {${
-      programs.map(({ identifier, number }) => `\n        ${key(identifier)}: loaded.program(${number})`).join(",")
-    }${programs.length === 0 ? "" : "\n      "}},
-      log: loaded.log${
+        log: loaded.log${
       sections.map(({ property, section }) =>
-        `,\n      ${key(property)}: ${property}Of(loaded.section(${section.map}))`
+        `,\n        ${key(property)}: ${property}Of(loaded.section(${section.map}))`
       ).join("")
     }
-    })
+      }))
   )
-`
+${attached.length === 0 ? "" : attachText(attached.map(({ name }) => name))}`
   })

@@ -292,10 +292,10 @@ const struct = (
 ): Piece => {
   if (depth >= DEPTH_LIMIT) tooDeep(state, plan)
   spend(state, plan.type, plan.list.length + 1)
-  // The form for the end of a value comes behind the other, and with the same type.
-  const first = tail ? ofPlan(state, plan, declared, wanted, depth, false) : undefined
   const [name, inC] = naming(state, plan, declared, wanted)
-  const identifier = state.named.get(plan) ?? state.names(name)
+  // At the end of a value a struct is read in another way, and has the same type.
+  const known = state.named.get(plan)
+  const identifier = known ?? state.names(name)
   state.named.set(plan, identifier)
   const [reader, writer] = tail ? ["tail", "grow"] : ["read", "write"]
   const fields = plan.list.map((field) => {
@@ -320,7 +320,7 @@ const struct = (
     }}\n`
   const { runtime } = state
   state.chunks.push(
-    (first !== undefined ? "" : `/** \`${TsText.comment(inC)}\`, ${plan.size} bytes. */\n${type}`) +
+    (known !== undefined ? "" : `/** \`${TsText.comment(inC)}\`, ${plan.size} bytes. */\n${type}`) +
       `const $${reader}_${identifier} = (${
         empty ? "_view: DataView, _at: number" : "view: DataView, at: number"
       }): ${identifier} => ({${empty ? "" : `\n${read.join(",\n")}\n`}})
@@ -382,9 +382,11 @@ export interface Declared {
   readonly flexible: boolean
 }
 
-/** How C spells a type that has no declaration of its own in the text; pointers are all alike. */
+/** How C spells a type that has no declaration of its own in the text, unqualified; pointers are all alike. */
 const spelled = (btf: Btf.Btf, plan: ValuePlan, type: number): string =>
-  plan._tag === "Pointer" ? "void *" : Btf.typeName(btf, Btf.skipModifiers(btf, type))
+  plan._tag === "Pointer"
+    ? "void *"
+    : Btf.typeName(btf, Btf.skipModifiers(btf, type)).replaceAll(/\b(const|volatile|restrict) /g, "")
 
 const identifierOf = (text: string): string =>
   text.replaceAll("*", " ptr").replaceAll(/[^A-Za-z0-9_]+/g, " ").trim().replaceAll(" ", "_").slice(0, 64) || "value"
