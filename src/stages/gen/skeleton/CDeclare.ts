@@ -23,7 +23,7 @@ export interface Declarer {
 /** A declarer that has declared nothing yet. */
 export const makeDeclarer = (btf: Btf.Btf): Declarer => ({ btf, dumper: BtfDump.makeDumper(btf), named: new Set() })
 
-const isIdentifier = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !CText.reservedInC.has(name)
+const isIdentifier = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !CText.keywordsOfC.has(name)
 
 /** The names that declaring a type spells by itself, and the types that it spells besides. */
 const spelled = (

@@ -4,12 +4,17 @@
 
 const words = (text: string): ReadonlySet<string> => new Set(text.split(" "))
 
-/** Words that no identifier of C may be: keywords, and macros that compilers and the C library's headers define. */
-export const reservedInC: ReadonlySet<string> = words(
+/** Keywords of C. */
+export const keywordsOfC: ReadonlySet<string> = words(
   "asm auto break case char const continue default do double else enum extern float for goto if inline int long register " +
-    "restrict return short signed sizeof static struct switch typedef typeof union unsigned void volatile while " +
-    "bool true false NULL errno linux unix offsetof"
+    "restrict return short signed sizeof static struct switch typedef typeof union unsigned void volatile while"
 )
+
+/** Words that no identifier of C may be: keywords, and macros that compilers and the C library's headers define. */
+export const reservedInC: ReadonlySet<string> = new Set([
+  ...keywordsOfC,
+  ..."bool true false NULL errno linux unix offsetof".split(" ")
+])
 
 /** Words that are identifiers in C and none in C++. */
 export const reservedInCxx: ReadonlySet<string> = words(
