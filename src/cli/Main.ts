@@ -38,7 +38,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "trace",
-      summary: "Load an object, attach its programs and wait",
+      summary: "Load an object, attach its programs and print what they send",
       load: Chosen.from(() => import("./Trace.ts"), ({ trace }) => trace)
     },
     {

@@ -78,6 +78,10 @@ export const result = Effect.fnUntraced(function*(
   else yield* Console.log(body(jsonText(document(), mode === "pretty")))
 })
 
+/** Prints texts on standard output, a line each, as they are. */
+export const lines = (texts: ReadonlyArray<string>): Effect.Effect<void> =>
+  texts.length === 0 ? Effect.void : Console.log(texts.join("\n"))
+
 /** Whether the reader of standard output has left, as `head` does: no failure, there is just nobody left to write for. */
 const isClosedPipe = (error: PlatformError): boolean => {
   const cause: unknown = error.reason.cause

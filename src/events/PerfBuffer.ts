@@ -30,7 +30,7 @@ import * as PerfReaders from "./perf/PerfReaders.ts"
 import * as PerfRing from "./perf/PerfRing.ts"
 import * as State from "./perf/PerfState.ts"
 
-export { type PerfItem, type PerfLost, type PerfOther, type PerfSample, raw } from "./perf/PerfDecode.ts"
+export { type PerfItem, type PerfLost, type PerfOther, type PerfSample, raw, type Readable } from "./perf/PerfDecode.ts"
 export { PerfBufferError } from "./perf/PerfError.ts"
 export type { PerfHandler } from "./perf/PerfRing.ts"
 export type { CpuCounters, PerfCounters } from "./perf/PerfState.ts"
