@@ -3,7 +3,7 @@
  * object has.
  *
  * Files: `Kinds` (how programs are attached), `Programs`, `Maps` and `Sections` (the parts of an object before and after the
- * load), `ObjectSource` (where its bytes are), `Differences` (whether it is the one that the skeleton was made of).
+ * load), `Handles` (those of a loaded object, under their names), `ObjectSource` (where its bytes are), `Differences` (whether it is the one that the skeleton was made of).
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -14,9 +14,7 @@ import type { Link } from "../attach/Link.ts"
 import type { CodecError } from "../btf/Codec.ts"
 import { MapType } from "../services/Kernel/abi/BpfConstants.ts"
 import type { Kernel, Session, SessionOptions } from "../services/Kernel/Kernel.ts"
-import * as ArenaMemory from "../stages/load/ArenaMemory.ts"
 import { type LoadedObject, toLoaded } from "../stages/load/Execute.ts"
-import * as Globals from "../stages/load/Globals.ts"
 import * as Plan from "../stages/load/Plan.ts"
 import { type BpfObject, findMap, type MapDefinition } from "../stages/open/BpfObject.ts"
 import * as Edit from "../stages/open/Edit.ts"
@@ -24,7 +22,8 @@ import * as Open from "../stages/open/Open.ts"
 import { arenaSection } from "../stages/open/Variables.ts"
 import * as Relocate from "../stages/relocate/Relocate.ts"
 import { differences } from "./Differences.ts"
-import { mistake } from "../maps/MapError.ts"
+import * as Handles from "./Handles.ts"
+import { type AnyMaps, type AnyPrograms, type AnySections, mapped, type Named, nothing } from "./Handles.ts"
 import * as Maps from "./Maps.ts"
 import * as ObjectSource from "./ObjectSource.ts"
 import * as Programs from "./Programs.ts"
@@ -125,64 +124,7 @@ export interface Skeleton<M, P, I, G> {
 
 // How it is done: with names as texts. What has them as types is above, and `make` joins the two.
 
-type Named<T> = Readonly<Record<string, T>>
-type AnyMaps = Named<Maps.MapHandle>
-type AnyPrograms = Named<Programs.AnyProgram>
-type AnySections = Named<Named<never>>
 type AnyDescription = Description<AnyMaps, AnyPrograms, AnySections, AnySections>
-
-/** An object with a property for each of another's. A name may be any text; none of them is the prototype. */
-const mapped = <A, B>(of: Named<A>, make: (value: A, name: string) => B): Named<B> => {
-  const made: Record<string, B> = Object.create(null)
-  for (const [name, value] of Object.entries(of)) made[name] = make(value, name)
-  return Object.freeze(made)
-}
-
-/** The handles of the maps that the load has made. Asking for another one is a mistake, which is thrown. */
-const handles = Effect.fnUntraced(function*(maps: AnyDescription["maps"], loaded: LoadedObject) {
-  const made: Record<string, Maps.MapHandle> = Object.create(null)
-  for (const [name, description] of Object.entries(maps)) {
-    const ref = loaded.map(description.name)
-    if (ref !== undefined) {
-      made[name] = yield* description.make(loaded, ref)
-      continue
-    }
-    Object.defineProperty(made, name, {
-      get: () => {
-        throw mistake("NoSuchMap", description.name, "the load did not create it", "leave its autocreate on")
-      }
-    })
-  }
-  return Object.freeze(made)
-})
-
-/** The same, one after another. */
-const mappedInOrder = <A, B, E, R>(
-  of: Named<A>,
-  make: (value: A) => Effect.Effect<B, E, R>
-): Effect.Effect<Named<B>, E, R> =>
-  Effect.map(
-    Effect.forEach(Object.entries(of), ([name, value]) => Effect.map(make(value), (made) => [name, made] as const)),
-    (entries) => {
-      const made: Record<string, B> = Object.create(null)
-      for (const [name, value] of entries) made[name] = value
-      return Object.freeze(made)
-    }
-  )
-
-/** Where a section's bytes are that the load did not make. */
-const nothing: Sections.Memory = { bytes: new Uint8Array() }
-
-/** The memory of a section of a loaded object. */
-const memoryOf = (
-  loaded: LoadedObject,
-  name: string
-): Effect.Effect<Sections.Memory, Globals.AccessError, Kernel | Scope.Scope> =>
-  name === arenaSection
-    ? Effect.sync(() => ArenaMemory.of(loaded)?.variables ?? nothing)
-    : loaded.map(name) === undefined
-    ? Effect.succeed(nothing)
-    : Globals.view(loaded, name)
 
 /** The map of the object that has a section's initial image. */
 const mapOfSection = (object: BpfObject, name: string): MapDefinition | undefined =>
@@ -225,23 +167,12 @@ const load = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Loaded<AnyMaps, AnyPrograms, AnySections>, LoadError, Kernel | Scope.Scope> {
   const planned = yield* Plan.plan.run(yield* Relocate.relocate.run(object))
   const loaded = yield* toLoaded(planned, options)
-  const maps = yield* handles(description.maps, loaded)
-  const programs = mapped(description.programs, (program) => program.make(loaded))
-  const globals = yield* mappedInOrder(
-    description.globals,
-    (section) =>
-      Effect.map(
-        memoryOf(loaded, section.name),
-        (memory) => Sections.view(section, memory, section.access === "variable")
-      )
-  )
+  const handles = yield* Handles.of(description, loaded)
   return {
     loaded,
     session: loaded.session,
-    maps,
-    programs,
-    globals,
-    attach: (options) => attach(description, loaded, programs, options)
+    ...handles,
+    attach: (options) => attach(description, loaded, handles.programs, options)
   }
 })
 
