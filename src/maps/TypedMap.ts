@@ -91,6 +91,7 @@ export interface Codecs<K, V> {
 const types: ReadonlySet<number> = new Set([
   MapType.BPF_MAP_TYPE_HASH,
   MapType.BPF_MAP_TYPE_LRU_HASH,
+  MapType.BPF_MAP_TYPE_RHASH,
   MapType.BPF_MAP_TYPE_DEVMAP,
   MapType.BPF_MAP_TYPE_DEVMAP_HASH,
   MapType.BPF_MAP_TYPE_CPUMAP,
