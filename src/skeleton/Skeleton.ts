@@ -3,7 +3,8 @@
  * object has.
  *
  * Files: `Kinds` (how programs are attached), `Programs`, `Maps` and `Sections` (the parts of an object before and after the
- * load), `Handles` (those of a loaded object, under their names), `ObjectSource` (where its bytes are), `Differences` (whether it is the one that the skeleton was made of).
+ * load), `Handles` (those of a loaded object, under their names), `ObjectSource` (where its bytes are), `Differences` (whether
+ * it is the one that the skeleton was made of).
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
