@@ -1,0 +1,84 @@
+/** Skeletons in TypeScript on the simulated kernel: opened, changed, loaded, used. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fs from "node:fs"
+import * as KernelSimulated from "../../../src/services/Kernel/KernelSimulated.ts"
+import * as Skeletons from "../../fixtures/skeletons.ts"
+import * as Firewall from "../../fixtures/skeletons/xdp_firewall.skel.ts"
+import { fixture } from "../../support/Require.ts"
+import * as SkeletonSuite from "../../support/SkeletonSuite.ts"
+
+describe("skeletons on the simulated kernel", () => {
+  SkeletonSuite.skeletons(KernelSimulated.layer())
+})
+
+describe("skeletons", () => {
+  it("of the fixtures are what the generator writes (node test/fixtures/skeletons.ts)", () => {
+    for (const name of Skeletons.names) {
+      assert.isTrue(Fs.readFileSync(Skeletons.fileOf(name), "utf8") === Skeletons.textOf(name), name)
+    }
+  })
+
+  it.effect("are out of date where the object is another", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Firewall.open({ object: fixture("global_data.bpf.o") }))
+      assert.strictEqual(error._tag, "SkeletonOutOfDate")
+      assert.match(error.message, /the object has no map stats/)
+      assert.match(error.message, /the object has no program xdp_firewall/)
+      assert.match(error.message, /has no variable sample_every of \.rodata/)
+      assert.match(error.message, /make it again/)
+      // Another build of the same object is as good.
+      const opened = yield* Firewall.open({ object: fixture("xdp_firewall.bpf.o"), name: "other" })
+      assert.strictEqual(opened.object.name, "other")
+    }))
+
+  it.effect("tell of an object that is not there, or none", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Firewall.open({ object: new Uint8Array(9) }))
+      assert.strictEqual(error._tag, "ElfError")
+    }))
+
+  it.effect("refuse values that do not fit, before anything is changed", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Firewall.open({ globals: { rodata: { sample_every: -1 } } }))
+      assert.strictEqual(error._tag, "CodecError")
+      const opened = yield* Firewall.open()
+      assert.throws(() => {
+        opened.globals.rodata.sample_every = 2 ** 32
+      }, /sample_every|__u32/)
+      assert.throws(() => Object.assign(opened.globals.rodata, { smaple_every: 1 }), TypeError)
+      assert.throws(() => Object.assign(opened.maps.stats, { maxEntires: 1 }), TypeError)
+      assert.throws(() => Object.assign(opened.programs.xdp_firewall, { autolaod: false }), TypeError)
+    }))
+
+  it.effect("refuse changes that make no sense when they are loaded", () =>
+    Effect.gen(function*() {
+      const opened = yield* Firewall.open({ maps: { stats: { maxEntries: -1 } } })
+      const error = yield* Effect.flip(opened.changed)
+      assert.deepInclude({ ...error }, { _tag: "EditError", reason: "Size" })
+      const loaded = yield* Effect.flip(Effect.scoped(opened.load()))
+      assert.strictEqual(loaded._tag, "EditError")
+    }).pipe(Effect.provide(KernelSimulated.layer())))
+
+  it.effect("tell of variables whose memory is gone", () =>
+    Effect.gen(function*() {
+      const { globals } = yield* Effect.scoped(Firewall.load())
+      assert.throws(() => globals.bss.totals, /scope/)
+      assert.throws(() => {
+        globals.bss.totals = { packets: 0n, dropped: 0n, events_lost: 0n }
+      }, /scope/)
+    }).pipe(Effect.provide(KernelSimulated.layer())))
+
+  it.effect("cannot be attached where nothing happens", () =>
+    Effect.gen(function*() {
+      const { attach, programs } = yield* Firewall.load()
+      const error = yield* Effect.flip(programs.xdp_firewall.attach({ device: 1 }))
+      assert.strictEqual(error._tag, "UnsupportedCall")
+      // An XDP program does not say where.
+      const { links, skipped } = yield* attach()
+      assert.deepStrictEqual({ ...links }, {})
+      assert.deepStrictEqual(skipped.map(({ name }) => name), ["xdp_firewall"])
+      const refused = yield* Effect.flip(attach({ overrides: { xdp_firewall: { device: 1 } } }))
+      assert.strictEqual(refused._tag, "UnsupportedCall")
+    }).pipe(Effect.scoped, Effect.provide(KernelSimulated.layer())))
+})
