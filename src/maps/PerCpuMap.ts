@@ -50,7 +50,7 @@ export interface PerCpuArray<V> extends WritableMap<number, ReadonlyArray<V>>, O
 }
 
 /** The values of all CPUs: each begins at a multiple of 8 bytes. */
-const ofCpus = <V>(one: Element.Half<V>, cpus: number): Element.Half<ReadonlyArray<V>> => {
+export const ofCpus = <V>(one: Element.Half<V>, cpus: number): Element.Half<ReadonlyArray<V>> => {
   const stride = perCpuStride(one.size)
   return {
     name: one.name,

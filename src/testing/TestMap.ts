@@ -3,7 +3,14 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as BtfValue from "../btf/BtfValue.ts"
+import * as Stream from "effect/Stream"
+import * as BtfCodec from "../btf/BtfCodec.ts"
+import type * as BtfValue from "../btf/BtfValue.ts"
+import { CodecError } from "../btf/Codec.ts"
+import * as Element from "../maps/Element.ts"
+import type { MapError as TypedError } from "../maps/MapError.ts"
+import { ofCpus } from "../maps/PerCpuMap.ts"
+import * as Walk from "../maps/Walk.ts"
 import type { Session } from "../services/Kernel/Kernel.ts"
 import type { CallError } from "../services/Kernel/KernelError.ts"
 import type { MapRef } from "../services/Kernel/Ref.ts"
@@ -42,8 +49,30 @@ export interface Codec {
   readonly decode: (bytes: Uint8Array) => Result.Result<BtfValue.BtfValue, TestingError>
 }
 
-const refuse = (subject: string, detail: string): Result.Result<never, TestingError> =>
-  Result.fail(new TestingError({ reason: "Value", subject, detail }))
+/** Half of an element, of which any value may be tried. */
+interface Half extends Element.Half<BtfValue.BtfValue> {
+  readonly encode: (value: unknown) => Result.Result<Uint8Array, CodecError>
+}
+
+const unfit = (subject: string, detail: string): CodecError => new CodecError({ reason: "Value", subject, detail })
+
+const refuse = (subject: string, detail: string): Result.Result<never, CodecError> =>
+  Result.fail(unfit(subject, detail))
+
+const failed = (error: CodecError): TestingError =>
+  new TestingError({ reason: "Value", subject: error.subject, detail: error.detail })
+
+/** The errors of maps as those of tests. */
+const told = <A>(effect: Effect.Effect<A, TypedError>): Effect.Effect<A, MapError> =>
+  Effect.mapError(effect, (error) =>
+    error._tag === "CodecError"
+      ? failed(error)
+      : error._tag === "TypedMapError"
+      ? new TestingError({ reason: "Value", subject: error.map, detail: error.detail })
+      : error)
+
+const bytesAt = (view: DataView, at: number, size: number): Uint8Array =>
+  new Uint8Array(view.buffer, view.byteOffset + at, size)
 
 /** A 32-bit number, for what has no type and four bytes: indices and ids. */
 const word = (object: BpfObject, value: number): Uint8Array => {
@@ -52,72 +81,75 @@ const word = (object: BpfObject, value: number): Uint8Array => {
   return bytes
 }
 
-/** The codec of a type of the object; of bytes where there is no type. */
-export const codec = (object: BpfObject, type: number, size: number, subject: string): Codec => {
-  const { btf } = object
-  const sized = (bytes: Uint8Array): Result.Result<Uint8Array, TestingError> =>
+/** Half of an element by its type; bytes where there is none. */
+const halfOf = (object: BpfObject, type: number, size: number, subject: string): Half => {
+  const { btf, byteOrder } = object
+  const sized = (bytes: Uint8Array): Result.Result<Uint8Array, CodecError> =>
     bytes.length === size
       ? Result.succeed(bytes)
       : refuse(subject, `it has ${size} bytes, and ${bytes.length} were given`)
-  const failed = (error: BtfValue.BtfValueError) =>
-    new TestingError({ reason: "Value", subject, detail: error.message })
+  const typed = btf === undefined || type === 0 ? undefined : BtfCodec.make(btf, type, { byteOrder, name: subject })
+  const whole = (value: unknown): Uint8Array | undefined =>
+    value instanceof Uint8Array && value.length === size ? value : undefined
+  if (typed === undefined) {
+    return {
+      name: subject,
+      size,
+      read: (view, at) => bytesAt(view, at, size).slice(),
+      encode: (value) =>
+        value instanceof Uint8Array
+          ? sized(value)
+          : size === 4 && typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff
+          ? Result.succeed(word(object, value))
+          : refuse(subject, "the object says no type for it: give its bytes, as a Uint8Array")
+    }
+  }
+  const codec = Result.mapError(typed, (error) => unfit(subject, error.message))
   return {
-    encode: (value) => {
-      if (value instanceof Uint8Array && value.length === size) return Result.succeed(value)
-      if (btf !== undefined && type !== 0) {
-        return Result.flatMap(Result.mapError(BtfValue.encode(btf, type, value, object.byteOrder), failed), sized)
-      }
-      if (value instanceof Uint8Array) return sized(value)
-      return size === 4 && typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff
-        ? Result.succeed(word(object, value))
-        : refuse(subject, "the object says no type for it: give its bytes, as a Uint8Array")
+    name: subject,
+    size,
+    read: (view, at) => {
+      if (Result.isFailure(codec)) throw codec.failure
+      return codec.success.read(view, at)
     },
-    decode: (bytes) =>
-      btf !== undefined && type !== 0
-        ? Result.mapError(BtfValue.decode(btf, type, bytes, object.byteOrder), failed)
-        : Result.succeed(bytes)
+    encode: (value) => {
+      const given = whole(value)
+      if (given !== undefined) return Result.succeed(given)
+      return Result.flatMap(Result.flatMap(codec, (one) => one.encode(value)), sized)
+    }
+  }
+}
+
+/** The codec of a type of the object; of bytes where there is no type. */
+export const codec = (object: BpfObject, type: number, size: number, subject: string): Codec => {
+  const half = halfOf(object, type, size, subject)
+  return {
+    encode: (value) => Result.mapError(half.encode(value), failed),
+    decode: (bytes) => Result.mapError(Element.decode(half, bytes), failed)
   }
 }
 
 /** How a map's values look to user space: one, or one for each CPU. */
-const valueCodec = (object: BpfObject, map: MapDefinition, cpus: number): Codec & { readonly size: number } => {
+const valueOf = (object: BpfObject, map: MapDefinition, cpus: number): Half => {
   const subject = `value of ${map.name}`
   const { type, valueSize } = map.attr
   if (ofDescriptors.has(type)) {
     return {
+      name: subject,
       size: 4,
       encode: () => refuse(subject, "programs and maps are put into slots by the object, not by tests"),
-      decode: (bytes) =>
-        Result.succeed(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, object.byteOrder === "little"))
+      read: (view, at) => view.getUint32(at, object.byteOrder === "little")
     }
   }
-  const one = codec(object, map.valueType, valueSize, subject)
-  if (!perCpu.has(type)) return { ...one, size: valueSize }
-  const stride = Math.ceil(valueSize / 8) * 8
-  const size = stride * cpus
+  const one = halfOf(object, map.valueType, valueSize, subject)
+  if (!perCpu.has(type)) return one
+  const each = ofCpus(one, cpus)
   return {
-    size,
-    encode: (value) => {
-      if (!Array.isArray(value) || value.length !== cpus) {
-        return refuse(subject, `an array of ${cpus} values is expected, one for each CPU`)
-      }
-      const bytes = new Uint8Array(size)
-      for (const [cpu, each] of value.entries()) {
-        const encoded = one.encode(each)
-        if (Result.isFailure(encoded)) return encoded
-        bytes.set(encoded.success, cpu * stride)
-      }
-      return Result.succeed(bytes)
-    },
-    decode: (bytes) => {
-      const values: Array<BtfValue.BtfValue> = []
-      for (let cpu = 0; cpu < cpus; cpu++) {
-        const value = one.decode(bytes.subarray(cpu * stride, cpu * stride + valueSize))
-        if (Result.isFailure(value)) return value
-        values.push(value.success)
-      }
-      return Result.succeed(values)
-    }
+    ...each,
+    encode: (value) =>
+      Array.isArray(value) && value.length === cpus
+        ? each.encode(value)
+        : refuse(subject, `an array of ${cpus} values is expected, one for each CPU`)
   }
 }
 
@@ -129,44 +161,38 @@ export const make = (
   map: MapRef,
   cpus: number
 ): TestMap => {
-  const { keySize } = definition.attr
-  const keys = codec(object, definition.keyType, keySize, `key of ${definition.name}`)
-  const values = valueCodec(object, definition, cpus)
-  const keyOf = (key: unknown) =>
-    key === undefined && keySize === 0 ? Result.succeed(new Uint8Array(0)) : keys.encode(key)
-  const lookup = (key: Uint8Array) => session.call({ _tag: "MapLookup", map, key, valueSize: values.size, flags: 0n })
+  const { attr, keyType, name } = definition
+  const keys = halfOf(object, keyType, attr.keySize, `key of ${name}`)
+  const key: Half = {
+    ...keys,
+    encode: (value) =>
+      value === undefined && attr.keySize === 0 ? Result.succeed(new Uint8Array(0)) : keys.encode(value)
+  }
+  const value = valueOf(object, definition, cpus)
+  // What the kernel would say of it, as far as it is asked here.
+  const info = { ...attr, id: 0, btfId: 0, btfKeyTypeId: 0, btfValueTypeId: 0 }
+  const source: Element.Source<unknown, BtfValue.BtfValue> & { readonly key: Half; readonly value: Half } = {
+    session,
+    map,
+    name,
+    info,
+    key,
+    value
+  }
   return {
-    name: definition.name,
-    get: (key) =>
-      Effect.gen(function*() {
-        const bytes = yield* lookup(yield* Effect.fromResult(keyOf(key)))
-        return bytes === undefined ? undefined : yield* Effect.fromResult(values.decode(bytes))
-      }),
-    set: (key, value) =>
-      Effect.gen(function*() {
-        const encoded = yield* Effect.fromResult(keyOf(key))
-        const bytes = yield* Effect.fromResult(values.encode(value))
-        yield* session.call({ _tag: "MapUpdate", map, key: encoded, value: { bytes, refs: [] }, flags: 0n })
-      }),
-    delete: (key) =>
-      Effect.gen(function*() {
-        yield* session.call({ _tag: "MapDelete", map, key: yield* Effect.fromResult(keyOf(key)) })
-      }),
-    entries: Effect.gen(function*() {
-      const found: Array<Entry> = []
-      let key = yield* session.call({ _tag: "MapNextKey", map, keySize })
-      // Programs may run meanwhile and move the end away; more than the map can hold is no longer its contents.
-      while (key !== undefined && found.length <= definition.attr.maxEntries) {
-        const bytes = yield* lookup(key)
-        if (bytes !== undefined) {
-          found.push({
-            key: yield* Effect.fromResult(keys.decode(key)),
-            value: yield* Effect.fromResult(values.decode(bytes))
-          })
-        }
-        key = yield* session.call({ _tag: "MapNextKey", map, key, keySize })
-      }
-      return found
-    })
+    name,
+    get: (of) => told(Element.get(source, of)),
+    set: (of, to) => told(Element.set<unknown, unknown>(source, of, to)),
+    delete: (of) =>
+      told(Effect.flatMap(
+        Effect.suspend(() => Effect.fromResult(key.encode(of))),
+        (bytes): Effect.Effect<void, TypedError> => session.call({ _tag: "MapDelete", map, key: bytes })
+      )),
+    entries: told(
+      Effect.map(
+        Stream.runCollect(Walk.entries({ ...source, key })),
+        (found) => found.map(([key, value]): Entry => ({ key, value }))
+      )
+    )
   }
 }
