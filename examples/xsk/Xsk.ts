@@ -40,6 +40,9 @@ const defaultBatch = 256
 /** Batches that are worked through before other fibers have their turn. */
 const turnsInARow = 16
 
+/** Times that other fibers have their turn before a socket where nothing has arrived is waited for: being woken takes longer. */
+const patience = 8
+
 /** Milliseconds after which a socket that waits is looked at: the kernel does not wake who waits for a device that is taken away. */
 const lookEvery = 1000
 
@@ -104,7 +107,7 @@ export const run = (
 ): Effect.Effect<never, XskError> =>
   Effect.gen(function*() {
     const batch = yield* room(options)
-    for (;;) {
+    for (let idle = 0;;) {
       let turns = 0
       for (; turns < turnsInARow; turns++) {
         yield* Effect.fromResult(Traffic.service(socket))
@@ -118,7 +121,8 @@ export const run = (
         }
         yield* settle(socket, batch)
       }
-      yield* turns === turnsInARow ? Effect.yieldNow : readable(socket)
+      idle = turns > 0 ? 0 : idle + 1
+      yield* idle < patience ? Effect.yieldNow : readable(socket)
     }
   })
 

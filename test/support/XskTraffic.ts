@@ -136,7 +136,7 @@ export const sendAll = (
   Effect.gen(function*() {
     const step = window >> 3
     for (let sent = 0; sent < count; sent += step) {
-      while (sent - received() > window - step) yield* Effect.sleep(0)
+      while (sent - received() > window - step) yield* Effect.yieldNow
       const first = sent
       yield* Xsk.sendWith(
         socket,

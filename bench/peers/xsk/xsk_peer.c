@@ -139,7 +139,12 @@ static struct xsk *open_socket(const char *device, int receives)
 	map_ring(&xsk->completion, xsk->fd, &off.cr, 8, XDP_UMEM_PGOFF_COMPLETION_RING);
 	map_ring(&xsk->rx, xsk->fd, &off.rx, sizeof(struct xdp_desc), XDP_PGOFF_RX_RING);
 	map_ring(&xsk->tx, xsk->fd, &off.tx, sizeof(struct xdp_desc), XDP_PGOFF_TX_RING);
-	check(bind(xsk->fd, (struct sockaddr *)&address, sizeof(address)));
+	/* The kernel takes a queue away from a socket that was closed a little later. */
+	for (int tries = 0; tries < 4000 && bind(xsk->fd, (struct sockaddr *)&address, sizeof(address)) < 0; tries++) {
+		if (errno != EBUSY || tries == 3999)
+			die("bind");
+		usleep(5000);
+	}
 	/* The lower half of the frames is received into, the upper half sent from. */
 	if (receives) {
 		for (int i = 0; i < RING; i++)
