@@ -83,6 +83,43 @@ node --input-type=module -e '
   if (loaded._tag === "Failure" && !/EPERM|EACCES|ENOSYS/.test(loaded.failure.message)) throw loaded.failure
 ' || fail "a light skeleton does not run"
 
+# A skeleton, with the object in it and beside it: types hold under what a user may have switched on, and without Node's.
+cp "$root/test/fixtures/xdp_firewall.bpf.o" .
+$command gen skeleton xdp_firewall.bpf.o --lang ts -o embedded.skel.ts >/dev/null
+$command gen skeleton xdp_firewall.bpf.o --lang ts --beside -o beside.skel.ts >/dev/null
+cat >skeletons.ts <<'END'
+import { KernelSimulated } from "effect-bpf"
+import * as Effect from "effect/Effect"
+import * as Beside from "./beside.skel.ts"
+import * as Embedded from "./embedded.skel.ts"
+
+const malformed = Uint8Array.from([...new Uint8Array(12), 0x08, 0x00])
+
+const main = Effect.gen(function*() {
+  for (const skeleton of [Embedded, Beside]) {
+    const opened = yield* skeleton.open({ globals: { rodata: { drop_malformed: true } } })
+    const { globals, maps, programs } = yield* opened.load()
+    yield* maps.stats.set("PROTOCOL_TCP", { packets: 1n, bytes: 60n })
+    const ran = yield* programs.xdp_firewall.run({ packet: malformed })
+    const stats = yield* maps.stats.get("PROTOCOL_TCP")
+    if (ran.action !== "XDP_DROP" || globals.bss.totals.dropped !== 1n || stats?.bytes !== 60n) {
+      return yield* Effect.die(new Error("the program did something else"))
+    }
+    // @ts-expect-error constants are constant
+    void (() => { globals.rodata.sample_every = 1 })
+    // @ts-expect-error an XDP program is attached to a device
+    void programs.xdp_firewall.attach({ symbol: "do_unlinkat" })
+  }
+})
+await Effect.runPromise(Effect.scoped(main).pipe(Effect.provide(KernelSimulated.layer())))
+END
+for strictness in "" --exactOptionalPropertyTypes --noUncheckedIndexedAccess \
+  "--exactOptionalPropertyTypes --noUncheckedIndexedAccess"; do
+  tsc --noEmit --strict --target es2023 --module nodenext --types "" --allowImportingTsExtensions --ignoreConfig \
+    $strictness skeletons.ts || fail "a skeleton is not well typed beside the installed package ($strictness)"
+done
+node skeletons.ts || fail "a skeleton does not run"
+
 # A Node that is too old is told so, and nothing worse.
 old=$(PATH=/usr/local/bin:/usr/bin:/bin command -v node || true)
 if [ -n "$old" ] && "$old" -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 19) ? 1 : 0)'; then
