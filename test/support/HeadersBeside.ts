@@ -57,14 +57,15 @@ export const membersOf = (header: string, name: string): ReadonlyArray<Member> =
   for (const line of lines) {
     if (line.startsWith("#")) isCxx = line === "#ifdef __cplusplus"
     if (isCxx || line.startsWith("#")) continue
-    const opened = /^(\t*)(?:struct|union|enum)(?: (\w+))? \{$/.exec(line)
+    const opened = /^(\t*)(?:__typeof__\()?(?:struct|union|enum)(?: (\w+))? \{$/.exec(line)
     if (opened !== null) {
       // Those without a name are the header's own where they group what it names, else a variable's type.
       const own = opened[2]?.startsWith(name) ?? (opened[1] === "\t" && open.length === 1)
       open.push({ own, members: [] })
       continue
     }
-    const closed = /^\t*\}(?: __attribute__\S+)?(?: (\*?)(\w+)[^;]*)?;$/.exec(line)
+    const closed = /^\t*\}.*\) ()\*(\w+);$/.exec(line) ?? /^\t*\} \(()\*(\w+)\).*;$/.exec(line) ??
+      /^\t*\}(?: __attribute__\S+)?(?: (\*?)(\w+)[^;]*)?;$/.exec(line)
     if (closed !== null) {
       const [, star, label] = closed
       const last = open.pop()

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import { type BpfObject, entryPrograms } from "../../stages/open/BpfObject.ts"
 import * as SkeletonTs from "../../stages/gen/SkeletonTs.ts"
+import * as SubskeletonTs from "../../stages/gen/SubskeletonTs.ts"
 import { InFile } from "../Failure.ts"
 import * as ObjectFile from "../ObjectFile.ts"
 import * as Packets from "../Packets.ts"
@@ -33,6 +34,16 @@ export const write = Effect.fnUntraced(function*(asked: Asked, name: string) {
   const text = yield* Effect.mapError(
     Effect.fromResult(SkeletonTs.make(object, { name, source })),
     (cause) => new InFile({ path: asked.object, cause })
+  )
+  return { ...partsOf(object), text, what: "a module" } satisfies Written
+})
+
+/** The module of a library object. */
+export const subskeleton = Effect.fnUntraced(function*(path: string, name: string) {
+  const object = yield* ObjectFile.open(path)
+  const text = yield* Effect.mapError(
+    Effect.fromResult(SubskeletonTs.make(object, { name })),
+    (cause) => new InFile({ path, cause })
   )
   return { ...partsOf(object), text, what: "a module" } satisfies Written
 })

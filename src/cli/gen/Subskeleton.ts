@@ -9,6 +9,7 @@ import { UsageError } from "../Usage.ts"
 import type { Asked } from "./SkeletonAsked.ts"
 import * as SkeletonC from "./SkeletonC.ts"
 import * as SkeletonFile from "./SkeletonFile.ts"
+import * as SkeletonTs from "./SkeletonTs.ts"
 
 type Given = Pick<Asked, "lang" | "name" | "object" | "output" | "useLoader" | "words">
 
@@ -18,7 +19,8 @@ const writeSubskeleton = Effect.fnUntraced(function*(asked: Given) {
   }
   const name = yield* SkeletonFile.nameOf(asked)
   yield* SkeletonFile.requireApart(asked)
-  yield* SkeletonFile.write(asked, name, yield* SkeletonC.subskeleton(asked.object, name), "finds what is in")
+  const written = yield* (asked.lang === "ts" ? SkeletonTs : SkeletonC).subskeleton(asked.object, name)
+  yield* SkeletonFile.write(asked, name, written, "finds what is in")
 })
 
 /** The command. */
@@ -35,10 +37,15 @@ export const subskeleton = Command.make("subskeleton", {
     "Write a library's half of an object: names for the maps, programs and variables of a library object, and a function\n" +
       "  that finds them in the object of a program that the library was linked into (gen object), wherever the linker put\n" +
       "  them. The program loads its object; the library is given that.\n\n" +
-      "  It is a header as bpftool's, over libbpf 1.0 or later."
+      "  In C it is a header as bpftool's, over libbpf 1.0 or later. In TypeScript it is a module with attachTo, which needs\n" +
+      "  effect and effect-bpf/skeleton."
   ),
   Command.withShortDescription("Write code that finds a library's parts in a linked object"),
   Command.withExamples([
-    { command: "effect-bpf gen subskeleton library.bpf.o > library.subskel.h", description: "A C header" }
+    { command: "effect-bpf gen subskeleton library.bpf.o > library.subskel.h", description: "A C header" },
+    {
+      command: "effect-bpf gen subskeleton library.bpf.o --lang ts -o library.subskel.ts",
+      description: "A TypeScript module"
+    }
   ])
 )

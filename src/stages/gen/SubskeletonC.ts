@@ -23,39 +23,21 @@ import { type ObjectShape, requireReadable, sectionsOf, shapeOf } from "./skelet
 import { get, isSkeletonError, SkeletonError, type SkeletonVariable } from "./skeleton/SkeletonShape.ts"
 import type { SkeletonOptions } from "./SkeletonC.ts"
 
-/** Whether C declares something of this type around its name: an array or a function, or a pointer to one. */
-const isAround = (btf: Btf.Btf, type: number): boolean => {
-  const seen = new Set<number>()
-  for (let at = type; !seen.has(at);) {
-    seen.add(at)
-    const record = Btf.typeOf(btf, at)
-    switch (record._tag) {
-      case "Array":
-      case "FuncProto":
-        return true
-      case "Ptr":
-      case "Const":
-      case "Volatile":
-      case "Restrict":
-      case "TypeTag":
-        at = record.type
-        break
-      default:
-        return false
-    }
-  }
-  return false
-}
-
-/** The member that points to a variable. */
+/** The member that points to a variable. A pointer to an array needs parentheses, an array of pointers has none. */
 const pointer = (
   declarer: Declarer,
   { identifier, name, type }: SkeletonVariable,
   { kconfig, spell }: { readonly kconfig: boolean; readonly spell: (identifier: string) => string }
 ): string => {
-  const declared = declare(declarer, type, name, { level: 2, stripModifiers: !kconfig })
-  const of = isAround(declarer.btf, type) ? `__typeof__(${declared})` : declared
-  return `${of} *${spell(identifier)};`
+  const isArray = Btf.kindOf(declarer.btf, Btf.skipModifiers(declarer.btf, type)) === Btf.BTF_KIND_ARRAY
+  const declared = `*${spell(identifier)}`
+  return `${
+    declare(declarer, type, name, {
+      name: isArray ? `(${declared})` : declared,
+      level: 2,
+      stripModifiers: !kconfig
+    })
+  };`
 }
 
 /** The structs of the sections, each a pointer to every variable of it. */
