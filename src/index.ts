@@ -248,6 +248,21 @@ export * as Compatibility from "./diagnostics/Compatibility.ts"
 /** The verifier's log, read for its user: the lines that name the cause, and what they mean. */
 export * as VerifierLog from "./diagnostics/VerifierLog.ts"
 
+/** The verifier's log as data: instructions, register states, branches, lines of C, the complaint, statistics. */
+export * as VerifierLogParse from "./diagnostics/VerifierLogParse.ts"
+
+/** Registers and stack slots as the verifier's log tells of them. */
+export * as VerifierLogState from "./diagnostics/VerifierLogState.ts"
+
+/** The report that newer kernels append to the verifier's log. */
+export * as VerifierLogReport from "./diagnostics/VerifierLogReport.ts"
+
+/** Why the verifier refused a program, found in its log. */
+export * as VerifierLogCause from "./diagnostics/VerifierLogCause.ts"
+
+/** The causes of refusals, with what to do about each. */
+export * as VerifierLogCauses from "./diagnostics/VerifierLogCauses.ts"
+
 // Formats.
 
 /** ELF files, parsed and written. */

@@ -7,6 +7,9 @@
  *
  * Source: `kernel/bpf/verifier.c`, `kernel/bpf/log.c`; reference page `load`, section 10.
  */
+import * as VerifierLogCause from "./VerifierLogCause.ts"
+import * as VerifierLogParse from "./VerifierLogParse.ts"
+import * as VerifierLogReport from "./VerifierLogReport.ts"
 
 /** `0: (79) r1 = *(u64 *)(r1 +8)`, as the verifier prints each instruction that it looks at. */
 const instruction = /^(\d+): (\([0-9a-f]{2}\)|<invalid )/
@@ -34,10 +37,14 @@ const cut = (text: string): string => text.length <= maximumSummary ? text : `${
 
 /**
  * The one or two lines of a failed load's log that say why: the verifier's complaint, and the instruction that it is
- * about with its source line. Empty for an empty log.
+ * about with its source line; of newer kernels, the reason that they report. Empty for an empty log.
  */
 export const summarise = (log: string): string => {
-  const lines = log.slice(-maximumTail).split("\n").map((line) => line.trimEnd()).filter((line) => line !== "")
+  const all = log.slice(-maximumTail).split("\n").map((line) => line.trimEnd())
+  const beginning = VerifierLogReport.beginning(all)
+  const report = beginning === undefined ? undefined : VerifierLogReport.parse(all, beginning)
+  if (report !== undefined) return reported(report)
+  const lines = all.filter((line) => line !== "")
   const cause: Array<string> = []
   let at = lines.length - 1
   for (; at >= 0 && cause.length < maximumCauseLines; at--) {
@@ -51,6 +58,13 @@ export const summarise = (log: string): string => {
   const place = placeOf(lines, at)
   if (complaint === "") return cut(place ?? lines.at(-1) ?? "")
   return cut(place === undefined ? complaint : `${complaint}\n${place}`)
+}
+
+/** The one or two lines of a report of newer kernels. */
+const reported = ({ at, category, problem, reason }: VerifierLogReport.Report): string => {
+  const what = reason ?? problem ?? category
+  const place = at?.instruction === undefined ? undefined : `at ${at.instruction}: ${at.disassembly ?? ""}`.trimEnd()
+  return cut([what, place, at?.source === undefined ? undefined : `in ${at.source}`].filter(Boolean).join("\n"))
 }
 
 /** The last instruction of `lines` up to `end`, and the source line that it was compiled from. */
@@ -73,85 +87,6 @@ const withoutState = (line: string): string => {
   return (state === null ? line : line.slice(0, state.index)).trimEnd()
 }
 
-/** What common complaints mean to the author of the program. The first that matches counts. */
-const meanings: ReadonlyArray<readonly [RegExp, string]> = [
-  [
-    /invalid mem access '[a-z_]*_or_null'/,
-    "the pointer may be NULL: compare it with NULL before it is used"
-  ],
-  [
-    /invalid mem access '(scalar|inv)'/,
-    "the program follows a number, not a pointer: kernel memory is read through bpf_probe_read_kernel() or CO-RE macros"
-  ],
-  [
-    /invalid access to packet/,
-    "the verifier does not know that the packet is long enough: compare data + length with data_end first"
-  ],
-  [
-    /invalid access to map value|R\d+ (min|max) value is outside of the allowed memory range|unbounded memory access/,
-    "the verifier cannot tell that the offset stays in bounds: compare it with the size before the access"
-  ],
-  [
-    /invalid bpf_context access/,
-    "this field of the context cannot be accessed so by this type of program: look at its section name and the field's size"
-  ],
-  [
-    /invalid func unknown#195896080|failed to resolve CO-RE relocation/,
-    "the program comes to something that this kernel does not have: guard it with bpf_core_field_exists() or its like"
-  ],
-  [
-    /invalid func unknown#2001\d{6}|BPF map '.*' is referenced but wasn't created/,
-    "the program comes to a map that was not created: create it, or decide by a constant whether the program uses it"
-  ],
-  [
-    /invalid func unknown#2002\d{6}|kfunc '.*' is referenced but wasn't resolved/,
-    "the program calls a kernel function that this kernel does not have: guard the call with bpf_ksym_exists()"
-  ],
-  [
-    /(unknown|invalid) func (unknown#)?\S+|program of this type cannot use helper/,
-    "the helper is newer than this kernel, or not for this type of program: see `feature probe`"
-  ],
-  [
-    /GPL.restricted|non-GPL compatible/,
-    "the helper is for GPL-compatible programs: char LICENSE[] SEC(\"license\") = \"GPL\";"
-  ],
-  [/back-edge|infinite loop detected/, "the verifier sees no end of a loop: bound it by a constant, or use bpf_loop()"],
-  [
-    /program is too large|too many (instructions|states)|is too complex|too many jumps/,
-    "verification takes too many steps: shorten loops, or split the program by global functions, bpf_loop() or tail calls"
-  ],
-  [
-    /(combined )?stack (size|of)|invalid (indirect )?(read|write|access).*stack/,
-    "the stack is 512 bytes for a program with all its subprograms: use a per-CPU array map for large values"
-  ],
-  [
-    /R\d+ !read_ok/,
-    "a register is read that was never written: a variable is not initialised on some path, or an argument is missing"
-  ],
-  [
-    /[Uu]nreleased reference/,
-    "what was acquired (a socket, a reserved ring buffer record) must be released on every path"
-  ],
-  [/At program exit the register R0/, "programs of this type may only return certain values"],
-  [
-    /math between .* pointer|pointer arithmetic|R\d+ pointer/,
-    "pointers may be moved by bounded numbers only, and not at all where unprivileged"
-  ],
-  [
-    /unreachable insn/,
-    "a part of the program can never run: the compiler was not optimising (-O2), or the object was edited"
-  ],
-  [/calling kernel function \S+ is not allowed/, "this kernel function is not for this type of program"],
-  [
-    /missing btf func_info|Invalid BTF|No BTF found|btf_fd/,
-    "the kernel needs the object's BTF for this program: compile with -g"
-  ],
-  [
-    /attach_btf_id|is not a (function|kernel function)/,
-    "the target in the section name is not a function of this kernel's BTF"
-  ]
-]
-
 const instructionLine = /^(\d{1,9}): \([0-9a-f]{2}\) /
 
 /** How many lines of a log's end are searched. */
@@ -173,10 +108,8 @@ export const lastInstruction = (log: string): number | undefined => {
 }
 
 /** What a failed load's log means to the author of the program, in one sentence; `undefined` for what is not known here. */
-export const meaning = (log: string): string | undefined => {
-  const summary = summarise(log)
-  return meanings.find(([complaint]) => complaint.test(summary))?.[1]
-}
+export const meaning = (log: string): string | undefined =>
+  VerifierLogCause.causeOf(VerifierLogParse.parse(log.slice(-maximumTail), { keep: 0 }))?.advice
 
 /** An instruction that was made invalid on purpose, because what it refers to does not exist. */
 export interface Poison {

@@ -6,6 +6,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import { createRequire } from "node:module"
 import * as Path from "node:path"
+import * as FailingLogs from "../support/failing/FailingLogs.ts"
 import { repository, toolPath } from "../support/Require.ts"
 import type { Kernel } from "../support/Require.ts"
 import * as Bundle from "./Bundle.ts"
@@ -74,6 +75,17 @@ const withProbes = (): ReadonlyArray<readonly [string, string]> => {
   return [program, library].map((path) => [Path.join(UsdtTarget.prebuilt.slice(1), Path.basename(path)), path] as const)
 }
 
+/** What gathers logs of refused programs, and objects whose programs are refused, where their sources are at hand. */
+const withFailing = (): ReadonlyArray<readonly [string, string]> => {
+  if (!FailingLogs.isAvailable()) return []
+  const folder = FailingLogs.prebuilt.slice(1)
+  return [
+    [Path.join(folder, "gather"), FailingLogs.gatherer()] as const,
+    ...FailingLogs.objects.map((name) => [Path.join(folder, name), FailingLogs.objectPath(name)] as const)
+      .filter(([, path]) => Fs.existsSync(path))
+  ]
+}
+
 /** What all guests have in common: the entries of the archive, and the names of the test files in it. */
 export const common = async (names: ReadonlyArray<string>, scratch: string): Promise<ReadonlyArray<Entry>> => {
   await Bundle.tests(names, Path.join(scratch, "tests"))
@@ -95,7 +107,8 @@ export const common = async (names: ReadonlyArray<string>, scratch: string): Pro
         ["bin/busybox", busybox],
         ["usr/bin/node", Fs.realpathSync(process.execPath)],
         ...found,
-        ...withProbes()
+        ...withProbes(),
+        ...withFailing()
       ])
     ),
     file("init", Path.join(import.meta.dirname, "guest/init.sh"), true),
