@@ -48,6 +48,14 @@ export interface PerfRing {
   /** Where the data begins in the memory. */
   readonly offset: number
   readonly data: DataView
+  /** The same as words: headers are read from it, which is several times as fast. */
+  readonly words: Int32Array
+  /** What was taken: samples, bytes of their payloads, and records of other types. */
+  records: number
+  bytes: number
+  others: number
+  /** Whether the handler has ended the last taking. */
+  stopped: boolean
   /** Room for records that wrap; it grows with them. */
   scratch: DataView
 }
@@ -93,13 +101,20 @@ export const make = (
   if (said !== size || offset % 8 !== 0 || offset + size > memory.bytes.length) {
     return refuse(`the kernel says that ${said} bytes of data begin at ${offset}`)
   }
+  const data = viewOf(memory.bytes.subarray(offset, offset + size))
+  if (data.byteOffset % 4 !== 0) return refuse("the data is not aligned")
   return Result.succeed({
     map,
     cpu,
     size,
     memory,
     offset,
-    data: viewOf(memory.bytes.subarray(offset, offset + size)),
+    data,
+    words: new Int32Array(data.buffer, data.byteOffset, size / 4),
+    records: 0,
+    bytes: 0,
+    others: 0,
+    stopped: false,
     scratch: new DataView(new ArrayBuffer(0))
   })
 }
@@ -161,15 +176,20 @@ export const consume = (
     return corrupt(ring, `the kernel has written ${ahead} bytes more than were read to a buffer of ${capacity}`, tail)
   }
   if ((head & 7n) !== 0n || (tail & 7n) !== 0n) return corrupt(ring, "a position is no multiple of 8", tail)
+  const { words } = ring
   const begin = Number(tail & BigInt(mask))
   const total = Number(ahead)
   let done = 0
-  let taken = 0
+  let samples = 0
+  let bytes = 0
+  let others = 0
+  ring.stopped = false
   try {
-    while (done < total && taken < limit) {
+    while (done < total && samples + others < limit) {
       let at = (begin + done) & mask
-      const type = data.getUint32(at, isLittle)
-      const size = data.getUint16(at + 6, isLittle)
+      const type = words[at >> 2] as number >>> 0
+      const sizes = words[(at >> 2) + 1] as number
+      const size = isLittle ? sizes >>> 16 : sizes & 0xffff
       const wrong = complaint(type, size, total - done)
       if (wrong !== undefined) return corrupt(ring, wrong, tail + BigInt(done))
       let view = data
@@ -177,27 +197,34 @@ export const consume = (
         view = joined(ring, at, size)
         at = 0
       }
-      // The record in hand counts as taken, whatever becomes of it.
-      done += size
       let goesOn: boolean | void
       if (type === PERF_RECORD_SAMPLE) {
         const length = view.getUint32(at + headerSize, isLittle)
         if (length > size - samplePrefix) {
-          done -= size
           return corrupt(ring, `a sample of ${size} bytes says that it has ${length}`, tail + BigInt(done))
         }
-        taken++
+        // The record in hand counts as taken, whatever becomes of it.
+        done += size
+        samples++
+        bytes += length
         goesOn = handler.sample(view, at + samplePrefix, length, cpu)
       } else {
-        taken++
+        done += size
+        others++
         goesOn = type === PERF_RECORD_LOST
           ? handler.lost(view.getBigUint64(at + 16, isLittle), cpu)
           : handler.other(type, view, at, size, cpu)
       }
-      if (goesOn === false) break
+      if (goesOn === false) {
+        ring.stopped = true
+        break
+      }
     }
   } finally {
+    ring.records += samples
+    ring.bytes += bytes
+    ring.others += others
     if (done > 0) memory.storeRelease64(TAIL, BigInt.asUintN(64, tail + BigInt(done)))
   }
-  return Result.succeed(taken)
+  return Result.succeed(samples + others)
 }

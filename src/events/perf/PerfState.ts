@@ -216,24 +216,17 @@ export const consume = (
   state.failure = undefined
   if (failure !== undefined) return Result.fail(failure)
   inTurn(state, (reader) => {
-    const count = countOf(state, reader.cpu)
-    let stopped = false
-    const watched = (answer: boolean | void): boolean => {
-      stopped = answer === false
-      return !stopped
-    }
+    const { ring } = reader
     const tell = (): boolean => {
       const lost = untold(reader)
       reader.told += lost
-      return lost === 0n || watched(handler.lost(lost, reader.cpu))
+      return lost === 0n || handler.lost(lost, reader.cpu) !== false
     }
     if (!tell()) return false
-    const result = PerfRing.consume(reader.ring, {
-      sample: (view, at, length, cpu) => {
-        count.records++
-        state.bytes += length
-        return watched(handler.sample(view, at, length, cpu))
-      },
+    const { bytes, others, records } = ring
+    const taking: PerfRing.PerfHandler = {
+      // Nothing stands between the loop over records and whoever takes them.
+      sample: handler.sample,
       lost: (lost) => {
         const before = untold(reader)
         reader.recorded += lost
@@ -242,12 +235,18 @@ export const consume = (
       },
       other: (type, view, at, length, cpu) => {
         state.others++
-        return watched(handler.other(type, view, at, length, cpu))
+        return handler.other(type, view, at, length, cpu)
       }
-    }, limit - taken)
-    if (Result.isFailure(result)) failure ??= result.failure
-    else taken += result.success
-    return !stopped && taken < limit
+    }
+    try {
+      const result = PerfRing.consume(ring, taking, limit - taken)
+      if (Result.isFailure(result)) failure ??= result.failure
+    } finally {
+      countOf(state, reader.cpu).records += ring.records - records
+      state.bytes += ring.bytes - bytes
+      taken += ring.records - records + ring.others - others
+    }
+    return !ring.stopped && taken < limit
   })
   if (failure === undefined) return Result.succeed(taken)
   if (taken === 0) return Result.fail(failure)
