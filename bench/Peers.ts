@@ -140,6 +140,21 @@ export const btfPeer = (
   }
 }
 
+/** libbpf's consumer taking so many records that lie ready in a perf buffer of `test/fixtures/perf_events`, in its process. */
+export const perfPeer = (path: string, records: number, repetitions: number): { readonly peer?: Peer } => {
+  const there = libbpf()
+  if (typeof there === "string") return {}
+  return {
+    peer: {
+      name: `libbpf ${there.version}`,
+      boundary: "in process",
+      command: Path.join(folder, "build/perf_peer"),
+      args: ["full", path, String(records), String(repetitions)],
+      repetitions
+    }
+  }
+}
+
 /** libbpf's typed dump of `size` bytes (1, 8, 15, ...) as the struct `name` of the BTF at `path`, in its process. */
 export const dataPeer = (path: string, name: string, size: number, repetitions: number): { readonly peer?: Peer } => {
   const there = libbpf()
@@ -155,6 +170,25 @@ export const dataPeer = (path: string, name: string, size: number, repetitions: 
   }
 }
 
+/** libbpf on the elements of a hash, `elements` of them: one call for each (`get`, `set`), or in batches. */
+export const mapPeer = (
+  work: "get" | "set" | "setall" | "entries",
+  elements: number,
+  repetitions: number
+): { readonly peer?: Peer } => {
+  const there = libbpf()
+  if (typeof there === "string") return {}
+  return {
+    peer: {
+      name: `libbpf ${there.version}`,
+      boundary: "in process",
+      command: Path.join(folder, "build/map_peer"),
+      args: ["bench", work, String(elements), String(repetitions)],
+      repetitions
+    }
+  }
+}
+
 /** bpftool as a whole process; nothing where it is not installed. */
 export const bpftoolPeer = (args: ReadonlyArray<string>, repetitions: number): { readonly peer?: Peer } => {
   const command = ["/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/usr/bin/bpftool"].find((path) =>
@@ -163,4 +197,24 @@ export const bpftoolPeer = (args: ReadonlyArray<string>, repetitions: number): {
   const version = command === undefined ? undefined : capture(command, ["version"])?.split("\n")[0]
   if (command === undefined || version === undefined) return {}
   return { peer: { name: version, boundary: "whole process", command, args, repetitions } }
+}
+
+/** libbpf's consumer of a ring buffer, on records that lie ready (`full`) or while a program sends them (`live`). */
+export const ringPeer = (
+  way: "full" | "live",
+  object: string,
+  records: number,
+  repetitions: number
+): { readonly peer?: Peer } => {
+  const there = libbpf()
+  if (typeof there === "string") return {}
+  return {
+    peer: {
+      name: `libbpf ${there.version}`,
+      boundary: "in process",
+      command: Path.join(folder, "build/ring_peer"),
+      args: [way, object, String(records), String(repetitions)],
+      repetitions
+    }
+  }
 }

@@ -29,6 +29,9 @@ build btf_peer btf_peer.c btf_answer.c btf_blob.c btf_make.c btf_text.c btf_benc
 build load_peer load_peer.c json.c
 build btf_data btf_data.c
 build link_peer link_peer.c
+build map_peer map_peer.c
+build ring_peer ring_peer.c -pthread
+build perf_peer perf_peer.c
 
 # What libbpf keeps to itself is in the static library only; Debian's libbpf 1.1 has not all of it.
 if [ -n "${LIBBPF:-}" ]; then
