@@ -1,6 +1,7 @@
 /**
  * Whether an object is the one that a skeleton was made of.
  */
+import * as BtfLayout from "../btf/BtfLayout.ts"
 import { mapTypeName } from "../services/Kernel/abi/BpfConstants.ts"
 import { type BpfObject, findMap, findProgram } from "../stages/open/BpfObject.ts"
 import * as Variables from "../stages/open/Variables.ts"
@@ -13,6 +14,8 @@ export interface Known {
   readonly maps: ReadonlyArray<MapDescription<object>>
   readonly programs: ReadonlyArray<ProgramDescription<object>>
   readonly sections: ReadonlyArray<KnownSection>
+  /** The layouts of the types that are read and written, by C names. */
+  readonly layouts?: Readonly<Record<string, string>>
 }
 
 /** A section, and where its variables are in it. */
@@ -53,10 +56,18 @@ const ofSection = (object: BpfObject, known: KnownSection): ReadonlyArray<string
 }
 
 /** What differs, one line for each thing; nothing where the object is what the skeleton was made of. */
-export const differences = (object: BpfObject, { maps, programs, sections }: Known): ReadonlyArray<string> => [
+export const differences = (
+  object: BpfObject,
+  { layouts = {}, maps, programs, sections }: Known
+): ReadonlyArray<string> => [
   ...maps.flatMap((map) => ofMap(object, map)),
   ...programs.flatMap(({ name }) =>
     findProgram(object, name) === undefined ? [`the object has no program ${name}`] : []
   ),
-  ...sections.flatMap((section) => ofSection(object, section))
+  ...sections.flatMap((section) => ofSection(object, section)),
+  ...Object.entries(layouts).flatMap(([name, layout]) => {
+    const { btf } = object
+    const different = btf === undefined ? `the object has no ${name}` : BtfLayout.difference(btf, name, layout)
+    return different === undefined ? [] : [different]
+  })
 ]

@@ -36,6 +36,8 @@ export interface Description<M, P, I, G> {
   /** What the skeleton is called in errors and spans. */
   readonly name: string
   readonly object: ObjectSource.ObjectSource
+  /** The layouts of the types that the module reads and writes, by their C names (see `BtfLayout`). */
+  readonly layouts?: Readonly<Record<string, string>>
   readonly maps: { readonly [N in keyof M]: Maps.MapDescription<M[N]> }
   readonly programs: { readonly [N in keyof P]: Programs.ProgramDescription<P[N]> }
   /** The sections as they are before the load, and as they are afterwards. */
@@ -220,7 +222,8 @@ const open = Effect.fnUntraced(function*(
   const different = differences(object, {
     maps: Object.values(description.maps),
     programs: Object.values(description.programs),
-    sections: Object.values(description.globals)
+    sections: Object.values(description.globals),
+    layouts: description.layouts ?? {}
   })
   if (different.length > 0) {
     return yield* new SkeletonOutOfDate({ skeleton: description.name, differences: different })

@@ -34,6 +34,8 @@ export class LibraryMismatch extends Schema.TaggedError<LibraryMismatch>()("Libr
 export interface SubskeletonDescription<M, P, G> {
   /** What the library is called in errors. */
   readonly name: string
+  /** The layouts of the types that the module reads and writes, by their C names. */
+  readonly layouts?: Readonly<Record<string, string>>
   readonly maps: { readonly [N in keyof M]: Maps.MapDescription<M[N]> }
   readonly programs: { readonly [N in keyof P]: Programs.ProgramDescription<P[N]> }
   /** The sections, with the variables where the library object has them. */
@@ -82,7 +84,7 @@ export function makeSub<
   G extends { readonly [N in keyof G]: object }
 >(description: SubskeletonDescription<M, P, G>): Subskeleton<M, P, G>
 export function makeSub(
-  { name, maps, programs, globals }: SubskeletonDescription<Handles.AnyMaps, Handles.AnyPrograms, Handles.AnySections>
+  { name, layouts = {}, maps, programs, globals }: SubskeletonDescription<Handles.AnyMaps, Handles.AnyPrograms, Handles.AnySections>
 ): Subskeleton<Handles.AnyMaps, Handles.AnyPrograms, Handles.AnySections> {
   return {
     attachTo: Effect.fnUntraced(function*(loaded) {
@@ -90,7 +92,8 @@ export function makeSub(
       const different = differences(loaded.object, {
         maps: Object.values(maps),
         programs: Object.values(programs),
-        sections: Object.values(sections)
+        sections: Object.values(sections),
+        layouts
       })
       if (different.length > 0) return yield* new LibraryMismatch({ library: name, differences: different })
       return { loaded, ...(yield* Handles.of({ maps, programs, globals: sections }, loaded)) }

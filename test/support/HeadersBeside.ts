@@ -293,7 +293,8 @@ export const compare = ({ header, name, object, path }: Ours, kind: Kind, bpftoo
     Result.isSuccess(assembled("", `${types}\nint main(void) { return 0; }\n`, flags, language))
   const mine = assembled(header, asked, flags)
   if (Result.isFailure(mine)) return { _tag: isTyped("c") ? "Different" : "Types", detail: mine.failure }
-  const inCxx = assembled(header, asked, flags, "c++")
+  // Its own members, for some have other names in C++.
+  const inCxx = assembled(header, program(header), flags, "c++")
   if (Result.isFailure(inCxx) && isTyped("c++")) return { _tag: "Different", detail: inCxx.failure }
   if (judged === undefined) return { _tag: "Alone", inCxx: Result.isSuccess(inCxx) }
   return mine.success === judged

@@ -28,7 +28,7 @@ export const make = (
   { name, runtime: from = "effect-bpf/skeleton" }: SubskeletonOptions
 ): Result.Result<string, SkeletonError> =>
   attempt(isSkeletonError, () => {
-    const { described, maps, programs, sections, types } = partsOf(object, name)
+    const { described, layouts, maps, programs, sections, types } = partsOf(object, name)
     const globals = sections.map(({ access, identifier, type }) => ({
       name: identifier,
       type: access === "variable" ? type : `Readonly<${type}>`
@@ -47,6 +47,7 @@ export interface Found extends ${runtime}.Found<Maps, Programs, Globals> {}
 
 const subskeleton: ${runtime}.Subskeleton<Maps, Programs, Globals> = ${runtime}.makeSub<Maps, Programs, Globals>({
   name: ${TsText.literal(name)},
+  layouts: ${literal(layouts)},
   maps: ${literal(maps)},
   programs: ${literal(programs)},
   globals: ${described(sections)}
