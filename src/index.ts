@@ -158,6 +158,8 @@ export * as RunLoader from "./stages/gen/RunLoader.ts"
 export * as SkeletonC from "./stages/gen/SkeletonC.ts"
 /** Subskeletons in C: a header that finds what is in a library object, over libbpf. */
 export * as SubskeletonC from "./stages/gen/SubskeletonC.ts"
+/** Subskeletons in TypeScript: a module that does, on the runtime of skeletons (`effect-bpf/skeleton`). */
+export * as SubskeletonTs from "./stages/gen/SubskeletonTs.ts"
 /** Light skeletons in C: a header that loads an object by its loader program. */
 export * as LightSkeletonC from "./stages/gen/LightSkeletonC.ts"
 /** Light skeletons in TypeScript: a module that does, on a small runtime (`effect-bpf/light`). */

@@ -134,6 +134,14 @@ describe("gen subskeleton", () => {
       assert.match(Fs.readFileSync(output, "utf8"), /link_library_bpf__open\(const struct bpf_object \*src\)/)
     }))
 
+  it.live("makes a TypeScript module", () =>
+    Effect.gen(function*() {
+      const { status, stdout } = yield* subskeleton(fixture("link_library.bpf.o"), "--lang", "ts", "--name", "library")
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /export const attachTo = subskeleton.attachTo/)
+      assert.notMatch(stdout, /Skeleton.embedded/)
+    }))
+
   it.live("wrong usage and objects that are none end without output", () =>
     Effect.gen(function*() {
       const refused = yield* subskeleton(fixture("README.md"))
