@@ -60,7 +60,7 @@ interface Opened extends RingBuffer {
   readonly data: DataView
 }
 
-/** The record was given up: it is passed over. A record that is reserved and not yet written has the sign bit. */
+/** The record was given up: it is passed over. One that is reserved and not yet written has the sign bit. */
 const DISCARD = 0x4000_0000
 const lengthMask = 0x3fff_ffff
 const headerSize = 8
@@ -158,6 +158,33 @@ const tell = (ring: RingBuffer, toldHigh: number, high: number, place: number): 
   else ring.consumer.storeRelease64(0, join(high, place))
 }
 
+/** Records that are looked at together. */
+const group = 128
+
+/** What an atomic change of nothing is made on, for the order that it brings. */
+const fence = new Int32Array(1)
+
+/**
+ * How many records from a place on are written, discarded ones counted; at most a group. What is read of them after this call is
+ * what their programs have written, on every processor: atomic reads of each header would do the same, and cost more than all
+ * the rest.
+ */
+const committed = (words: Int32Array, first: number, mask: number, begin: number, ahead: number): number => {
+  let count = 0
+  let place = begin
+  let left = ahead
+  while (count < group && left >= headerSize) {
+    const header = words[first + ((place & mask) >>> 2)] as number
+    const span = ((header & lengthMask) + headerSize + 7) & ~7
+    if (header < 0 || span > left) break
+    place = (place + span) | 0
+    left -= span
+    count++
+  }
+  Atomics.add(fence, 0, 0)
+  return count
+}
+
 const join = (high: number, lowHalf: number): bigint => (BigInt(high >>> 0) << 32n) | BigInt(lowHalf >>> 0)
 
 /**
@@ -218,51 +245,59 @@ export const take = (
           end = "Limit"
           break taking
         }
-        if (left < headerSize) {
-          complaint = `${left} bytes are left, too few for a record`
-          break taking
-        }
-        const at = place & mask
-        let header = Atomics.load(words, first + (at >>> 2))
-        if (header < 0) {
+        const ready = committed(words, first, mask, place, left)
+        if (ready === 0) {
           // The kernel wakes who has caught up, by what it has been told: then the record may be done, and nobody woken.
           if (place !== toldPlace && !hold) {
             tell(ring, toldHigh, high, place)
             toldHigh = high
             toldPlace = place
-            header = Atomics.load(words, first + (at >>> 2))
           }
-          if (header < 0) {
+          const header = Atomics.load(words, first + ((place & mask) >>> 2))
+          if (left >= headerSize && header < 0) {
             end = "Busy"
             break taking
           }
+          if (left < headerSize || ((header & lengthMask) + headerSize + 7 & ~7) > left) {
+            complaint = left < headerSize
+              ? `${left} bytes are left, too few for a record`
+              : `a record of ${header & lengthMask} bytes is longer than the ${left} bytes that are left`
+            break taking
+          }
+          continue
         }
-        const length = header & lengthMask
-        span = (length + headerSize + 7) & ~7
-        if (span > left) {
-          complaint = `a record of ${length} bytes is longer than the ${left} bytes that are left`
-          break taking
+        for (let index = 0; index < ready; index++) {
+          if (records >= mostRecords || bytes >= mostBytes) {
+            end = "Limit"
+            break taking
+          }
+          // The memory may be anything, so all that counts is checked on what is read here.
+          const at = place & mask
+          const header = words[first + (at >>> 2)] as number
+          const length = header & lengthMask
+          span = (length + headerSize + 7) & ~7
+          if (header < 0 || span > left) break
+          let goesOn: boolean | void = true
+          if ((header & DISCARD) === 0) {
+            records++
+            bytes += length
+            isShown = true
+            goesOn = visit(data, pageSize + at + headerSize, length)
+            isShown = false
+          } else discarded++
+          left -= span
+          const before = place >>> 0
+          place = (place + span) | 0
+          if ((place >>> 0) < before) high = (high + 1) >>> 0
+          if (goesOn === false) {
+            end = "Limit"
+            break taking
+          }
         }
-        let goesOn: boolean | void = true
-        if ((header & DISCARD) === 0) {
-          records++
-          bytes += length
-          isShown = true
-          goesOn = visit(data, pageSize + at + headerSize, length)
-          isShown = false
-        } else discarded++
-        left -= span
-        const before = place >>> 0
-        place = (place + span) | 0
-        if ((place >>> 0) < before) high = (high + 1) >>> 0
         if (((place - toldPlace) >>> 0) >= tellAfter && !hold) {
           tell(ring, toldHigh, high, place)
           toldHigh = high
           toldPlace = place
-        }
-        if (goesOn === false) {
-          end = "Limit"
-          break taking
         }
       }
       if (place !== toldPlace && !hold) {
