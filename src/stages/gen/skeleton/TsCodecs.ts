@@ -25,11 +25,11 @@
  */
 import * as Btf from "../../../btf/Btf.ts"
 import * as BtfDump from "../../../btf/BtfDump.ts"
-import { planOf, SIZE_LIMIT } from "../../../btf/BtfValuePlan.ts"
+import { planOf, SIZE_LIMIT, type ValuePlan } from "../../../btf/BtfValuePlan.ts"
 import { type BtfValueError, isBtfValueError } from "../../../btf/BtfValueError.ts"
 import { attempt } from "../../../internal/attempt.ts"
 import * as Result from "effect/Result"
-import { makeNames, SkeletonError } from "./SkeletonShape.ts"
+import { SkeletonError } from "./SkeletonShape.ts"
 import * as TsPieces from "./TsPieces.ts"
 import * as TsText from "./TsText.ts"
 
@@ -68,7 +68,7 @@ export const make = (btf: Btf.Btf, options: TsCodecsOptions): TsCodecs => ({
     btf,
     runtime: options.runtime,
     littleEndian: (options.byteOrder ?? btf.byteOrder) === "little",
-    names: makeNames(new Set([...TsText.reservedWords, ...options.reserved ?? []])),
+    names: TsText.makeNames(new Set([...TsText.reservedWords, ...options.reserved ?? []])),
     dumper: BtfDump.makeDumper(btf),
     chunks: [],
     known: new Map(),
@@ -79,6 +79,50 @@ export const make = (btf: Btf.Btf, options: TsCodecsOptions): TsCodecs => ({
     budget: TsPieces.BUDGET
   }
 })
+
+/** How C spells a type that has no declaration of its own in the text, unqualified; pointers are all alike. */
+const spelled = (btf: Btf.Btf, plan: ValuePlan, type: number): string =>
+  plan._tag === "Pointer"
+    ? "void *"
+    : Btf.typeName(btf, Btf.skipModifiers(btf, type)).replaceAll(/\b(const|volatile|restrict) /g, "")
+
+const identifierOf = (text: string): string =>
+  text.replaceAll("*", " ptr").replaceAll(/[^A-Za-z0-9_]+/g, " ").trim().replaceAll(" ", "_").slice(0, 64) || "value"
+
+/** The codec of a whole value, declared if it is not. */
+const declaredCodec = (state: TsPieces.State, plan: ValuePlan, type: number, wanted: string | undefined): TsType => {
+  const piece = TsPieces.ofPlan(state, plan, type, wanted ?? "value", 0, true)
+  const flexible = TsPieces.endsFlexible(state, plan)
+  // As much as decoding by BTF would give: unions in unions multiply.
+  if (piece.cost > (1 << 16) + 16 * plan.size) {
+    TsPieces.tooLarge(type, wanted ?? Btf.typeName(state.btf, type), "its unions multiply to too many values")
+  }
+  const found = { size: plan.size, flexible }
+  if (piece.declared !== undefined) return { type: piece.declared, codec: piece.declared, ...found }
+  const inC = spelled(state.btf, plan, type)
+  const { runtime } = state
+  const read = piece.read("at", 0)
+  const write = piece.write("at", 0, "value", "name")
+  const text = (identifier: string): string =>
+    `/** \`${TsText.comment(inC)}\`, ${plan.size} bytes. */
+export type ${identifier} = ${piece.type}
+/** The codec of \`${TsText.comment(inC)}\`. */
+export const ${identifier}: ${runtime}.LayoutCodec<${identifier}> = ${runtime}.make<${identifier}>(
+  ${TsText.literal(inC)},
+  ${plan.size},
+  ${state.littleEndian},
+  ${read === "[]" ? "()" : "(view, at)"} => ${read},
+  ${write === "" ? "() => undefined" : `(to, at, value, name) => ${write}`}${flexible ? ",\n  true" : ""}
+)
+`
+  const known = state.helpers.get(text(""))
+  const identifier = known ?? state.names(identifierOf(inC))
+  if (known === undefined) {
+    state.helpers.set(text(""), identifier)
+    state.chunks.push(text(identifier))
+  }
+  return { type: identifier, codec: identifier, ...found }
+}
 
 const toSkeletonError = (name: string, error: BtfValueError): SkeletonError =>
   new SkeletonError({
@@ -100,7 +144,7 @@ export const codecOf = (codecs: TsCodecs, type: number, wanted?: string): Result
     attempt(isBtfValueError, () => {
       const plan = planOf(btf, type, [wanted ?? name])
       if (plan.size > SIZE_LIMIT) TsPieces.tooLarge(type, wanted ?? name, `${plan.size} bytes are too many for a value`)
-      return TsPieces.codec(internal, plan, type, wanted)
+      return declaredCodec(internal, plan, type, wanted)
     }),
     (error) => toSkeletonError(wanted ?? name, error)
   )

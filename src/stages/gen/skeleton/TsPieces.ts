@@ -224,7 +224,7 @@ const array = (state: State, plan: ArrayPlan, wanted: string, depth: number, tai
   }
   if (size === 0) {
     // Elements without bytes hold nothing, however many they claim to be.
-    return { type: "readonly []", read: () => "[]", write: () => "undefined", height: 0, cost: 1 }
+    return { type: "readonly []", read: () => "[]", write: () => "", height: 0, cost: 1 }
   }
   if (depth >= DEPTH_LIMIT) tooDeep(state, plan)
   const each = ofPlan(state, planOfPart(state.btf, element, [wanted]), element.type, wanted, depth + 1, false)
@@ -307,9 +307,12 @@ const struct = (
   })
   const offsetOf = (field: StructPlan["list"][number]): number => field.bits > 0 ? 0 : field.offset
   const read = fields.map(({ field, piece }) => `  ${TsText.key(field.name)}: ${piece.read("at", offsetOf(field))}`)
-  const write = fields.map(({ field, piece }) =>
-    `  ${piece.write("at", offsetOf(field), TsText.property("value", field.name), TsText.literal(field.name))}\n`
-  )
+  const write = fields.flatMap(({ field, piece }) => {
+    const text = piece.write("at", offsetOf(field), TsText.property("value", field.name), TsText.literal(field.name))
+    return text === "" ? [] : [`  ${text}\n`]
+  })
+  // What has no bytes is not looked for.
+  const isRead = fields.some(({ field, piece }) => piece.read("at", offsetOf(field)) !== "[]")
   const empty = fields.length === 0
   const type = empty
     ? `export type ${identifier} = Readonly<Record<never, never>>\n`
@@ -322,10 +325,10 @@ const struct = (
   state.chunks.push(
     (known !== undefined ? "" : `/** \`${TsText.comment(inC)}\`, ${plan.size} bytes. */\n${type}`) +
       `const $${reader}_${identifier} = (${
-        empty ? "_view: DataView, _at: number" : "view: DataView, at: number"
+        isRead ? "view: DataView, at: number" : "_view: DataView, _at: number"
       }): ${identifier} => ({${empty ? "" : `\n${read.join(",\n")}\n`}})
 const $${writer}_${identifier} = (${
-        empty ? `_to: ${runtime}.Writer, _at: number, _value` : `to: ${runtime}.Writer, at: number, value`
+        write.length === 0 ? `_to: ${runtime}.Writer, _at: number, _value` : `to: ${runtime}.Writer, at: number, value`
       }: ${runtime}.Parts<${identifier}>): void => {
 ${write.join("")}}
 ` + (tail !== endsFlexible(state, plan) ? "" : `/** The codec of \`${TsText.comment(inC)}\`. */
@@ -372,54 +375,4 @@ const bitfield = (state: State, plan: ValuePlan, field: StructPlan["list"][numbe
       }, ${field.bitOffset}, ${field.bits}, ${plan.signed}, $values_${declared}, ${value}, ${name})`,
     cost: 2
   }
-}
-
-/** What the declaration of a codec has: its name is the type's, too. */
-export interface Declared {
-  readonly type: string
-  readonly codec: string
-  readonly size: number
-  readonly flexible: boolean
-}
-
-/** How C spells a type that has no declaration of its own in the text, unqualified; pointers are all alike. */
-const spelled = (btf: Btf.Btf, plan: ValuePlan, type: number): string =>
-  plan._tag === "Pointer"
-    ? "void *"
-    : Btf.typeName(btf, Btf.skipModifiers(btf, type)).replaceAll(/\b(const|volatile|restrict) /g, "")
-
-const identifierOf = (text: string): string =>
-  text.replaceAll("*", " ptr").replaceAll(/[^A-Za-z0-9_]+/g, " ").trim().replaceAll(" ", "_").slice(0, 64) || "value"
-
-/** The codec of a whole value, declared if it is not. */
-export const codec = (state: State, plan: ValuePlan, type: number, wanted: string | undefined): Declared => {
-  const piece = ofPlan(state, plan, type, wanted ?? "value", 0, true)
-  const flexible = endsFlexible(state, plan)
-  // As much as decoding by BTF would give: unions in unions multiply.
-  if (piece.cost > (1 << 16) + 16 * plan.size) {
-    tooLarge(type, wanted ?? Btf.typeName(state.btf, type), "its unions multiply to too many values")
-  }
-  const found = { size: plan.size, flexible }
-  if (piece.declared !== undefined) return { type: piece.declared, codec: piece.declared, ...found }
-  const inC = spelled(state.btf, plan, type)
-  const { runtime } = state
-  const text = (identifier: string): string =>
-    `/** \`${TsText.comment(inC)}\`, ${plan.size} bytes. */
-export type ${identifier} = ${piece.type}
-/** The codec of \`${TsText.comment(inC)}\`. */
-export const ${identifier}: ${runtime}.LayoutCodec<${identifier}> = ${runtime}.make<${identifier}>(
-  ${TsText.literal(inC)},
-  ${plan.size},
-  ${state.littleEndian},
-  (view, at) => ${piece.read("at", 0)},
-  (to, at, value, name) => ${piece.write("at", 0, "value", "name")}${flexible ? ",\n  true" : ""}
-)
-`
-  const known = state.helpers.get(text(""))
-  const identifier = known ?? state.names(identifierOf(inC))
-  if (known === undefined) {
-    state.helpers.set(text(""), identifier)
-    state.chunks.push(text(identifier))
-  }
-  return { type: identifier, codec: identifier, ...found }
 }

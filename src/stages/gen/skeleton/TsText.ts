@@ -1,6 +1,7 @@
 /**
  * TypeScript as text: names, property keys, comments.
  */
+import { sanitise } from "./SkeletonShape.ts"
 
 /** Words that TypeScript keeps for itself, or that cannot be names of types or of values in a module. */
 const words =
@@ -18,6 +19,26 @@ const globals =
 
 /** Names that no type or value of a generated module has. */
 export const reservedWords: ReadonlySet<string> = new Set(`${words} ${globals}`.split(" "))
+
+/**
+ * Identifiers for names of C, each once: a name that is reserved gets an underscore, one that is taken a number. Many types may
+ * have one name, so the next number of each is kept.
+ */
+export const makeNames = (reserved: ReadonlySet<string>): (wanted: string) => string => {
+  const taken = new Set<string>()
+  const next = new Map<string, number>()
+  return (wanted) => {
+    const plain = sanitise(wanted)
+    const base = reserved.has(plain) ? `${plain}_` : plain
+    let identifier = base
+    for (let number = next.get(base) ?? 2; taken.has(identifier) || reserved.has(identifier); number++) {
+      identifier = `${base}_${number}`
+      next.set(base, number + 1)
+    }
+    taken.add(identifier)
+    return identifier
+  }
+}
 
 /** Text as a literal. */
 export const literal = (text: string): string => JSON.stringify(text)
