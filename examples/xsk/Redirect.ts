@@ -6,7 +6,6 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as Fs from "node:fs"
 import {
   BpfConstants,
   Edit,
@@ -19,6 +18,7 @@ import {
   Relocate,
   Xdp
 } from "../../src/index.ts"
+import { object } from "./RedirectObject.ts"
 import type { Socket } from "./Socket.ts"
 import { System } from "./System.ts"
 import { refused, XskError } from "./XskError.ts"
@@ -44,7 +44,6 @@ export interface Redirect {
 }
 
 const mapName = "xsks_map"
-const object = new URL("./redirect.bpf.o", import.meta.url)
 
 /** The map of sockets of the program with this identifier. */
 const mapOf = Effect.fnUntraced(function*(session: Kernel.Session, device: string, programId: number) {
@@ -75,7 +74,7 @@ const own = Effect.fnUntraced(function*(options: RedirectOptions) {
   const queues = options.queues ?? (typeof device === "string" ? system.channels(device, netns) : 64)
   if (queues < 0) return yield* refused("ask for the queues", queues)
   const program = multiBuffer ? "xsk_redirect_frags" : "xsk_redirect"
-  const edited = Open.fromBytes(new Uint8Array(Fs.readFileSync(object)), { path: "redirect.bpf.o" }).pipe(
+  const edited = Open.fromBytes(Uint8Array.from(Buffer.from(object, "base64")), { path: "redirect.bpf.o" }).pipe(
     Result.flatMap((opened) => Edit.loadOnly(opened, [program])),
     Result.flatMap((opened) => Edit.setMap(opened, mapName, { maxEntries: Math.max(1, queues) }))
   )
@@ -85,7 +84,7 @@ const own = Effect.fnUntraced(function*(options: RedirectOptions) {
   )
   const loaded = yield* Execute.toLoaded(planned)
   const map = loaded.map(mapName)
-  if (map === undefined) return yield* Effect.die("redirect.bpf.o is another object")
+  if (map === undefined) return yield* Effect.die("the object is another one")
   yield* Xdp.attach(loaded, program, options, mode === undefined ? {} : { mode })
   return { session: loaded.session, map, found: false } satisfies Redirect
 })

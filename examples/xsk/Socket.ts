@@ -49,6 +49,11 @@ export interface SocketOptions {
   /** Packets may come in several frames (`more` in a batch). Linux 6.6; the program must take fragments. Another's where they share. */
   readonly multiBuffer?: boolean
   readonly busyPoll?: BusyPoll
+  /**
+   * Milliseconds for which a queue that is taken is tried again, default 250: the kernel takes a queue away from a socket that was closed
+   * a little later, on busy machines seconds later.
+   */
+  readonly patience?: number
   /** Packets that the kernel sends in one call, in copy mode. Default of the kernel: 32. Linux 6.17. */
   readonly txBudget?: number
 }
@@ -77,7 +82,8 @@ export interface Socket {
 
 const isRingSize = (size: number | undefined): boolean => size === undefined || size === 0 || Ring.isSize(size)
 
-const check = ({ busyPoll, completion, device, fill, queue = 0, receiveFrames, rx, tx, txBudget }: SocketOptions) => {
+const check = (options: SocketOptions): XskError | undefined => {
+  const { busyPoll, completion, device, fill, patience, queue = 0, receiveFrames, rx, tx, txBudget } = options
   for (const [name, size] of [["rx", rx], ["tx", tx], ["fill", fill], ["completion", completion]] as const) {
     if (!isRingSize(size) || (size === 0 && name !== "rx" && name !== "tx")) {
       return badArgument("socket", `a ${name} ring of ${size} entries`, "sizes are powers of two")
@@ -91,7 +97,7 @@ const check = ({ busyPoll, completion, device, fill, queue = 0, receiveFrames, r
   if (!isDevice) {
     return badArgument("socket", `${device} is no device`, "names have up to 15 characters, numbers begin with 1")
   }
-  for (const count of [receiveFrames, txBudget, busyPoll?.microseconds, busyPoll?.budget]) {
+  for (const count of [receiveFrames, patience, txBudget, busyPoll?.microseconds, busyPoll?.budget]) {
     if (count !== undefined && !(Number.isInteger(count) && count >= 0 && count <= 0x7fff_ffff)) {
       return badArgument("socket", `${count} is no count`)
     }
@@ -324,9 +330,6 @@ const returnReceived = ({ pool, umem }: Socket, rx: Ring.Ring): void => {
   }
 }
 
-/** The kernel takes a queue away from a closed socket a little later: until then it is busy. */
-const untilFree = Schedule.max([Schedule.spaced("5 millis"), Schedule.recurs(10)])
-
 /** Makes a socket on this memory, bound to a queue of a device, until the scope closes. */
 export const make = (
   umem: Umem.Umem,
@@ -334,8 +337,15 @@ export const make = (
 ): Effect.Effect<Socket, XskError, Scope.Scope> =>
   Effect.suspend(() => {
     const wrong = check(options)
-    return wrong === undefined ? Resource.make((undo) => build(umem, options, undo)) : Effect.fail(wrong)
-  }).pipe(Effect.retry({ schedule: untilFree, while: ({ errno, step }) => step === "bind" && errno === "EBUSY" }))
+    if (wrong !== undefined) return Effect.fail(wrong)
+    const until = performance.now() + (options.patience ?? 250)
+    return Resource.make((undo) => build(umem, options, undo)).pipe(
+      Effect.retry({
+        schedule: Schedule.spaced("5 millis"),
+        while: ({ errno, step }) => step === "bind" && errno === "EBUSY" && performance.now() < until
+      })
+    )
+  })
 
 /** What is wrong with a socket, if it cannot be used any more. */
 export const fault = (socket: Socket, step: string): XskError | undefined =>

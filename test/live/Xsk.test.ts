@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Fs from "node:fs"
 import { Action } from "../../examples/xsk/Batch.ts"
 import * as Redirect from "../../examples/xsk/Redirect.ts"
@@ -18,7 +19,7 @@ import { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import { network } from "../support/Network.ts"
 import { load } from "../support/NetworkFixture.ts"
 import { describeWith } from "../support/Require.ts"
-import { exchange, leftovers, live, pair, type PairOptions, write } from "../support/XskTraffic.ts"
+import { exchange, isFrame, isOurs, leftovers, live, pair, type PairOptions, write } from "../support/XskTraffic.ts"
 
 const count = 10_000
 
@@ -38,6 +39,9 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP, 10,000 frames
   it.live("without need-wakeup", () => both({ socket: { needWakeup: false } }))
   it.live("both sockets on one memory, of two devices", () => both({ shared: true }))
 })
+
+/** For queues that were another socket's a moment ago. */
+const patience = 10_000
 
 /** Live tests of the smaller ways: fewer packets, every byte all the same. */
 const some = 600
@@ -73,12 +77,15 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () =
       for (const first of [0, 1]) {
         const memory = yield* Xsk.umem({ frames: 2048, frameSize: 2048 })
         yield* Effect.scoped(Effect.gen(function*() {
-          const other = yield* Xsk.socket(yield* Xsk.umem({ frameSize: 2048 }), { ...far, mode: "copy" })
+          const other = yield* Xsk.socket(yield* Xsk.umem({ frameSize: 2048 }), { ...far, mode: "copy", patience })
           yield* Redirect.insert(yield* Redirect.make(far), other)
           const redirect = yield* Redirect.make(near)
           const scopes = [yield* Scope.make(), yield* Scope.make()] as const
           const [one, two] = [
-            yield* Scope.provide(Xsk.socket(memory, { ...near, mode: "copy", receiveFrames: 512 }), scopes[0]),
+            yield* Scope.provide(
+              Xsk.socket(memory, { ...near, mode: "copy", receiveFrames: 512, patience }),
+              scopes[0]
+            ),
             yield* Scope.provide(Xsk.socket(memory, { ...near, receiveFrames: 512 }), scopes[1])
           ]
           assert.deepStrictEqual([one.shares, two.shares], ["nothing", "queue"])
@@ -199,5 +206,32 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () =
         assert.deepStrictEqual(rings(), before)
       }
       assert.isAbove(received, 0, "some of it was traffic")
+    })))
+})
+
+describeWith({ kind: "live", root: true, tools: ["ip"], linux: "6.6" }, "AF_XDP packets of several frames", () => {
+  it.live("are sent in parts, and come whole", () =>
+    live(Effect.gen(function*() {
+      const box = yield* network
+      box.inside("ip link set inner mtu 9000; ip -n " + box.peer + " link set outer mtu 9000")
+      const { inner, outer } = yield* pair(box, { multiBuffer: true })
+      const sizes = [60, 1500, 2048, 2049, 4096, 4097, 6000, 8192, 9000, 100]
+      const packets = sizes.map((length, index) => {
+        const packet = new Uint8Array(length)
+        write(packet, 0, index, 1, length)
+        return packet
+      })
+      const reader = yield* Effect.forkChild(
+        Stream.runCollect(Stream.take(Stream.filter(Xsk.stream(outer), (each) => isOurs(each, 0)), packets.length))
+      )
+      yield* Xsk.send(inner, packets)
+      const arrived = yield* Fiber.join(reader)
+      assert.deepStrictEqual(arrived.map(({ length }) => length), sizes)
+      for (const [index, packet] of arrived.entries()) {
+        assert.isTrue(isFrame(packet, 0, packet.length, index, 1, sizes[index]), `packet ${index}`)
+      }
+      yield* Xsk.flush(inner)
+      const { reason } = yield* Effect.flip(Xsk.send((yield* pair(yield* network)).inner, [new Uint8Array(2049)]))
+      assert.strictEqual(reason, "BadArgument")
     })))
 })

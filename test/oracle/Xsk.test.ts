@@ -6,11 +6,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as ChildProcess from "node:child_process"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
 import * as Abi from "../../examples/xsk/Abi.ts"
 import * as Redirect from "../../examples/xsk/Redirect.ts"
 import * as Xsk from "../../examples/xsk/Xsk.ts"
 import { network } from "../support/Network.ts"
-import { describeWith, run } from "../support/Require.ts"
+import { describeWith, repository, run, temporaryFolder } from "../support/Require.ts"
 import { peer } from "../support/XskPeer.ts"
 import { checker, live, write } from "../support/XskTraffic.ts"
 
@@ -192,5 +194,18 @@ describe("named fault", () => {
     const one = { capacity: 1, count: 1, addresses: Float64Array.of(0), lengths: Uint32Array.of(length) }
     look({ ...one, options: new Uint32Array(1), actions: new Uint8Array(1) }, bytes)
     assert.match(seen.wrong ?? "", /^frame 0 of sender 1/)
+  })
+})
+
+describeWith({ kind: "oracle", tools: ["clang", "gcc"] }, "the program that hands packets to sockets", () => {
+  it("is what its source compiles to", () => {
+    const folder = temporaryFolder()
+    Fs.cpSync(Path.join(repository, "examples/xsk"), folder, { recursive: true })
+    const { status, stderr } = run("sh", [Path.join(folder, "build.sh")])
+    assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
+    const [built, kept] = [folder, Path.join(repository, "examples/xsk")].map((each) =>
+      Fs.readFileSync(Path.join(each, "RedirectObject.ts"), "utf8")
+    )
+    assert.strictEqual(built, kept)
   })
 })

@@ -176,14 +176,14 @@ export const pair = Effect.fnUntraced(function*(box: Network, options: PairOptio
     { device: box.device, netns: box.path },
     { device: "outer", netns: `/run/netns/${box.peer}` }
   ] as const
-  const flags = multiBuffer ? { multiBuffer } : {}
+  const flags = { patience: 10_000, ...(multiBuffer ? { multiBuffer } : {}) }
   const half = options.shared === true ? { receiveFrames: sizes.frames >> 2 } : {}
   const inner = yield* Xsk.socket(first, { mode: "copy", ...half, ...flags, ...options.socket, ...ends[0] })
   const outer = yield* Xsk.socket(second, { mode: "copy", ...half, ...flags, ...options.socket, ...ends[1] })
   for (const [index, socket] of [inner, outer].entries()) {
     const end = ends[index] ?? ends[0]
     yield* Redirect.insert(
-      yield* Redirect.make({ ...end, ...flags, ...(xdpMode === undefined ? {} : { mode: xdpMode }) }),
+      yield* Redirect.make({ ...end, multiBuffer, ...(xdpMode === undefined ? {} : { mode: xdpMode }) }),
       socket
     )
   }

@@ -108,8 +108,8 @@ describe("making sockets", () => {
         yield* Xsk.socket(memory, { device: "eth0", ...rings })
         const other = yield* Xsk.umem(small)
         const asked = fake.calls.length
-        same("bind", "EBUSY")(yield* Effect.flip(Xsk.socket(other, { device: "eth0", ...rings })))
-        assert.strictEqual(fake.calls.slice(asked).filter((call) => call === "bind").length, 11)
+        same("bind", "EBUSY")(yield* Effect.flip(Xsk.socket(other, { device: "eth0", ...rings, patience: 40 })))
+        assert.isAbove(fake.calls.slice(asked).filter((call) => call === "bind").length, 2)
       })
     ))
 
