@@ -33,6 +33,7 @@ import * as RingDecode from "./ring/Decode.ts"
 import { RingBufferError } from "./ring/RingError.ts"
 import * as RingBuffer from "./RingBuffer.ts"
 
+export { type Annotated, annotated, type AnnotatedError } from "./ring/Annotated.ts"
 export type { Decode, Readable } from "./ring/Decode.ts"
 export { RingBufferError } from "./ring/RingError.ts"
 

@@ -177,3 +177,64 @@ describe("counters of lost records", () => {
       }).pipe(Effect.provideService(Kernel, kernel))
     }))
 })
+
+describe("sources by the names of maps", () => {
+  const opened = Effect.gen(function*() {
+    const { kernel } = yield* KernelSimulated.make()
+    const loaded = yield* loadFixture("typed_events.bpf.o", { kernel })
+    return { kernel, loaded }
+  })
+
+  it.effect("give values of the types that annotations name, told apart by size", () =>
+    Effect.gen(function*() {
+      const { kernel, loaded } = yield* opened
+      const reader = yield* Effect.gen(function*() {
+        const mixed = yield* RingReader.annotated(loaded, "mixed")
+        return yield* RingReader.open(loaded.session, [mixed])
+      }).pipe(Effect.provideService(Kernel, kernel))
+      yield* runNamed(loaded, "send_mixed", runContext({ events: 2, value: 7 }))
+      const [event, end] = yield* reader.take
+      assert.containSubset(event, { sequence: 0n, action: "ACTION_OPEN", value: 7n, command: "worker0" })
+      assert.deepStrictEqual(end, { sequence: 1n, status: 6, killed: true })
+      assert.strictEqual(yield* reader.lost, undefined)
+    }))
+
+  it.effect("give bytes where there is no annotation, and errors where there is no map or no ring buffer", () =>
+    Effect.gen(function*() {
+      const { kernel } = yield* KernelSimulated.make()
+      yield* Effect.gen(function*() {
+        const loaded = yield* loadFixture("ring_flood.bpf.o", { kernel })
+        const plain = yield* RingReader.annotated(loaded, "plain")
+        assert.strictEqual(plain.losses?.name, "plain_lost")
+        const reader = yield* RingReader.open(loaded.session, [plain])
+        yield* runNamed(loaded, "plain_many", runContext({ events: 1 }))
+        assert.deepStrictEqual(yield* reader.take, [new Uint8Array(8)])
+        const missing = yield* Effect.flip(RingReader.annotated(loaded, "nothing"))
+        assert.match(missing.message, /no map of the name nothing/)
+        const other = yield* RingReader.annotated(loaded, "orders")
+        assert.match(
+          (yield* Effect.flip(RingReader.open(loaded.session, [other]))).message,
+          /type user_ringbuf, not ringbuf/
+        )
+      }).pipe(Effect.provideService(Kernel, kernel))
+    }))
+})
+
+describe("memory that makes no sense", () => {
+  it.effect("is an error behind the records in front of it, and at every further look", () =>
+    Effect.gen(function*() {
+      const { reader, send } = yield* flood()
+      yield* send(3)
+      const [ring] = reader.rings
+      if (ring === undefined) return assert.fail()
+      // The third record is longer than all that was written.
+      new DataView(ring.producer.bytes.buffer, ring.producer.bytes.byteOffset).setUint32(ring.pageSize + 32, 4000, true)
+      assert.deepStrictEqual(yield* reader.take, [0n, 1n])
+      for (let look = 0; look < 2; look++) {
+        const error = yield* Effect.flip(reader.take)
+        assert.match(error.message, /a record of 4000 bytes is longer than the 16 bytes that are left at position 32/)
+        assert.strictEqual(error._tag === "RingBufferError" ? error.reason : error._tag, "Corrupt")
+      }
+      assert.match((yield* Effect.flip(reader.run(() => {}))).message, /a record of 4000 bytes/)
+    }))
+})
