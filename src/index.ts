@@ -162,6 +162,8 @@ export * as SubskeletonC from "./stages/gen/SubskeletonC.ts"
 export * as SubskeletonTs from "./stages/gen/SubskeletonTs.ts"
 /** Light skeletons in C: a header that loads an object by its loader program. */
 export * as LightSkeletonC from "./stages/gen/LightSkeletonC.ts"
+/** Skeletons in TypeScript: a module with an object's types, maps, programs and variables (`effect-bpf/skeleton`). */
+export * as SkeletonTs from "./stages/gen/SkeletonTs.ts"
 /** Light skeletons in TypeScript: a module that does, on a small runtime (`effect-bpf/light`). */
 export * as LightSkeletonTs from "./stages/gen/LightSkeletonTs.ts"
 /** Types of BTF as TypeScript text: interfaces, and codecs that read at offsets which stand in the text. */
@@ -289,6 +291,8 @@ export * as BtfExt from "./btf/BtfExt.ts"
 export * as BtfEdit from "./btf/BtfEdit.ts"
 /** BTF as bytes, in either byte order. */
 export * as BtfEncode from "./btf/BtfEncode.ts"
+/** Whether types are laid out as they were: their layouts as short texts. */
+export * as BtfLayout from "./btf/BtfLayout.ts"
 /** Some of the types of BTF, with some of their members, as BTF of their own. */
 export * as BtfSubset from "./btf/BtfSubset.ts"
 /** The types of BTF in another order. */

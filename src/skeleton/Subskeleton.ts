@@ -84,7 +84,11 @@ export function makeSub<
   G extends { readonly [N in keyof G]: object }
 >(description: SubskeletonDescription<M, P, G>): Subskeleton<M, P, G>
 export function makeSub(
-  { name, layouts = {}, maps, programs, globals }: SubskeletonDescription<Handles.AnyMaps, Handles.AnyPrograms, Handles.AnySections>
+  { name, layouts = {}, maps, programs, globals }: SubskeletonDescription<
+    Handles.AnyMaps,
+    Handles.AnyPrograms,
+    Handles.AnySections
+  >
 ): Subskeleton<Handles.AnyMaps, Handles.AnyPrograms, Handles.AnySections> {
   return {
     attachTo: Effect.fnUntraced(function*(loaded) {

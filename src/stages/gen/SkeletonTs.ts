@@ -34,7 +34,7 @@ export const make = (
   { name, runtime: from = "effect-bpf/skeleton", source }: SkeletonOptions
 ): Result.Result<string, SkeletonError> =>
   attempt(isSkeletonError, () => {
-    const { described, maps, programs, sections, types } = partsOf(object, name)
+    const { described, layouts, maps, programs, sections, types } = partsOf(object, name)
     const initial = sections.filter(({ access }) => access !== "kconfig")
     const bytes = source._tag === "Embedded"
       ? `${runtime}.embedded(() => $object)`
@@ -78,6 +78,7 @@ const skeleton: ${runtime}.Skeleton<Maps, Programs, InitialGlobals, Globals> = $
 >({
   name: ${TsText.literal(name)},
   object: ${bytes},
+  layouts: ${literal(layouts)},
   maps: ${literal(maps)},
   programs: ${literal(programs)},
   initial: ${described(initial)},

@@ -3,6 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as KernelSimulated from "../../../src/services/Kernel/KernelSimulated.ts"
+import * as ObjectSource from "../../../src/skeleton/ObjectSource.ts"
+import * as Skeleton from "../../../src/skeleton.ts"
 import * as Skeletons from "../../fixtures/skeletons.ts"
 import * as Firewall from "../../fixtures/skeletons/xdp_firewall.skel.ts"
 import { fixture } from "../../support/Require.ts"
@@ -32,10 +34,28 @@ describe("skeletons", () => {
       assert.strictEqual(opened.object.name, "other")
     }))
 
+  it.effect("are out of date where members of types are others, of whatever size", () =>
+    Effect.gen(function*() {
+      // The same bytes everywhere but in the name of a member.
+      const other = fixture("xdp_firewall.bpf.o").slice()
+      const at = Buffer.from(other.buffer).indexOf("\0packets\0")
+      assert.isAbove(at, 0)
+      other[at + 2] = "o".charCodeAt(0)
+      const error = yield* Effect.flip(Firewall.open({ object: other }))
+      assert.deepStrictEqual(error._tag === "SkeletonOutOfDate" ? error.differences : [], [
+        "struct protocol_stats is laid out otherwise",
+        "struct firewall_totals is laid out otherwise"
+      ])
+    }))
+
   it.effect("tell of an object that is not there, or none", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Firewall.open({ object: new Uint8Array(9) }))
       assert.strictEqual(error._tag, "ElfError")
+      const beside = Skeleton.beside("no such.bpf.o", import.meta)
+      const unread = yield* Effect.flip(ObjectSource.read(beside))
+      assert.strictEqual(unread._tag, "ObjectUnreadable")
+      assert.match(unread.message, /no%20such\.bpf\.o.*ENOENT/)
     }))
 
   it.effect("refuse values that do not fit, before anything is changed", () =>

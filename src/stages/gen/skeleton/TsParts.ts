@@ -8,6 +8,7 @@ import { type BpfObject, entryPrograms } from "../../open/BpfObject.ts"
 import * as ObjectShape from "./ObjectShape.ts"
 import { get, makeNames } from "./SkeletonShape.ts"
 import * as TsCodecs from "./TsCodecs.ts"
+import { layoutsOf } from "./TsLayouts.ts"
 import * as TsMaps from "./TsMaps.ts"
 import * as TsPrograms from "./TsPrograms.ts"
 import * as TsSections from "./TsSections.ts"
@@ -56,6 +57,8 @@ export interface Part extends TsPrograms.Member {
 export interface Parts {
   /** The declarations of its types, and of its sections. */
   readonly types: string
+  /** The layouts of its types, by their C names. */
+  readonly layouts: ReadonlyArray<{ readonly name: string; readonly expression: string }>
   readonly maps: ReadonlyArray<Part>
   readonly programs: ReadonlyArray<Part & { readonly about: string }>
   readonly sections: ReadonlyArray<TsSections.TsSection>
@@ -102,6 +105,7 @@ export const partsOf = (object: BpfObject, name: string): Parts => {
   })
   return {
     types: [...(codecs === undefined ? [] : [TsCodecs.text(codecs)]), ...sections.map(({ text }) => text)].join("\n"),
+    layouts: layoutsOf(object, mapContext.events),
     maps,
     programs,
     sections,

@@ -97,13 +97,17 @@ export const attachesItself = ({ definition, section }: Program): boolean => {
   return says !== undefined && Result.isSuccess(says) && says.success._tag === "Attach"
 }
 
-/** The codec of what a syscall program is run on, where it has a type. */
+/** The type of what a syscall program is run on; `undefined` of programs that are run on something else, or nothing. */
+export const contextType = (object: BpfObject, { name, type }: Program): number | undefined =>
+  type === ProgType.BPF_PROG_TYPE_SYSCALL ? argumentType(object, name) : undefined
+
+/** Its codec. */
 const contextOf = (
   object: BpfObject,
   codecs: TsCodecs.TsCodecs | undefined,
-  { name, type }: Program
+  program: Program
 ): TsCodecs.TsType | undefined => {
-  const id = type === ProgType.BPF_PROG_TYPE_SYSCALL ? argumentType(object, name) : undefined
+  const id = contextType(object, program)
   return id === undefined || codecs === undefined ? undefined : Result.getOrUndefined(TsCodecs.codecOf(codecs, id))
 }
 
