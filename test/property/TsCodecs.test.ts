@@ -127,6 +127,82 @@ describe("generated codecs", () => {
     )
   })
 
+  /** What may be put in the place of a part. */
+  const oddities: ReadonlyArray<unknown> = [
+    70_000,
+    -1,
+    2 ** 53,
+    1.5,
+    NaN,
+    -(2 ** 31),
+    1n << 63n,
+    -1n,
+    1n << 70n,
+    1e39,
+    "",
+    "x",
+    "é".repeat(40),
+    "a\0b",
+    true,
+    null,
+    [],
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+    {},
+    new Uint8Array(3),
+    new Uint8Array(300),
+    undefined
+  ]
+
+  /** A value with one of its parts changed: which is counted in the order of a walk. */
+  const withOddity = (value: unknown, at: number, oddity: unknown): unknown => {
+    let left = at
+    const walk = (part: unknown): unknown => {
+      if (left-- === 0) return oddity
+      if (Array.isArray(part)) return part.map(walk)
+      if (part instanceof Uint8Array || typeof part !== "object" || part === null) return part
+      return Object.fromEntries(Object.entries(part).map(([name, each]) => [name, walk(each)]))
+    }
+    return walk(value)
+  }
+
+  it("encode odd values to what BTF gives, or fail with a tagged error", () => {
+    let succeeded = 0
+    let failed = 0
+    fc.assert(
+      fc.property(
+        Arbitrary.wellFormed({ maxLength: 6 }),
+        fc.array(fc.tuple(fc.nat(12), fc.nat(oddities.length - 1)), { minLength: 4, maxLength: 8 }),
+        fc.nat(),
+        (blob, changes, seed) => {
+          const btf = Result.getOrThrow(Btf.parse(blob.bytes))
+          const { module, types } = generate(btf, btf.byteOrder, same)
+          for (const { codec: name, id, size } of types) {
+            if (blob.types[id - 1]?.kind === 15) continue
+            const codec = codecOf(module, name)
+            const value = codec.read(viewOf(bytesFrom(seed, size)), 0)
+            for (const [at, which] of changes) {
+              const odd = withOddity(value, at, oddities[which])
+              // The types of the module would not let it come to this; people without types do.
+              const encoded = codec.encode(odd as BtfValue.BtfValue)
+              if (Result.isFailure(encoded)) {
+                failed++
+                assert.strictEqual(encoded.failure._tag, "CodecError")
+                assert.strictEqual(encoded.failure.reason, "Value")
+                continue
+              }
+              succeeded++
+              if (odd === undefined) continue
+              assert.deepStrictEqual(encoded.success, B.expectSuccess(BtfValue.encode(btf, id, odd, flags)))
+            }
+          }
+        }
+      ),
+      { numRuns: runs(60) }
+    )
+    assert.isAbove(succeeded, 100)
+    assert.isAbove(failed, 100)
+  })
+
   it("are written the same twice", () => {
     fc.assert(
       fc.property(Arbitrary.wellFormed(), (blob) => {
