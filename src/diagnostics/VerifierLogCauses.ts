@@ -100,6 +100,7 @@ export const causes = [
     advice: "a lock is taken and released on every path, one at a time, and nothing is called while it is held",
     words: [
       /function calls are not allowed while holding a lock/,
+      /bpf_spin_lock cannot be accessed directly/,
       /bpf_spin_lock is missing|bpf_spin_unlock|Locking two bpf_spin_locks|missing unlock|second bpf_spin_lock/,
       /without taking a lock|is missing unlock|cannot be used inside bpf_spin_lock|would lead to lock leak/
     ]
@@ -237,7 +238,9 @@ export const causes = [
     title: "kernel pointer in a map that is used in another way than by its helpers",
     advice: "kernel pointers in map values are exchanged with bpf_kptr_xchg(), whole and at a constant offset",
     words: [
-      /kptr (?:in map|access|offset|cannot be)/,
+      /kptr (?:in map|access|offset|cannot be|has to be at the constant offset)/,
+      /(?:storing|store) to (?:referenced )?kptr/,
+      /no referenced kptr at map value/,
       /has to have BTF in order to use bpf_kptr_xchg/,
       /off=\d+ kptr isn't referenced/
     ]
@@ -249,6 +252,7 @@ export const causes = [
       "this field of the context cannot be accessed so by this type of program: look at its section name and the field's size",
     words: [
       /invalid bpf_context access off=(-?\d+) size=\d+/,
+      /BPF_ST stores into R\d+ ctx is not allowed/,
       /dereference of modified ctx ptr/,
       /negative offset ctx ptr/,
       /variable ctx access/,
@@ -331,7 +335,8 @@ export const causes = [
     title: "release of what was not acquired",
     advice: "only what this program has acquired itself, and unchanged, can be released",
     words: [
-      /must be referenced when passed to release/,
+      /R\d+ must be referenced/,
+      /dereference of modified alloc_mem ptr/,
       /must have zero offset when passed to release/,
       /release of unowned/
     ]
@@ -362,7 +367,7 @@ export const causes = [
     words: [
       /does not point to a readonly map/,
       /string is not zero-terminated/,
-      /must be a known constant/,
+      /must be a known constant|is not a const$/,
       /R\d+ is not a known constant|verifier internal: constant/,
       /doesn't support non-zero flags/
     ]

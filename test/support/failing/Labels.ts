@@ -329,7 +329,6 @@ export const labels: Labels = {
     "bpf_exit with invalid return code. test3": "up to 3 is returned",
     "bpf_exit with invalid return code. test5": "2 is returned",
     "bpf_exit with invalid return code. test6": "the context is returned",
-    "test_global_func12.o:global_func12": "what a global function answers may be any number",
     "test_global_func15.o:global_func15": "a random number is returned"
   },
   MapTypeForHelper: {
@@ -356,9 +355,6 @@ export const labels: Labels = {
   ConstantArgument: {
     "strncmp_test.o:strncmp_bad_writable_target": "the second string has to be constant",
     "strncmp_test.o:strncmp_bad_not_null_term_target": "the second string has to end with NUL"
-  },
-  KernelSymbol: {
-    "test_ksyms_btf_null_check.o:handler": "runqueues has no address here, or is used without a test"
   },
   AttachTarget: { "tcp_ca_unsupp_cong_op.o:unsupp_cong_op_get_info": "get_info() cannot be a program" },
   PoisonedCoRe: {
