@@ -18,10 +18,11 @@ import * as Xdp from "../../src/attach/Xdp.ts"
 import { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import { network } from "../support/Network.ts"
 import { load } from "../support/NetworkFixture.ts"
-import { describeWith } from "../support/Require.ts"
+import { describeWith, runs } from "../support/Require.ts"
 import { exchange, isFrame, isOurs, leftovers, live, pair, type PairOptions, write } from "../support/XskTraffic.ts"
 
-const count = 10_000
+/** Virtual machines take fewer: `FC_RUNS`. */
+const count = runs(10_000)
 
 const both = (options: PairOptions, each = count) =>
   live(Effect.gen(function*() {
@@ -44,7 +45,7 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP, 10,000 frames
 const patience = 10_000
 
 /** Live tests of the smaller ways: fewer packets, every byte all the same. */
-const some = 600
+const some = runs(600)
 
 describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () => {
   it.live("with frames of any size, headroom, small rings, in the generic path", () =>
@@ -93,7 +94,7 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () =
           const talk = (socket: Socket) =>
             Effect.scoped(Effect.gen(function*() {
               yield* Redirect.insert(redirect, socket)
-              yield* exchange({ inner: socket, outer: other }, 600)
+              yield* exchange({ inner: socket, outer: other }, some)
             }))
           yield* talk(one)
           yield* talk(two)
@@ -130,7 +131,7 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () =
       yield* again.call({ _tag: "ObjGet", as: map, path: pinned })
       assert.strictEqual((yield* again.call({ _tag: "MapGetInfo", map })).id, id)
       yield* Redirect.insert({ session: again, map, found: true }, sockets.inner)
-      yield* exchange(sockets, 300)
+      yield* exchange(sockets, some)
     })))
 
   it.live("whose device is on another program's are refused with its number", () =>
@@ -186,7 +187,7 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () =
         return state % below
       }
       let received = 0
-      for (let round = 0; round < 16; round++) {
+      for (let round = 0; round < Math.max(4, runs(16)); round++) {
         const fiber = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
           const { inner, outer } = yield* pair(box, { shared: round % 2 === 0 })
           yield* Effect.forkScoped(Xsk.run(inner, (batch) => {
