@@ -22,3 +22,10 @@ for name in "$@"; do
 		$headers -fdebug-compilation-dir=. -ffile-prefix-map="$PWD"=. -c "$name/$name.bpf.c" -o "$object"
 	"$strip" -g "$object" # drops DWARF; .BTF and .BTF.ext stay
 done
+
+# In a project of your own the skeletons are `npx effect-bpf gen skeleton NAME.bpf.o --lang ts --beside`, and import
+# "effect-bpf/skeleton" of the package.
+for name in "$@"; do
+	(cd "$name" && node ../../src/bin.ts gen skeleton "$name.bpf.o" --name "$name" --lang ts --beside -o "$name.skel.ts")
+	sed -i 's|"effect-bpf/skeleton"|"../../src/skeleton.ts"|' "$name/$name.skel.ts"
+done

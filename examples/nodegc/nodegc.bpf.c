@@ -41,7 +41,7 @@ struct {
 // Keeps the type of the records in the BTF.
 const struct pause *unused_pause __attribute__((unused));
 
-__u64 lost; // records for which there was no room
+__u64 pauses_lost; // records for which there was no room
 
 // Heap::PerformGarbageCollection(GarbageCollector, ...): the first argument of C++ is the heap. Which file and which
 // symbol it is, is found out when the program is attached.
@@ -73,7 +73,7 @@ int collection_ends(struct pt_regs *ctx)
 		bpf_get_current_comm(pause->command, sizeof(pause->command));
 		bpf_ringbuf_submit(pause, 0);
 	} else {
-		__sync_fetch_and_add(&lost, 1);
+		__sync_fetch_and_add(&pauses_lost, 1);
 	}
 	bpf_map_delete_elem(&collecting, &thread);
 	return 0;

@@ -38,7 +38,7 @@ const struct open_event *unused_open_event __attribute__((unused));
 const volatile __u32 own_pid = 0;      // who is watching is not watched
 const volatile _Bool failed_only = 0;  // only opens that went wrong
 
-__u64 lost; // records for which there was no room
+__u64 events_lost; // records for which there was no room
 
 struct exec_args {
 	__u64 common;
@@ -52,7 +52,7 @@ int on_exec(struct exec_args *args)
 	struct exec_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
 	if (!event) {
-		__sync_fetch_and_add(&lost, 1);
+		__sync_fetch_and_add(&events_lost, 1);
 		return 0;
 	}
 	event->pid = bpf_get_current_pid_tgid() >> 32;
@@ -107,7 +107,7 @@ int on_opened(struct exit_args *args)
 			bpf_probe_read_user_str(event->file, sizeof(event->file), *file);
 			bpf_ringbuf_submit(event, 0);
 		} else {
-			__sync_fetch_and_add(&lost, 1);
+			__sync_fetch_and_add(&events_lost, 1);
 		}
 	}
 	bpf_map_delete_elem(&opening, &thread);

@@ -50,7 +50,7 @@ const struct connection *unused_connection __attribute__((unused));
 
 const volatile __u64 at_least = 0; // nanoseconds: faster ones are counted and not reported
 
-__u64 lost; // records for which there was no room
+__u64 connections_lost; // records for which there was no room
 
 struct state_args {
 	__u64 common;
@@ -94,7 +94,7 @@ static __always_inline void report(struct state_args *args, struct start *start,
 	struct connection *connection = bpf_ringbuf_reserve(&connections, sizeof(*connection), 0);
 
 	if (!connection) {
-		__sync_fetch_and_add(&lost, 1);
+		__sync_fetch_and_add(&connections_lost, 1);
 		return;
 	}
 	__builtin_memset(connection, 0, sizeof(*connection));

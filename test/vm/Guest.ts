@@ -61,12 +61,22 @@ const standIn = (script: string): string => `await import(${JSON.stringify(scrip
 /** Sources that tests start by their path. */
 const started = [
   "examples/firewall.ts",
+  "examples/firewall/firewall.ts",
   "examples/inspect.ts",
+  "examples/nodegc/nodegc.ts",
+  "examples/snoop/snoop.ts",
+  "examples/tcplatency/tcplatency.ts",
   "examples/trace.ts",
   "test/support/loaderLimit.ts",
   "test/support/reopenChild.ts",
   "test/support/withoutInput.ts"
 ]
+
+/** Objects that lie beside skeletons among them. */
+const besideSkeletons = started.flatMap((path) => {
+  const object = path.replace(/\.ts$/, ".bpf.o")
+  return Fs.existsSync(Path.join(repository, object)) ? [object] : []
+})
 
 /** A program with probes and its library, where they can be built. */
 const withProbes = (): ReadonlyArray<readonly [string, string]> => {
@@ -119,6 +129,7 @@ export const common = async (names: ReadonlyArray<string>, scratch: string): Pro
     text("etc/group", "root:x:0:\nuser:x:1000:\n"),
     ...tree("vm/tests", Path.join(scratch, "tests")),
     ...tree("vm/scripts", Path.join(scratch, "scripts")),
+    ...besideSkeletons.map((object) => file(`vm/scripts/${object}`, Path.join(repository, object))),
     text("vm/package.json", `{"type":"module"}`),
     { _tag: "Link", path: "vm/node_modules", target: `${Bundle.guestRepository}/node_modules` },
     ...tree(`${repo}/dist`, Path.join(scratch, "dist")),
