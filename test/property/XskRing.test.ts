@@ -3,7 +3,7 @@
  * kernel has them. What goes in comes out, in its order, whatever the indices are when they wrap at 2^32.
  */
 import { assert, describe, it } from "@effect/vitest"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import * as Abi from "../../examples/xsk/Abi.ts"
 import * as Ring from "../../examples/xsk/Ring.ts"
 import { runs } from "../support/Require.ts"
