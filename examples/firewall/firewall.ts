@@ -12,11 +12,11 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { readFileSync } from "node:fs"
-import { isIPv4, isIPv6 } from "node:net"
 import { createInterface } from "node:readline"
 import { parseArgs } from "node:util"
 import { run } from "../run.ts"
-import { type action, type Loaded, load, type network } from "./firewall.skel.ts"
+import { type action, type Loaded, load } from "./firewall.skel.ts"
+import { networkText, parseNetwork } from "./networks.ts"
 
 const { positionals: [device, file], values: options } = parseArgs({
   allowPositionals: true,
@@ -29,39 +29,6 @@ if (device === undefined || (options.mode !== "generic" && options.mode !== "dri
 }
 
 const actions: Readonly<Record<string, action>> = { allow: "ACTION_ALLOW", deny: "ACTION_DENY" }
-
-/** The eight 16-bit groups of an IPv6 address; `::` stands for as many zeros as are missing. */
-const groups = (text: string): ReadonlyArray<number> => {
-  const [head = "", tail] = text.split("::")
-  const parse = (part: string) => part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16))
-  const [first, last] = [parse(head), parse(tail ?? "")]
-  return [...first, ...Array<number>(8 - first.length - last.length).fill(0), ...last]
-}
-
-/** A network as the program has it: IPv4 is the last 32 of its 128 bits. `undefined` for what is none. */
-export const parseNetwork = (text: string): network | undefined => {
-  const [address = "", length] = text.split("/", 2)
-  const isFour = isIPv4(address)
-  if (!isFour && (!isIPv6(address) || address.includes("."))) return undefined
-  const bits = length === undefined ? (isFour ? 32 : 128) : /^\d{1,3}$/.test(length) ? Number(length) : -1
-  if (bits < 0 || bits > (isFour ? 32 : 128)) return undefined
-  const bytes = isFour
-    ? [...Array<number>(10).fill(0), 0xff, 0xff, ...address.split(".").map(Number)]
-    : groups(address).flatMap((group) => [group >> 8, group & 0xff])
-  return { prefix: isFour ? bits + 96 : bits, address: Uint8Array.from(bytes) }
-}
-
-const isMapped = (address: Uint8Array): boolean =>
-  address.subarray(0, 10).every((byte) => byte === 0) && address[10] === 0xff && address[11] === 0xff
-
-/** A network as it is written. */
-export const networkText = ({ address, prefix }: network): string =>
-  prefix >= 96 && isMapped(address)
-    ? `${address.subarray(12).join(".")}/${prefix - 96}`
-    : `${
-      Array.from({ length: 8 }, (_, at) => ((address[2 * at] ?? 0) << 8 | (address[2 * at + 1] ?? 0)).toString(16))
-        .join(":")
-    }/${prefix}`
 
 const show = ({ globals, maps }: Loaded) =>
   Effect.gen(function*() {

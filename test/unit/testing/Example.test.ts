@@ -1,6 +1,6 @@
 /** The example of tests that a user would write is one: it runs as it stands. */
 import { describe } from "@effect/vitest"
 
-describe("examples/firewall.test.ts", async () => {
-  await import("../../../examples/firewall.test.ts")
+describe("examples/firewall/firewall.test.ts", async () => {
+  await import("../../../examples/firewall/firewall.test.ts")
 })
