@@ -34,6 +34,7 @@ import {
   trace
 } from "./assemble/Assembly.ts"
 import * as LoaderCode from "./assemble/LoaderCode.ts"
+import * as LoaderCopies from "./assemble/LoaderCopies.ts"
 import * as LoaderInput from "./LoaderInput.ts"
 import * as LoaderData from "./assemble/LoaderData.ts"
 import * as Layout from "./LoaderLayout.ts"
@@ -57,10 +58,10 @@ const btfLoad = (assembly: Assembly, call: BtfLoad): void => {
   const { fields } = Attr.BtfLoad
   const bytes = add(assembly, call, name, call.bytes)
   const attr = addAttr(assembly, call, name, Attr.BtfLoad, btfAttrSize, { btf_size: call.bytes.length })
-  LoaderCode.contextToData(code, attr + fields.btf_log_level.offset, 4, Layout.Context.LOG_LEVEL)
-  LoaderCode.contextToData(code, attr + fields.btf_log_size.offset, 4, Layout.Context.LOG_SIZE)
-  LoaderCode.contextToData(code, attr + fields.btf_log_buf.offset, 8, Layout.Context.LOG_BUF)
-  LoaderCode.storeAddress(code, attr + fields.btf.offset, bytes)
+  LoaderCopies.contextToData(code, attr + fields.btf_log_level.offset, 4, Layout.Context.LOG_LEVEL)
+  LoaderCopies.contextToData(code, attr + fields.btf_log_size.offset, 4, Layout.Context.LOG_SIZE)
+  LoaderCopies.contextToData(code, attr + fields.btf_log_buf.offset, 8, Layout.Context.LOG_BUF)
+  LoaderCopies.storeAddress(code, attr + fields.btf.offset, bytes)
   LoaderCode.sysBpf(code, Command.BPF_BTF_LOAD, attr, btfAttrSize)
   trace(assembly, call, `BTF_LOAD of ${call.bytes.length} bytes r=%d`, 7)
   LoaderCode.checkError(code)
@@ -113,11 +114,11 @@ const finish = (assembly: Assembly, listedMaps: number): void => {
   }
   for (const { number, place, published } of programs) {
     if (published && number !== undefined) {
-      LoaderCode.placeToContext(code, Layout.contextProgram(listedMaps, number), place)
+      LoaderCopies.placeToContext(code, Layout.contextProgram(listedMaps, number), place)
     }
   }
   for (const { number, place, published } of maps) {
-    if (published && number !== undefined) LoaderCode.placeToContext(code, Layout.contextMap(number), place)
+    if (published && number !== undefined) LoaderCopies.placeToContext(code, Layout.contextMap(number), place)
   }
   LoaderCode.succeed(code)
 }

@@ -10,7 +10,7 @@ import type { MapAttributes, MapCreate, MapUpdate } from "../../../services/Kern
 import * as Ref from "../../../services/Kernel/Ref.ts"
 import { AssembleError } from "../AssembleError.ts"
 import type { Assembly, Draft } from "./Assembly.ts"
-import * as LoaderCode from "./LoaderCode.ts"
+import * as LoaderCopies from "./LoaderCopies.ts"
 import * as LoaderInput from "../LoaderInput.ts"
 import * as Layout from "../LoaderLayout.ts"
 
@@ -70,14 +70,14 @@ export const takeSize = (assembly: Assembly, call: MapCreate, number: number | u
     if (wanted === undefined) return
     const input: LoaderInput.LoaderInput = { ...wanted, map, template: true, contextOffset: 0 }
     if (isSigned && !LoaderInput.isRequired(input)) return
-    return LoaderCode.takeWord(code, to, declareWords(assembly, input), LoaderInput.isRequired(input))
+    return LoaderCopies.takeWord(code, to, declareWords(assembly, input), LoaderInput.isRequired(input))
   }
   const contextOffset = Layout.contextMap(number) + Layout.MapDescriptor.MAX_ENTRIES
   const input: LoaderInput.LoaderInput | undefined = wanted && { ...wanted, map, template: false, contextOffset }
   const isRequired = input !== undefined && LoaderInput.isRequired(input)
   if (isSigned && !isRequired) return
   if (input !== undefined) assembly.inputs.push(input)
-  LoaderCode.takeWord(code, to, contextOffset, isRequired)
+  LoaderCopies.takeWord(code, to, contextOffset, isRequired)
 }
 
 /** Takes the initial value of a map from the context: another one, or one that the machine's configuration completes. */
@@ -104,7 +104,7 @@ export const takeInitialValue = (
   const contextOffset = Layout.contextMap(map.number) + Layout.MapDescriptor.INITIAL_VALUE
   if (pending.length > 0) inputs.push({ _tag: "Kconfig", map: map.number, contextOffset, values: pending })
   if (options.signed !== undefined) return
-  LoaderCode.replaceByCallers(code, value, size, contextOffset, pending.length > 0)
+  LoaderCopies.replaceByCallers(code, value, size, contextOffset, pending.length > 0)
 }
 
 /** Throws `AssembleError` where a loader that will be signed needs inputs. */

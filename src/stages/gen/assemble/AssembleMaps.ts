@@ -23,6 +23,7 @@ import {
   trace
 } from "./Assembly.ts"
 import * as LoaderCode from "./LoaderCode.ts"
+import * as LoaderCopies from "./LoaderCopies.ts"
 import * as Layout from "../LoaderLayout.ts"
 
 /**
@@ -123,8 +124,8 @@ export const mapUpdate = (assembly: Assembly, call: MapUpdate): void => {
   const attr = addAttr(assembly, call, name, Attr.MapElement, attrSize.MapUpdate, { flags: call.flags })
   descriptorToData(assembly, call, call.map, attr + fields.map_fd.offset)
   // Queues have no keys, and the kernel wants no address then.
-  if (call.key.length > 0) LoaderCode.storeAddress(code, attr + fields.key.offset, key)
-  LoaderCode.storeAddress(code, attr + fields.value.offset, value)
+  if (call.key.length > 0) LoaderCopies.storeAddress(code, attr + fields.key.offset, key)
+  LoaderCopies.storeAddress(code, attr + fields.value.offset, value)
   LoaderCode.sysBpf(code, Command.BPF_MAP_UPDATE_ELEM, attr, attrSize.MapUpdate)
   trace(assembly, call, `MAP_UPDATE_ELEM of ${printable(name)} r=%d`, 7)
   LoaderCode.checkError(code)
@@ -138,7 +139,7 @@ export const mapDelete = (assembly: Assembly, call: MapDelete): void => {
   const key = add(assembly, call, name, call.key)
   const attr = addAttr(assembly, call, name, Attr.MapElement, attrSize.MapDelete, {})
   descriptorToData(assembly, call, call.map, attr + fields.map_fd.offset)
-  if (call.key.length > 0) LoaderCode.storeAddress(code, attr + fields.key.offset, key)
+  if (call.key.length > 0) LoaderCopies.storeAddress(code, attr + fields.key.offset, key)
   LoaderCode.sysBpf(code, Command.BPF_MAP_DELETE_ELEM, attr, attrSize.MapDelete)
   trace(assembly, call, `MAP_DELETE_ELEM of ${printable(name)} r=%d`, 7)
   LoaderCode.checkError(code)

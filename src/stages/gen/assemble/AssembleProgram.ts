@@ -27,6 +27,7 @@ import { knownFunction, takeProgram } from "./AssembleReplaced.ts"
 import { takeMember } from "./AssembleStructOps.ts"
 import { findSymbols, findTarget, knownTarget, settle } from "./AssembleSymbols.ts"
 import * as LoaderCode from "./LoaderCode.ts"
+import * as LoaderCopies from "./LoaderCopies.ts"
 import * as Layout from "../LoaderLayout.ts"
 
 /** The part of the structure that libbpf's loaders pass: kernels differ in what follows. */
@@ -109,15 +110,15 @@ export const progLoad = (assembly: Assembly, call: ProgLoad): void => {
     core_relo_cnt: core?.count,
     core_relo_rec_size: core?.size
   })
-  LoaderCode.storeAddress(code, at + fields.license.offset, license)
-  LoaderCode.storeAddress(code, at + fields.insns.offset, insns)
-  if (funcs !== undefined) LoaderCode.storeAddress(code, at + fields.func_info.offset, funcs.at)
-  if (lines !== undefined) LoaderCode.storeAddress(code, at + fields.line_info.offset, lines.at)
-  if (core !== undefined) LoaderCode.storeAddress(code, at + fields.core_relos.offset, core.at)
-  LoaderCode.storeAddress(code, at + fields.fd_array.offset, 0)
-  LoaderCode.contextToData(code, at + fields.log_level.offset, 4, Layout.Context.LOG_LEVEL)
-  LoaderCode.contextToData(code, at + fields.log_size.offset, 4, Layout.Context.LOG_SIZE)
-  LoaderCode.contextToData(code, at + fields.log_buf.offset, 8, Layout.Context.LOG_BUF)
+  LoaderCopies.storeAddress(code, at + fields.license.offset, license)
+  LoaderCopies.storeAddress(code, at + fields.insns.offset, insns)
+  if (funcs !== undefined) LoaderCopies.storeAddress(code, at + fields.func_info.offset, funcs.at)
+  if (lines !== undefined) LoaderCopies.storeAddress(code, at + fields.line_info.offset, lines.at)
+  if (core !== undefined) LoaderCopies.storeAddress(code, at + fields.core_relos.offset, core.at)
+  LoaderCopies.storeAddress(code, at + fields.fd_array.offset, 0)
+  LoaderCopies.contextToData(code, at + fields.log_level.offset, 4, Layout.Context.LOG_LEVEL)
+  LoaderCopies.contextToData(code, at + fields.log_size.offset, 4, Layout.Context.LOG_SIZE)
+  LoaderCopies.contextToData(code, at + fields.log_buf.offset, 8, Layout.Context.LOG_BUF)
   if (call.btf !== undefined) descriptorToData(assembly, call, call.btf, at + fields.prog_btf_fd.offset)
   takeMember(assembly, call, at)
   takeProgram(assembly, call, at)

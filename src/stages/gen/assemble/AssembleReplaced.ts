@@ -12,7 +12,7 @@ import * as Ref from "../../../services/Kernel/Ref.ts"
 import { AssembleError } from "../AssembleError.ts"
 import { declareWords } from "./AssembleInputs.ts"
 import { type Assembly, descriptorToData } from "./Assembly.ts"
-import * as LoaderCode from "./LoaderCode.ts"
+import * as LoaderCopies from "./LoaderCopies.ts"
 
 const bad = (call: ProgLoad, detail: string): AssembleError =>
   new AssembleError({ reason: "BadRef", call: call._tag, name: call.attr.name, detail })
@@ -51,6 +51,6 @@ export const takeProgram = (assembly: Assembly, call: ProgLoad, attr: number): v
     throw bad(call, "it is for a program that its caller has, and the context does not speak of it")
   }
   const from = declareWords(assembly, { _tag: "Program", program, function: name, contextOffset: 0 })
-  LoaderCode.takeWord(assembly.code, attr + fields.attach_prog_fd.offset, from, true)
-  LoaderCode.takeWord(assembly.code, attr + fields.attach_btf_id.offset, from + 4, true)
+  LoaderCopies.takeWord(assembly.code, attr + fields.attach_prog_fd.offset, from, true)
+  LoaderCopies.takeWord(assembly.code, attr + fields.attach_btf_id.offset, from + 4, true)
 }

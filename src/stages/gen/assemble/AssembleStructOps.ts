@@ -22,6 +22,7 @@ import { declareWords } from "./AssembleInputs.ts"
 import { findType, isOwnedByKernel, splitType } from "./AssembleSymbols.ts"
 import type { Assembly } from "./Assembly.ts"
 import * as LoaderCode from "./LoaderCode.ts"
+import * as LoaderCopies from "./LoaderCopies.ts"
 
 /** What the struct is called that has the implemented one in it, without the name of that. */
 const wrapperPrefix = "bpf_struct_ops_"
@@ -59,7 +60,7 @@ export const findValueType = (
     }
     const struct = implementedOf(valueType)
     const from = declareWords(assembly, { _tag: "StructSize", map: number, struct, contextOffset: 0 })
-    LoaderCode.takeWord(code, attr + fields.value_size.offset, from, true)
+    LoaderCopies.takeWord(code, attr + fields.value_size.offset, from, true)
   }
   if (isOwnedByKernel(valueType)) return []
   findType(assembly, call, valueType)
@@ -97,5 +98,5 @@ export const takeMember = (assembly: Assembly, call: ProgLoad, attr: number): vo
   }
   const from = declareWords(assembly, { _tag: "Member", program, struct: name, member, contextOffset: 0 })
   // Positions are told counted from 1: 0 is a context that nobody has filled.
-  LoaderCode.takeWord(assembly.code, attr + Attr.ProgLoad.fields.expected_attach_type.offset, from, true, 1)
+  LoaderCopies.takeWord(assembly.code, attr + Attr.ProgLoad.fields.expected_attach_type.offset, from, true, 1)
 }

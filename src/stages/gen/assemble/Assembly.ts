@@ -8,6 +8,7 @@ import type { KernelCall, MapAttributes, ProgAttributes } from "../../../service
 import * as Ref from "../../../services/Kernel/Ref.ts"
 import { AssembleError } from "../AssembleError.ts"
 import * as LoaderCode from "./LoaderCode.ts"
+import * as LoaderCopies from "./LoaderCopies.ts"
 import * as LoaderData from "./LoaderData.ts"
 import * as Layout from "../LoaderLayout.ts"
 import type { LoaderInput } from "../LoaderInput.ts"
@@ -184,7 +185,7 @@ export const slotOf = (assembly: Assembly, call: KernelCall, ref: Ref.Ref): Slot
 
 /** Copies the descriptor of what a ref stands for into the data. Throws `AssembleError`. */
 export const descriptorToData = (assembly: Assembly, call: KernelCall, ref: Ref.Ref, to: number): void =>
-  LoaderCode.placeToData(assembly.code, to, slotOf(assembly, call, ref).place)
+  LoaderCopies.placeToData(assembly.code, to, slotOf(assembly, call, ref).place)
 
 /** The map that a ref stands for, if it stands for one. */
 export const mapOf = (assembly: Assembly, ref: Ref.MapRef): Draft<MapAttributes> | undefined => {
