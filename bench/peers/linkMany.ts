@@ -5,6 +5,7 @@
 import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Linker from "../../src/linker/Linker.ts"
+import { peak, repeat } from "./repeat.ts"
 
 const [count, out, ...paths] = process.argv.slice(2)
 const repetitions = Number(count)
@@ -21,24 +22,6 @@ const once = (): void => {
   Fs.writeFileSync(out, Result.getOrThrow(Linker.finalize(linker)).bytes)
 }
 
-/** The most memory since this program began, in bytes; `resourceUsage()` also counts what the one that started it had. */
-const peak = (): number => {
-  const [, kilobytes = "0"] = /VmHWM:\s*(\d+)/.exec(Fs.readFileSync("/proc/self/status", "utf8")) ?? []
-  return Number(kilobytes) * 1024
-}
-
 // Compiled code comes with work done, so few files are linked more often before the clock runs.
-for (let i = 0; i < Math.max(3, 200 / paths.length); i++) once()
-const times: Array<number> = []
-for (let i = 0; i < repetitions; i++) {
-  const start = process.hrtime.bigint()
-  once()
-  times.push(Number(process.hrtime.bigint() - start))
-}
-times.sort((a, b) => a - b)
-process.stdout.write(JSON.stringify({
-  median_ns: times[repetitions >> 1],
-  min_ns: times[0],
-  n: repetitions,
-  peak_bytes: peak()
-}))
+const measured = repeat(once, repetitions, Math.max(3, 200 / paths.length))
+process.stdout.write(JSON.stringify({ ...measured, peak_bytes: peak() }))

@@ -4,13 +4,13 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Encode from "../../src/insn/Encode.ts"
-import * as C from "../../src/insn/InsnConstants.ts"
 import { AttachType, ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import * as Errno from "../../src/services/Kernel/abi/Errno.ts"
 import type { Session } from "../../src/services/Kernel/Kernel.ts"
-import type { CodeRef, KernelCall, KernelSymbol } from "../../src/services/Kernel/KernelCall.ts"
+import type { KernelCall, KernelSymbol } from "../../src/services/Kernel/KernelCall.ts"
 import type * as Ref from "../../src/services/Kernel/Ref.ts"
 import { assemble, type AssembleOptions } from "../../src/stages/gen/Assemble.ts"
+import * as ConnectionTracking from "../support/ConnectionTracking.ts"
 import { inSession, progLoad, returning, testRun } from "../support/LiveKernel.ts"
 import { describeWith } from "../support/Require.ts"
 import { runLoader } from "../support/RunLoader.ts"
@@ -91,42 +91,13 @@ describeWith({ kind: "live", root: true, files: [`${folder}/veth`] }, "loaders a
 })
 
 describeWith({ kind: "live", root: true, files: [`${folder}/nf_conntrack`] }, "loaders and what modules offer", () => {
-  /** Looks a connection up, which is not there: `struct bpf_sock_tuple` at -16, `struct bpf_ct_opts` at -32. */
-  const insns = Encode.program(
-    Encode.st(C.BPF_W, 10, -16, 0),
-    Encode.st(C.BPF_W, 10, -12, 0),
-    Encode.st(C.BPF_W, 10, -8, 0),
-    Encode.st(C.BPF_W, 10, -32, -1),
-    Encode.st(C.BPF_W, 10, -28, 0),
-    Encode.st(C.BPF_W, 10, -24, 6),
-    Encode.mov64Reg(2, 10),
-    Encode.alu64Imm(C.BPF_ADD, 2, -16),
-    Encode.mov64Imm(3, 12),
-    Encode.mov64Reg(4, 10),
-    Encode.alu64Imm(C.BPF_ADD, 4, -32),
-    Encode.mov64Imm(5, 12),
-    Encode.callHelper(0),
-    Encode.jmpImm(C.BPF_JNE, 0, 0, 2),
-    Encode.ldx(C.BPF_W, 0, 10, -28),
-    Encode.exit(),
-    Encode.mov64Reg(1, 0),
-    Encode.callHelper(0),
-    Encode.mov64Imm(0, 0),
-    Encode.exit()
-  )
-  const uses = (at: number, name: string, weak: boolean): CodeRef => ({
-    _tag: "SymbolRef",
-    at,
-    symbol: { name, kind: "Func", weak }
-  })
-
   it.live("call it from several programs, weak or strong", () =>
     inSession(Effect.fnUntraced(function*(session) {
       const before = open()
       const programs = [false, true, false].map((weak, index) =>
         progLoad(
           index,
-          { insns, refs: [uses(12, "bpf_xdp_ct_lookup", weak), uses(17, "bpf_ct_release", weak)] },
+          { insns: ConnectionTracking.insns, refs: ConnectionTracking.refs(weak) },
           { type: ProgType.BPF_PROG_TYPE_XDP }
         )
       )
@@ -144,8 +115,8 @@ describeWith({ kind: "live", root: true, files: [`${folder}/nf_conntrack`] }, "l
   it.live("fail with ENOENT where it is missing, and close what was found", () =>
     inSession(Effect.fnUntraced(function*(session) {
       const before = open()
-      const refs = [uses(12, "bpf_xdp_ct_lookup", false), uses(17, "bpf_there_is_none", false)]
-      const { retval } = yield* run(session, [progLoad(0, { insns, refs }, { type: ProgType.BPF_PROG_TYPE_XDP })])
+      const code = { insns: ConnectionTracking.insns, refs: ConnectionTracking.refs(false, "bpf_there_is_none") }
+      const { retval } = yield* run(session, [progLoad(0, code, { type: ProgType.BPF_PROG_TYPE_XDP })])
       assert.strictEqual(retval, -Errno.numbers.ENOENT)
       assert.deepStrictEqual(open(), before)
     })))

@@ -6,15 +6,13 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import * as Result from "effect/Result"
 import * as Btf from "../../src/btf/Btf.ts"
-import * as Encode from "../../src/insn/Encode.ts"
-import * as C from "../../src/insn/InsnConstants.ts"
 import { AttachType, ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import * as Errno from "../../src/services/Kernel/abi/Errno.ts"
-import type { CodeRef } from "../../src/services/Kernel/KernelCall.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Facts from "../../src/services/Kernel/live/Facts.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
 import * as Sys from "../../src/services/Kernel/sys/Sys.ts"
+import * as ConnectionTracking from "../support/ConnectionTracking.ts"
 import { inSession, kernelError, progLoad, returning, testRun } from "../support/LiveKernel.ts"
 import { describeWith } from "../support/Require.ts"
 import * as Rights from "../support/Rights.ts"
@@ -111,36 +109,8 @@ describeWith(
   () => {
     it.live("are called: connection tracking finds no connection", () =>
       inSession(Effect.fnUntraced(function*(session) {
-        // struct bpf_sock_tuple at -16, struct bpf_ct_opts at -32: this network namespace, any error, TCP.
-        const insns = Encode.program(
-          Encode.st(C.BPF_W, 10, -16, 0),
-          Encode.st(C.BPF_W, 10, -12, 0),
-          Encode.st(C.BPF_W, 10, -8, 0),
-          Encode.st(C.BPF_W, 10, -32, -1),
-          Encode.st(C.BPF_W, 10, -28, 0),
-          Encode.st(C.BPF_W, 10, -24, 6),
-          Encode.mov64Reg(2, 10),
-          Encode.alu64Imm(C.BPF_ADD, 2, -16),
-          Encode.mov64Imm(3, 12),
-          Encode.mov64Reg(4, 10),
-          Encode.alu64Imm(C.BPF_ADD, 4, -32),
-          Encode.mov64Imm(5, 12),
-          Encode.callHelper(0),
-          Encode.jmpImm(C.BPF_JNE, 0, 0, 2),
-          Encode.ldx(C.BPF_W, 0, 10, -28),
-          Encode.exit(),
-          Encode.mov64Reg(1, 0),
-          Encode.callHelper(0),
-          Encode.mov64Imm(0, 0),
-          Encode.exit()
-        )
-        const calls = (at: number, name: string): CodeRef => ({
-          _tag: "SymbolRef",
-          at,
-          symbol: { name, kind: "Func", weak: false }
-        })
-        const refs = [calls(12, "bpf_xdp_ct_lookup"), calls(17, "bpf_ct_release")]
-        yield* session.call(progLoad(0, { insns, refs }, { type: ProgType.BPF_PROG_TYPE_XDP }))
+        const code = { insns: ConnectionTracking.insns, refs: ConnectionTracking.refs(false) }
+        yield* session.call(progLoad(0, code, { type: ProgType.BPF_PROG_TYPE_XDP }))
         // The error that the function wrote.
         const { retval } = yield* session.call(testRun(0))
         assert.strictEqual(retval | 0, -Errno.numbers.ENOENT)

@@ -1,5 +1,6 @@
 /** Arguments on arm64: `8@x0`, `-4@[sp, 12]`, `8@[x20]`, `4@5`. */
-import { constant, type Dialect, type Location, memory } from "./Dialect.ts"
+import type { Dialect } from "./Dialect.ts"
+import { plain } from "./Plain.ts"
 
 /**
  * `x0` to `x30` and `sp` of `struct user_pt_regs`; `w0` to `w30` are their lower halves, which only arguments of up to four
@@ -14,29 +15,11 @@ const registerOffset = (name: string, size: number): number | undefined => {
   return Number(number) * 8
 }
 
-const inRegister = /^[a-z][a-z0-9]{0,7}$/
-const inMemory = /^\[\s*([a-z][a-z0-9]{0,7})\s*(?:,\s*#?([+-]?\d{1,20})\s*)?\]$/
-
-const read = (text: string): Location | undefined => {
-  const place = inMemory.exec(text)
-  if (place !== null) return memory(place[1], place[2])
-  // A constant has no sign of its own, so it is tried before a register.
-  return constant(text) ?? (inRegister.test(text) ? { _tag: "Register", register: text } : undefined)
-}
-
-const write = (location: Location): string | undefined => {
-  switch (location._tag) {
-    case "Constant":
-      return `${location.value}`
-    case "Register":
-      return location.register
-    case "Memory":
-      return location.offset === 0n ? `[${location.base}]` : `[${location.base}, ${location.offset}]`
-    case "Indexed":
-    case "Symbol":
-      return undefined
-  }
-}
+const inMemory = /^\[\s*(?<base>[a-z][a-z0-9]{0,7})\s*(?:,\s*#?(?<offset>[+-]?\d{1,20})\s*)?\]$/
 
 /** Arguments of 64-bit ARM programs. */
-export const arm64: Dialect = { read, write, registerOffset }
+export const arm64: Dialect = plain(
+  inMemory,
+  (base, offset) => offset === 0n ? `[${base}]` : `[${base}, ${offset}]`,
+  registerOffset
+)

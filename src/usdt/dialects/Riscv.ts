@@ -1,5 +1,6 @@
 /** Arguments on 64-bit RISC-V: `8@a0`, `-4@-20(s0)`, `4@5`. */
-import { constant, type Dialect, type Location, memory } from "./Dialect.ts"
+import type { Dialect } from "./Dialect.ts"
+import { plain } from "./Plain.ts"
 
 /** The members of `struct user_regs_struct` behind its first, `pc`; eight bytes each. */
 const order = (
@@ -12,29 +13,7 @@ const registerOffset = (name: string): number | undefined => {
   return position < 0 ? undefined : (position + 1) * 8
 }
 
-const inRegister = /^[a-z][a-z0-9]{0,7}$/
-const inMemory = /^([+-]?\d{1,20})\(\s*([a-z][a-z0-9]{0,7})\s*\)$/
-
-const read = (text: string): Location | undefined => {
-  const place = inMemory.exec(text)
-  if (place !== null) return memory(place[2], place[1])
-  // A constant has no sign of its own, so it is tried before a register.
-  return constant(text) ?? (inRegister.test(text) ? { _tag: "Register", register: text } : undefined)
-}
-
-const write = (location: Location): string | undefined => {
-  switch (location._tag) {
-    case "Constant":
-      return `${location.value}`
-    case "Register":
-      return location.register
-    case "Memory":
-      return `${location.offset}(${location.base})`
-    case "Indexed":
-    case "Symbol":
-      return undefined
-  }
-}
+const inMemory = /^(?<offset>[+-]?\d{1,20})\(\s*(?<base>[a-z][a-z0-9]{0,7})\s*\)$/
 
 /** Arguments of 64-bit RISC-V programs. */
-export const riscv64: Dialect = { read, write, registerOffset }
+export const riscv64: Dialect = plain(inMemory, (base, offset) => `${offset}(${base})`, registerOffset)
