@@ -6,7 +6,7 @@ import { perfPeer } from "../Peers.ts"
 
 /** Records of each time: a time of 20 ms is 10 million a second. */
 const RECORDS = 200_000
-const REPETITIONS = 30
+const REPETITIONS = 10
 
 /** Bytes of a record of 16 bytes in the buffer: header, length, and what the kernel fills up with. */
 const span = 32

@@ -14,8 +14,20 @@ import * as Verbs from "./map/Verbs.ts"
 import { onKernel } from "./objects/OnKernel.ts"
 import * as Pins from "./objects/Pins.ts"
 import * as Output from "./Output.ts"
+import { jsonText } from "./json/Json.ts"
 import { elementsText, elementText, mapsText, nextKeyText } from "./text/MapsText.ts"
 import { line, span } from "./text/Text.ts"
+
+/** Imported when it is wanted: other verbs start without it. */
+const pipeModules = Effect.promise(async () => ({
+  ...(await import("./map/EventPipe.ts")),
+  ...(await import("./json/PipeDocument.ts")),
+  ...(await import("./text/PipeText.ts"))
+}))
+
+/** An effect with the services that it needs, for where they are not. */
+const later = <R>(effect: Effect.Effect<void, never, R>) =>
+  Effect.map(Effect.context<R>(), (context) => Effect.provideContext(effect, context))
 
 const words = (description: string) =>
   Argument.String("words").pipe(Argument.withDescription(description), Argument.variadic())
@@ -212,11 +224,40 @@ const create = Command.make(
   ])
 )
 
+const eventPipe = Command.make(
+  "event_pipe",
+  { words: words(`${map}, a perf_event_array; then cpu N index N, or nothing for all CPUs`) },
+  ({ words }) =>
+    reporting(Effect.gen(function*() {
+      const { pipeJson, pipeText, read } = yield* pipeModules
+      const mode = yield* Output.jsonMode
+      const begun = mode === "text"
+        ? yield* later(Output.message([line(span("dim", "until interrupted: Ctrl-C"))]))
+        : Effect.void
+      yield* onKernel((objects) =>
+        read(objects, words, begun, (items) =>
+          mode === "text"
+            ? Output.print(items.flatMap(pipeText))
+            : Output.lines(items.map((item) => jsonText(pipeJson(item), mode === "pretty").trimEnd())))
+      )
+    }))
+).pipe(
+  Command.withDescription(
+    "Show what programs send to a perf buffer, until interrupted: each record with its CPU and its bytes, and what was lost.\n" +
+      "  With --json each line is a document. Whoever else reads the buffer gets nothing meanwhile."
+  ),
+  Command.withShortDescription("Show what programs send to a perf buffer"),
+  Command.withExamples([
+    { command: "effect-bpf map event_pipe name samples" },
+    { command: "effect-bpf map event_pipe pinned /sys/fs/bpf/samples cpu 0 index 0 --json" }
+  ])
+)
+
 /** The command with its verbs. */
 export const mapCommand = Command.make("map").pipe(
   Command.withDescription(
     "Maps of the kernel of this machine, with bpftool's words and JSON keys. A map is id N, pinned FILE or name NAME."
   ),
   Command.withShortDescription("Maps of the kernel: show, dump, lookup, update, delete, create"),
-  Command.withSubcommands([show("show"), show("list"), dump, lookup, getnext, update, remove, create])
+  Command.withSubcommands([show("show"), show("list"), dump, lookup, getnext, update, remove, create, eventPipe])
 )

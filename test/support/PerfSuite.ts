@@ -86,7 +86,9 @@ export const withProducer = <A, E>(
             yield* run("send_wanted")
           }),
         run: (name) => Effect.asVoid(run(name)),
-        count: (name) => Effect.map(globals.get(name), (value) => BigInt(String(value)))
+        count: (name) =>
+          Effect.map(globals.get(name), (value) =>
+            typeof value === "bigint" ? value : assert.fail(`${name} is no number of 64 bits`))
       })
     }).pipe(Effect.scoped, Effect.provideService(Kernel, kernel))
   })

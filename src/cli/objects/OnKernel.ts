@@ -10,8 +10,8 @@ import type { UsageError } from "../Usage.ts"
 import * as Objects from "./Objects.ts"
 
 /** Does something in a session on the kernel of this machine. */
-export const onKernel = <A, R>(
-  verb: (objects: Objects.Objects) => Effect.Effect<A, CallError | UsageError, R | Kernel | Scope.Scope>
+export const onKernel = <A, R, E extends object = CallError | UsageError>(
+  verb: (objects: Objects.Objects) => Effect.Effect<A, E, R | Kernel | Scope.Scope>
 ) =>
   Effect.scoped(Effect.flatMap(Objects.open, verb)).pipe(
     KernelChoice.explaining("live"),

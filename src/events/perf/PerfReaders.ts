@@ -11,7 +11,7 @@ import type { Session } from "../../services/Kernel/Kernel.ts"
 import type { PerfEventOpen } from "../../services/Kernel/calls/EventCalls.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
 import type { EventRef, MapRef } from "../../services/Kernel/Ref.ts"
-import { PerfBufferError } from "./PerfError.ts"
+import type { PerfBufferError } from "./PerfError.ts"
 import * as PerfRing from "./PerfRing.ts"
 
 /** A CPU, and its slot in the map: the index that programs write to. */

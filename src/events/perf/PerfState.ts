@@ -179,15 +179,16 @@ const lookOnce = Effect.fnUntraced(function*(
   state.looked = now
   const { online } = yield* state.plan.session.call({ _tag: "CpusGet" })
   const here = new Set(online)
-  for (const reader of [...state.readers]) {
+  for (const reader of state.readers.slice()) {
     const before = untold(reader)
     const { isRunning } = yield* PerfReaders.look(state.plan, reader)
     countLost(state, reader, before)
     if (!here.has(reader.cpu) || !isRunning) reader.retired = true
   }
   yield* openMissing(state, here)
-  for (const reader of [...state.readers]) {
-    if (!reader.retired || PerfRing.available(reader.ring) > 0 || untold(reader) > 0n) continue
+  const isDone = ({ retired, ring }: PerfReaders.Reader) => retired && PerfRing.available(ring) === 0
+  const done = state.readers.filter((reader) => isDone(reader) && untold(reader) === 0n)
+  for (const reader of done) {
     state.readers.splice(state.readers.indexOf(reader), 1)
     yield* PerfReaders.close(reader)
   }

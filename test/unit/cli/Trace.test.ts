@@ -4,6 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as EventPipe from "../../../src/cli/map/EventPipe.ts"
+import { pipeJson } from "../../../src/cli/json/PipeDocument.ts"
+import * as Objects from "../../../src/cli/objects/Objects.ts"
+import { pipeText } from "../../../src/cli/text/PipeText.ts"
 import { recordJson, safeText, summaryJson } from "../../../src/cli/json/EventDocument.ts"
 import { recordText, summaryText } from "../../../src/cli/text/EventText.ts"
 import { plain, render } from "../../../src/cli/text/Text.ts"
@@ -136,10 +140,11 @@ describe("records that trace prints", () => {
       value: { type: "struct s", value: { text: hostile } },
       bytes: undefined
     }
-    const acts = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\ufeff]/
-    assert.notMatch(render([recordText(record, time)], plain), acts)
+    const acts = (text: string): boolean => /[^\P{Cc}\n]|[\p{Zl}\p{Zp}\p{Bidi_Control}\ufeff]/u.test(text)
+    assert.isTrue(acts(hostile))
+    assert.isFalse(acts(render([recordText(record, time)], plain)))
     const json = safeText(recordJson(record, time), false)
-    assert.notMatch(json, acts)
+    assert.isFalse(acts(json))
     assert.deepInclude(JSON.parse(json), { map: record.map, value: { text: hostile } })
     const bytes: Records.EventRecord = { map: "m", cpu: undefined, value: undefined, bytes: new Uint8Array(100) }
     assert.match(render([recordText(bytes, time)], plain), /^\S+ m (00 ){64}…\n$/)
@@ -153,4 +158,78 @@ describe("records that trace prints", () => {
     assert.match(failed.message, /no ring buffer or perf buffer of this name/)
     assert.strictEqual(Result.getOrThrow(Records.mapsOf(opened, ["untyped"])).length, 1)
   })
+})
+
+describe("map event_pipe", () => {
+  /** The fixture of perf buffers on a simulated kernel of two CPUs, and a session of another user of it. */
+  const withPipe = <A, E>(
+    body: (objects: Objects.Objects, send: Effect.Effect<void, unknown>) => Effect.Effect<A, E, Kernel | Scope.Scope>
+  ) =>
+    Effect.gen(function*() {
+      const { kernel } = yield* KernelSimulated.make({ possibleCpus: 2, cpu: 1 })
+      return yield* Effect.gen(function*() {
+        const loaded = yield* loadFixture("perf_events.bpf.o", { kernel })
+        const globals = yield* Globals.open(loaded)
+        yield* globals.set("wanted_count", 1)
+        yield* globals.set("wanted_length", 3)
+        const prog = loaded.program("send_wanted") ?? assert.fail("it is not loaded")
+        const send = Effect.asVoid(loaded.session.call({ ...testRun(0), prog }))
+        return yield* body(yield* Objects.open, send)
+      }).pipe(Effect.scoped, Effect.provideService(Kernel, kernel))
+    })
+
+  it.live("shows what programs send through the map of another, with its CPU and slot", () =>
+    withPipe((objects, send) =>
+      Effect.gen(function*() {
+        const seen: Array<EventPipe.PipeItem> = []
+        let ready = false
+        const reading = yield* Effect.forkChild(EventPipe.read(
+          objects,
+          ["name", "records"],
+          Effect.sync(() => void (ready = true)),
+          (items) => Effect.sync(() => seen.push(...items))
+        ))
+        while (!ready) yield* Effect.sleep(1)
+        yield* send
+        while (seen.length === 0) yield* Effect.sleep(1)
+        yield* Fiber.interrupt(reading)
+        const [first] = seen
+        if (first === undefined) return assert.fail("there is none")
+        const octets = [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 1, 2, 0]
+        assert.deepStrictEqual(pipeJson(first), {
+          type: 9,
+          cpu: 1,
+          index: 1,
+          data: octets.map((octet) => `0x${octet.toString(16).padStart(2, "0")}`)
+        })
+        const text = render(pipeText(first), plain)
+        assert.match(text, /^CPU 1 index 1, 20 bytes\n {2}00000000 {2}00 00 00 00 00 00 00 00 {2}01 00 /)
+        const lost: EventPipe.PipeItem = { item: { _tag: "Lost", cpu: 0, count: 7n }, index: 0 }
+        assert.deepStrictEqual(pipeJson(lost), { type: 2, cpu: 0, index: 0, lost: { lost: "7" } })
+        assert.strictEqual(render(pipeText(lost), plain), "CPU 0 index 0, lost 7\n")
+        const other: EventPipe.PipeItem = {
+          item: { _tag: "Other", cpu: 0, type: 5, bytes: Uint8Array.of(5, 0) },
+          index: 0
+        }
+        assert.deepStrictEqual(pipeJson(other), { type: 5, cpu: 0, index: 0, data: ["0x05", "0x00"] })
+        assert.match(render(pipeText(other), plain), /^CPU 0 index 0, record of type 5\n/)
+      })
+    ))
+
+  it.effect("says what is wrong with its words", () =>
+    withPipe((objects) =>
+      Effect.gen(function*() {
+        const said = (...words: ReadonlyArray<string>) =>
+          Effect.map(
+            Effect.flip(EventPipe.read(objects, words, Effect.void, () => Effect.void)),
+            (error) => error.message
+          )
+        assert.match(yield* said("name", "rooms"), /percpu_array, and a perf_event_array is read here/)
+        assert.match(yield* said("name", "records", "cpu", "0"), /a CPU is given with the slot/)
+        assert.match(yield* said("name", "records", "index", "0"), /a CPU is given with the slot/)
+        assert.match(yield* said("name", "records", "cpu", "7", "index", "0"), /never has such a CPU/)
+        assert.match(yield* said("name", "records", "what"), /what/)
+        assert.match(yield* said("name", "nobody"), /nobody/)
+      })
+    ))
 })
