@@ -66,7 +66,7 @@ describeWith({ kind: "live" }, "perf buffers of the live kernel", () => {
   it.live("a million records from all CPUs arrive in order, none lost while the reader keeps up", () =>
     withRecords((producer) =>
       Effect.gen(function*() {
-        const buffer = yield* producer.open({ pages: 512 })
+        const buffer = yield* producer.open({ pages: 512, wakeup: { records: 100_000 } })
         const cpus = buffer.cpus()
         const next = new Float64Array(Math.max(...cpus) + 1)
         let seen = 0
