@@ -193,6 +193,7 @@ const plainHeader = `#pragma once
 #define NULL __null
 #else
 #define NULL ((void *)0)
+#define bool _Bool
 #endif
 #define ENOMEM 12
 #define LIBBPF_MAJOR_VERSION 1
@@ -243,7 +244,7 @@ int bpf_link__destroy(struct bpf_link *);
 const plainFlags = (): ReadonlyArray<string> => {
   const folder = Fs.mkdtempSync(Path.join(temporaryFolder(), "plain-"))
   Fs.mkdirSync(Path.join(folder, "bpf"))
-  for (const name of ["errno.h", "stdlib.h", "stddef.h", "bpf/libbpf.h"]) {
+  for (const name of ["errno.h", "stdbool.h", "stdlib.h", "stddef.h", "bpf/libbpf.h"]) {
     Fs.writeFileSync(Path.join(folder, name), `#include "${Path.join(folder, "plain.h")}"\n`)
   }
   Fs.writeFileSync(Path.join(folder, "plain.h"), plainHeader)

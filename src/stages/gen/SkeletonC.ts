@@ -293,7 +293,7 @@ export const make = (
 #define BPF_SKEL_SUPPORTS_MAP_AUTO_ATTACH 1
 #endif
 
-${CHeader.wordsText(header)}${withoutWarning(header, structText(header, sections))}${functionsText(header)}${
+${CHeader.wordsText(header)}${withoutWarning(header, CHeader.inBoth(structText(header, sections)))}${functionsText(header)}${
         bytesText(header, bytes)
       }${cxxText(name)}${assertText(header)}`
     )

@@ -176,6 +176,6 @@ export const make = (object: BpfObject, { name }: SkeletonOptions): Result.Resul
       name,
       "SUBSKEL_H",
       "gen subskeleton",
-      `${CHeader.wordsText(header)}${structText(header, sections)}${functionsText(header)}`
+      `${CHeader.wordsText(header)}${CHeader.inBoth(structText(header, sections))}${functionsText(header)}`
     )
   })

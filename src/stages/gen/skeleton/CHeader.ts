@@ -82,6 +82,7 @@ export const frame = (name: string, kind: "SKEL_H" | "SUBSKEL_H", command: strin
 #define ${guard}
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <bpf/libbpf.h>
@@ -90,6 +91,9 @@ ${text}
 #endif /* ${guard} */
 `
 }
+
+/** Declarations as C++ reads them, too: C's own name of `bool` is none there. */
+export const inBoth = (declarations: string): string => declarations.replaceAll(/\b_Bool\b/g, "bool")
 
 /** The struct with the maps. */
 export const mapsText = ({ shape, spell }: Header): string =>

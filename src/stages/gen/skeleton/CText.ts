@@ -7,7 +7,7 @@ const words = (text: string): ReadonlySet<string> => new Set(text.split(" "))
 /** Keywords of C. */
 export const keywordsOfC: ReadonlySet<string> = words(
   "asm auto break case char const continue default do double else enum extern float for goto if inline int long register " +
-    "restrict return short signed sizeof static struct switch typedef typeof union unsigned void volatile while"
+    "restrict return short signed sizeof static struct switch typedef typeof union unsigned void volatile while _Bool"
 )
 
 /** Words that no identifier of C may be: keywords, and macros that compilers and the C library's headers define. */
