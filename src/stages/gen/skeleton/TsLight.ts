@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import { MapType, ProgType } from "../../../services/Kernel/abi/BpfConstants.ts"
 import type { BpfObject, MapDefinition, Program } from "../../open/BpfObject.ts"
 import * as EventTypes from "../../open/EventTypes.ts"
-import type { SkeletonVariable } from "./SkeletonShape.ts"
+import { SkeletonError, type SkeletonVariable } from "./SkeletonShape.ts"
 import * as TsCodecs from "./TsCodecs.ts"
 import * as TsPrograms from "./TsPrograms.ts"
 import * as TsText from "./TsText.ts"
@@ -56,10 +56,11 @@ export const accessOf = (codecs: TsCodecs.TsCodecs, { name, offset, size, type }
     : { field: `Light.bytes(${offset}, ${size})`, type: "Uint8Array", assignable: false }
 }
 
-/** A type in the text, or bytes where there is none. */
+/** A type in the text, or bytes where there is none of so many bytes. */
 const half = (codecs: TsCodecs.TsCodecs | undefined, type: number, size: number, wanted: string) => {
   const codec = codecs === undefined || type === 0 ? undefined : TsCodecs.codecOf(codecs, type, wanted)
-  return codec !== undefined && Result.isSuccess(codec)
+  // Sizes that were edited are those of the map.
+  return codec !== undefined && Result.isSuccess(codec) && codec.success.size === size
     ? { type: codec.success.type, codec: codec.success.codec }
     : { type: "Uint8Array", codec: `Light.LayoutCodec.bytes(${size})` }
 }
@@ -88,13 +89,16 @@ const lists: ReadonlyMap<number, readonly [maker: string, type: string]> = new M
   [MapType.BPF_MAP_TYPE_BLOOM_FILTER, ["bloom", "BloomFilter"]]
 ])
 
-/** The annotated types of ring buffers' records, by the maps' names; none where an annotation is wrong. */
-export const eventTypes = (object: BpfObject): ReadonlyMap<string, EventTypes.EventMap> =>
-  new Map(
-    Result.getOrElse(EventTypes.of(object), () => [])
-      .filter(({ kind, types }) => kind === "RingBuffer" && types.length > 0)
-      .map((map) => [map.name, map])
-  )
+/** The annotated types of ring buffers' records, by the maps' names. Throws `SkeletonError` where an annotation names none. */
+export const eventTypes = (object: BpfObject): ReadonlyMap<string, EventTypes.EventMap> => {
+  const found = EventTypes.of(object)
+  if (Result.isFailure(found)) {
+    const { detail, hint, map } = found.failure
+    throw new SkeletonError({ reason: "Type", name: map, detail, ...(hint === undefined ? {} : { hint }) })
+  }
+  const rings = found.success.filter(({ kind, types }) => kind === "RingBuffer" && types.length > 0)
+  return new Map(rings.map((map) => [map.name, map]))
+}
 
 /** A map of the loader, whose number it is. */
 export const map = (

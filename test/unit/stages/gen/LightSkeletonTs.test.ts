@@ -5,8 +5,13 @@ import * as Result from "effect/Result"
 import * as Esbuild from "esbuild"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import * as Btf from "../../../../src/btf/Btf.ts"
+import * as BtfEdit from "../../../../src/btf/BtfEdit.ts"
+import * as LightSkeletonTs from "../../../../src/stages/gen/LightSkeletonTs.ts"
+import * as Open from "../../../../src/stages/open/Open.ts"
 import * as LightModule from "../../../support/LightModule.ts"
-import { allFixtures, repository, run } from "../../../support/Require.ts"
+import { recordObject } from "../../../support/LoadersBeside.ts"
+import { allFixtures, fixture, repository, run } from "../../../support/Require.ts"
 
 const fixtures = allFixtures().filter((name) => /^[^/]*[.]bpf[.]o$/.test(name))
 
@@ -163,6 +168,21 @@ describe("TypeScript light skeletons", () => {
           "src/btf/BtfBits.ts"
         ]
       )
+    }))
+
+  it.effect("a wrong annotation is told, by the map", () =>
+    Effect.gen(function*() {
+      const object = yield* Effect.fromResult(Open.fromBytes(fixture("typed_events.bpf.o")))
+      const { btf } = object
+      if (btf === undefined) return assert.fail("the fixture has BTF")
+      const loader = yield* recordObject(object)
+      const editor = BtfEdit.edit(btf)
+      editor.addDeclTag("event:struct absent", Btf.findOne(btf, "execs", Btf.BTF_KIND_VAR) ?? 0, -1)
+      const wrong = { ...object, btf: yield* Effect.fromResult(editor.finish()) }
+      const made = LightSkeletonTs.make(wrong, loader, { name: "wrong" })
+      if (Result.isSuccess(made)) return assert.fail("it was passed over")
+      assert.deepStrictEqual([made.failure.reason, made.failure.name], ["Type", "execs"])
+      assert.include(made.failure.message, "no type \"struct absent\"")
     }))
 
   it.effect("images are copies, fields are where the compiler put them", () =>
