@@ -2,7 +2,8 @@
  * What the sockets of one queue have in common: the rings by which frames go to the kernel and come back (fill, completion).
  *
  * Each socket of the queue maps the rings itself, for a mapping keeps its socket open: when the one whose mapping is used is closed, they
- * go on in another's.
+ * go on in another's. Older kernels (6.1 is one) map nothing of a socket that is bound: there the first one's mappings stay, and with
+ * them the kernel's side of it, until the queue's last socket is closed.
  */
 import * as Result from "effect/Result"
 import * as Ring from "./Ring.ts"
@@ -14,6 +15,8 @@ import { XskError } from "./XskError.ts"
 export interface PoolMappings {
   readonly fill: Mapping
   readonly completion: Mapping
+  /** Whether they stay when their socket is closed, because the others have no mappings of their own. */
+  readonly keeping: { kept: boolean }
 }
 
 /** What the sockets of one queue have in common. */
@@ -46,15 +49,14 @@ export const breakWith = (pool: Pool, reason: "CorruptRing" | "CorruptDescriptor
     hint: "something else than the kernel has written to the rings, or to our own state: close the sockets"
   })
 
-/** Another mapping of the rings: they go on in it when those before it are gone. */
-export const addMappings = (pool: Pool, mappings: PoolMappings): void => {
-  pool.mappings.push(mappings)
-}
-
-/** These mappings will be gone. */
-export const removeMappings = (pool: Pool, mappings: PoolMappings): void => {
+/** The socket of these mappings is closed: they go with it, unless they are the only ones and there are other sockets. */
+export const removeMappings = (pool: Pool, mappings: PoolMappings, isLast: boolean): void => {
   const at = pool.mappings.indexOf(mappings)
   if (at < 0) return
+  if (!isLast && pool.mappings.length === 1) {
+    mappings.keeping.kept = true
+    return
+  }
   pool.mappings.splice(at, 1)
   const next = pool.mappings[0]
   if (next === undefined) return

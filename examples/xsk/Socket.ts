@@ -9,12 +9,13 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Abi from "./Abi.ts"
+import { close, dissolve } from "./Closing.ts"
 import * as Pool from "./Pool.ts"
 import * as Resource from "./Resource.ts"
 import * as Ring from "./Ring.ts"
 import type { Mapping, SystemShape } from "./System.ts"
 import * as Umem from "./Umem.ts"
-import { badArgument, refused, XskError } from "./XskError.ts"
+import { badArgument, isXskError, refused, XskError } from "./XskError.ts"
 
 /** Polling of the driver by who reads and sends, in place of interrupts. Linux 5.11. */
 export interface BusyPoll {
@@ -117,10 +118,19 @@ const stepsOf = (system: SystemShape, place: { readonly device: string; readonly
     ok,
     set: (fd: number, step: string, option: number, value: ArrayBuffer, level: number = Abi.SOL_XDP) =>
       ok(step, system.setOption(fd, level, option, value)),
-    map: (undo: Resource.Undo, fd: number, step: string, offset: number, length: number): Mapping => {
+    map: (
+      undo: Resource.Undo,
+      fd: number,
+      step: string,
+      offset: number,
+      length: number,
+      keeping?: Pool.PoolMappings["keeping"]
+    ): Mapping => {
       const mapping = system.mapRing(fd, offset, length)
       if (typeof mapping === "number") throw refused(step, mapping, place)
-      undo.push(() => system.unmap(mapping))
+      undo.push(() => {
+        if (keeping?.kept !== true) system.unmap(mapping)
+      })
       return mapping
     }
   }
@@ -179,22 +189,13 @@ const build = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo): So
     map(undo, fd, `map the ${which} ring`, offset, Ring.memorySize(offsets[which], size, Abi.DESCRIPTOR_SIZE))
   const rxMapping = rx > 0 ? mapRing("rx", Abi.PageOffset.RX, rx) : undefined
   const txMapping = tx > 0 ? mapRing("tx", Abi.PageOffset.TX, tx) : undefined
-  const mapPool = (fillSize: number, completionSize: number): Pool.PoolMappings => ({
-    fill: map(
-      undo,
-      fd,
-      "map the fill ring",
-      Abi.PageOffset.FILL,
-      Ring.memorySize(offsets.fill, fillSize, Abi.ADDRESS_SIZE)
-    ),
-    completion: map(
-      undo,
-      fd,
-      "map the completion ring",
-      Abi.PageOffset.COMPLETION,
-      Ring.memorySize(offsets.completion, completionSize, Abi.ADDRESS_SIZE)
-    )
-  })
+  const mapPool = (fillSize: number, completionSize: number): Pool.PoolMappings => {
+    const keeping = { kept: false }
+    const mapOne = (which: "fill" | "completion", offset: number, size: number) =>
+      map(undo, fd, `map the ${which} ring`, offset, Ring.memorySize(offsets[which], size, Abi.ADDRESS_SIZE), keeping)
+    const mapped = mapOne("fill", Abi.PageOffset.FILL, fillSize)
+    return { fill: mapped, completion: mapOne("completion", Abi.PageOffset.COMPLETION, completionSize), keeping }
+  }
   const bind = () =>
     ok(
       "bind",
@@ -207,7 +208,7 @@ const build = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo): So
     )
 
   let pool: Pool.Pool
-  let mappings: Pool.PoolMappings
+  let mappings: Pool.PoolMappings | undefined
   if (shared === undefined) {
     mappings = mapPool(fill, completion)
     bind()
@@ -232,7 +233,12 @@ const build = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo): So
     // The queue's rings are another socket's until this one is bound; then they can be mapped from here as well.
     bind()
     pool = shared
-    mappings = mapPool(shared.fill.size, shared.completion.size)
+    try {
+      mappings = mapPool(shared.fill.size, shared.completion.size)
+    } catch (thrown) {
+      // Older kernels map nothing of a socket that is bound: then what the other one has mapped stays until all are closed.
+      if (!isXskError(thrown) || thrown.errno !== "EBUSY") throw thrown
+    }
   }
   return join(umem, options, undo, {
     fd,
@@ -251,7 +257,7 @@ const build = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo): So
 interface Parts
   extends Pick<Socket, "fd" | "ifindex" | "pool" | "needWakeup" | "multiBuffer" | "rx" | "tx" | "shares">
 {
-  readonly mappings: Pool.PoolMappings
+  readonly mappings: Pool.PoolMappings | undefined
 }
 
 /** Makes a socket known to its queue and its memory, and gives the kernel frames to receive into. */
@@ -259,7 +265,7 @@ const join = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo, part
   const { fd, ifindex, mappings, multiBuffer, needWakeup, pool, rx, shares, tx } = parts
   const sending = Umem.addHolder(umem, { kind: "Send", pool, count: 0 })
   pool.sending.add(sending)
-  Pool.addMappings(pool, mappings)
+  if (mappings !== undefined) pool.mappings.push(mappings)
   const bound: Umem.Bound = { fd, pool, needWakeup, multiBuffer }
   umem.bound.add(bound)
   const socket: Socket = {
@@ -286,48 +292,6 @@ const join = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo, part
   }
   undo.push(() => close(socket, bound, mappings))
   return socket
-}
-
-/**
- * Before a socket's mappings and descriptor go: what lies in its rx ring goes back. Frames that it was about to send, or that still
- * arrive, come back with the queue's last socket: until then the kernel may use them.
- */
-const close = (socket: Socket, bound: Umem.Bound, mappings: Pool.PoolMappings): void => {
-  const { pool, rx, umem } = socket
-  socket.isClosed = true
-  umem.bound.delete(bound)
-  const isLast = ![...umem.bound].some((each) => each.pool === pool)
-  if (!isLast && rx !== undefined && socket.broken === undefined) returnReceived(socket, rx)
-  Pool.removeMappings(pool, mappings)
-  if (!isLast && umem.holders[socket.sending]?.count === 0) {
-    pool.sending.delete(socket.sending)
-    umem.holders[socket.sending] = undefined
-  }
-  if (isLast) dissolve(pool)
-  // What has come back is for the others to receive into.
-  else Pool.refill(pool)
-}
-
-/** Takes a queue away when its last socket is closed, whichever that is, and all frames back that it has. */
-const dissolve = (pool: Pool.Pool): void => {
-  const { umem } = pool
-  if (umem.pools.get(pool.key) !== pool || [...umem.bound].some((each) => each.pool === pool)) return
-  umem.pools.delete(pool.key)
-  Umem.reclaimFrom(umem, new Set([pool.receiving, ...pool.sending]))
-}
-
-const returnReceived = ({ pool, umem }: Socket, rx: Ring.Ring): void => {
-  const holder = umem.holders[pool.receiving]
-  const first = rx.cachedConsumer
-  const count = Ring.peek(rx, rx.size)
-  for (let i = 0; i < count; i++) {
-    const index = (first + i) >>> 0
-    const frame = Umem.frameOf(umem, Ring.addressOf(rx, index) + (umem.unaligned ? Ring.offsetOf(rx, index) : 0))
-    if (frame < umem.frames && umem.owners[frame] === pool.receiving && holder !== undefined) {
-      holder.count--
-      Umem.giveFrame(umem, frame)
-    }
-  }
 }
 
 /** Makes a socket on this memory, bound to a queue of a device, until the scope closes. */

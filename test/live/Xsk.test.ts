@@ -81,7 +81,8 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () =
           const other = yield* Xsk.socket(yield* Xsk.umem({ frameSize: 2048 }), { ...far, mode: "copy", patience })
           yield* Redirect.insert(yield* Redirect.make(far), other)
           const redirect = yield* Redirect.make(near)
-          const scopes = [yield* Scope.make(), yield* Scope.make()] as const
+          const around = yield* Effect.scope
+          const scopes = [yield* Scope.fork(around), yield* Scope.fork(around)] as const
           const [one, two] = [
             yield* Scope.provide(
               Xsk.socket(memory, { ...near, mode: "copy", receiveFrames: 512, patience }),

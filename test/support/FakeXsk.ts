@@ -55,8 +55,8 @@ const errno = (name: Errno.Errno): number => -Errno.numbers[name]
 const needed = (sizes: ReadonlyMap<number, number>): boolean =>
   sizes.has(Abi.Option.FILL_RING) && sizes.has(Abi.Option.COMPLETION_RING)
 
-/** A kernel whose umems are looked up by address. */
-export const make = (): FakeXsk => {
+/** A kernel; `mapsOnceBound: false` is an older one, which maps nothing of a socket that is bound. */
+export const make = (options: { readonly mapsOnceBound?: boolean } = {}): FakeXsk => {
   const sockets = new Map<number, FakeSocket>()
   const memory = new Map<bigint, Mapping>()
   const mistakes: Array<string> = []
@@ -245,6 +245,7 @@ export const make = (): FakeXsk => {
       if (failed < 0) return failed
       const socket = socketOf(fd)
       if (socket === undefined) return errno("EBADF")
+      if (socket.bound !== undefined && options.mapsOnceBound === false) return errno("EBUSY")
       const { COMPLETION, FILL, RX } = Abi.PageOffset
       const own = offset === FILL || offset === COMPLETION
         ? socket.pool?.[offset === FILL ? "fillMemory" : "completionMemory"] ??

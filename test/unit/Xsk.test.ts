@@ -26,10 +26,11 @@ const rings = { rx: 8, tx: 8, fill: 16, completion: 16 }
 
 /** Runs on a kernel in memory, which must be left as it was. */
 const on = <A, E>(
-  body: (fake: FakeXsk.FakeXsk) => Effect.Effect<A, E, System | Scope.Scope>
+  body: (fake: FakeXsk.FakeXsk) => Effect.Effect<A, E, System | Scope.Scope>,
+  options?: Parameters<typeof FakeXsk.make>[0]
 ): Effect.Effect<A, E> =>
   Effect.suspend(() => {
-    const fake = FakeXsk.make()
+    const fake = FakeXsk.make(options)
     return body(fake).pipe(
       Effect.scoped,
       Effect.provideService(System, fake.system),
@@ -323,7 +324,8 @@ describe("closing", () => {
         fc.asyncProperty(
           fc.shuffledSubarray([0, 1, 2, 3], { minLength: 4 }),
           fc.nat(7),
-          (order, count) =>
+          fc.boolean(),
+          (order, count, mapsOnceBound) =>
             Effect.runPromise(on((fake) =>
               Effect.gen(function*() {
                 const memory = yield* Xsk.umem({ frames: 64, frameSize: 2048 })
@@ -363,10 +365,9 @@ describe("closing", () => {
                 assert.deepStrictEqual(memory.holders.filter((holder) => holder !== undefined), [])
                 // All are gone: the next one registers the memory again.
                 assert.strictEqual((yield* Xsk.socket(memory, { device: "eth0", ...rings })).shares, "nothing")
-              })
-            ))
+              }), { mapsOnceBound }))
         ),
-        { numRuns: runs(12) }
+        { numRuns: runs(24) }
       )
     ))
 })
