@@ -99,7 +99,7 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
   it("reads and writes maps, as values and as one's own", async () => {
     await using object = await firewall()
     const blocklist = object.map("blocklist")
-    const network = { prefix_length: 24, address: [198, 51, 100, 0] }
+    const network = { prefix_length: 24, address: Uint8Array.of(198, 51, 100, 0) }
     assert.strictEqual(await blocklist.get(network), undefined)
     await blocklist.set(network, 3n)
     assert.strictEqual(await blocklist.get(network), 3n)
@@ -117,6 +117,46 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
     assert.match(await counts.get("PROTOCOL_OTHER") ?? "", /object/)
     const error = await rejection(blocklist.set("nonsense", 1n))
     assert.instanceOf(error, Error)
+  })
+
+  it("does with each kind of map what that can do, and refuses the rest", async () => {
+    await using object = await Bpf.load(fixture("map_kinds.bpf.o"), { kernel })
+    const numbers = { key: Number, value: (value: unknown) => BigInt(String(value)) }
+    const lru = object.map("lru_hash", { key: Number, value: Number })
+    await lru.set(7, 70, { only: "new" })
+    assert.deepInclude(await rejection(lru.set(7, 71, { only: "new" })), { _tag: "KernelError", errno: "EEXIST" })
+    assert.deepInclude(await rejection(lru.set(8, 80, { only: "existing" })), { errno: "ENOENT" })
+    assert.strictEqual(await lru.take(7), 70)
+    assert.strictEqual(await lru.take(7), undefined)
+    await lru.set(1, 10)
+    await lru.clear()
+    assert.deepStrictEqual(await collect(lru), [])
+
+    const perCpu = object.map("percpu_hash")
+    await perCpu.set(1, [])
+      .then(
+        () => assert.fail("an array of one value for each CPU"),
+        (error: unknown) => assert.instanceOf(error, Error)
+      )
+
+    const queue = object.map("queue", numbers)
+    for (const value of [1n, 2n, 3n]) await queue.push(value)
+    assert.strictEqual(await queue.peek(), 1n)
+    assert.deepStrictEqual([await queue.pop(), await queue.pop(), await queue.pop(), await queue.pop()], [
+      1n,
+      2n,
+      3n,
+      undefined
+    ])
+    assert.deepInclude(await rejection(queue.get(1)), { _tag: "TypedMapError", reason: "WrongKind" })
+    const filter = object.map("bloom_filter", { key: Number, value: Number })
+    await filter.push(5)
+    assert.isTrue(await filter.has(5))
+    const array = object.map("array")
+    assert.deepInclude(await rejection(array.delete(0)), { _tag: "TypedMapError", reason: "WrongKind" })
+    assert.match(String(await rejection(array.get("first"))), /first is no index/)
+    assert.strictEqual((await collect(array.keys())).length, (await collect(array.values())).length)
+    assert.deepInclude(await rejection(collect(object.map("ringbuf_exact"))), { reason: "WrongKind" })
   })
 
   it("reads events by their types, in loops and in batches", async () => {

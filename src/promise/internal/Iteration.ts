@@ -68,26 +68,34 @@ export const chunks = <A, E>(
   }
 }
 
-/** An iterator over single elements of what comes in chunks. */
-export const elements = <A>({ next, stop }: Chunks<A>): AsyncIterableIterator<A> => {
+/** An iterator over single elements of what comes in chunks, each converted when it is asked for. */
+export const elements = <A, B>(
+  { next, stop }: Chunks<A>,
+  convert: (element: A) => B
+): AsyncIterableIterator<B, undefined> => {
   let chunk: ReadonlyArray<A> = []
   let at = 0
   let stopped = false
   let last: Promise<unknown> = Promise.resolve()
   const done = { done: true, value: undefined } as const
-  const step = async (): Promise<IteratorResult<A, undefined>> => {
-    while (at >= chunk.length) {
-      const more = stopped ? undefined : await next()
+  const end = async (): Promise<void> => {
+    stopped = true
+    await stop()
+  }
+  const step = async (): Promise<IteratorResult<B, undefined>> => {
+    while (!stopped && at >= chunk.length) {
+      const more = await next()
       if (more === undefined) return done
       chunk = more
       at = 0
     }
-    return { done: false, value: chunk[at++] as A }
-  }
-  const end = async () => {
-    stopped = true
-    chunk = []
-    await stop()
+    if (stopped) return done
+    try {
+      return { done: false, value: convert(chunk[at++] as A) }
+    } catch (error) {
+      await end()
+      throw error
+    }
   }
   return {
     next: () => {
@@ -104,21 +112,6 @@ export const elements = <A>({ next, stop }: Chunks<A>): AsyncIterableIterator<A>
     }
   }
 }
-
-/** An iterator over the chunks themselves. */
-export const whole = <A>({ next, stop }: Chunks<A>): AsyncIterableIterator<ReadonlyArray<A>> => ({
-  next: async () => {
-    const value = await next()
-    return value === undefined ? { done: true, value } : { done: false, value }
-  },
-  return: async () => {
-    await stop()
-    return { done: true, value: undefined }
-  },
-  [Symbol.asyncIterator]() {
-    return this
-  }
-})
 
 /** What can be looped over again and again, each time from the beginning. */
 export const iterable = <A>(begin: () => AsyncIterator<A>): AsyncIterable<A> => ({ [Symbol.asyncIterator]: begin })

@@ -4,15 +4,17 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { BtfValue } from "../../btf/BtfValue.ts"
+import type { SetOptions as MapSetOptions } from "../../maps/Element.ts"
+import type { MapError } from "../../maps/MapError.ts"
 import type { MapRef } from "../../services/Kernel/Ref.ts"
 import type { LoadedObject } from "../../stages/load/Execute.ts"
 import type { MapDefinition } from "../../stages/open/BpfObject.ts"
-import * as TestMap from "../../testing/TestMap.ts"
 import type { Loaded } from "../Loaded.ts"
-import type { LoadedMap, MapOptions } from "../Maps.ts"
+import type { LoadedMap, MapOptions, SetOptions } from "../Maps.ts"
 import type { RequestOptions } from "../Resource.ts"
 import { chunks, elements, iterable } from "./Iteration.ts"
-import type { Lifetime } from "./Lifetime.ts"
+import type { Lifetime, Needs } from "./Lifetime.ts"
+import * as MapKinds from "./MapKinds.ts"
 
 /** A map that a load has created. */
 export interface Created {
@@ -21,46 +23,63 @@ export interface Created {
   readonly type: string
 }
 
-const same = <A>(value: BtfValue): A => value as A
+const setOptions = ({ lock, only }: SetOptions): MapSetOptions => ({
+  ...(only === undefined ? {} : { when: only === "new" ? "NoExist" : "Exist" }),
+  ...(lock === undefined ? {} : { lock })
+})
 
+/** How the maps of an object are read and written. */
 export const map = (
   own: Lifetime,
   loaded: LoadedObject,
   created: (name: string) => Created
 ): Loaded["map"] =>
 <K, V>(name: string, options: MapOptions<K, V> = {}): LoadedMap<K, V> => {
-  const { definition, ref, type } = created(name)
-  const toKey = options.key ?? same<K>
-  const toValue = options.value ?? same<V>
-  const test = TestMap.make(loaded.session, loaded.object, definition, ref, 1)
-  const entries = Stream.unwrap(Effect.map(test.entries, (all) => Stream.fromIterable(all)))
-  const looping = <A>(stream: Stream.Stream<A, TestMap.MapError>) => ({ signal }: RequestOptions = {}) =>
-    iterable(() => elements(chunks(own, `a loop over the map ${name}`, stream, signal)))
-  const loops = {
-    entries: looping(Stream.map(entries, ({ key, value }) => [toKey(key), toValue(value)] as const)),
-    keys: looping(Stream.map(entries, ({ key }) => toKey(key))),
-    values: looping(Stream.map(entries, ({ value }) => toValue(value)))
+  const { definition, type } = created(name)
+  // Without a conversion K and V are the types of the values themselves, by their defaults.
+  const toKey = options.key ?? ((value: BtfValue) => value as K)
+  const toValue = options.value ?? ((value: BtfValue) => value as V)
+  // Keys and values are encoded, and so checked, whatever their types say.
+  const plain = (value: K | V): BtfValue => value as BtfValue
+  let known: MapKinds.Abilities | undefined
+  const opened = Effect.suspend(() =>
+    known === undefined
+      ? Effect.tap(MapKinds.open(loaded, definition), (map) =>
+        Effect.sync(() => {
+          known = map
+        }))
+      : Effect.succeed(known)
+  )
+  const request = <A>(
+    body: (map: MapKinds.Abilities) => Effect.Effect<A, MapError>,
+    signal: AbortSignal | undefined
+  ): Promise<A> => own.run(Effect.flatMap(opened, body), signal)
+  const converted = async (value: Promise<BtfValue | undefined>): Promise<V | undefined> => {
+    const found = await value
+    return found === undefined ? undefined : toValue(found)
   }
-  const get = async (key: K, { signal }: RequestOptions = {}) => {
-    const value = await own.run(test.get(key), signal)
-    return value === undefined ? undefined : toValue(value)
-  }
-  const remove = (key: K): Effect.Effect<boolean, TestMap.MapError> =>
-    Effect.catchTag(
-      Effect.as(test.delete(key), true),
-      "KernelError",
-      (error) => error.errno === "ENOENT" ? Effect.succeed(false) : Effect.fail(error)
-    )
+  const all: Stream.Stream<readonly [BtfValue, BtfValue], MapError, Needs> = Stream.unwrap(
+    Effect.map(opened, ({ entries }) => entries)
+  )
+  const looping = <A>(convert: (element: readonly [BtfValue, BtfValue]) => A) => ({ signal }: RequestOptions = {}) =>
+    iterable(() => elements(chunks(own, `a loop over the map ${name}`, all, signal), convert))
+  const entries = looping(([key, value]) => [toKey(key), toValue(value)] as const)
   return {
     name,
     type,
-    get,
-    set: (key, value, { signal } = {}) => own.run(test.set(key, value), signal),
-    delete: (key, { signal } = {}) => own.run(remove(key), signal),
-    has: async (key, options) => await get(key, options) !== undefined,
-    ...loops,
-    [Symbol.asyncIterator]: () => loops.entries()[Symbol.asyncIterator](),
-    push: (value, { signal } = {}) => own.run(test.set(undefined, value), signal),
-    pop: async () => undefined
+    get: (key, { signal } = {}) => converted(request(({ get }) => get(plain(key)), signal)),
+    has: (key, { signal } = {}) => request(({ has }) => has(plain(key)), signal),
+    set: (key, value, { signal, ...how } = {}) =>
+      request(({ set }) => set(plain(key), plain(value), setOptions(how)), signal),
+    delete: (key, { signal } = {}) => request((map) => map.delete(plain(key)), signal),
+    take: (key, { signal } = {}) => converted(request(({ take }) => take(plain(key)), signal)),
+    clear: ({ signal } = {}) => request(({ clear }) => clear, signal),
+    entries,
+    keys: looping(([key]) => toKey(key)),
+    values: looping(([, value]) => toValue(value)),
+    [Symbol.asyncIterator]: () => entries()[Symbol.asyncIterator](),
+    push: (value, { signal } = {}) => request(({ push }) => push(plain(value)), signal),
+    pop: ({ signal } = {}) => converted(request(({ pop }) => pop, signal)),
+    peek: ({ signal } = {}) => converted(request(({ peek }) => peek, signal))
   }
 }
