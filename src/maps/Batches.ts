@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { CallError } from "../services/Kernel/KernelError.ts"
-import { isErrno, isUnable, removeBytes, type SetOptions, setFlags, type Source } from "./Element.ts"
+import { type Half, isErrno, isUnable, removeBytes, type SetOptions, setFlags, type Source } from "./Element.ts"
 import { BatchError, type MapError } from "./MapError.ts"
 import { batchCount } from "./Walk.ts"
 
@@ -20,39 +20,39 @@ const batchError = (map: string, done: number, of: number, error: CallError): Ma
     ? new BatchError({ map, done, of, errno: error.errno, ...(error.hint === undefined ? {} : { hint: error.hint }) })
     : error
 
-/** Encodes the next elements, as many as one batch takes. Nothing is sent where one of them does not fit its type. */
+/** Encodes elements, all of them before any is sent: nothing is, where one does not fit its type. */
 const encode = <K, V>(
   source: Source<K, V>,
-  entries: ReadonlyArray<readonly [K, V]>,
-  from: number
+  entries: ReadonlyArray<readonly [K, V]>
 ): Result.Result<Encoded, MapError> => {
-  const count = Math.min(batchCount(source), entries.length - from)
-  const keys = new Uint8Array(count * source.key.size)
-  const values = new Uint8Array(count * source.value.size)
-  for (let index = 0; index < count; index++) {
-    const entry = entries[from + index]
-    if (entry === undefined) break
-    const key = source.key.encode(entry[0])
-    if (Result.isFailure(key)) return Result.fail(key.failure)
-    const value = source.value.encode(entry[1])
-    if (Result.isFailure(value)) return Result.fail(value.failure)
-    keys.set(key.success, index * source.key.size)
-    values.set(value.success, index * source.value.size)
+  const { key, value } = source
+  const count = entries.length
+  const keys = new Uint8Array(count * key.size)
+  const values = new Uint8Array(count * value.size)
+  let index = 0
+  for (const [of, to] of entries) {
+    const keyBytes = key.encode(of)
+    if (Result.isFailure(keyBytes)) return Result.fail(keyBytes.failure)
+    const bytes = value.encode(to)
+    if (Result.isFailure(bytes)) return Result.fail(bytes.failure)
+    keys.set(keyBytes.success, index * key.size)
+    values.set(bytes.success, index * value.size)
+    index++
   }
   return Result.succeed({ count, keys, values })
 }
 
-/** Whether every element has bytes, so that nothing is sent when one has none. */
-const check = <K, V>(source: Source<K, V>, entries: ReadonlyArray<readonly [K, V]>): Result.Result<void, MapError> => {
-  const most = batchCount(source)
-  // What one batch takes is encoded once, and checked thereby.
-  if (entries.length <= most) return Result.succeed(undefined)
-  for (const [key, value] of entries) {
-    const bytes = Result.flatMap(source.key.encode(key), () => source.value.encode(value))
-    if (Result.isFailure(bytes)) return Result.fail(bytes.failure)
-  }
-  return Result.succeed(undefined)
-}
+/** Some of the elements. */
+const part = (
+  source: { readonly key: Pick<Half<never>, "size">; readonly value: Pick<Half<never>, "size"> },
+  all: Encoded,
+  from: number,
+  count: number
+): Encoded => ({
+  count,
+  keys: all.keys.subarray(from * source.key.size, (from + count) * source.key.size),
+  values: all.values.subarray(from * source.value.size, (from + count) * source.value.size)
+})
 
 /**
  * Sets elements in order; answers how many there were. Values that do not fit are found before anything is set. What the kernel
@@ -67,7 +67,8 @@ export const setAll = <K, V>(
     const entries = [...elements]
     const { map, name, session } = source
     const flags = setFlags(options)
-    yield* Effect.fromResult(check(source, entries))
+    const all = yield* Effect.fromResult(encode(source, entries))
+    const most = batchCount(source)
     // Batches know the lock alone.
     let batches = options?.when === undefined || options.when === "Any"
     let done = 0
@@ -83,7 +84,7 @@ export const setAll = <K, V>(
         flags
       })
     while (done < entries.length) {
-      const batch = yield* Effect.fromResult(encode(source, entries, done))
+      const batch = part(source, all, done, Math.min(most, entries.length - done))
       let at = 0
       if (batches) {
         const answer = yield* Effect.result(session.call({ _tag: "MapUpdateBatch", map, ...batch, flags }))
@@ -91,7 +92,7 @@ export const setAll = <K, V>(
         else {
           const refused = answer.failure
           at = refused._tag === "KernelError" ? refused.done ?? 0 : 0
-          if (!isUnable(refused)) return yield* Effect.fail(batchError(name, done + at, entries.length, refused))
+          if (!isUnable(refused)) return yield* batchError(name, done + at, entries.length, refused)
           batches = at > 0
         }
       }
@@ -145,7 +146,7 @@ export const deleteAll = <K, V>(
       // A key that is not there ends a batch.
       if (isErrno(refused, "ENOENT")) done++
       else if (isUnable(refused) && gone === 0) batches = false
-      else if (!isUnable(refused)) return yield* Effect.fail(batchError(name, done, encoded.length, refused))
+      else if (!isUnable(refused)) return yield* batchError(name, done, encoded.length, refused)
     }
     return removed
   })

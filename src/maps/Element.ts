@@ -11,7 +11,7 @@ import { Kernel, type Session } from "../services/Kernel/Kernel.ts"
 import type { MapInfo } from "../services/Kernel/KernelCall.ts"
 import type { CallError, KernelError } from "../services/Kernel/KernelError.ts"
 import type { MapRef } from "../services/Kernel/Ref.ts"
-import { type MapError, mistake, TypedMapError } from "./MapError.ts"
+import { type MapError, mistake, type TypedMapError } from "./MapError.ts"
 import type { SchemaCodec } from "./SchemaCodec.ts"
 
 /** What a key or value of a map is given as: a codec, or one that a schema has refined. */

@@ -78,6 +78,13 @@ const write = (memory: Memory, part: Part, codec: BtfCodec.BtfCodec, value: unkn
   Globals.write(memory.view, part.offset, whole)
 }
 
+/** An object without any property, not even those that all objects have: names are the programs'. */
+const blank = (): LiveObject => {
+  const object: LiveObject = {}
+  Object.setPrototypeOf(object, null)
+  return object
+}
+
 const define = (
   object: LiveObject,
   memory: Memory,
@@ -118,7 +125,7 @@ const isRecord = (value: unknown): value is Readonly<Record<string, BtfValue>> =
 
 /** The members of a struct as properties. Bit fields are read out of the whole struct and written with it. */
 const viewOf = (memory: Memory, { list }: StructPlan, whole: Part, codec: BtfCodec.BtfCodec): LiveObject => {
-  const object: LiveObject = Object.create(null)
+  const object: LiveObject = blank()
   const all = (): Readonly<Record<string, BtfValue>> => {
     const value = codec.read(bytesAt(memory, whole.offset, whole.size), 0)
     return isRecord(value) ? value : {}
@@ -169,7 +176,7 @@ export const globals = Effect.fnUntraced(function*(
   loaded: Loaded
 ): Effect.fn.Return<LiveObject, MapError, Kernel | Scope.Scope> {
   const { object } = loaded
-  const view: LiveObject = Object.create(null)
+  const view: LiveObject = blank()
   const { btf } = object
   if (btf === undefined) return Object.preventExtensions(view)
   const memories = new Map<number, Globals.Memory | undefined>()

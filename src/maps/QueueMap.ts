@@ -75,14 +75,14 @@ export const make: <V>(session: Session, map: MapRef, values: Values<V>) => Effe
         let left = 2 * info.maxEntries
         let failed: MapError | undefined
         return Effect.gen(function*() {
-          if (failed !== undefined) return yield* Effect.fail(failed)
+          if (failed !== undefined) return yield* failed
           const taken: Array<V> = []
           while (taken.length < chunk && left-- > 0) {
             const next = yield* Effect.result(pop)
             if (Result.isFailure(next)) {
               // What was taken before is handed on first: nobody else will see it again.
               failed = next.failure
-              if (taken.length === 0) return yield* Effect.fail(failed)
+              if (taken.length === 0) return yield* failed
               break
             }
             if (next.success === undefined) {

@@ -9,7 +9,6 @@ import { type Codec, CodecError } from "../btf/Codec.ts"
 import { hostIsLittle } from "../services/Kernel/abi/Arena.ts"
 import { MapType } from "../services/Kernel/abi/BpfConstants.ts"
 import type { Session } from "../services/Kernel/Kernel.ts"
-import type { MapInfo } from "../services/Kernel/KernelCall.ts"
 import type { MapRef } from "../services/Kernel/Ref.ts"
 import type { Values } from "./ArrayMap.ts"
 import * as Element from "./Element.ts"
@@ -55,7 +54,7 @@ export const make: <V>(session: Session, map: MapRef, values: Values<V>) => Effe
       map,
       values.name,
       types,
-      (_: MapInfo) => "it is no storage of tasks, sockets, cgroups or files: see the page on maps for what opens it"
+      () => "it is no storage of tasks, sockets, cgroups or files: see the page on maps for what opens it"
     )
     const name = values.name ?? info.name
     const key = yield* Effect.fromResult(Element.half(descriptor, "keys", name, info.keySize))

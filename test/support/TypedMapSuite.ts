@@ -266,7 +266,7 @@ export const typedMapSuite = (make: Effect.Effect<KernelShape, unknown>): void =
           yield* outer.set(6, Ref.map(2))
           assert.strictEqual(yield* outer.idOf(5), one.info.id)
           assert.deepStrictEqual(
-            (yield* Stream.runCollect(outer.entries)).map(([key]) => key).toSorted(),
+            (yield* Stream.runCollect(outer.entries)).map(([key]) => key).toSorted((one, other) => one - other),
             [5, 6]
           )
           yield* Effect.scoped(Effect.gen(function*() {

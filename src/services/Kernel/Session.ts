@@ -12,6 +12,7 @@ import type { Attempt, Handle, Observer, Session, SessionOptions } from "./Kerne
 import {
   type Calls,
   type CallTag,
+  type Footprint,
   footprint,
   type KernelCall,
   type MemoryView,
@@ -99,11 +100,19 @@ const NO_DESCRIPTOR = -1
 /** Borrowed objects are numbered from here, beyond any plan's own refs. */
 const firstBorrowedIndex = 0x4000_0000
 
-/** Every ref that a call brings to life. */
-const definitions = (call: KernelCall): ReadonlyArray<Ref.Ref> => {
-  const { defines, publishes = [] } = footprint(call)
-  return defines === undefined ? publishes : [defines, ...publishes]
+/** Every ref that a call of this footprint brings to life. */
+const definitions = ({ defines, publishes = noRefs }: Footprint): ReadonlyArray<Ref.Ref> =>
+  defines === undefined ? publishes : [defines, ...publishes]
+
+const noRefs: ReadonlyArray<Ref.Ref> = []
+
+/** How the attempts of one call are told. */
+interface Watched {
+  readonly attempt: Bound<never>["attempt"]
+  readonly tell: Effect.Effect<void>
 }
+
+const unwatched: Watched = { attempt: (_number, _because, enter) => enter, tell: Effect.void }
 
 const silent: Observer = { before: () => Effect.void, after: () => Effect.void }
 
@@ -139,8 +148,8 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     return entry._tag === "Absent" && !absentIsFine ? refused("Absent") : undefined
   }
 
-  const check = (call: KernelCall): RefError | undefined => {
-    const { changes, reads } = footprint(call)
+  const check = (call: KernelCall, touched: Footprint): RefError | undefined => {
+    const { changes, reads } = touched
     for (const ref of changes) {
       const refused = refuse(call, ref, false)
       if (refused) return refused
@@ -154,8 +163,10 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
       )
       if (refused) return refused
     }
+    const defined = definitions(touched)
+    if (defined.length === 0) return undefined
     const seen = new Set<string>()
-    for (const ref of definitions(call)) {
+    for (const ref of defined) {
       const key = Ref.key(ref)
       const refused = (reason: RefError["reason"]) => new RefError({ call: call._tag, ref: key, reason })
       if (ref.session !== undefined && ref.session !== id) return refused("OtherSession")
@@ -175,7 +186,9 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
   }
 
   /** The attempts of one call. The answer that ends the call is told only when what it acquired is registered. */
-  const attemptsOf = (call: KernelCall) => {
+  const attemptsOf = (call: KernelCall): Watched => {
+    // Nobody looks on: an attempt is what is done in it, and there is nobody to tell.
+    if (observer === silent) return unwatched
     let untold: Effect.Effect<void> = Effect.void
     const tell = Effect.suspend(() => {
       const told = untold
@@ -266,16 +279,23 @@ export const make = Effect.fnUntraced(function*<H>(backend: Backend<H>, options:
     }
     const handler: AnyHandler<H> = backend.handlers[call._tag]
     // The tag chose the handler, so the call is of the handler's type: a fact that the type system cannot follow.
-    return Effect.flatMap(handler(call as never, bound), (performed) => register(call, performed))
+    return Effect.flatMap(handler(call as never, bound), (performed) => {
+      const { handle, published, undo } = performed
+      // Most calls bring nothing that would have to be released.
+      const isPlain = handle === undefined && published === undefined && undo === undefined && call._tag !== "LoaderRun"
+      return isPlain ? Effect.succeed(performed.result) : register(call, performed)
+    })
   }
 
   const call = <C extends KernelCall>(call: C): Effect.Effect<ResultOf<C>, CallError> => {
     const performed = Effect.suspend(() => {
-      const refused = check(call)
+      const touched = footprint(call)
+      const refused = check(call, touched)
       if (refused) return Effect.fail(refused)
-      const defined = definitions(call)
+      const defined = definitions(touched)
       for (const ref of defined) table.set(Ref.key(ref), { _tag: "Pending" })
       const { attempt, tell } = attemptsOf(call)
+      if (observer === silent && defined.length === 0) return perform(call, { resolve, attempt })
       return perform(call, { resolve, attempt }).pipe(
         Effect.onError(() => {
           for (const ref of defined) table.set(Ref.key(ref), { _tag: "Absent" })

@@ -26,6 +26,8 @@ export interface Request<L extends Arena.Layout> {
   /** Error numbers that are answers, not failures; they come back negative. */
   readonly accept?: ReadonlyArray<number> | "All"
   readonly hint?: Hint
+  /** Lays out the call's memory; absent, `layout` and `values` say all that is needed for it. */
+  readonly lay?: () => Result.Result<Arena.Arena<L>, Arena.FieldError>
 }
 
 /** The kernel's answer: what bpf(2) returned, and the memory that it may have written to. */
@@ -54,7 +56,7 @@ export const invalid = (call: CallTag | "Borrow", subject: string, hint: string)
 
 const arenaOf = <L extends Arena.Layout>(request: Request<L>): Result.Result<Arena.Arena<L>, KernelError> =>
   Result.mapError(
-    Arena.make(request.layout, request.values),
+    request.lay === undefined ? Arena.make(request.layout, request.values) : request.lay(),
     (error) => invalid(request.call, request.subject, error.message)
   )
 
@@ -116,12 +118,14 @@ export const attemptsOf = (bound: Bound<Handle>): Attempts => {
   let number = 0
   return {
     persist: (because, enter, limits = patience) => {
-      const tries = new Map<Errno.Errno, number>()
+      let tries: Map<Errno.Errno, number> | undefined
       const again = (because: string | undefined): typeof enter =>
         Effect.suspend(() => bound.attempt(number++, because, enter)).pipe(
           Effect.catch((error) => {
             if (error._tag !== "KernelError") return Effect.fail(error)
             const { errno } = error
+            if (limits[errno] === undefined) return Effect.fail(error)
+            tries ??= new Map()
             const made = (tries.get(errno) ?? 0) + 1
             tries.set(errno, made)
             return made < (limits[errno] ?? 0) ? again(errno) : Effect.fail(error)

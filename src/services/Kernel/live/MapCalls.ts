@@ -8,9 +8,10 @@ import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
 import { Command, MapFlag } from "../abi/BpfConstants.ts"
 import { flagsComplaint } from "../abi/ElementSize.ts"
+import * as ElementArena from "../abi/ElementArena.ts"
 import * as Errno from "../abi/Errno.ts"
 import type { KernelSymbol, MapInfo, Value } from "../KernelCall.ts"
-import type { KernelError } from "../KernelError.ts"
+import { type CallError, type KernelError, RefError } from "../KernelError.ts"
 import * as Ref from "../Ref.ts"
 import type { Bound, Handlers, Performed } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
@@ -37,7 +38,7 @@ const done: Performed<Handle, void> = { result: undefined }
 
 /** Complains of a key that has not the map's size: the kernel would read beyond it. */
 const checkKey = (
-  call: "MapUpdate" | "MapLookup" | "MapDelete" | "MapNextKey",
+  call: "MapDelete" | "MapNextKey",
   map: MapHandle,
   length: number
 ): Effect.Effect<void, KernelError> =>
@@ -45,15 +46,39 @@ const checkKey = (
     ? Effect.void
     : Effect.fail(invalid(call, map.name, `keys of this map have ${map.shape.keySize} bytes, not ${length}`))
 
-/** Complains of flags that mean no CPU: the length of the value depends on them. */
-const checkFlags = (
-  call: "MapUpdate" | "MapLookup",
-  map: MapHandle,
-  flags: bigint,
-  possibleCpus: number
-): Effect.Effect<void, KernelError> => {
-  const complaint = flagsComplaint(map.shape.type, flags, possibleCpus)
-  return complaint === undefined ? Effect.void : Effect.fail(invalid(call, map.name, complaint))
+/** A missing element is an answer. */
+const absent = [Errno.numbers.ENOENT]
+
+/** A map with what its values are in a call on one element. */
+interface ElementOf {
+  readonly map: MapHandle
+  readonly cpus: number
+  /** Bytes of value that these flags ask for. */
+  readonly expected: number
+}
+
+/**
+ * The map of a call on one element. Complains of a key that has not the map's size, and of flags that mean no CPU: the length of
+ * the value depends on them.
+ */
+const elementOf = (
+  context: Context,
+  bound: Bound<Handle>,
+  tag: "MapUpdate" | "MapLookup",
+  call: { readonly map: Ref.MapRef; readonly key: Uint8Array; readonly flags: bigint }
+): Result.Result<ElementOf, CallError> => {
+  const map = optionalHandleOf(bound, call.map)
+  if (map === undefined) return Result.fail(new RefError({ call: tag, ref: Ref.key(call.map), reason: "Absent" }))
+  const { keySize, type } = map.shape
+  if (call.key.length !== keySize) {
+    return Result.fail(invalid(tag, map.name, `keys of this map have ${keySize} bytes, not ${call.key.length}`))
+  }
+  const cpus = context.possibleCpus()
+  if (Result.isFailure(cpus)) return Result.fail(cpus.failure)
+  const complaint = flagsComplaint(type, call.flags, cpus.success)
+  return complaint === undefined
+    ? Result.succeed({ map, cpus: cpus.success, expected: expectedValueLength(map.shape, cpus.success, call.flags) })
+    : Result.fail(invalid(tag, map.name, complaint))
 }
 
 /** Bytes of a SHA-256. */
@@ -220,61 +245,62 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
       return { result: undefined, handle }
     }, Effect.scoped),
 
-    MapUpdate: Effect.fnUntraced(function*(call, bound) {
-      const map = yield* handleOf(bound, "MapUpdate", call.map)
-      yield* checkKey("MapUpdate", map, call.key.length)
-      const cpus = yield* Effect.fromResult(context.possibleCpus())
-      yield* checkFlags("MapUpdate", map, call.flags, cpus)
-      const bytes = yield* Effect.fromResult(valueBytes(bound, map.name, call.value))
-      const expected = expectedValueLength(map.shape, cpus, call.flags)
-      if (bytes.length !== expected) {
-        return yield* invalid("MapUpdate", map.name, `values of this map have ${expected} bytes, not ${bytes.length}`)
-      }
-      // A kernel that does not know a flag may read a longer value before it refuses: it must find memory of ours.
-      const padded = new Uint8Array(valueLength(map.shape, cpus))
-      padded.set(bytes)
-      yield* once(sys, bound, {
-        call: "MapUpdate",
-        subject: map.name,
-        command: Command.BPF_MAP_UPDATE_ELEM,
-        layout: Attr.MapElement,
-        values: { map_fd: map.fd, key: Arena.bytes(call.key), value: Arena.bytes(padded), flags: call.flags },
-        hint: Hints.mapUpdate
-      })
-      return done
-    }),
-
-    MapLookup: Effect.fnUntraced(function*(call, bound) {
-      const map = yield* handleOf(bound, "MapLookup", call.map)
-      yield* checkKey("MapLookup", map, call.key.length)
-      const cpus = yield* Effect.fromResult(context.possibleCpus())
-      yield* checkFlags("MapLookup", map, call.flags, cpus)
-      const expected = expectedValueLength(map.shape, cpus, call.flags)
-      if (call.valueSize !== expected) {
-        return yield* invalid("MapLookup", map.name, `values of this map have ${expected} bytes, not ${call.valueSize}`)
-      }
-      if (call.value !== undefined && call.value.length !== valueLength(map.shape, cpus)) {
-        return yield* invalid(
-          "MapLookup",
-          map.name,
-          `values of this map have ${expected} bytes, not ${call.value.length}`
+    // Elements are read and set by the million: these two make their one call without a generator.
+    MapUpdate: (call, bound) =>
+      Effect.suspend((): Effect.Effect<Performed<Handle, void>, CallError> => {
+        const element = elementOf(context, bound, "MapUpdate", call)
+        if (Result.isFailure(element)) return Effect.fail(element.failure)
+        const { cpus, expected, map } = element.success
+        const bytes = valueBytes(bound, map.name, call.value)
+        if (Result.isFailure(bytes)) return Effect.fail(bytes.failure)
+        const { length } = bytes.success
+        if (length !== expected) {
+          return Effect.fail(invalid("MapUpdate", map.name, `values of this map have ${expected} bytes, not ${length}`))
+        }
+        // A kernel that does not know a flag may read a longer value before it refuses: it must find memory of ours.
+        const most = valueLength(map.shape, cpus)
+        const padded = length === most ? bytes.success : new Uint8Array(most)
+        if (length !== most) padded.set(bytes.success)
+        return Effect.as(
+          once(sys, bound, {
+            call: "MapUpdate",
+            subject: map.name,
+            command: Command.BPF_MAP_UPDATE_ELEM,
+            layout: Attr.MapElement,
+            values: {},
+            lay: () => ElementArena.make(map.fd, call.key, padded, call.flags),
+            hint: Hints.mapUpdate
+          }),
+          done
         )
-      }
-      const { arena, result } = yield* once(sys, bound, {
-        call: "MapLookup",
-        subject: map.name,
-        command: Command.BPF_MAP_LOOKUP_ELEM,
-        layout: Attr.MapElement,
-        values: {
-          map_fd: map.fd,
-          key: Arena.bytes(call.key),
-          value: call.value === undefined ? Arena.room(valueLength(map.shape, cpus)) : Arena.bytes(call.value),
-          flags: call.flags
-        },
-        accept: [Errno.numbers.ENOENT]
-      })
-      return { result: result < 0 ? undefined : Arena.region(arena, "value").slice(0, call.valueSize) }
-    }),
+      }),
+
+    MapLookup: (call, bound) =>
+      Effect.suspend((): Effect.Effect<Performed<Handle, Uint8Array | undefined>, CallError> => {
+        const element = elementOf(context, bound, "MapLookup", call)
+        if (Result.isFailure(element)) return Effect.fail(element.failure)
+        const { cpus, expected, map } = element.success
+        const most = valueLength(map.shape, cpus)
+        const { value, valueSize } = call
+        if (valueSize !== expected || (value !== undefined && value.length !== most)) {
+          const given = valueSize === expected ? value?.length : valueSize
+          return Effect.fail(invalid("MapLookup", map.name, `values of this map have ${expected} bytes, not ${given}`))
+        }
+        return Effect.map(
+          once(sys, bound, {
+            call: "MapLookup",
+            subject: map.name,
+            command: Command.BPF_MAP_LOOKUP_ELEM,
+            layout: Attr.MapElement,
+            values: {},
+            lay: () => ElementArena.make(map.fd, call.key, value ?? most, call.flags),
+            accept: absent
+          }),
+          ({ arena, result }) => ({
+            result: result < 0 ? undefined : Arena.region(arena, "value").slice(0, valueSize)
+          })
+        )
+      }),
 
     MapDelete: Effect.fnUntraced(function*(call, bound) {
       const map = yield* handleOf(bound, "MapDelete", call.map)
