@@ -87,6 +87,8 @@ export interface PerfBuffer {
 const defaultPages = 64
 const mostPages = 1 << 20
 const defaultInterval = 1000
+/** The longest that can be waited at once, milliseconds. */
+const longestInterval = 0x7fff_ffff
 const defaultBatch = 1024
 
 const wakeupOf = (wakeup: PerfBufferOptions["wakeup"]): PerfReaders.Plan["wakeup"] =>
@@ -146,7 +148,8 @@ export const open = Effect.fnUntraced(function*(
   map: MapRef,
   options: PerfBufferOptions = {}
 ): Effect.fn.Return<PerfBuffer, CallError | PerfBufferError, Kernel | Scope.Scope> {
-  const { interval = defaultInterval, pages = defaultPages } = options
+  const { pages = defaultPages } = options
+  const interval = Math.min(Math.max(options.interval ?? defaultInterval, 1), longestInterval)
   const kernel = yield* Kernel
   const info = yield* session.call({ _tag: "MapGetInfo", map })
   const { name } = info
@@ -202,6 +205,8 @@ const tend = (state: State.State, interval: number): PerfBuffer["look"] =>
 
 const waiting = (state: State.State, interval: number): PerfBuffer["wait"] =>
   Effect.gen(function*() {
+    // What has come since is taken at once. Others of this process have their turn meanwhile.
+    if (State.hasRecords(state)) return yield* Effect.yieldNow
     const left = state.looked + interval - (yield* Clock.currentTimeMillis)
     if (left > 0) {
       const refs = State.active(state).map(({ event }) => event)

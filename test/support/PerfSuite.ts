@@ -235,6 +235,39 @@ export const perfSuite = (make: Effect.Effect<KernelShape, unknown>): void => {
       })
     ))
 
+  it.live("records that are passed over do not delay those behind them", () =>
+    withRecords(({ open, send }) =>
+      Effect.gen(function*() {
+        const buffer = yield* open({ interval: 60_000 })
+        yield* send(20, 8)
+        yield* send(1)
+        const skipping = PerfBuffer.stream(buffer, shortRecord, { batch: 4, undecodable: "skip" })
+        assert.deepStrictEqual(samplesOf(yield* Stream.runCollect(Stream.take(skipping, 1))), [20])
+        assert.strictEqual(buffer.counters().undecodable, 20)
+      })
+    ))
+
+  it.live("a handler may be an object with a state of its own", () =>
+    withRecords(({ open, send }) =>
+      Effect.gen(function*() {
+        class Counting {
+          seen = 0
+          sample(): boolean {
+            this.seen++
+            return this.seen < 3
+          }
+          lost(): void {}
+          other(): void {}
+        }
+        const buffer = yield* open()
+        yield* send(5)
+        const handler = new Counting()
+        yield* PerfBuffer.run(buffer, handler)
+        assert.strictEqual(handler.seen, 3)
+        assert.strictEqual(Result.getOrThrow(buffer.consume(new Counting())), 2)
+      })
+    ))
+
   it.live("types of several sizes are told apart, and bytes are taken as they are", () =>
     withRecords(({ open, run, send }) =>
       Effect.gen(function*() {

@@ -153,10 +153,18 @@ export const open = Effect.fnUntraced(function*(
 /** Closes what read a CPU. */
 export const close = (reader: Reader): Effect.Effect<void> => Scope.close(reader.scope, Exit.void)
 
-/** Asks the kernel for what a reader has lost, and whether its event still runs. */
+/**
+ * Asks the kernel for what a reader has lost, and whether its event still runs. One that cannot be asked does not: the CPU has
+ * gone.
+ */
 export const look = Effect.fnUntraced(function*(plan: Plan, reader: Reader) {
   if (!plan.countsLost) return { isRunning: true }
-  const counters = yield* plan.session.call({ _tag: "PerfEventRead", event: reader.event })
+  const asked = plan.session.call({ _tag: "PerfEventRead", event: reader.event })
+  const counters = yield* Effect.catch(
+    asked,
+    (error) => error._tag === "KernelError" ? Effect.succeed(undefined) : Effect.fail(error)
+  )
+  if (counters === undefined) return { isRunning: false }
   const before = reader.running
   if (counters.lost !== undefined) reader.counted = counters.lost
   reader.running = counters.running

@@ -54,6 +54,8 @@ export interface PerfRing {
   records: number
   bytes: number
   others: number
+  /** Records of lost ones. */
+  losses: number
   /** Whether the handler has ended the last taking. */
   stopped: boolean
   /** Room for records that wrap; it grows with them. */
@@ -114,6 +116,7 @@ export const make = (
     records: 0,
     bytes: 0,
     others: 0,
+    losses: 0,
     stopped: false,
     scratch: new DataView(new ArrayBuffer(0))
   })
@@ -159,12 +162,14 @@ const complaint = (type: number, size: number, left: number): string | undefined
 /**
  * Hands the records that are there to a handler, at most `limit` of them, and answers how many those were. What was taken is
  * handed back to the kernel when the function ends, however it ends: also where the handler throws, and in front of a place
- * where the contents make no sense. The head is read once, so that a fast producer does not hold us for ever.
+ * where the contents make no sense. The head is read once, so that a fast producer does not hold us for ever. `lost` is told
+ * of records of lost ones in place of the handler.
  */
 export const consume = (
   ring: PerfRing,
   handler: PerfHandler,
-  limit: number = Number.POSITIVE_INFINITY
+  limit: number = Number.POSITIVE_INFINITY,
+  lost: (count: bigint, cpu: number) => boolean | void = (count, cpu) => handler.lost(count, cpu)
 ): Result.Result<number, PerfBufferError> => {
   const { cpu, data, memory, size: capacity } = ring
   const mask = capacity - 1
@@ -183,9 +188,10 @@ export const consume = (
   let samples = 0
   let bytes = 0
   let others = 0
+  let losses = 0
   ring.stopped = false
   try {
-    while (done < total && samples + others < limit) {
+    while (done < total && samples + others + losses < limit) {
       let at = (begin + done) & mask
       const type = words[at >> 2] as number >>> 0
       const sizes = words[(at >> 2) + 1] as number
@@ -208,12 +214,14 @@ export const consume = (
         samples++
         bytes += length
         goesOn = handler.sample(view, at + samplePrefix, length, cpu)
+      } else if (type === PERF_RECORD_LOST) {
+        done += size
+        losses++
+        goesOn = lost(view.getBigUint64(at + 16, isLittle), cpu)
       } else {
         done += size
         others++
-        goesOn = type === PERF_RECORD_LOST
-          ? handler.lost(view.getBigUint64(at + 16, isLittle), cpu)
-          : handler.other(type, view, at, size, cpu)
+        goesOn = handler.other(type, view, at, size, cpu)
       }
       if (goesOn === false) {
         ring.stopped = true
@@ -224,7 +232,8 @@ export const consume = (
     ring.records += samples
     ring.bytes += bytes
     ring.others += others
+    ring.losses += losses
     if (done > 0) memory.storeRelease64(TAIL, BigInt.asUintN(64, tail + BigInt(done)))
   }
-  return Result.succeed(samples + others)
+  return Result.succeed(samples + others + losses)
 }

@@ -58,6 +58,8 @@ export interface State {
   readonly looking: Semaphore.Semaphore
   /** What is told to the next who reads, instead of records. */
   failure: PerfBufferError | undefined
+  /** All CPUs that were there were opened. */
+  isOpen: boolean
   isClosed: boolean
   /** The position of the reader that is asked first, so that a busy CPU does not keep the others out. */
   first: number
@@ -83,6 +85,7 @@ export const make = (
   counts: new Map(),
   looking: Semaphore.makeUnsafe(1),
   failure: undefined,
+  isOpen: false,
   isClosed: false,
   first: 0,
   looked: 0,
@@ -135,19 +138,28 @@ const countLost = (state: State, reader: PerfReaders.Reader, before: bigint): vo
   if (found > 0n) countOf(state, reader.cpu).lost += found
 }
 
-/** Opens readers for CPUs that have none, as far as they are online; lists them in the order of their CPUs. */
+/**
+ * Opens readers for CPUs that have none, as far as they are online; lists them in the order of their CPUs. Once the buffer is
+ * open, one that cannot be opened does not keep the others from being read: it is tried again at the next look.
+ */
 const openMissing = Effect.fnUntraced(function*(state: State, online: ReadonlySet<number>) {
+  const replaced = (reader: PerfReaders.Reader): boolean =>
+    state.readers.some((other) => other !== reader && other.key === reader.key && !other.retired)
   for (const place of state.places) {
     const isRead = state.readers.some(({ cpu, retired }) => cpu === place.cpu && !retired)
     if (isRead || !online.has(place.cpu)) continue
-    const replaced = (reader: PerfReaders.Reader): boolean =>
-      state.readers.some((other) => other !== reader && other.key === reader.key && !other.retired)
-    const opening = PerfReaders.open(state.plan, place, replaced)
+    const opening = Effect.tap(
+      Effect.provideService(PerfReaders.open(state.plan, place, replaced), Scope.Scope, state.scope),
+      (reader) => Effect.sync(() => reader === undefined ? undefined : void state.readers.push(reader))
+    )
     const reader = yield* Effect.uninterruptible(
-      Effect.tap(
-        Effect.provideService(opening, Scope.Scope, state.scope),
-        (reader) => Effect.sync(() => reader === undefined ? undefined : void state.readers.push(reader))
-      )
+      state.isOpen
+        ? Effect.catch(opening, (error) =>
+          Effect.as(
+            Effect.logWarning(`perf buffer ${state.plan.name}: CPU ${place.cpu} is not read: ${error.message}`),
+            undefined
+          ))
+        : opening
     )
     if (reader !== undefined) countOf(state, reader.cpu)
   }
@@ -186,6 +198,7 @@ const lookOnce = Effect.fnUntraced(function*(
     if (!here.has(reader.cpu) || !isRunning) reader.retired = true
   }
   yield* openMissing(state, here)
+  state.isOpen = true
   const isDone = ({ retired, ring }: PerfReaders.Reader) => retired && PerfRing.available(ring) === 0
   const done = state.readers.filter((reader) => isDone(reader) && untold(reader) === 0n)
   for (const reader of done) {
@@ -224,28 +237,21 @@ export const consume = (
       return lost === 0n || handler.lost(lost, reader.cpu) !== false
     }
     if (!tell()) return false
-    const { bytes, others, records } = ring
-    const taking: PerfRing.PerfHandler = {
-      // Nothing stands between the loop over records and whoever takes them.
-      sample: handler.sample,
-      lost: (lost) => {
-        const before = untold(reader)
-        reader.recorded += lost
-        countLost(state, reader, before)
-        return tell()
-      },
-      other: (type, view, at, length, cpu) => {
-        state.others++
-        return handler.other(type, view, at, length, cpu)
-      }
+    const { bytes, losses, others, records } = ring
+    const lose = (count: bigint): boolean => {
+      const before = untold(reader)
+      reader.recorded += count
+      countLost(state, reader, before)
+      return tell()
     }
     try {
-      const result = PerfRing.consume(ring, taking, limit - taken)
+      const result = PerfRing.consume(ring, handler, limit - taken, lose)
       if (Result.isFailure(result)) failure ??= result.failure
     } finally {
       countOf(state, reader.cpu).records += ring.records - records
       state.bytes += ring.bytes - bytes
-      taken += ring.records - records + ring.others - others
+      state.others += ring.others - others
+      taken += ring.records - records + ring.others - others + ring.losses - losses
     }
     return !ring.stopped && taken < limit
   })

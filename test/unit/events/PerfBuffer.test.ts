@@ -23,6 +23,10 @@ interface Machine {
   stopped: ReadonlySet<number>
   /** CPUs that go between the look at the list and the opening. */
   fleeting: ReadonlySet<number>
+  /** CPUs whose events are refused. */
+  refused: ReadonlySet<number>
+  /** Events cannot be asked for their counts. */
+  mute: boolean
   /** Whether losses are counted: kernels before 6.0 do not. */
   countsLost: boolean
 }
@@ -46,12 +50,14 @@ const hotPlug = (machine: Machine): Effect.Effect<KernelShape, unknown> =>
             return answer({ possible: [0, 1, 2], online: machine.online })
           case "PerfEventOpen": {
             const countsLost = asked.source._tag === "BpfOutput" && asked.source.countLost
+            if (machine.refused.has(asked.cpu)) return refuse("EMFILE")
             if (countsLost && !machine.countsLost) return refuse("EINVAL")
             if (!machine.online.includes(asked.cpu) || machine.fleeting.has(asked.cpu)) return refuse("ENODEV")
             cpuOf.set(asked.as.index, asked.cpu)
             return session.call(call)
           }
           case "PerfEventRead": {
+            if (machine.mute) return refuse("EIO")
             const { index } = asked.event
             const before = running.get(index) ?? 0n
             const now = machine.stopped.has(cpuOf.get(index) ?? -1) && before > 0n ? before : before + 1n
@@ -73,6 +79,8 @@ const machine = (more: Partial<Machine> = {}): Machine => ({
   stopped: new Set(),
   fleeting: new Set(),
   countsLost: true,
+  refused: new Set(),
+  mute: false,
   ...more
 })
 
@@ -155,6 +163,36 @@ describe("CPUs that come and go", () => {
         assert.deepStrictEqual(buffer.cpus(), [0, 1, 2])
       }))
   })
+
+  it.effect("one that cannot be opened later does not keep the others from being read, and is tried again", () => {
+    const cpus = machine({ online: [0, 1] })
+    return withProducer(hotPlug(cpus), ({ open, send }) =>
+      Effect.gen(function*() {
+        const buffer = yield* open()
+        cpus.online = [0, 1, 2]
+        cpus.refused = new Set([2])
+        yield* buffer.look
+        assert.deepStrictEqual(buffer.cpus(), [0, 1])
+        yield* send(1)
+        assert.deepStrictEqual(sequences(yield* takeNow(buffer, shortRecord, 1)), [0])
+        cpus.refused = new Set()
+        yield* buffer.look
+        assert.deepStrictEqual(buffer.cpus(), [0, 1, 2])
+        // An event that cannot be asked is replaced.
+        cpus.mute = true
+        yield* buffer.look
+        cpus.mute = false
+        yield* send(1)
+        assert.deepStrictEqual(sequences(yield* takeNow(buffer, shortRecord, 1)), [1])
+      }))
+  })
+
+  it.effect("when a buffer is opened, one that is refused is an error", () =>
+    withProducer(hotPlug(machine({ refused: new Set([2]) })), ({ open }) =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(open())
+        assert.match(String(error), /EMFILE/)
+      })))
 
   it.live("a stream looks by itself", () => {
     const cpus = machine({ online: [0] })
