@@ -2,6 +2,8 @@
 import { assert, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Path from "node:path"
+import * as SkeletonC from "../../src/stages/gen/SkeletonC.ts"
+import * as SubskeletonC from "../../src/stages/gen/SubskeletonC.ts"
 import { describeWith, newBpftool, newLibbpf, repository } from "../support/Require.ts"
 import * as HeadersBeside from "../support/HeadersBeside.ts"
 
@@ -96,6 +98,43 @@ describeWith(oracle, "a C skeleton of names that are hard to write", () => {
       "1 5 17 100 1234567890 a 1 7",
       "b 8 9"
     ])
+  })
+
+  it("compiles, whatever maps and programs are called", () => {
+    const { bytes, object } = HeadersBeside.opened(path("skeleton_names.bpf.o"))
+    const hostile = [
+      "\" evil \"",
+      "*/ int evil; /*",
+      "line\nbreak\r",
+      "back\\slash\\",
+      "??/",
+      "int",
+      "\u00e9t\u00e9",
+      "a b",
+      "7",
+      "#if"
+    ]
+    const renamed = {
+      ...object,
+      maps: object.maps.map((map, at) => ({ ...map, name: hostile[at] ?? map.name })),
+      programs: object.programs.map((program, at) => ({ ...program, name: hostile[at] ?? program.name }))
+    }
+    const program = `struct tail { unsigned int length; unsigned int elements[]; };
+#include <linux/types.h>
+#include "skeleton.h"
+int main(void) { return 0; }
+`
+    for (
+      const header of [
+        Result.getOrThrow(SkeletonC.make(renamed, bytes, { name: "judged" })),
+        Result.getOrThrow(SubskeletonC.make(renamed, { name: "judged" }))
+      ]
+    ) {
+      for (const language of ["c", "c++"] as const) {
+        const compiled = HeadersBeside.compile(header, program, { language })
+        assert.isTrue(Result.isSuccess(compiled), Result.isFailure(compiled) ? compiled.failure : "")
+      }
+    }
   })
 
   it("no program of C finds out that a subskeleton's pointers to arrays are any different", () => {

@@ -36,6 +36,12 @@ export const ours = (path: string, kind: Kind): Result.Result<Ours, Open.OpenFai
   })
 }
 
+/** A file, and the object in it. */
+export const opened = (path: string): { readonly bytes: Uint8Array; readonly object: BpfObject } => {
+  const bytes = new Uint8Array(Fs.readFileSync(path))
+  return { bytes, object: Result.getOrThrow(Open.fromBytes(bytes, { path })) }
+}
+
 /** bpftool's header of an object file, where it can make one. */
 export const bpftools = (path: string, kind: Kind, bpftool: string): string | undefined => {
   const { status, stdout } = run(bpftool, ["gen", kind, path])

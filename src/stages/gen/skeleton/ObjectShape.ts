@@ -4,7 +4,7 @@
  *
  * Source of the rules of names: reference page `skeleton`, section 1.
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import { attempt } from "../../../internal/attempt.ts"
 import { MapFlag, MapType } from "../../../services/Kernel/abi/BpfConstants.ts"
 import {
