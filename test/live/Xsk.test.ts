@@ -9,9 +9,11 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Fs from "node:fs"
-import { Action } from "../../examples/xsk/Batch.ts"
+import * as Batch from "../../examples/xsk/Batch.ts"
+import * as Metadata from "../../examples/xsk/Metadata.ts"
 import * as Redirect from "../../examples/xsk/Redirect.ts"
 import type { Socket, SocketOptions } from "../../examples/xsk/Socket.ts"
+import * as Traffic from "../../examples/xsk/Traffic.ts"
 import * as Umem from "../../examples/xsk/Umem.ts"
 import * as Xsk from "../../examples/xsk/Xsk.ts"
 import * as Xdp from "../../src/attach/Xdp.ts"
@@ -19,7 +21,7 @@ import { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import { network } from "../support/Network.ts"
 import { load } from "../support/NetworkFixture.ts"
 import { describeWith, runs } from "../support/Require.ts"
-import { exchange, isFrame, isOurs, leftovers, live, pair, type PairOptions, write } from "../support/XskTraffic.ts"
+import { exchange, interruptions, isFrame, isOurs, live, pair, type PairOptions, write } from "../support/XskTraffic.ts"
 
 /** Virtual machines take fewer: `FC_RUNS`. */
 const count = runs(10_000)
@@ -178,37 +180,7 @@ describeWith({ kind: "live", root: true, tools: ["ip"] }, "AF_XDP sockets", () =
     })))
 
   it.live("closed in mid-traffic, and interrupted at any moment, leave nothing", () =>
-    live(Effect.gen(function*() {
-      const box = yield* network
-      const rings = () => leftovers().filter((each) => !/eventpoll|eventfd/.test(each))
-      const before = rings()
-      let state = Number(process.env["FC_SEED"] ?? 1) >>> 0
-      const random = (below: number) => {
-        state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-        return state % below
-      }
-      let received = 0
-      for (let round = 0; round < Math.max(4, runs(16)); round++) {
-        const fiber = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
-          const { inner, outer } = yield* pair(box, { shared: round % 2 === 0 })
-          yield* Effect.forkScoped(Xsk.run(inner, (batch) => {
-            received += batch.count
-            batch.actions.fill(Action.Send, 0, batch.count)
-          }))
-          yield* Effect.forkScoped(Xsk.run(outer, (batch) => void (received += batch.count)))
-          for (let sent = 0;; sent += 64) {
-            yield* Xsk.sendWith(outer, 64, (bytes, at, index) => write(bytes, at, sent + index, 1))
-          }
-        })))
-        // Every other time when packets are under way, else while all of it is made.
-        const seen = received
-        for (let waited = 0; round % 2 === 1 && received === seen && waited < 2000; waited++) yield* Effect.sleep(1)
-        yield* Effect.sleep(random(30))
-        yield* Fiber.interrupt(fiber)
-        assert.deepStrictEqual(rings(), before)
-      }
-      assert.isAbove(received, 0, "some of it was traffic")
-    })))
+    live(interruptions(Math.max(4, runs(16)))))
 })
 
 describeWith({ kind: "live", root: true, tools: ["ip"], linux: "6.6" }, "AF_XDP packets of several frames", () => {
@@ -235,5 +207,35 @@ describeWith({ kind: "live", root: true, tools: ["ip"], linux: "6.6" }, "AF_XDP 
       yield* Xsk.flush(inner)
       const { reason } = yield* Effect.flip(Xsk.send((yield* pair(yield* network)).inner, [new Uint8Array(2049)]))
       assert.strictEqual(reason, "BadArgument")
+    })))
+})
+
+describeWith({ kind: "live", root: true, tools: ["ip"], linux: "6.9" }, "AF_XDP metadata of senders", () => {
+  it.live("has the kernel compute checksums, which other packets do not get", () =>
+    live(Effect.gen(function*() {
+      const box = yield* network
+      const umem = { frames: 64, frameSize: 2048, txMetadata: 24, softwareChecksum: true }
+      const { inner, outer } = yield* pair(box, { umem })
+      const batch = Batch.make(2)
+      assert.strictEqual(yield* Effect.fromResult(Traffic.take(inner, batch, 2)), 2)
+      const length = 64
+      for (let i = 0; i < 2; i++) write(inner.umem.bytes, batch.addresses[i] ?? 0, i, 1, batch.lengths[i] = length)
+      // The sum of all from byte 20 on, in the first two of them, which are part of it.
+      const start = 20
+      yield* Effect.fromResult(Metadata.request(inner.umem, batch, 1, { checksum: { start, offset: 0 } }))
+      const plain = inner.umem.bytes.slice(batch.addresses[1] ?? 0, (batch.addresses[1] ?? 0) + length)
+      assert.strictEqual(yield* Effect.fromResult(Traffic.finish(inner, batch)), 2)
+      yield* Effect.fromResult(Traffic.push(inner))
+      const arrived = yield* Stream.runCollect(
+        Stream.take(Stream.filter(Xsk.stream(outer), (each) => isOurs(each, 0)), 2)
+      )
+      assert.isTrue(isFrame(arrived[0] ?? plain, 0, length, 0, 1, length))
+      let sum = 0
+      for (let i = start; i < length; i += 2) sum += (plain[i] ?? 0) << 8 | (plain[i + 1] ?? 0)
+      while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
+      plain.set([~sum >> 8, ~sum], start)
+      assert.deepStrictEqual(arrived[1], plain)
+      const none = yield* Effect.flip(Effect.fromResult(Metadata.request(inner.umem, batch, 2, {})))
+      assert.strictEqual(none.reason, "BadArgument")
     })))
 })

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
-import type { Batch } from "../../examples/xsk/Batch.ts"
+import { Action, type Batch } from "../../examples/xsk/Batch.ts"
 import * as Redirect from "../../examples/xsk/Redirect.ts"
 import type { Socket, SocketOptions } from "../../examples/xsk/Socket.ts"
 import * as System from "../../examples/xsk/System.ts"
@@ -16,7 +16,7 @@ import * as Xsk from "../../examples/xsk/Xsk.ts"
 import type { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import { openDescriptors } from "./LiveKernel.ts"
-import type { Network } from "./Network.ts"
+import { type Network, network } from "./Network.ts"
 
 /** What a body over sockets needs. */
 export type Needs = System.System | Kernel | Scope.Scope
@@ -220,4 +220,37 @@ export const exchange = (
         { rxDropped: 0n, rxInvalidDescriptors: 0n, txInvalidDescriptors: 0n, rxRingFull: 0n, fillRingEmpty: 0n }
       )
     }
+  })
+
+/** Sockets and their traffic, interrupted at random moments, half of them while all of it is made; nothing must be left each time. */
+export const interruptions = (rounds: number): Effect.Effect<void, unknown, Needs> =>
+  Effect.gen(function*() {
+    const box = yield* network
+    const rings = () => leftovers().filter((each) => !/eventpoll|eventfd/.test(each))
+    const before = rings()
+    let state = Number(process.env["FC_SEED"] ?? 1) >>> 0
+    const random = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      return (state >>> 8) % below
+    }
+    let received = 0
+    for (let round = 0; round < rounds; round++) {
+      const fiber = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
+        const { inner, outer } = yield* pair(box, { shared: round % 4 < 2 })
+        yield* Effect.forkScoped(Xsk.run(inner, (batch) => {
+          received += batch.count
+          batch.actions.fill(Action.Send, 0, batch.count)
+        }))
+        yield* Effect.forkScoped(Xsk.run(outer, (batch) => void (received += batch.count)))
+        for (let sent = 0;; sent += 64) {
+          yield* Xsk.sendWith(outer, 64, (bytes, at, index) => write(bytes, at, sent + index, 1))
+        }
+      })))
+      const seen = received
+      for (let waited = 0; round % 2 === 1 && received === seen && waited < 2000; waited++) yield* Effect.sleep(1)
+      yield* Effect.sleep(random(30))
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(rings(), before)
+    }
+    assert.isAbove(received, 0, "some of it was traffic")
   })
