@@ -11,7 +11,6 @@ import * as PerCpuMap from "../../src/maps/PerCpuMap.ts"
 import * as StorageMap from "../../src/maps/StorageMap.ts"
 import * as TypedMap from "../../src/maps/TypedMap.ts"
 import { Kernel, type Session } from "../../src/services/Kernel/Kernel.ts"
-import { fromErrno } from "../../src/services/Kernel/KernelError.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import type { LoadedObject } from "../../src/stages/load/Execute.ts"
 import * as Globals from "../../src/stages/load/Globals.ts"
@@ -20,7 +19,7 @@ import { loadFixture } from "../support/LoadFixture.ts"
 import { strike } from "../support/MapFaults.ts"
 import { cgroup } from "../support/NetworkFixture.ts"
 import { describeWith } from "../support/Require.ts"
-import { typedMapSuite, u32, u64 } from "../support/TypedMapSuite.ts"
+import { old, typedMapSuite, u32, u64 } from "../support/TypedMapSuite.ts"
 
 describeWith({ kind: "live" }, "typed maps on the live kernel", () => {
   typedMapSuite(KernelLive.make)
@@ -33,18 +32,6 @@ describeWith({ kind: "live" }, "typed maps on the live kernel", () => {
       assert.deepStrictEqual(found, [])
       assert.isAbove(attempts, 40)
     }))
-})
-
-/** A session of a kernel that has no batches, and takes no elements as it reads them. */
-const old = (session: Session): Session => ({
-  ...session,
-  call: (call) => {
-    const { _tag } = call
-    return _tag === "MapLookupBatch" || _tag === "MapUpdateBatch" || _tag === "MapDeleteBatch" ||
-        _tag === "MapLookupAndDelete"
-      ? Effect.fail(fromErrno(_tag, "an old kernel", 524))
-      : session.call(call)
-  }
 })
 
 /** How many keys stay while others come and go. */

@@ -21,7 +21,9 @@ import * as StorageMap from "../../src/maps/StorageMap.ts"
 import * as TypedMap from "../../src/maps/TypedMap.ts"
 import { MapFlag, MapType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import { Kernel, type KernelShape, type Session } from "../../src/services/Kernel/Kernel.ts"
-import type { MapAttributes } from "../../src/services/Kernel/KernelCall.ts"
+import { numbers } from "../../src/services/Kernel/abi/Errno.ts"
+import type { KernelCall, MapAttributes } from "../../src/services/Kernel/KernelCall.ts"
+import { fromErrno } from "../../src/services/Kernel/KernelError.ts"
 import * as Ref from "../../src/services/Kernel/Ref.ts"
 import type { LoadedObject } from "../../src/stages/load/Execute.ts"
 import * as Globals from "../../src/stages/load/Globals.ts"
@@ -52,6 +54,18 @@ export const u64: Codec<bigint> = {
   read: (view, at) => view.getBigUint64(at, true),
   encode: (value) => Result.succeed(new Uint8Array(BigUint64Array.of(value).buffer))
 }
+
+/** A session of a kernel that has no batches, and takes no elements as it reads them. */
+export const old = (session: Session): Session => ({
+  ...session,
+  call: (call) => {
+    const { _tag } = call
+    return _tag === "MapLookupBatch" || _tag === "MapUpdateBatch" || _tag === "MapDeleteBatch" ||
+        _tag === "MapLookupAndDelete"
+      ? Effect.fail(fromErrno(_tag, "an old kernel", numbers.ENOTSUPP))
+      : session.call(call)
+  }
+})
 
 /** A call that creates a map of numbers. */
 const create = (index: number, type: number, attr: Partial<MapAttributes> = {}) =>
@@ -92,6 +106,88 @@ export const typedMapSuite = (make: Effect.Effect<KernelShape, unknown>): void =
     ["hash", MapType.BPF_MAP_TYPE_HASH, 0],
     ["hash without preallocation", MapType.BPF_MAP_TYPE_HASH, MapFlag.BPF_F_NO_PREALLOC]
   ] as const
+  it.live("a hash is one where the kernel has no batches", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(MapModel.steps(9, 40), (steps) =>
+          Effect.runPromise(inSession((session) =>
+            Effect.gen(function*() {
+              yield* session.call(create(0, MapType.BPF_MAP_TYPE_HASH, { maxEntries: 6 }))
+              const map = yield* TypedMap.make(old(session), Ref.map(0), { key: u32, value: u32 })
+              yield* MapModel.check(map, { key: (n) => n * 7, value: (n) => n }, { most: 6 }, steps)
+            })
+          ))),
+        { numRuns: runs(25) }
+      )
+    ))
+
+  it.live("batches say how far they came, and are checked before they are sent", () =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        yield* session.call(create(0, MapType.BPF_MAP_TYPE_HASH, { maxEntries: 4 }))
+        yield* session.call(create(1, MapType.BPF_MAP_TYPE_QUEUE, { keySize: 0 }))
+        const map = Ref.map(0)
+        const words = (...numbers: ReadonlyArray<number>) => new Uint8Array(Uint32Array.from(numbers).buffer)
+        const update = (...keys: ReadonlyArray<number>) =>
+          session.call({
+            _tag: "MapUpdateBatch",
+            map,
+            count: keys.length,
+            keys: words(...keys),
+            values: words(...keys),
+            flags: 0n
+          })
+        yield* update(1, 2)
+        const full = yield* Effect.flip(update(3, 4, 5, 6))
+        assert.deepInclude({ ...full }, { errno: "E2BIG", done: 2 })
+        const missing = yield* Effect.flip(
+          session.call({ _tag: "MapDeleteBatch", map, count: 3, keys: words(1, 9, 2), flags: 0n })
+        )
+        assert.deepInclude({ ...missing }, { errno: "ENOENT", done: 1 })
+        assert.match(missing.message, /elements done before: 1/)
+        const lookup = {
+          _tag: "MapLookupBatch",
+          map,
+          remove: false,
+          count: 8,
+          keySize: 4,
+          valueSize: 4,
+          flags: 0n
+        } as const
+        const { count, keys, next, values } = yield* session.call(lookup)
+        assert.deepStrictEqual([count, next], [3, undefined])
+        assert.deepStrictEqual([...new Uint32Array(keys.slice().buffer)].toSorted((a, b) => a - b), [2, 3, 4])
+        assert.deepStrictEqual(keys, values)
+        // What the kernel would misread, or never be told of, is refused before.
+        const refused: ReadonlyArray<KernelCall> = [
+          { ...lookup, count: 0 },
+          { ...lookup, keySize: 8 },
+          { ...lookup, valueSize: 3 },
+          { ...lookup, after: new Uint8Array(3) },
+          { _tag: "MapUpdateBatch", map, count: 2, keys: words(1), values: words(1, 2), flags: 0n },
+          { _tag: "MapUpdateBatch", map, count: 1, keys: words(1), values: words(1, 2), flags: 0n },
+          { _tag: "MapDeleteBatch", map, count: 2, keys: words(1), flags: 0n },
+          { _tag: "MapDeleteBatch", map, count: 0.5, keys: words(1), flags: 0n },
+          { _tag: "MapLookupAndDelete", map, key: words(1, 2), valueSize: 4, flags: 0n },
+          { _tag: "MapLookupAndDelete", map, key: words(1), valueSize: 8, flags: 0n },
+          { _tag: "MapLookup", map: Ref.map(1), key: words(), value: words(1, 2), valueSize: 4, flags: 0n }
+        ]
+        for (const call of refused) {
+          assert.strictEqual(
+            errnoOf(yield* Effect.flip(session.call(call))),
+            "EINVAL",
+            JSON.stringify(call, (_, part) => typeof part === "bigint" ? `${part}` : part)
+          )
+        }
+        // Queues have no batches.
+        const queue = { ...lookup, map: Ref.map(1), keySize: 0 }
+        assert.include(["ENOTSUPP", "EOPNOTSUPP"], errnoOf(yield* Effect.flip(session.call(queue))))
+        const removed = yield* session.call({ ...lookup, remove: true })
+        assert.strictEqual(removed.count, 3)
+        assert.strictEqual((yield* session.call(lookup)).count, 0)
+      })
+    ))
+
   for (const [name, type, flags] of types) {
     it.live(`a ${name} is a Map of JavaScript, whatever is done to it`, () =>
       Effect.promise(() =>

@@ -234,6 +234,7 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => ({
         const map = yield* Refuse.handleOf(bound, "MapLookup", call.map)
         yield* checkKey("MapLookup", map, call.key.length)
         yield* checkValue("MapLookup", map, call.flags, call.valueSize)
+        if (call.value !== undefined) yield* checkValue("MapLookup", map, 0n, call.value.length)
         const value = found(Maps.userLookup(map.map, call.key, call.flags, call.value))
         return { result: (yield* Refuse.answered("MapLookup", map.name, value))?.slice() }
       })),
