@@ -43,8 +43,9 @@ const total = (value: BtfValue): bigint | undefined => {
   if (typeof value === "bigint") return value
   if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : undefined
   if (!Array.isArray(value)) return undefined
+  const elements: ReadonlyArray<BtfValue> = value
   let sum = 0n
-  for (const each of value) {
+  for (const each of elements) {
     const part = total(each)
     if (part === undefined) return undefined
     sum += part

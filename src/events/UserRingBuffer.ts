@@ -339,7 +339,7 @@ export const open = Effect.fnUntraced(function*(
   const ring = yield* Effect.fromResult(made)
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
-      for (const reservation of [...(ring as Opened).open]) finish(ring, reservation, true)
+      for (const reservation of (ring as Opened).open) finish(ring, reservation, true)
     })
   )
   return ring

@@ -1,5 +1,5 @@
 /** Programs of fixtures that fill ring buffers, run on demand. */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { Codec } from "../../src/btf/Codec.ts"
 import { hostIsLittle } from "../../src/services/Kernel/abi/Arena.ts"

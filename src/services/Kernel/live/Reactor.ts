@@ -233,14 +233,14 @@ const start = (epoll: Epoll): Thread | number => {
   const forget = (fd: number): void => {
     const registration = registrations.get(fd)
     if (registration === undefined) return
-    for (const waiter of [...registration.waiters]) {
+    for (const waiter of registration.waiters) {
       leave(waiter)
       waiter.answer(failed("a descriptor", Errno.numbers.ECANCELED, "it was closed while somebody waited for it"))
     }
   }
 
   const collapse = (error: Error): void => {
-    for (const waiter of [...waiters]) {
+    for (const waiter of waiters) {
       leave(waiter)
       waiter.answer(failed("the waiting thread", Errno.numbers.EIO, error.message))
     }
@@ -275,6 +275,9 @@ const start = (epoll: Epoll): Thread | number => {
     }
   }
 }
+
+/** The kernel's time, not that of Effect's clock, which a test may have stopped. */
+const after = (milliseconds: number, call: () => void): ReturnType<typeof setTimeout> => setTimeout(call, milliseconds)
 
 /** What the sessions of a kernel wait with. */
 export interface Reactors {
@@ -338,10 +341,10 @@ export const make = (bind: () => Result.Result<Epoll, KernelError>): Reactors =>
               const entered = began.enter(waiter)
               if (entered < 0) return resume(Effect.fail(failed(subject, -entered)))
               if (timeout !== undefined) {
-                timer = setTimeout(() => {
+                timer = after(timeout, () => {
                   began.leave(waiter)
                   resume(Effect.succeed([]))
-                }, timeout)
+                })
               }
               return Effect.sync(() => {
                 clearTimeout(timer)

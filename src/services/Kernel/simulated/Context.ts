@@ -63,7 +63,7 @@ export const make = (options: SimulatedOptions): Result.Result<Context, KernelEr
       isObject(handle) && handle._tag === "Prog" ? handle.program : undefined
     const sleepers = new Set<() => void>()
     const wake = (): void => {
-      for (const look of [...sleepers]) look()
+      for (const look of sleepers) look()
     }
     const environment = Environment.make(memory, { ...world.environment, programOf, wake })
     let target: Core.CoreTarget | undefined
