@@ -39,16 +39,19 @@ export interface Handles {
   readonly globals: AnySections
 }
 
+/** An object without properties, not even those that objects inherit: names may be any text. */
+export const bare = <B>(): Record<string, B> => Object.create(null) as Record<string, B>
+
 /** An object with a property for each of another's. A name may be any text; none of them is the prototype. */
 export const mapped = <A, B>(of: Named<A>, make: (value: A, name: string) => B): Named<B> => {
-  const made: Record<string, B> = Object.create(null)
+  const made = bare<B>()
   for (const [name, value] of Object.entries(of)) made[name] = make(value, name)
   return Object.freeze(made)
 }
 
 /** The handles of the maps that the load has made. Asking for another one is a mistake, which is thrown. */
 const mapHandles = Effect.fnUntraced(function*(maps: Parts["maps"], loaded: LoadedObject) {
-  const made: Record<string, Maps.MapHandle> = Object.create(null)
+  const made = bare<Maps.MapHandle>()
   for (const [name, description] of Object.entries(maps)) {
     const ref = loaded.map(description.name)
     if (ref !== undefined) {
@@ -72,7 +75,7 @@ const mappedInOrder = <A, B, E, R>(
   Effect.map(
     Effect.forEach(Object.entries(of), ([name, value]) => Effect.map(make(value), (made) => [name, made] as const)),
     (entries) => {
-      const made: Record<string, B> = Object.create(null)
+      const made = bare<B>()
       for (const [name, value] of entries) made[name] = value
       return Object.freeze(made)
     }

@@ -125,15 +125,14 @@ const property = <A>(each: Variable<A>, memory: Memory, writable: boolean): Type
     : {})
 })
 
-/** The names of an object's own properties. */
-const namesOf = <S extends object>(of: S): ReadonlyArray<keyof S> => Object.keys(of) as Array<keyof S>
+/** The variables of a section by the names of their properties, whatever their types. */
+const entriesOf = <S>(section: Section<S>): ReadonlyArray<readonly [string, Variable<never>]> =>
+  Object.entries(section.variables) as ReadonlyArray<readonly [string, Variable<never>]>
 
 /** The variables of a section in these bytes, as properties. */
 export const view = <S>(section: Section<S>, memory: Memory, writable: boolean): S => {
-  const made = Object.create(null)
-  for (const name of namesOf(section.variables)) {
-    Object.defineProperty(made, name, property(section.variables[name], memory, writable))
-  }
+  const made = Object.create(null) as S & object
+  for (const [name, each] of entriesOf(section)) Object.defineProperty(made, name, property(each, memory, writable))
   return Object.preventExtensions(made)
 }
 
@@ -144,11 +143,13 @@ export const assign = <S>(
   values: Readonly<Partial<S>>
 ): Result.Result<void, CodecError> => {
   const writes: Array<() => void> = []
-  for (const name of namesOf(section.variables)) {
-    const value = values[name]
-    const each = section.variables[name]
+  // Their types are those of the variables of their names, which was checked where they were written.
+  const given = values as Readonly<Record<string, never>>
+  for (const [name, each] of entriesOf(section)) {
+    if (!Object.hasOwn(given, name)) continue
+    const value = given[name]
     if (value === undefined) continue
-    const bytes = encoded(each, value as S[typeof name])
+    const bytes = encoded(each, value)
     if (Result.isFailure(bytes)) return Result.fail(bytes.failure)
     writes.push(() => put(viewOf(memory, each), bytes.success))
   }

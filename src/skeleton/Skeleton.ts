@@ -154,7 +154,7 @@ const attach = (
   }
   const options = { except: except.map((name) => cNames.get(name) ?? name), instead }
   return Effect.map(Attach.attachAll(loaded, options), ({ links, skipped }) => {
-    const named: Record<string, Link> = Object.create(null)
+    const named = Handles.bare<Link>()
     for (const [name, cName] of cNames) {
       const link = links.get(cName)
       if (link !== undefined) named[name] = link
@@ -193,6 +193,14 @@ const withImages = (
   return changed
 }
 
+/** Assigns settings to what has their names. */
+const change = <T extends object>(
+  to: Readonly<Record<string, T>>,
+  settings: Readonly<Record<string, Partial<T> | undefined>>
+): void => {
+  for (const [name, each] of Object.entries(settings)) Object.assign(to[name] ?? {}, each)
+}
+
 /** Does what `open` was asked to do, which could also be assigned. */
 const applied = (
   description: AnyDescription,
@@ -200,10 +208,11 @@ const applied = (
   opened: Pick<Opened<AnyMaps, AnyPrograms, AnySections, AnySections>, "maps" | "programs">,
   { globals = {}, maps = {}, programs = {} }: OpenOptions<AnyMaps, AnyPrograms, AnySections>
 ): Result.Result<void, CodecError> => {
-  for (const [name, settings] of Object.entries(maps)) Object.assign(opened.maps[name] ?? {}, settings)
-  for (const [name, settings] of Object.entries(programs)) Object.assign(opened.programs[name] ?? {}, settings)
+  change(opened.maps, maps)
+  change(opened.programs, programs)
+  const sections: Readonly<Record<string, Sections.Section<AnySections[string]>>> = description.initial
   for (const [name, values] of Object.entries(globals)) {
-    const section = description.initial[name]
+    const section = sections[name]
     const memory = section === undefined ? undefined : images.get(section.name)
     if (section === undefined || memory === undefined || values === undefined) continue
     const assigned = Sections.assign(section, memory, values)

@@ -18,9 +18,10 @@ import * as Usdt from "../../fixtures/skeletons/usdt.skel.ts"
 import * as Firewall from "../../fixtures/skeletons/xdp_firewall.skel.ts"
 
 /** Whether two types are the same. */
+// oxlint-disable-next-line no-unnecessary-type-parameters -- how two types are compared without one being assignable
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
-const same = <A, B>(_: Same<A, B>): void => undefined
+const same = <A, B>(isSame: Same<A, B>): boolean => isSame
 
 /** What opening and loading answers, needs and fails with. */
 export const effects = (): void => {
