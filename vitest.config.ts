@@ -17,7 +17,7 @@ const pure = [
 
 /** Tests of what asks nothing of a kernel, but starts processes, reads the machine or compares with tools. */
 const beside = [
-  "test/unit/{attach,cli,skeleton,support,testing}/**/*.test.ts",
+  "test/unit/{attach,cli,promise,skeleton,support,testing}/**/*.test.ts",
   "test/unit/*.test.ts",
   "test/oracle/{Archive,Btf*,Core*,Elf*,FunctionOffset,Signing,SkeletonC}.test.ts"
 ]

@@ -6,7 +6,6 @@ import type { ProgramCoverage, SimulatedRedirect } from "../services/Kernel/simu
 import type { LiveOptions } from "../services/Kernel/KernelLive.ts"
 import type { RequestOptions, Resource } from "./Resource.ts"
 
-export type { SimulatedOptions } from "../services/Kernel/simulated/Options.ts"
 export type { ProgramCoverage, SimulatedRedirect } from "../services/Kernel/simulated/Simulation.ts"
 
 /**
@@ -30,5 +29,13 @@ export interface SimulatedKernel extends Kernel {
   readonly coverage: (options?: RequestOptions) => Promise<ReadonlyArray<ProgramCoverage> | undefined>
 }
 
+/** What stands in for a helper or a kernel function: gets five arguments as they are in registers, answers what it returns. */
+export type StandIn = (args: ReadonlyArray<bigint>) => bigint | number
+
 /** What a simulated kernel is like. */
-export interface SimulatedKernelOptions extends SimulatedOptions, RequestOptions {}
+export interface SimulatedKernelOptions extends Omit<SimulatedOptions, "helpers" | "kfuncs">, RequestOptions {
+  /** Replaces helpers by name (`bpf_ktime_get_ns`), or supplies those that are not simulated. */
+  readonly helpers?: Readonly<Record<string, StandIn>>
+  /** Supplies kernel functions by name. */
+  readonly kfuncs?: Readonly<Record<string, StandIn>>
+}
