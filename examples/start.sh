@@ -12,3 +12,5 @@ printf '\n== 2. What loading it would do:  effect-bpf plan %s\n\n' "$object"
 node src/bin.ts plan "$object"
 printf '\n== 3. What it does to packets:  node examples/firewall.ts %s\n\n' "$*"
 node examples/firewall.ts "$@"
+
+printf '\nApplications that watch this machine, as root: see docs/examples.md\n'
