@@ -72,9 +72,9 @@ describe("C headers of damaged objects", () => {
           else errors.add(made.failure.reason)
         }
       }),
-      { numRuns: runs(1500) }
+      { numRuns: runs(800) }
     )
-    assert.isAbove(texts, 100)
+    assert.isAbove(texts, 50)
   })
 })
 
@@ -165,6 +165,28 @@ describe("C headers of names that hurt", () => {
     assert.throws(() => requireClean(text.replace("struct point position", "struct a} b position")))
     assert.throws(() => requireClean(text.replace("struct point position", "struct a\rb position")))
     requireClean(text)
+  })
+})
+
+describe("objects in C headers", () => {
+  const unescaped = (text: string): Uint8Array =>
+    Uint8Array.from([...text.replaceAll("\\\n", "").matchAll(/\\(?:x(..)|0)/g)], ([, hex = "0"]) => parseInt(hex, 16))
+
+  it("are their bytes, in lines that editors take", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        const text = CText.escaped(bytes)
+        assert.deepStrictEqual(unescaped(text), bytes)
+        assert.match(text, /^(?:(?:\\x[0-9a-f]{2}|\\0)*(?:\\\n)?)*$/)
+        for (const line of text.split("\n")) assert.isAtMost(line.length, 79)
+      }),
+      { numRuns: runs(200) }
+    )
+  })
+
+  it("that are too large for one are refused", () => {
+    const made = SkeletonC.make(opened("arena_empty.bpf.o"), new Uint8Array(64 * 1024 * 1024 + 1), { name })
+    assert.isTrue(Result.isFailure(made) && made.failure.hint?.includes("strip"))
   })
 })
 

@@ -24,7 +24,7 @@ import { bytesOf, group, isFlexible, sectionMembers } from "./skeleton/CDeclare.
 import * as CHeader from "./skeleton/CHeader.ts"
 import * as CText from "./skeleton/CText.ts"
 import { linksOf, sectionsOf, shapeOf } from "./skeleton/ObjectShape.ts"
-import { get, isSkeletonError, type SkeletonError } from "./skeleton/SkeletonShape.ts"
+import { get, isSkeletonError, SkeletonError } from "./skeleton/SkeletonShape.ts"
 
 export { nameOfFile, SkeletonError } from "./skeleton/SkeletonShape.ts"
 
@@ -274,13 +274,21 @@ ${sizes.join("")}${places.join("")}${
 `
 }
 
-/** The header of an object, `bytes` being the file that it was opened from. */
+/** The most bytes of an object in a header, where each is four characters: compilers take no longer literals either. */
+const maxBytes = 64 * 1024 * 1024
+
+/** The header of an object, `bytes` being the file that it was opened from: 64 MiB at most. */
 export const make = (
   object: BpfObject,
   bytes: Uint8Array,
   { name }: SkeletonOptions
 ): Result.Result<string, SkeletonError> =>
   attempt(isSkeletonError, () => {
+    if (bytes.length > maxBytes) {
+      const detail = `the object has ${bytes.length} bytes, and a header has room for ${maxBytes}`
+      const hint = "strip its debug information, with llvm-strip -g or effect-bpf gen object"
+      throw new SkeletonError({ reason: "Layout", name, detail, hint })
+    }
     const shape = get(shapeOf(object, name, CText.reservedInC))
     const named = CHeader.make(shape, object.btf)
     const sections = sectionsText(named)
@@ -293,8 +301,8 @@ export const make = (
 #define BPF_SKEL_SUPPORTS_MAP_AUTO_ATTACH 1
 #endif
 
-${CHeader.wordsText(header)}${withoutWarning(header, CHeader.inBoth(structText(header, sections)))}${functionsText(header)}${
-        bytesText(header, bytes)
-      }${cxxText(name)}${assertText(header)}`
+${CHeader.wordsText(header)}${withoutWarning(header, CHeader.inBoth(structText(header, sections)))}${
+        functionsText(header)
+      }${bytesText(header, bytes)}${cxxText(name)}${assertText(header)}`
     )
   })

@@ -34,25 +34,40 @@ export const reserved: ReadonlySet<string> = new Set([
 /** Columns of a line of a literal. */
 const WIDTH = 78
 
-const HEX: ReadonlyArray<string> = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+const HEX = new TextEncoder().encode("0123456789abcdef")
+
+const ZERO = 0x30
+const X = 0x78
+const BACKSLASH = 0x5c
+const NEWLINE = 0x0a
 
 /**
  * Bytes as the inside of a string literal, in lines that a backslash continues. Zeros are `\0`: what follows is always an
  * escape, so that no digit can be taken for a part of one.
  */
 export const escaped = (bytes: Uint8Array): string => {
-  const lines: Array<string> = []
-  let line = ""
+  // Escapes have four characters at most, so that a line has at least this many.
+  const fewest = Math.floor(WIDTH / 4)
+  const text = new Uint8Array(4 * bytes.length + 2 * Math.ceil(bytes.length / fewest))
+  let at = 0
+  let column = 0
   for (const byte of bytes) {
-    const escape = byte === 0 ? "\\0" : `\\x${HEX[byte] ?? "00"}`
-    if (line.length + escape.length > WIDTH) {
-      lines.push(line)
-      line = ""
+    const size = byte === 0 ? 2 : 4
+    if (column + size > WIDTH) {
+      text[at++] = BACKSLASH
+      text[at++] = NEWLINE
+      column = 0
     }
-    line += escape
+    text[at++] = BACKSLASH
+    if (byte === 0) text[at++] = ZERO
+    else {
+      text[at++] = X
+      text[at++] = HEX[byte >> 4] ?? 0
+      text[at++] = HEX[byte & 15] ?? 0
+    }
+    column += size
   }
-  lines.push(line)
-  return lines.join("\\\n")
+  return new TextDecoder().decode(text.subarray(0, at))
 }
 
 /** Text as a string literal. */
