@@ -1,8 +1,11 @@
 /** Skeletons in TypeScript on the live kernel: attached to what happens, and gone when they are over. */
 import { assert, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fs from "node:fs"
 import * as Stream from "effect/Stream"
+import * as KernelFaulty from "../../src/services/Kernel/KernelFaulty.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Events from "../fixtures/skeletons/attach_events.skel.ts"
 import * as StructOps from "../fixtures/skeletons/struct_ops.skel.ts"
@@ -114,6 +117,31 @@ describeWith({ kind: "live", root: true }, "attached skeletons", () => {
       assert.strictEqual(globals.bss.tracepoint_hits, 0n)
       assert.strictEqual(globals.bss.raw_hits, raw_hits)
     })))
+
+  it.live("leave nothing, whatever attempt fails", () =>
+    Effect.gen(function*() {
+      const kernel = yield* KernelLive.make
+      let failed = 0
+      for (let at = 0; at < 30; at++) {
+        const faulty = KernelFaulty.make(kernel, at, { _tag: "Answer", errno: "ENOMEM" })
+        const exit = yield* Effect.exit(attaching(
+          Effect.flatMap(loaded("on_tracepoint", "on_raw_tracepoint"), ({ attach, maps }) =>
+            Effect.andThen(attach(), maps.elements.set(0, 1n))),
+          faulty
+        ))
+        if (Exit.isSuccess(exit)) {
+          continue
+        }
+        failed++
+        for (const reason of exit.cause.reasons) {
+          assert.isTrue(
+            Cause.isFailReason(reason) && "_tag" in reason.error,
+            `attempt ${at}: ${Cause.pretty(exit.cause)}`
+          )
+        }
+      }
+      assert.isAbove(failed, 8)
+    }))
 
   it.live("tell of programs that are not loaded", () =>
     attaching(Effect.gen(function*() {

@@ -23,7 +23,19 @@ describe("SkeletonTs", () => {
     const made = texts()
     for (const [file, text] of made) Fs.writeFileSync(Path.join(folder, `${file.replace(/\.o$/, "")}.ts`), text)
     assert.isAbove(made.size, 50)
-    assert.strictEqual(SkeletonModule.complaints(folder), "")
+    // Named fault: a mistake in one of them is seen.
+    const text = made.get("xdp_firewall.bpf.o") ?? ""
+    const faulty = SkeletonModule.folder()
+    Fs.writeFileSync(
+      Path.join(faulty, "fault.ts"),
+      text.replace("view.getUint32(at, true)", "view.getBigUint64(at, true)")
+    )
+    const complaints = SkeletonModule.complaints(faulty).trim().split("\n")
+    assert.match(
+      complaints[0] ?? "",
+      /fault\.ts\(\d+,\d+\): error TS2322: Type 'bigint' is not assignable to type 'number'/
+    )
+    assert.deepStrictEqual(complaints.filter((line) => /^\S/.test(line) && !line.includes("fault.ts")), [])
   })
 
   it("says `any` and `unknown` of nothing", () => {
