@@ -148,10 +148,11 @@ export class Writer {
     write: WritePart<A>
   ): void {
     if (value === undefined) return
+    const items: ReadonlyArray<A | undefined> = value
     if (!Array.isArray(value)) this.#refuse(name, `an array is needed, not ${describe(value)}`)
-    this.#room(at, length, grows, value.length, stride, "elements", name)
+    this.#room(at, length, grows, items.length, stride, "elements", name)
     this.#path.push(name)
-    for (let index = 0; index < value.length; index++) write(this, at + index * stride, value[index], index)
+    for (let index = 0; index < items.length; index++) write(this, at + index * stride, items[index], index)
     this.#path.pop()
   }
 

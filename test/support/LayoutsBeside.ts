@@ -9,11 +9,11 @@ import { runCodecs } from "./TsModule.ts"
 
 /** Structs and unions that have a name which no other type of C's tags has, by the name as C spells it. */
 export const namedRecords = (btf: Btf.Btf): ReadonlyMap<string, number> => {
-  const tags = [Btf.BTF_KIND_STRUCT, Btf.BTF_KIND_UNION, Btf.BTF_KIND_ENUM, Btf.BTF_KIND_ENUM64]
+  const tags = new Set([Btf.BTF_KIND_STRUCT, Btf.BTF_KIND_UNION, Btf.BTF_KIND_ENUM, Btf.BTF_KIND_ENUM64])
   const found = new Map<string, ReadonlyArray<number>>()
   for (let id = 1; id < btf.endId; id++) {
     const name = Btf.nameOf(btf, id)
-    if (name !== "" && tags.includes(Btf.kindOf(btf, id))) found.set(name, [...found.get(name) ?? [], id])
+    if (name !== "" && tags.has(Btf.kindOf(btf, id))) found.set(name, [...found.get(name) ?? [], id])
   }
   return new Map([...found.values()].flatMap(([id = 0, ...others]) => {
     const kind = Btf.kindOf(btf, id)

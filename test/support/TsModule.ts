@@ -1,5 +1,6 @@
 /** Generated TypeScript, run in this process: its types are stripped, and what it imports is given to it. */
 import { stripTypeScriptTypes } from "node:module"
+import { compileFunction } from "node:vm"
 import type * as Result from "effect/Result"
 import type { BtfValue } from "../../src/btf/BtfValue.ts"
 import * as LayoutCodec from "../../src/btf/LayoutCodec.ts"
@@ -24,6 +25,6 @@ export const runCodecs = (text: string): Exports => {
   const plain = stripTypeScriptTypes(text, { mode: "strip" })
   const names = [...plain.matchAll(/^export const ([\w$]+)/gm)].map(([, name = ""]) => name)
   const body = `"use strict"\n${plain.replaceAll(/^export const/gm, "const")}\nreturn { ${names.join(", ")} }`
-  const found = new Function("LayoutCodec", body)(LayoutCodec)
+  const found = compileFunction(body, ["LayoutCodec"])(LayoutCodec)
   return new Map(Object.entries(found))
 }

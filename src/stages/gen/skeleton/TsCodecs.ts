@@ -112,7 +112,7 @@ export const ${identifier}: ${runtime}.LayoutCodec<${identifier}> = ${runtime}.m
   ${plan.size},
   ${state.littleEndian},
   ${read === "[]" ? "()" : "(view, at)"} => ${read},
-  ${write === "" ? "() => undefined" : `(to, at, value, name) => ${write}`}${flexible ? ",\n  true" : ""}
+  (to, at, value, name) => ${write}${flexible ? ",\n  true" : ""}
 )
 `
   const known = state.helpers.get(text(""))

@@ -224,7 +224,14 @@ const array = (state: State, plan: ArrayPlan, wanted: string, depth: number, tai
   }
   if (size === 0) {
     // Elements without bytes hold nothing, however many they claim to be.
-    return { type: "readonly []", read: () => "[]", write: () => "", height: 0, cost: 1 }
+    return {
+      type: "readonly []",
+      read: () => "[]",
+      write: (base, offset, value, name) =>
+        `to.list(${place(base, offset)}, 0, 0, false, ${value}, ${name}, () => undefined)`,
+      height: 0,
+      cost: 1
+    }
   }
   if (depth >= DEPTH_LIMIT) tooDeep(state, plan)
   const each = ofPlan(state, planOfPart(state.btf, element, [wanted]), element.type, wanted, depth + 1, false)
@@ -307,10 +314,9 @@ const struct = (
   })
   const offsetOf = (field: StructPlan["list"][number]): number => field.bits > 0 ? 0 : field.offset
   const read = fields.map(({ field, piece }) => `  ${TsText.key(field.name)}: ${piece.read("at", offsetOf(field))}`)
-  const write = fields.flatMap(({ field, piece }) => {
-    const text = piece.write("at", offsetOf(field), TsText.property("value", field.name), TsText.literal(field.name))
-    return text === "" ? [] : [`  ${text}\n`]
-  })
+  const write = fields.map(({ field, piece }) =>
+    `  ${piece.write("at", offsetOf(field), TsText.property("value", field.name), TsText.literal(field.name))}\n`
+  )
   // What has no bytes is not looked for.
   const isRead = fields.some(({ field, piece }) => piece.read("at", offsetOf(field)) !== "[]")
   const empty = fields.length === 0
@@ -328,7 +334,7 @@ const struct = (
         isRead ? "view: DataView, at: number" : "_view: DataView, _at: number"
       }): ${identifier} => ({${empty ? "" : `\n${read.join(",\n")}\n`}})
 const $${writer}_${identifier} = (${
-        write.length === 0 ? `_to: ${runtime}.Writer, _at: number, _value` : `to: ${runtime}.Writer, at: number, value`
+        empty ? `_to: ${runtime}.Writer, _at: number, _value` : `to: ${runtime}.Writer, at: number, value`
       }: ${runtime}.Parts<${identifier}>): void => {
 ${write.join("")}}
 ` + (tail !== endsFlexible(state, plan) ? "" : `/** The codec of \`${TsText.comment(inC)}\`. */
