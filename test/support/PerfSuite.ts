@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import { type Codec, CodecError } from "../../src/btf/Codec.ts"
 import * as PerfBuffer from "../../src/events/PerfBuffer.ts"
 import { Kernel, type KernelShape } from "../../src/services/Kernel/Kernel.ts"
+import type { CallError } from "../../src/services/Kernel/KernelError.ts"
 import type { LoadedObject } from "../../src/stages/load/Execute.ts"
 import * as Globals from "../../src/stages/load/Globals.ts"
 import { testRun } from "./LiveKernel.ts"
@@ -64,7 +65,7 @@ export interface Producer {
 /** Loads the fixture on a kernel, for a body. */
 export const withProducer = <A, E>(
   make: Effect.Effect<KernelShape, unknown>,
-  body: (producer: Producer) => Effect.Effect<A, E, Scope.Scope>
+  body: (producer: Producer) => Effect.Effect<A, E, Kernel | Scope.Scope>
 ): Effect.Effect<A, unknown> =>
   Effect.gen(function*() {
     const kernel = yield* make
@@ -106,7 +107,8 @@ const samplesOf = <A>(items: ReadonlyArray<PerfBuffer.PerfItem<A>>): ReadonlyArr
 
 /** The tests on a kernel. */
 export const perfSuite = (make: Effect.Effect<KernelShape, unknown>): void => {
-  const withRecords = <E>(body: (producer: Producer) => Effect.Effect<void, E, Scope.Scope>) => withProducer(make, body)
+  const withRecords = <E>(body: (producer: Producer) => Effect.Effect<void, E, Kernel | Scope.Scope>) =>
+    withProducer(make, body)
 
   it.live("records of every length arrive whole, in order, with their CPU", () =>
     withRecords(({ open, send }) =>
@@ -360,6 +362,51 @@ export const perfSuite = (make: Effect.Effect<KernelShape, unknown>): void => {
         assert.isTrue(failed instanceof PerfBuffer.PerfBufferError && failed.reason === "Closed")
         yield* send(1)
         assert.strictEqual(yield* count("absent"), 1n)
+      })
+    ))
+
+  it.live("calls that make no sense are refused, and an event tells what it was asked to count", () =>
+    withRecords(({ loaded }) =>
+      Effect.gen(function*() {
+        const { session } = loaded
+        const { online, possible } = yield* session.call({ _tag: "CpusGet" })
+        assert.includeMembers([...possible], [...online])
+        const [cpu = 0] = online
+        const open = (wakeup: number, countLost: boolean, on = cpu) => {
+          const as = session.fresh("Event")
+          const source = { _tag: "BpfOutput", wakeup: { _tag: "Records", value: wakeup }, countLost } as const
+          return Effect.as(session.call({ _tag: "PerfEventOpen", as, source, pid: -1, cpu: on }), as)
+        }
+        const errnoOf = (effect: Effect.Effect<unknown, CallError>) =>
+          Effect.map(
+            Effect.flip(effect),
+            (error) => error._tag === "KernelError" ? error.errno : assert.fail(error._tag)
+          )
+        for (const wakeup of [0, -1, 2 ** 32]) assert.strictEqual(yield* errnoOf(open(wakeup, false)), "EINVAL")
+        assert.include(["EINVAL", "ENODEV"], yield* errnoOf(open(1, false, 100_000)))
+        const event = yield* open(1, false)
+        const { pageSize } = yield* Effect.map(
+          Effect.flatMap(Kernel, (kernel) => kernel.ask([{ _tag: "PageSize" }])),
+          ({ pageSize }) => ({ pageSize: pageSize?._tag === "Known" ? pageSize.value : assert.fail("no page size") })
+        )
+        const map = (length: number) => {
+          const as = session.fresh("View")
+          return session.call({ _tag: "EventMmap", event, as, length })
+        }
+        // A page with positions, then a power of two of pages.
+        for (const length of [0, 1, -pageSize, 4 * pageSize, 1.5 * pageSize]) {
+          assert.strictEqual(yield* errnoOf(map(length)), "EINVAL", `${length}`)
+        }
+        assert.strictEqual((yield* map(3 * pageSize)).bytes.length, 3 * pageSize)
+        assert.deepStrictEqual(Object.keys(yield* session.call({ _tag: "PerfEventRead", event })), ["count"])
+        const counting = yield* open(1, true)
+        yield* session.call({ _tag: "PerfEventSwitch", event: counting, on: true })
+        const counters = yield* session.call({ _tag: "PerfEventRead", event: counting })
+        assert.deepStrictEqual([counters.count, counters.lost], [0n, 0n])
+        const ready = yield* session.call({ _tag: "Wait", refs: [event], for: "Read", timeout: 0 })
+        assert.deepStrictEqual(ready, [])
+        const writing = session.call({ _tag: "Wait", refs: [event], for: "Write", timeout: 0 })
+        assert.strictEqual(yield* errnoOf(writing), "EINVAL")
       })
     ))
 

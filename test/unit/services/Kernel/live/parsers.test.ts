@@ -1,7 +1,7 @@
 /** What the files of a kernel say: CPU lists, configurations, symbol tables, versions. */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { countCpus } from "../../../../../src/services/Kernel/live/CpuList.ts"
+import { countCpus, parseCpus } from "../../../../../src/services/Kernel/live/CpuList.ts"
 import * as Kallsyms from "../../../../../src/services/Kernel/live/Kallsyms.ts"
 import * as KernelConfig from "../../../../../src/services/Kernel/KernelConfig.ts"
 import { versionCode } from "../../../../../src/services/Kernel/live/KernelVersion.ts"
@@ -19,6 +19,7 @@ describe("countCpus", () => {
   it("refuses what is no list", () => {
     for (const text of ["", "\n", "a", "0-", "-1", "3-1", "0,0", "1-3,2", "0,,1", "0-1048576", "99999999", "0x1"]) {
       assert.strictEqual(countCpus(text), undefined, text)
+      assert.strictEqual(parseCpus(text), undefined, text)
     }
   })
 
@@ -35,6 +36,7 @@ describe("countCpus", () => {
         }
         const text = ranges.map(([first, last]) => first === last ? `${first}` : `${first}-${last}`).join(",")
         assert.strictEqual(countCpus(text), cpus.length, text)
+        assert.deepStrictEqual(parseCpus(text), sorted, text)
       }),
       { numRuns: runs(200) }
     )
