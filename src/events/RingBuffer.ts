@@ -108,6 +108,11 @@ export const available = (ring: RingBuffer): number =>
 /** How many bytes of data and headers the reader has moved past since the buffer was created. */
 export const position = (ring: RingBuffer): bigint => ring.consumer.loadAcquire64(0)
 
+const isClosed = ({ consumer, producer }: RingBuffer): boolean =>
+  consumer.bytes.length === 0 || producer.bytes.length === 0
+
+const closed = (): RingBufferError => new RingBufferError({ reason: "Closed", detail: "it is not mapped any more" })
+
 const corrupt = (detail: string, position: bigint): RingBufferError =>
   new RingBufferError({
     reason: "Corrupt",
@@ -174,7 +179,8 @@ const committed = (words: Int32Array, first: number, mask: number, begin: number
   let place = begin
   let left = ahead
   while (count < group && left >= headerSize) {
-    const header = words[first + ((place & mask) >>> 2)] as number
+    const header = words[first + ((place & mask) >>> 2)]
+    if (header === undefined) break
     const span = ((header & lengthMask) + headerSize + 7) & ~7
     if (header < 0 || span > left) break
     place = (place + span) | 0
@@ -206,9 +212,7 @@ export const take = (
   limits: Limits = {}
 ): Result.Result<Taken, RingBufferError> => {
   const { consumer, counters, data, pageSize, producer, size, words } = ring as Opened
-  if (consumer.bytes.length === 0 || producer.bytes.length === 0) {
-    return Result.fail(new RingBufferError({ reason: "Closed", detail: "it is not mapped any more" }))
-  }
+  if (isClosed(ring)) return Result.fail(closed())
   const { bytes: mostBytes = Number.POSITIVE_INFINITY, hold = false, records: mostRecords = Number.POSITIVE_INFINITY } =
     limits
   const begin = consumer.loadAcquire64(0)
@@ -247,6 +251,7 @@ export const take = (
         }
         const ready = committed(words, first, mask, place, left)
         if (ready === 0) {
+          if (isClosed(ring)) return Result.fail(closed())
           // The kernel wakes who has caught up, by what it has been told: then the record may be done, and nobody woken.
           if (place !== toldPlace && !hold) {
             tell(ring, toldHigh, high, place)
@@ -273,7 +278,8 @@ export const take = (
           }
           // The memory may be anything, so all that counts is checked on what is read here.
           const at = place & mask
-          const header = words[first + (at >>> 2)] as number
+          const header = words[first + (at >>> 2)]
+          if (header === undefined) break
           const length = header & lengthMask
           span = (length + headerSize + 7) & ~7
           if (header < 0 || span > left) break
@@ -313,7 +319,7 @@ export const take = (
       place = (place + span) | 0
       if ((place >>> 0) < before) high = (high + 1) >>> 0
     }
-    if ((place !== toldPlace || high !== toldHigh) && !hold) tell(ring, toldHigh, high, place)
+    if ((place !== toldPlace || high !== toldHigh) && !hold && !isClosed(ring)) tell(ring, toldHigh, high, place)
     counters.records += records
     counters.bytes += bytes
     counters.discarded += discarded
@@ -326,7 +332,7 @@ export const take = (
 
 /** Gives records that were held back to the kernel: those in front of `next`, as `take` has answered it. */
 export const release = (ring: RingBuffer, next: bigint): void => {
-  if (ring.consumer.bytes.length > 0) ring.consumer.storeRelease64(0, next)
+  if (!isClosed(ring)) ring.consumer.storeRelease64(0, next)
 }
 
 /**

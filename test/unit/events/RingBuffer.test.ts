@@ -6,6 +6,7 @@ import * as RingBuffer from "../../../src/events/RingBuffer.ts"
 import { Kernel, type KernelShape, type Session } from "../../../src/services/Kernel/Kernel.ts"
 import type { KernelCall, MapInfo, MemoryView } from "../../../src/services/Kernel/KernelCall.ts"
 import * as KernelInfo from "../../../src/services/Kernel/KernelInfo.ts"
+import { memoryView } from "../../../src/services/Kernel/live/MemoryView.ts"
 import * as Ref from "../../../src/services/Kernel/Ref.ts"
 
 const pageSize = 4096
@@ -217,6 +218,53 @@ describe("RingBuffer", () => {
     assert.deepStrictEqual(drained(ring.ring), [[1]])
     assert.match(reasonOf(RingBuffer.drain(ring.ring)), /^Corrupt .*at position 16/)
     assert.strictEqual(ring.consumerPosition(), 16n)
+  })
+
+  it("fails where the visitor takes the memory away, and shows nothing that was not there", () => {
+    const memory = new ArrayBuffer(pageSize + 2 * 4096)
+    const page = new ArrayBuffer(pageSize)
+    const [consumer, producer] = [memoryView(page, true), memoryView(memory, true)]
+    const words = new Int32Array(memory)
+    for (let record = 0; record < 4; record++) words[(pageSize + 16 * record) / 4] = 8
+    producer.storeRelease64(0, 64n)
+    const ring = RingBuffer.make(consumer, producer, { size: 4096, pageSize })
+    if (Result.isFailure(ring)) throw ring.failure
+    let shown = 0
+    const taken = RingBuffer.take(ring.success, () => {
+      if (++shown === 2) { for (const each of [memory, page]) each.transfer(0) }
+    })
+    assert.match(reasonOf(taken), /^Closed/)
+    assert.strictEqual(shown, 2)
+    assert.match(reasonOf(RingBuffer.take(ring.success, () => {})), /^Closed/)
+  })
+
+  it("keeps what is held, and gives it back when it is told to", () => {
+    const ring = model(4096, 0n)
+    for (let value = 0; value < 6; value++) write(ring, bytes(value))
+    const seen: Array<number> = []
+    const take = () =>
+      RingBuffer.take(ring.ring, (view, at) => void seen.push(view.getUint8(at)), { hold: true, records: 2 })
+    const first = take()
+    take()
+    assert.deepStrictEqual(seen, [0, 1, 0, 1])
+    assert.strictEqual(ring.consumerPosition(), 0n)
+    if (Result.isFailure(first)) throw first.failure
+    assert.deepStrictEqual(first.success, { records: 2, end: "Limit", next: 32n })
+    RingBuffer.release(ring.ring, first.success.next)
+    assert.deepStrictEqual(drained(ring.ring), [[2], [3], [4], [5]])
+  })
+
+  it("ends at a number of bytes, and where the visitor wants no more", () => {
+    const ring = model(4096, 0n)
+    for (let value = 0; value < 6; value++) write(ring, new Uint8Array(100))
+    const records = (limits: RingBuffer.Limits, visit: RingBuffer.Visit = () => {}) => {
+      const taken = RingBuffer.take(ring.ring, visit, limits)
+      return Result.isSuccess(taken) ? `${taken.success.records} ${taken.success.end}` : taken.failure.message
+    }
+    assert.strictEqual(records({ bytes: 150 }), "2 Limit")
+    assert.strictEqual(records({}, () => false), "1 Limit")
+    assert.strictEqual(records({}), "3 Empty")
+    assert.deepStrictEqual(ring.ring.counters, { records: 6, bytes: 600, discarded: 0, failed: 0, highWater: 672 })
   })
 
   it("refuses sizes that no ring buffer has", () => {
