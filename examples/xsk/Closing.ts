@@ -19,10 +19,9 @@ export const close = (
   const isLast = ![...umem.bound].some((each) => each.pool === pool)
   if (!isLast && rx !== undefined && socket.broken === undefined) returnReceived(socket, rx)
   if (mappings !== undefined) Pool.removeMappings(pool, mappings, isLast)
-  if (!isLast && umem.holders[socket.sending]?.count === 0) {
-    pool.sending.delete(socket.sending)
-    umem.holders[socket.sending] = undefined
-  }
+  const sending = umem.holders[socket.sending]
+  if (sending?.count === 0) Pool.forget(pool, socket.sending)
+  else if (sending !== undefined) sending.isOver = true
   if (isLast) dissolve(pool)
   // What has come back is for the others to receive into.
   else Pool.refill(pool)

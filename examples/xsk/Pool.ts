@@ -88,6 +88,12 @@ export const refill = (pool: Pool): Result.Result<number, XskError> => {
   return Result.succeed(count)
 }
 
+/** The place of who sends no more is another's. */
+export const forget = (pool: Pool, place: number): void => {
+  pool.sending.delete(place)
+  pool.umem.holders[place] = undefined
+}
+
 /** Takes back the frames that were sent; answers how many. Those before one that cannot be right are taken. */
 export const reclaim = (pool: Pool): Result.Result<number, XskError> => {
   const { completion, umem } = pool
@@ -117,6 +123,7 @@ export const reclaim = (pool: Pool): Result.Result<number, XskError> => {
       }
       holder.count--
       Umem.giveFrame(umem, frame)
+      if (holder.count === 0 && holder.isOver) forget(pool, place)
     }
     Ring.release(completion, count)
     total += count

@@ -226,7 +226,7 @@ const build = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo): So
       broken: undefined
     }
     const made = pool
-    pool.receiving = Umem.addHolder(umem, { kind: "Receive", pool, count: 0 })
+    pool.receiving = Umem.addHolder(umem, { kind: "Receive", pool, count: 0, isOver: false })
     umem.pools.set(key, pool)
     undo.push(() => dissolve(made))
   } else {
@@ -263,7 +263,7 @@ interface Parts
 /** Makes a socket known to its queue and its memory, and gives the kernel frames to receive into. */
 const join = (umem: Umem.Umem, options: SocketOptions, undo: Resource.Undo, parts: Parts): Socket => {
   const { fd, ifindex, mappings, multiBuffer, needWakeup, pool, rx, shares, tx } = parts
-  const sending = Umem.addHolder(umem, { kind: "Send", pool, count: 0 })
+  const sending = Umem.addHolder(umem, { kind: "Send", pool, count: 0, isOver: false })
   pool.sending.add(sending)
   if (mappings !== undefined) pool.mappings.push(mappings)
   const bound: Umem.Bound = { fd, pool, needWakeup, multiBuffer }

@@ -117,7 +117,7 @@ export const take = (socket: Socket, batch: Batch, count: number): Result.Result
 /**
  * Hands packets of the batch, from `from` on, to the kernel: those whose action is `Send`, as many as the tx ring has room for. Frees
  * those whose action is `Free`. Answers the number of the first one that nothing was done with: the batch's count when it is through.
- * An address or length that is not in a frame of the user's is an error before anything is sent of it.
+ * An address or length that is not in a frame of the user's, and a length of 0, is an error: what comes before it in the batch is done.
  */
 export const finish = (socket: Socket, batch: Batch, from = 0): Result.Result<number, XskError> => {
   const wrong = fault(socket, "send")
@@ -146,6 +146,11 @@ export const finish = (socket: Socket, batch: Batch, from = 0): Result.Result<nu
     }
     if (tx === undefined || holder === undefined) {
       error = without(socket, "tx")
+      break
+    }
+    // The kernel would take such a packet for wrong, and never give its frame back.
+    if (length === 0) {
+      error = badArgument("send", `a packet of no bytes at ${address}`)
       break
     }
     if (room < 0) {
@@ -177,7 +182,8 @@ export const abandon = (socket: Socket, batch: Batch, from = 0): void => {
 }
 
 /** How many packets of this socket the kernel has and has not given back. */
-export const outstanding = (socket: Socket): number => socket.umem.holders[socket.sending]?.count ?? 0
+export const outstanding = (socket: Socket): number =>
+  socket.isClosed ? 0 : socket.umem.holders[socket.sending]?.count ?? 0
 
 /** Errors by which the kernel says that it has done what it can for now. */
 const passing: ReadonlySet<string | undefined> = new Set(["EAGAIN", "EBUSY", "ENOBUFS", "EINTR", "ENETDOWN"])

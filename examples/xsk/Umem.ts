@@ -41,6 +41,8 @@ export interface Holder {
   readonly pool: Pool
   /** How many it has. */
   count: number
+  /** Its socket is closed: it goes with the last of its frames. */
+  isOver: boolean
 }
 
 /** A socket that is bound, as others that share its memory name it. */
@@ -125,6 +127,7 @@ export const make = (options: UmemOptions = {}): Effect.Effect<Umem, XskError, S
     return yield* Resource.make((undo) => {
       const mapping: Mapping | number = system.mapMemory(Math.ceil(length / page) * page, hugePages)
       if (typeof mapping === "number") throw refused("map the umem", mapping)
+      undo.push(() => system.unmap(mapping))
       const umem: Umem = {
         system,
         bytes: new Uint8Array(mapping.buffer, 0, length),
@@ -153,7 +156,6 @@ export const make = (options: UmemOptions = {}): Effect.Effect<Umem, XskError, S
       for (let i = 0; i < frames; i++) umem.free[i] = frames - 1 - i
       undo.push(() => {
         umem.isClosed = true
-        system.unmap(mapping)
       })
       return umem
     })

@@ -62,26 +62,46 @@ export const readable = (socket: Socket.Socket): Effect.Effect<void, XskError> =
 const pause = (inVain: number): Effect.Effect<void> =>
   inVain < 4 ? Effect.yieldNow : Effect.sleep(Math.min(inVain - 3, 10))
 
-/** Does with the packets of a batch what its actions say, all of them; what is left when it fails or is interrupted is given back. */
+/**
+ * Does with the packets of a batch what its actions say, all of them, and leaves the batch empty. What is left when it fails or is
+ * interrupted is given back.
+ */
 export const settle = (socket: Socket.Socket, batch: Batch.Batch): Effect.Effect<void, XskError> =>
   Effect.suspend(() => {
     let at = 0
     let inVain = 0
+    // Only what nothing was done with: frames that were sent may be somebody else's by the time of an interruption.
+    const abandon = () => Traffic.abandon(socket, batch, at)
+    const fail = (error: XskError) => {
+      abandon()
+      return Effect.fail(error)
+    }
     /** One attempt at the rest: `undefined` when it is done. */
     const attempt = (): Effect.Effect<void, XskError> | undefined => {
       const finished = Traffic.finish(socket, batch, at)
-      if (Result.isFailure(finished)) return Effect.fail(finished.failure)
+      if (Result.isFailure(finished)) return fail(finished.failure)
       inVain = finished.success > at ? 0 : inVain + 1
       at = finished.success
       const pushed = Traffic.push(socket)
-      if (Result.isFailure(pushed)) return Effect.fail(pushed.failure)
-      return at === batch.count ? undefined : Effect.flatMap(pause(inVain), () => attempt() ?? Effect.void)
+      if (Result.isFailure(pushed)) return fail(pushed.failure)
+      if (at < batch.count) return Effect.flatMap(pause(inVain), () => attempt() ?? Effect.void)
+      batch.count = 0
+      return undefined
     }
     const rest = attempt()
-    return rest === undefined
-      ? Effect.void
-      : Effect.onExit(rest, (exit) => Effect.sync(() => exit._tag === "Failure" && Traffic.abandon(socket, batch, 0)))
+    return rest === undefined ? Effect.void : Effect.onInterrupt(rest, () => Effect.sync(abandon))
   })
+
+/** Works with a batch whose packets are given back whenever that ends. */
+const withBatch = <A>(
+  socket: Socket.Socket,
+  options: ReceiveOptions,
+  body: (batch: Batch.Batch) => Effect.Effect<A, XskError>
+): Effect.Effect<A, XskError> =>
+  Effect.flatMap(
+    room(options),
+    (batch) => Effect.ensuring(body(batch), Effect.sync(() => Traffic.abandon(socket, batch)))
+  )
 
 /** How packets are taken. */
 export interface ReceiveOptions {
@@ -105,26 +125,25 @@ export const run = (
   onBatch: (batch: Batch.Batch, bytes: Uint8Array) => void,
   options: ReceiveOptions = {}
 ): Effect.Effect<never, XskError> =>
-  Effect.gen(function*() {
-    const batch = yield* room(options)
-    for (let idle = 0;;) {
-      let turns = 0
-      for (; turns < turnsInARow; turns++) {
-        yield* Effect.fromResult(Traffic.service(socket))
-        if ((yield* Effect.fromResult(Traffic.receive(socket, batch))) === 0) break
-        try {
-          onBatch(batch, socket.umem.bytes)
-        } catch (thrown) {
-          batch.actions.fill(Batch.Action.Free)
-          Traffic.abandon(socket, batch)
-          return yield* Effect.die(thrown)
+  withBatch(socket, options, (batch) =>
+    Effect.gen(function*() {
+      for (let idle = 0;;) {
+        let turns = 0
+        for (; turns < turnsInARow; turns++) {
+          yield* Effect.fromResult(Traffic.service(socket))
+          if ((yield* Effect.fromResult(Traffic.receive(socket, batch))) === 0) break
+          try {
+            onBatch(batch, socket.umem.bytes)
+          } catch (thrown) {
+            batch.actions.fill(Batch.Action.Free)
+            return yield* Effect.die(thrown)
+          }
+          yield* settle(socket, batch)
         }
-        yield* settle(socket, batch)
+        idle = turns > 0 ? 0 : idle + 1
+        yield* idle < patience ? Effect.yieldNow : readable(socket)
       }
-      idle = turns > 0 ? 0 : idle + 1
-      yield* idle < patience ? Effect.yieldNow : readable(socket)
-    }
-  })
+    }))
 
 /** Joins what came in several frames; `parts` keeps the beginning of a packet whose end is in a later batch. */
 const copies = (socket: Socket.Socket, batch: Batch.Batch, parts: Array<Uint8Array>): Array<Uint8Array> => {
@@ -165,7 +184,9 @@ export const stream = (
           continue
         }
         const packets = copies(socket, batch, parts)
-        yield* Effect.fromResult(Traffic.finish(socket, batch))
+        const freed = Traffic.finish(socket, batch)
+        batch.count = 0
+        if (Result.isFailure(freed)) return yield* freed.failure
         if (packets.length > 0) return packets
       }
     })
@@ -215,28 +236,27 @@ export const sendWith = (
   write: Write,
   options: ReceiveOptions = {}
 ): Effect.Effect<void, XskError> =>
-  Effect.gen(function*() {
-    const batch = yield* room(options)
-    const { bytes, frameSize, registration: { txMetadataLength } } = socket.umem
-    const space = frameSize - txMetadataLength
-    for (let at = 0; at < count;) {
-      const taken = yield* takeFrames(socket, batch, count - at)
-      try {
-        for (let i = 0; i < taken; i++) {
-          const length = write(bytes, batch.addresses[i] ?? 0, at + i, space)
-          batch.lengths[i] = length
-          if (length === 0) batch.actions[i] = Batch.Action.Free
+  withBatch(socket, options, (batch) =>
+    Effect.gen(function*() {
+      const { bytes, frameSize, registration: { txMetadataLength } } = socket.umem
+      const space = frameSize - txMetadataLength
+      for (let at = 0; at < count;) {
+        const taken = yield* takeFrames(socket, batch, count - at)
+        try {
+          for (let i = 0; i < taken; i++) {
+            const length = write(bytes, batch.addresses[i] ?? 0, at + i, space)
+            batch.lengths[i] = length
+            if (length === 0) batch.actions[i] = Batch.Action.Free
+          }
+        } catch (thrown) {
+          return yield* Effect.die(thrown)
         }
-      } catch (thrown) {
-        Traffic.abandon(socket, batch)
-        return yield* Effect.die(thrown)
+        at += taken
+        yield* settle(socket, batch)
+        // Who receives may be a fiber of this process, and is to keep up.
+        yield* Effect.yieldNow
       }
-      at += taken
-      yield* settle(socket, batch)
-      // Who receives may be a fiber of this process, and is to keep up.
-      yield* Effect.yieldNow
-    }
-  })
+    }))
 
 /** Where one part of a packet is. */
 interface Part {
@@ -251,7 +271,7 @@ export const send = (
   packets: ReadonlyArray<Uint8Array>
 ): Effect.Effect<void, XskError> =>
   Effect.gen(function*() {
-    const { bytes, frameSize, registration: { txMetadataLength } } = socket.umem
+    const { frameSize, registration: { txMetadataLength } } = socket.umem
     const space = frameSize - txMetadataLength
     const parts: Array<Part> = []
     for (const packet of packets) {
@@ -263,7 +283,18 @@ export const send = (
         parts.push({ packet, from, to: Math.min(packet.length, from + space) })
       }
     }
-    const batch = Batch.make(Math.min(defaultBatch, Math.max(parts.length, 1)))
+    yield* withBatch(socket, { batch: Math.min(defaultBatch, Math.max(parts.length, 1)) }, (batch) =>
+      sendParts(socket, parts, batch))
+  })
+
+/** Copies parts of packets into frames, and sends those. */
+const sendParts = (
+  socket: Socket.Socket,
+  parts: ReadonlyArray<Part>,
+  batch: Batch.Batch
+): Effect.Effect<void, XskError> =>
+  Effect.gen(function*() {
+    const { bytes } = socket.umem
     for (let at = 0; at < parts.length;) {
       const taken = yield* takeFrames(socket, batch, parts.length - at)
       for (let i = 0; i < taken; i++) {
@@ -282,6 +313,8 @@ export const send = (
 /** Waits until the kernel has given back all that this socket has sent. */
 export const flush = (socket: Socket.Socket, inVain = 0): Effect.Effect<void, XskError> =>
   Effect.suspend(() => {
+    const wrong = Socket.fault(socket, "flush")
+    if (wrong !== undefined) return Effect.fail(wrong)
     const before = Traffic.outstanding(socket)
     if (before === 0) return Effect.void
     const pushed = Traffic.push(socket)

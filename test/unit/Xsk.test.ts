@@ -372,6 +372,37 @@ describe("closing", () => {
     ))
 })
 
+describe("frames that a closed socket was sending", () => {
+  it.live("come back by those who share its queue, and then nothing of it is left", () =>
+    on(() =>
+      Effect.gen(function*() {
+        const memory = yield* Xsk.umem(small)
+        const one = yield* Xsk.socket(memory, { device: "eth0", ...rings, receiveFrames: 8 })
+        const scope = yield* Scope.make()
+        const other = yield* Scope.provide(Xsk.socket(memory, { device: "eth0", ...rings, receiveFrames: 8 }), scope)
+        yield* Xsk.send(other, [Uint8Array.of(1), Uint8Array.of(2)])
+        const tx = other.tx ?? assert.fail("it has a tx ring")
+        const sent = [0, 1].map((index) => Ring.addressOf(tx, index))
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual((yield* Effect.flip(Xsk.flush(other))).reason, "Closed")
+        conserved(memory)
+        // The kernel gives them back one after the other.
+        const { completion } = one.pool
+        for (const [index, address] of sent.entries()) {
+          assert.strictEqual(memory.holders[other.sending]?.count, 2 - index)
+          completion.words[completion.entriesAt + index * 2] = address
+          Atomics.store(completion.words, completion.producerAt, index + 1)
+          assert.strictEqual(yield* Effect.fromResult(Pool.reclaim(one.pool)), 1)
+          conserved(memory)
+        }
+        assert.strictEqual(memory.holders[other.sending], undefined)
+        assert.deepStrictEqual([...one.pool.sending], [one.sending])
+        const empty = yield* Effect.flip(Xsk.send(one, [new Uint8Array(0)]))
+        assert.strictEqual(empty.reason, "BadArgument")
+      })
+    ))
+})
+
 describe("memory that somebody else writes to", () => {
   /** Everything that looks at shared memory. */
   const look = (socket: Socket, batch: Batch.Batch): ReadonlyArray<Result.Result<unknown, XskError>> => [
