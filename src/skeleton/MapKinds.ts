@@ -174,15 +174,21 @@ export const hashOfMaps = <K, H>(
     withInner(SlotMap.hashOfMaps(loaded.session, ref, { key, name }), (slot) => inner.make(loaded, slot))
 })
 
-/** A struct of functions that the kernel calls. */
-export interface StructOpsMap extends MapHandle {
+/** A struct of functions that the kernel calls; `S` has the members that can be changed before the load. */
+export interface StructOpsMap<out S extends object = object> extends MapHandle {
+  /** Never there: the type of what `maps` of the opened skeleton has. A registered struct is not changed any more. */
+  readonly members?: S
   /** Registers it for as long as the scope. */
   readonly attach: Effect.Effect<Link, AttachFailure, Scope.Scope>
 }
 
 /** Structs of functions that the kernel calls. */
-export const structOps = (name: string): MapDescription<StructOpsMap> => ({
+export const structOps = <S extends object>(
+  name: string,
+  members: ReadonlyArray<keyof S & string>
+): MapDescription<StructOpsMap<S>> => ({
   name,
+  members,
   type: MapType.BPF_MAP_TYPE_STRUCT_OPS,
   keySize: 4,
   valueSize: undefined,

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Kernel } from "../services/Kernel/Kernel.ts"
+import type { BtfValue } from "../btf/BtfValue.ts"
 import type { MapError } from "../maps/MapError.ts"
 import type * as Ref from "../services/Kernel/Ref.ts"
 import type { LoadedObject } from "../stages/load/Execute.ts"
@@ -40,6 +41,12 @@ export interface OpenedMap extends MapSettings {
   readonly keySize: number
 }
 
+/** A struct of functions before the load. What is assigned to its members counts when it is loaded. */
+export interface OpenedStructOps<out S> extends OpenedMap {
+  /** Functions have the name of a program or `null`, other members their values. */
+  readonly members: S
+}
+
 /** A map of a loaded object, as far as all kinds are alike. */
 export interface MapHandle {
   readonly name: string
@@ -56,6 +63,8 @@ export interface MapDescription<out H> {
   readonly keySize: number
   /** Bytes of a value, unless an edit may change them. */
   readonly valueSize: number | undefined
+  /** Of a struct of functions: the members that can be changed. */
+  readonly members?: ReadonlyArray<string>
   readonly make: (loaded: LoadedObject, ref: Ref.MapRef) => Effect.Effect<H, MapError, Kernel | Scope.Scope>
 }
 
@@ -90,6 +99,30 @@ export const opened = (object: BpfObject, name: string): OpenedMap => {
     ...settingsOf(map)
   }
   return Object.seal(settings)
+}
+
+/** What a struct of functions is like before the load, to be changed. What was changed is put into `changes`. */
+export const openedStructOps = (
+  object: BpfObject,
+  name: string,
+  members: ReadonlyArray<string>,
+  changes: Map<string, BtfValue | null>
+): OpenedStructOps<object> => {
+  const properties: PropertyDescriptorMap = {}
+  for (const member of members) {
+    properties[member] = {
+      enumerable: true,
+      get: () => {
+        const changed = changes.get(member)
+        return changed === undefined ? Result.getOrThrow(Edit.getStructOps(object, name, member)) : changed
+      },
+      set: (value: BtfValue | null) => {
+        changes.set(member, value)
+      }
+    }
+  }
+  const values: object = Object.preventExtensions(Object.defineProperties({}, properties))
+  return Object.seal({ ...opened(object, name), members: values })
 }
 
 /** The object with the changes that were made to one of its maps. */

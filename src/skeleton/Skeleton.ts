@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Attach from "../attach/Attach.ts"
 import type { AttachFailure } from "../attach/AttachError.ts"
 import type { Link } from "../attach/Link.ts"
+import type { BtfValue } from "../btf/BtfValue.ts"
 import type { CodecError } from "../btf/Codec.ts"
 import { MapType } from "../services/Kernel/abi/BpfConstants.ts"
 import type { Kernel, Session, SessionOptions } from "../services/Kernel/Kernel.ts"
@@ -25,6 +26,7 @@ import * as Relocate from "../stages/relocate/Relocate.ts"
 import { differences } from "./Differences.ts"
 import * as Handles from "./Handles.ts"
 import { type AnyMaps, type AnyPrograms, type AnySections, mapped, type Named, nothing } from "./Handles.ts"
+import type { StructOpsMap } from "./MapKinds.ts"
 import * as Maps from "./Maps.ts"
 import * as ObjectSource from "./ObjectSource.ts"
 import * as Programs from "./Programs.ts"
@@ -59,7 +61,9 @@ export interface OpenOptions<M, P, I> extends Omit<Open.OpenOptions, "legacyMaps
 export interface Opened<M, P, I, G> {
   /** The object as it was opened: what is changed here is not changed in it. */
   readonly object: BpfObject
-  readonly maps: { readonly [N in keyof M]: Maps.OpenedMap }
+  readonly maps: {
+    readonly [N in keyof M]: M[N] extends StructOpsMap<infer S> ? Maps.OpenedStructOps<S> : Maps.OpenedMap
+  }
   readonly programs: { readonly [N in keyof P]: Programs.OpenedProgram }
   /** The variables in the initial images of their sections. */
   readonly globals: I
@@ -243,8 +247,15 @@ const open = Effect.fnUntraced(function*(
       return [name, image === undefined ? nothing : { bytes: image.slice() }]
     })
   )
+  /** What was assigned to members of structs of functions, by the names of their maps. */
+  const structOps = new Map<string, ReadonlyMap<string, BtfValue | null>>()
   const parts = {
-    maps: mapped(description.maps, ({ name }) => Maps.opened(object, name)),
+    maps: mapped(description.maps, ({ members, name }) => {
+      if (members === undefined) return Maps.opened(object, name)
+      const changes = new Map<string, BtfValue | null>()
+      structOps.set(name, changes)
+      return Maps.openedStructOps(object, name, members, changes)
+    }),
     programs: mapped(description.programs, ({ name }) => Programs.opened(object, name)),
     globals: mapped(description.initial, (section) => Sections.view(section, images.get(section.name) ?? nothing, true))
   }
@@ -253,6 +264,9 @@ const open = Effect.fnUntraced(function*(
     Effect.fromResult(Result.gen(function*() {
       let changed = yield* withImages(object, images)
       for (const map of Object.values(parts.maps)) changed = yield* Maps.changed(changed, map)
+      for (const [name, members] of structOps) {
+        for (const [member, value] of members) changed = yield* Edit.setStructOps(changed, name, member, value)
+      }
       for (const program of Object.values(parts.programs)) changed = yield* Programs.changed(changed, program)
       return changed
     }))

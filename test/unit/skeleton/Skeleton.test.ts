@@ -1,11 +1,14 @@
 /** Skeletons in TypeScript on the simulated kernel: opened, changed, loaded, used. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as KernelSimulated from "../../../src/services/Kernel/KernelSimulated.ts"
 import * as ObjectSource from "../../../src/skeleton/ObjectSource.ts"
+import * as Edit from "../../../src/stages/open/Edit.ts"
 import * as Skeleton from "../../../src/skeleton.ts"
 import * as Skeletons from "../../fixtures/skeletons.ts"
+import * as StructOps from "../../fixtures/skeletons/struct_ops.skel.ts"
 import * as Firewall from "../../fixtures/skeletons/xdp_firewall.skel.ts"
 import { fixture } from "../../support/Require.ts"
 import * as SkeletonSuite from "../../support/SkeletonSuite.ts"
@@ -79,6 +82,29 @@ describe("skeletons", () => {
       const loaded = yield* Effect.flip(Effect.scoped(opened.load()))
       assert.strictEqual(loaded._tag, "EditError")
     }).pipe(Effect.provide(KernelSimulated.layer())))
+
+  it.effect("structs of functions have other programs and values, as their members say", () =>
+    Effect.gen(function*() {
+      const opened = yield* StructOps.open()
+      const { members } = opened.maps.congestion
+      assert.deepStrictEqual({ ...members }, {
+        ssthresh: "halve_window",
+        cong_avoid: "grow_window",
+        undo_cwnd: "restore_window",
+        init: null,
+        flags: 0,
+        name: "effect_bpf_cc"
+      })
+      members.name = "other"
+      members.undo_cwnd = null
+      const changed = yield* opened.changed
+      assert.deepStrictEqual(Edit.getStructOps(changed, "congestion", "name"), Result.succeed("other"))
+      assert.deepStrictEqual(Edit.getStructOps(changed, "congestion", "undo_cwnd"), Result.succeed(null))
+      assert.strictEqual(members.name, "other")
+      assert.deepStrictEqual(Edit.getStructOps(opened.object, "congestion", "name"), Result.succeed("effect_bpf_cc"))
+      Object.assign(members, { flags: -1 })
+      assert.strictEqual((yield* Effect.flip(opened.changed))._tag, "EditError")
+    }))
 
   it.effect("tell of variables whose memory is gone", () =>
     Effect.gen(function*() {

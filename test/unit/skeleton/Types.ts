@@ -114,6 +114,13 @@ export const maps = Effect.gen(function*() {
   // @ts-expect-error requests have a number
   yield* send({ value: -1 })
 
+  const before = yield* StructOps.open()
+  before.maps.congestion.members.flags = 4
+  before.maps.congestion.members.undo_cwnd = null
+  // @ts-expect-error no program is called so
+  before.maps.congestion.members.undo_cwnd = "restore"
+  // @ts-expect-error a table has no members
+  void (yield* Firewall.open()).maps.stats.members
   const { maps: structs } = yield* StructOps.load()
   yield* structs.congestion.attach
   // @ts-expect-error a struct of functions is no table

@@ -3,7 +3,7 @@
  */
 import * as Result from "effect/Result"
 import * as Btf from "../../../btf/Btf.ts"
-import { MapType } from "../../../services/Kernel/abi/BpfConstants.ts"
+import { MapType, ProgType } from "../../../services/Kernel/abi/BpfConstants.ts"
 import { type BpfObject, isGlobalData, type MapDefinition } from "../../open/BpfObject.ts"
 import * as EventTypes from "../../open/EventTypes.ts"
 import { SkeletonError } from "./SkeletonShape.ts"
@@ -56,6 +56,49 @@ const recordsOf = ({ codecs, runtime }: Context, events: EventTypes.EventMap | u
       return [found.success]
     })
   return types.length === 0 ? [{ type: "Uint8Array", codec: `${runtime}.anyBytes` }] : types
+}
+
+/** The type of a member that can be changed before the load: a function's is the names of programs. */
+const memberType = ({ codecs, object }: Context, type: number): string | undefined => {
+  if (codecs === undefined) return undefined
+  const { btf } = codecs
+  const found = Btf.typeOf(btf, Btf.resolveType(btf, type))
+  switch (found._tag) {
+    case "Ptr": {
+      if (Btf.kindOf(btf, Btf.resolveType(btf, found.type)) !== Btf.BTF_KIND_FUNC_PROTO) return undefined
+      const programs = object.programs.filter((each) => each.entry && each.type === ProgType.BPF_PROG_TYPE_STRUCT_OPS)
+      return [...programs.map(({ name }) => TsText.literal(name)), "null"].join(" | ")
+    }
+    case "Int":
+    case "Float":
+    case "Enum":
+    case "Enum64":
+      return Result.getOrUndefined(TsCodecs.codecOf(codecs, Btf.skipModifiers(btf, type)))?.type
+    case "Array": {
+      const element = Btf.typeOf(btf, Btf.resolveType(btf, found.type))
+      return element._tag === "Int" && element.name === "char" ? "string | Uint8Array" : undefined
+    }
+    default:
+      return undefined
+  }
+}
+
+/** A struct of functions, with those of its members that are functions, numbers or texts. */
+const structOps = (context: Context, map: MapDefinition, called: string): Member => {
+  const { object: { btf }, runtime } = context
+  const struct = btf === undefined || map.structOps === undefined
+    ? undefined
+    : Btf.typeOf(btf, Btf.resolveType(btf, map.structOps.typeId))
+  const all = struct?._tag === "Struct" ? struct.members : []
+  const members = all.flatMap(({ bitfieldSize, name, type }) => {
+    const found = name === "" || name.includes(".") || bitfieldSize > 0 ? undefined : memberType(context, type)
+    return found === undefined ? [] : [{ name, type: found }]
+  })
+  const types = members.map(({ name, type }) => `${TsText.key(name)}: ${type}`).join("; ")
+  return {
+    type: `${runtime}.StructOpsMap<${members.length === 0 ? "Readonly<Record<never, never>>" : `{ ${types} }`}>`,
+    expression: `${runtime}.structOps(${called}, [${members.map(({ name }) => TsText.literal(name)).join(", ")}])`
+  }
 }
 
 const tables: ReadonlySet<number> = new Set([
@@ -133,7 +176,7 @@ export const member = (context: Context, map: MapDefinition, name: string, at: n
       return made(`UserRingBufferMap<${type}>`, "userRingBuffer", codec)
     }
     case MapType.BPF_MAP_TYPE_STRUCT_OPS:
-      return made("StructOpsMap", "structOps")
+      return structOps(context, map, called)
     case MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS:
     case MapType.BPF_MAP_TYPE_HASH_OF_MAPS: {
       const inner = map.inner === undefined
