@@ -123,7 +123,7 @@ export const checker = (sender: number) => {
 }
 
 /** Frames that may be under way: who receives must keep up. */
-const usualWindow = 1024
+const usualWindow = 768
 
 /** Sends so many frames, no faster than they are received. */
 export const sendAll = (
