@@ -31,6 +31,7 @@ import type * as PerfRing from "./perf/PerfRing.ts"
 import * as State from "./perf/PerfState.ts"
 
 export { type PerfItem, type PerfLost, type PerfOther, type PerfSample, raw, type Readable } from "./perf/PerfDecode.ts"
+export { annotated } from "./perf/PerfAnnotated.ts"
 export { PerfBufferError } from "./perf/PerfError.ts"
 export type { PerfHandler } from "./perf/PerfRing.ts"
 export type { CpuCounters, PerfCounters } from "./perf/PerfState.ts"

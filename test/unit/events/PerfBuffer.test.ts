@@ -2,14 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
-import type * as PerfBuffer from "../../../src/events/PerfBuffer.ts"
-import type { KernelShape, Session } from "../../../src/services/Kernel/Kernel.ts"
+import * as Stream from "effect/Stream"
+import * as PerfBuffer from "../../../src/events/PerfBuffer.ts"
+import { Kernel, type KernelShape, type Session } from "../../../src/services/Kernel/Kernel.ts"
 import type { KernelCall, ResultOf } from "../../../src/services/Kernel/KernelCall.ts"
 import { fromErrno } from "../../../src/services/Kernel/KernelError.ts"
 import * as KernelFaulty from "../../../src/services/Kernel/KernelFaulty.ts"
 import * as KernelSimulated from "../../../src/services/Kernel/KernelSimulated.ts"
 import * as KernelTraced from "../../../src/services/Kernel/KernelTraced.ts"
 import * as Errno from "../../../src/services/Kernel/abi/Errno.ts"
+import { testRun } from "../../support/LiveKernel.ts"
+import { loadFixture } from "../../support/LoadFixture.ts"
 import { perfSuite, shortRecord, takeNow, withProducer } from "../../support/PerfSuite.ts"
 
 describe("perf buffers of the simulated kernel", () => {
@@ -252,6 +255,25 @@ describe("CPUs that come and go", () => {
           assert.deepStrictEqual([buffer.cpus(), buffer.withoutSlot], [[0, 1], [2, 3]])
         })
     ))
+})
+
+describe("annotated types", () => {
+  it.effect("records are values of the types that the object names, and bytes where it names none", () =>
+    Effect.gen(function*() {
+      const { kernel } = yield* KernelSimulated.make()
+      yield* Effect.gen(function*() {
+        const loaded = yield* loadFixture("trace_events.bpf.o", { kernel })
+        const map = loaded.map("copies") ?? assert.fail("it is not loaded")
+        const types = yield* Effect.fromResult(PerfBuffer.annotated(loaded.object, "copies"))
+        const buffer = yield* PerfBuffer.open(loaded.session, map)
+        yield* loaded.session.call({ ...testRun(0), prog: loaded.program("on_packet") ?? assert.fail("no program") })
+        const [item] = yield* Stream.runCollect(Stream.take(PerfBuffer.stream(buffer, types), 1))
+        assert.isTrue(item?._tag === "Sample")
+        if (item?._tag !== "Sample") return
+        assert.deepInclude(item.value, { sequence: 0n, process: 1, kind: "LENGTH_SHORT" })
+        assert.deepStrictEqual(PerfBuffer.annotated(loaded.object, "nobody"), Result.succeed([PerfBuffer.raw]))
+      }).pipe(Effect.scoped, Effect.provideService(Kernel, kernel))
+    }))
 })
 
 describe("faults", () => {
