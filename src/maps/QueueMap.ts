@@ -5,7 +5,6 @@ import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
-import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { BtfValue } from "../btf/BtfValue.ts"
@@ -40,9 +39,6 @@ export interface QueueMap<V> {
 
 const types: ReadonlySet<number> = new Set([MapType.BPF_MAP_TYPE_QUEUE, MapType.BPF_MAP_TYPE_STACK])
 
-/** Values that a stream of them takes at a time. */
-const chunk = 64
-
 /** A queue or stack of a session, with the codec of its values. */
 export const make: <V>(session: Session, map: MapRef, values: Values<V>) => Effect.Effect<QueueMap<V>, MapError> =
   Effect.fnUntraced(function*<V>(
@@ -71,28 +67,14 @@ export const make: <V>(session: Session, map: MapRef, values: Values<V>) => Effe
         Element.set(source, undefined, next, Element.setFlags(options?.displace === true ? { when: "Exist" } : {})),
       peek: Element.get(source, undefined),
       pop,
+      // One at a time: what a consumer does not want stays in the map.
       popAll: Stream.fromPull(Effect.sync((): Pull.Pull<Arr.NonEmptyReadonlyArray<V>, MapError> => {
         let left = 2 * info.maxEntries
-        let failed: MapError | undefined
-        return Effect.gen(function*() {
-          if (failed !== undefined) return yield* failed
-          const taken: Array<V> = []
-          while (taken.length < chunk && left-- > 0) {
-            const next = yield* Effect.result(pop)
-            if (Result.isFailure(next)) {
-              // What was taken before is handed on first: nobody else will see it again.
-              failed = next.failure
-              if (taken.length === 0) return yield* failed
-              break
-            }
-            if (next.success === undefined) {
-              left = 0
-              break
-            }
-            taken.push(next.success)
-          }
-          return Arr.isReadonlyArrayNonEmpty(taken) ? taken : yield* Cause.done()
-        })
+        return Effect.suspend((): Pull.Pull<Arr.NonEmptyReadonlyArray<V>, MapError> =>
+          left-- <= 0
+            ? Cause.done()
+            : Effect.flatMap(pop, (next) => next === undefined ? Cause.done() : Effect.succeed(Arr.of(next)))
+        )
       }))
     }
   })

@@ -71,7 +71,10 @@ export interface TypedMap<K, V> extends WritableMap<K, V> {
   readonly take: (key: K) => Effect.Effect<V | undefined, MapError>
   /** Removes elements in as few calls as possible; answers how many there were. */
   readonly deleteAll: (keys: Iterable<K>) => Effect.Effect<number, MapError | BatchError>
-  /** All elements, each of which is taken away as it is read. */
+  /**
+   * All elements, each of which is taken away as it is read: in batches, so that whoever stops before the end, or is interrupted,
+   * loses what was left of the last one.
+   */
   readonly takeAll: Stream.Stream<readonly [key: K, value: V], MapError>
   /** How many elements there are: they are counted, since the kernel does not say. */
   readonly size: Effect.Effect<number, MapError>

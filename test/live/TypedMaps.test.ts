@@ -72,7 +72,7 @@ describeWith({ kind: "live", root: true }, "maps that a program changes at every
     assert.strictEqual(keys.filter((key) => key < stayers).length, stayers, "every key that stays")
   }
 
-  const rounds = 20
+  const rounds = 8
 
   const tableOf = ({ map, session }: LoadedObject, name: string, change = (session: Session) => session) =>
     TypedMap.make(change(session), map(name) ?? assert.fail(name), { key: u32, value: u64, name })
