@@ -62,7 +62,7 @@ const report = ({ collector, command, nanoseconds, pid, thread }: pause): void =
 const nodegc = Effect.gen(function*() {
   const places = yield* BinaryFile.functionsMatching(binary, pattern)
   // Parts of a function that the compiler has put elsewhere have a dot in their names.
-  const [place] = places.filter((each) => !each.function.name.includes("."))
+  const place = places.find((each) => !each.function.name.includes("."))
   if (place === undefined) {
     return yield* Effect.fail(new Error(`${binary} has no symbol ${pattern}: is it Node.js, and not stripped?`))
   }

@@ -57,7 +57,7 @@ const line = (event: exec_event | open_event): string => {
 }
 
 const draw = Effect.sync(() => {
-  const { columns = 80, rows: height = 24 } = process.stdout
+  const { columns, rows: height } = process.stdout
   const head = "    PID COMMAND         EXEC    OPEN  FAILED  LAST FILE"
   const body = [...rows.values()].toReversed().slice(0, height - 2).map((row) =>
     [

@@ -50,7 +50,7 @@ export interface LoadedMap<K = BtfValue, V = BtfValue> {
   readonly values: (options?: RequestOptions) => AsyncIterable<V>
   /** The same as `entries()`. */
   readonly [Symbol.asyncIterator]: () => AsyncIterator<readonly [key: K, value: V]>
-  /** Adds a value to a queue, a stack or a bloom filter. */
+  /** Adds a value to a queue, a stack or a bloom filter; hands a record to programs by a user ring buffer, when it has room. */
   readonly push: (value: V, options?: RequestOptions) => Promise<void>
   /** Takes the next value of a queue or stack; `undefined` where there is none. */
   readonly pop: (options?: RequestOptions) => Promise<V | undefined>

@@ -31,7 +31,8 @@ export const start = (
   args: ReadonlyArray<string> = [],
   prefix: ReadonlyArray<string> = []
 ): Application => {
-  const [command = process.execPath, ...rest] = [...prefix, process.execPath, Path.join(repository, "examples", script)]
+  const node = [process.execPath, Path.join(repository, "examples", script)]
+  const [command = process.execPath, ...rest] = prefix.concat(node)
   const child = ChildProcess.spawn(command, [...rest, ...args], {
     env: { ...process.env, NODE_NO_WARNINGS: "1", FORCE_COLOR: "0" },
     stdio: ["pipe", "pipe", "pipe"]

@@ -159,6 +159,22 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
     assert.deepInclude(await rejection(collect(object.map("ringbuf_exact"))), { reason: "WrongKind" })
   })
 
+  it("hands records to programs by a user ring buffer", async () => {
+    await using object = await typed()
+    for (let number = 1; number <= 3; number++) await object.map("requests").push({ number, value: 10 * number })
+    assert.strictEqual((await object.program("take_requests").run({ context: new Uint8Array(8) })).retval, 3)
+    assert.strictEqual(await object.globals.get("sum_of_requests"), 60n)
+    // 16 bytes each, in a buffer of 4096 that nobody empties.
+    const requests = object.map("requests")
+    for (let at = 0; at < 256; at++) await requests.push({ number: 0, value: 0 })
+    const reason = new Error("nobody takes them")
+    const controller = new AbortController()
+    const waiting = rejection(requests.push({ number: 0, value: 0 }, { signal: controller.signal }))
+    await turn()
+    controller.abort(reason)
+    assert.strictEqual(await waiting, reason)
+  })
+
   it("reads events by their types, in loops and in batches", async () => {
     await using object = await typed()
     const events = object.events("execs")
@@ -233,8 +249,8 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
 
   it("answers overlapping reads in order, and all of them when it is closed", async () => {
     const object = await typed()
-    const iterator = object.events("execs", { as: (value) => Reflect.get(Object(value), "sequence") as bigint })
-      [Symbol.asyncIterator]()
+    const events = object.events("execs", { as: (value) => Reflect.get(Object(value), "sequence") as bigint })
+    const iterator = events[Symbol.asyncIterator]()
     const reads = [iterator.next(), iterator.next(), iterator.next()]
     await send(object, 2)
     assert.deepStrictEqual(await Promise.all(reads.slice(0, 2)), [{ done: false, value: 0n }, {

@@ -2,8 +2,13 @@
  * What can be done with a map, by its kind: the handles of typed maps, all with the same names.
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { BtfValue } from "../../btf/BtfValue.ts"
+import * as BtfCodec from "../../btf/BtfCodec.ts"
+import type { BtfValue, BtfValueError } from "../../btf/BtfValue.ts"
+import { CodecError } from "../../btf/Codec.ts"
+import * as UserRingBuffer from "../../events/UserRingBuffer.ts"
 import * as ArrayMap from "../../maps/ArrayMap.ts"
 import * as BloomFilter from "../../maps/BloomFilter.ts"
 import type { SetOptions } from "../../maps/Element.ts"
@@ -19,6 +24,14 @@ import { mapTypeName, MapType } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { Kernel } from "../../services/Kernel/Kernel.ts"
 import type { LoadedObject } from "../../stages/load/Execute.ts"
 import type { MapDefinition } from "../../stages/open/BpfObject.ts"
+import * as EventTypes from "../../stages/open/EventTypes.ts"
+
+/** Why a map is not opened. */
+export type OpenError =
+  | MapError
+  | UserRingBuffer.UserRingBufferError
+  | BtfValueError
+  | EventTypes.EventTypeError
 
 /** What maps do, each as far as its kind can. */
 export interface Abilities {
@@ -29,7 +42,7 @@ export interface Abilities {
   readonly take: (key: BtfValue) => Effect.Effect<BtfValue | undefined, MapError>
   readonly entries: Stream.Stream<readonly [BtfValue, BtfValue], MapError>
   readonly clear: Effect.Effect<void, MapError>
-  readonly push: (value: BtfValue) => Effect.Effect<void, MapError>
+  readonly push: (value: BtfValue) => Effect.Effect<void, MapError | UserRingBuffer.UserRingBufferError>
   readonly pop: Effect.Effect<BtfValue | undefined, MapError>
   readonly peek: Effect.Effect<BtfValue | undefined, MapError>
 }
@@ -102,10 +115,42 @@ const ofSlots = <K extends BtfValue, R>(
 /** What is needed of a loaded object. */
 export type Loaded = OfObject.Loaded & Pick<LoadedObject, "program">
 
+const someBytes: Pick<BtfCodec.BtfCodec, "encode"> = {
+  encode: (value) =>
+    value instanceof Uint8Array
+      ? Result.succeed(value.slice())
+      : Result.fail(
+        new CodecError({ reason: "Value", subject: "record", detail: "it has no one type, so it is given as bytes" })
+      )
+}
+
+/** What records of a user ring buffer are: values of the one type that the map names, else bytes. */
+const recordOf = (
+  { object }: Loaded,
+  name: string
+): Result.Result<Pick<BtfCodec.BtfCodec, "encode">, BtfValueError | EventTypes.EventTypeError> =>
+  Result.gen(function*() {
+    const { btf, byteOrder } = object
+    const types = (yield* EventTypes.of(object)).find((each) => each.name === name)?.types ?? []
+    const [type] = types
+    return btf === undefined || type === undefined || types.length > 1
+      ? someBytes
+      : yield* BtfCodec.make(btf, type.type, { byteOrder, octets: true, flexible: true })
+  })
+
+const ofUserRing = (loaded: Loaded, name: string) =>
+  Effect.gen(function*() {
+    const record = yield* Effect.fromResult(recordOf(loaded, name))
+    const map = loaded.map(name)
+    if (map === undefined) return {}
+    const ring = yield* UserRingBuffer.open(loaded.session, map)
+    return { push: (value: BtfValue) => UserRingBuffer.send(ring, record, value) }
+  })
+
 const known = (
   loaded: Loaded,
   definition: MapDefinition
-): Effect.Effect<Partial<Abilities>, MapError, Kernel> => {
+): Effect.Effect<Partial<Abilities>, OpenError, Kernel | Scope.Scope> => {
   const { attr, name } = definition
   switch (attr.type) {
     case MapType.BPF_MAP_TYPE_ARRAY:
@@ -153,8 +198,9 @@ const known = (
         set: (key, value, options) => map.set(index(key), value, options),
         delete: (key) => map.delete(index(key))
       }))
-    case MapType.BPF_MAP_TYPE_RINGBUF:
     case MapType.BPF_MAP_TYPE_USER_RINGBUF:
+      return ofUserRing(loaded, name)
+    case MapType.BPF_MAP_TYPE_RINGBUF:
     case MapType.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
     case MapType.BPF_MAP_TYPE_ARENA:
     case MapType.BPF_MAP_TYPE_STRUCT_OPS:
@@ -170,5 +216,8 @@ const known = (
 }
 
 /** Opens a map of a loaded object: what its kind cannot do fails. */
-export const open = (loaded: Loaded, definition: MapDefinition): Effect.Effect<Abilities, MapError, Kernel> =>
+export const open = (
+  loaded: Loaded,
+  definition: MapDefinition
+): Effect.Effect<Abilities, OpenError, Kernel | Scope.Scope> =>
   Effect.map(known(loaded, definition), (abilities) => ({ ...unable(definition), ...abilities }))

@@ -39,7 +39,7 @@ type Leaks<T, Depth extends ReadonlyArray<0> = []> = Depth["length"] extends 7 ?
   : T extends object ? { [N in keyof T]-?: Leaks<T[N], [...Depth, 0]> }[keyof T]
   : never
 
-const none = <T>(_: [Leaks<T>] extends [never] ? "none" : Leaks<T>): void => undefined
+const none = <T>(leaks: [Leaks<T>] extends [never] ? "none" : Leaks<T>) => leaks
 
 const folder = Path.join(repository, "src/promise")
 
