@@ -17,7 +17,7 @@ import * as Edit from "../../src/stages/open/Edit.ts"
 import * as Globals from "../../src/stages/load/Globals.ts"
 import { mappings } from "../support/LiveKernel.ts"
 import { loadFixture } from "../support/LoadFixture.ts"
-import { describeWith } from "../support/Require.ts"
+import { describeWith, runs } from "../support/Require.ts"
 import { mapNamed, numbers, runContext, runNamed, runOften } from "../support/RingProducer.ts"
 
 const page = 4096
@@ -53,7 +53,8 @@ describeWith({ kind: "live" }, "a reader of ring buffers on the live kernel", ()
     Effect.scoped(Effect.gen(function*() {
       // Room for 262,144 records: the producer goes over its end three times and more.
       const { loaded, reader } = yield* flood({}, 1 << 22)
-      const [wanted, part] = [1_000_000, 50_000]
+      const part = runs(50_000)
+      const wanted = 20 * part
       let next = 0n
       const producer = yield* Effect.forkChild(Effect.gen(function*() {
         for (let sent = 0; sent < wanted; sent += part) {
@@ -302,10 +303,11 @@ describeWith({ kind: "live" }, "a reader of ring buffers on the live kernel", ()
     Effect.gen(function*() {
       let seed = 10_061_213
       const random = (): number => (seed = (seed * 1_103_515_245 + 12_345) % 0x8000_0000) / 0x8000_0000
+      const sending = runs(400_000)
       const round = Effect.scoped(Effect.gen(function*() {
         const { kernel, loaded, reader } = yield* flood({ batch: 64 })
         const globals = yield* Globals.open(loaded).pipe(Effect.provideService(Kernel, kernel))
-        const producer = yield* Effect.forkChild(runOften(loaded, "plain_one", 400_000))
+        const producer = yield* Effect.forkChild(runOften(loaded, "plain_one", sending))
         let seen = 0
         let last = -1n
         for (let each = 0; each < 25; each++) {
@@ -330,7 +332,7 @@ describeWith({ kind: "live" }, "a reader of ring buffers on the live kernel", ()
         const sent = yield* globals.get("plain_sequence")
         assert.strictEqual(reader.counters().records, Number(sent))
         assert.isAtMost(Number(sent) - seen, 25 * 64)
-        assert.strictEqual(Number(sent) + Number(yield* reader.lost), 400_000)
+        assert.strictEqual(Number(sent) + Number(yield* reader.lost), sending)
       }))
       yield* round
       const before = holdings()
