@@ -10,7 +10,7 @@ import type { Case } from "../Harness.ts"
 
 /** Frames of one run: divide by the time. */
 const FRAMES = 20_000
-const REPETITIONS = 30
+const REPETITIONS = 10
 
 /**
  * Frames from one AF_XDP socket to another, over one pair of veth devices in copy mode, one thread for both ends: the kernel's work for a
