@@ -130,7 +130,10 @@ describe("gen subskeleton", () => {
       assert.match(stdout, /__u64 \*library_calls;/)
       const output = Path.join(temporaryFolder(), "library.subskel.h")
       const written = yield* subskeleton(fixture("link_library.bpf.o"), "-o", output)
-      assert.match(written.stdout, /a header that finds what is in .*, 4 maps and 1 program under the name link_library_bpf/)
+      assert.match(
+        written.stdout,
+        /a header that finds what is in .*, 4 maps and 1 program under the name link_library_bpf/
+      )
       assert.match(Fs.readFileSync(output, "utf8"), /link_library_bpf__open\(const struct bpf_object \*src\)/)
     }))
 
