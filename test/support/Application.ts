@@ -3,7 +3,7 @@ import { assert } from "@effect/vitest"
 import * as ChildProcess from "node:child_process"
 import { once } from "node:events"
 import * as Path from "node:path"
-import { repository } from "./Require.ts"
+import { repository, temporaryFolder } from "./Require.ts"
 
 /** An application that has been started. */
 export interface Application {
@@ -25,6 +25,9 @@ export interface Application {
 /** Milliseconds that an application may take to print something, also where the machine has much to do. */
 const patience = 40_000
 
+/** What Node has compiled of our sources, for the applications that are started after the first. */
+let compiled: string | undefined
+
 /** Starts a program of examples/; `prefix` is what its command begins with, instead of Node. */
 export const start = (
   script: string,
@@ -34,7 +37,12 @@ export const start = (
   const node = [process.execPath, Path.join(repository, "examples", script)]
   const [command = process.execPath, ...rest] = prefix.concat(node)
   const child = ChildProcess.spawn(command, [...rest, ...args], {
-    env: { ...process.env, NODE_NO_WARNINGS: "1", FORCE_COLOR: "0" },
+    env: {
+      ...process.env,
+      NODE_COMPILE_CACHE: compiled ??= temporaryFolder(),
+      NODE_NO_WARNINGS: "1",
+      FORCE_COLOR: "0"
+    },
     stdio: ["pipe", "pipe", "pipe"]
   })
   const said = { stdout: "", stderr: "" }
