@@ -230,6 +230,26 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
     await Promise.all(loops.map(({ ended }) => ended))
   })
 
+  it("reads on in a loop that begins while another one is being left", async () => {
+    await using object = await typed()
+    for (let round = 0; round < 5; round++) {
+      const first = object.events("execs")[Symbol.asyncIterator]()
+      const waiting = first.next()
+      for (let i = 0; i < round; i++) await turn()
+      const left = first.return?.()
+      const second = object.events("execs")
+      const following = follow(second)
+      assert.deepStrictEqual([await waiting, await left], [
+        { done: true, value: undefined },
+        { done: true, value: undefined }
+      ])
+      await send(object, 1)
+      await following.until(1)
+      await second.close()
+      await following.ended
+    }
+  })
+
   it("ends a loop with what a conversion throws, and can be read on", async () => {
     await using object = await typed()
     await send(object, 1)

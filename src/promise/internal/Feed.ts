@@ -14,7 +14,7 @@ export interface Feed {
   readonly enter: () => void
   /** A loop ends; the last one waits until nobody reads any more. */
   readonly leave: () => Promise<void>
-  /** Waits until there are records; `false` where the wait was ended, or where none will come any more. */
+  /** Waits until there are records; `false` where no loop wants them any more, or where none will come. */
   readonly more: () => Promise<boolean>
   /** The next record that is there, which stays. */
   readonly peek: () => Uint8Array | undefined
@@ -71,7 +71,13 @@ export const make = <E>(own: Lifetime, open: Effect.Effect<Buffer<E>, E, Needs>)
       nobody = new AbortController()
       await reading.catch(() => undefined)
     },
-    more: async () => at < chunk.length || await (reading ??= read()),
+    more: async () => {
+      // A wait that was ended because a loop has left is begun again for one that has come since.
+      while (loops > 0 && !own.isClosed()) {
+        if (at < chunk.length || await (reading ??= read())) return true
+      }
+      return false
+    },
     peek: () => chunk[at],
     shift: () => {
       at++
