@@ -10,7 +10,7 @@ import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Events from "../fixtures/skeletons/attach_events.skel.ts"
 import * as StructOps from "../fixtures/skeletons/struct_ops.skel.ts"
 import * as TypedEvents from "../fixtures/skeletons/typed_events.skel.ts"
-import { attaching, compiled, run } from "../support/Attaching.ts"
+import { attaching } from "../support/Attaching.ts"
 import { describeWith } from "../support/Require.ts"
 import * as SkeletonSuite from "../support/SkeletonSuite.ts"
 
@@ -60,21 +60,20 @@ describeWith({ kind: "live", root: true }, "attached skeletons", () => {
   it.live("attach what their sections say, and what they are told, until the scope closes", () =>
     attaching(Effect.gen(function*() {
       const { attach, globals } = yield* loaded(...few)
-      const path = yield* compiled("int probed(int a) { return a + 1; } int main(void) { return probed(1) - 2; }")
+      // A function of this very process.
+      const probed = { path: process.execPath, symbol: "uv_hrtime", pid: process.pid }
       yield* Effect.scoped(Effect.gen(function*() {
         const { links, skipped } = yield* attach({
-          overrides: { on_tracepoint: { cookie: 9n }, on_uprobe: { path, symbol: "probed", cookie: 8n } }
+          overrides: { on_tracepoint: { cookie: 9n }, on_uprobe: { ...probed, cookie: 8n } }
         })
         assert.sameMembers(Object.keys(links), [...few])
         assert.isTrue(skipped.every(({ because }) => because.includes("autoload")))
         getuid()
-        run(path)
+        process.hrtime()
         assert.isAtLeast(Number(globals.bss.tracepoint_hits), 1)
         assert.isAtLeast(Number(globals.bss.raw_hits), 1)
-        assert.deepStrictEqual(
-          [globals.bss.tracepoint_cookie, globals.bss.uprobe_hits, globals.bss.uprobe_cookie],
-          [9n, 1n, 8n]
-        )
+        assert.isAtLeast(Number(globals.bss.uprobe_hits), 1)
+        assert.deepStrictEqual([globals.bss.tracepoint_cookie, globals.bss.uprobe_cookie], [9n, 8n])
       }))
       const { tracepoint_hits } = globals.bss
       getuid()
@@ -122,7 +121,7 @@ describeWith({ kind: "live", root: true }, "attached skeletons", () => {
     Effect.gen(function*() {
       const kernel = yield* KernelLive.make
       let failed = 0
-      for (let at = 0; at < 30; at++) {
+      for (let at = 0; at < 20; at++) {
         const faulty = KernelFaulty.make(kernel, at, { _tag: "Answer", errno: "ENOMEM" })
         const exit = yield* Effect.exit(attaching(
           Effect.flatMap(loaded("on_tracepoint", "on_raw_tracepoint"), ({ attach, maps }) =>

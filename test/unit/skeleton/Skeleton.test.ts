@@ -9,6 +9,7 @@ import * as Edit from "../../../src/stages/open/Edit.ts"
 import * as Skeleton from "../../../src/skeleton.ts"
 import * as Skeletons from "../../fixtures/skeletons.ts"
 import * as StructOps from "../../fixtures/skeletons/struct_ops.skel.ts"
+import * as Tracepoint from "../../fixtures/skeletons/tracepoint.skel.ts"
 import * as Firewall from "../../fixtures/skeletons/xdp_firewall.skel.ts"
 import { fixture } from "../../support/Require.ts"
 import * as SkeletonSuite from "../../support/SkeletonSuite.ts"
@@ -23,6 +24,16 @@ describe("skeletons", () => {
       assert.isTrue(Fs.readFileSync(Skeletons.fileOf(name), "utf8") === Skeletons.textOf(name), name)
     }
   })
+
+  it.effect("read the object that is beside them", () =>
+    Effect.gen(function*() {
+      const { object, programs } = yield* Tracepoint.open()
+      assert.deepStrictEqual(
+        Object.keys(programs),
+        object.programs.filter(({ entry }) => entry).map(({ name }) => name)
+      )
+      assert.isFalse(programs.count_getppid.autoload)
+    }))
 
   it.effect("are out of date where the object is another", () =>
     Effect.gen(function*() {
