@@ -5,6 +5,7 @@
  * called but plain functions over numbers.
  */
 import * as Result from "effect/Result"
+import { Errno } from "../../src/index.ts"
 import { DescriptorOption } from "./Abi.ts"
 import { Action, type Batch } from "./Batch.ts"
 import * as Pool from "./Pool.ts"
@@ -186,7 +187,9 @@ export const outstanding = (socket: Socket): number =>
   socket.isClosed ? 0 : socket.umem.holders[socket.sending]?.count ?? 0
 
 /** Errors by which the kernel says that it has done what it can for now. */
-const passing: ReadonlySet<string | undefined> = new Set(["EAGAIN", "EBUSY", "ENOBUFS", "EINTR", "ENETDOWN"])
+const passing: ReadonlySet<number> = new Set(
+  (["EAGAIN", "EBUSY", "ENOBUFS", "EINTR", "ENETDOWN"] as const).map((name) => -Errno.numbers[name])
+)
 
 /**
  * Has the kernel send what it was handed, where it has to be told. Answers whether something is left to be told of: it sends some
@@ -203,10 +206,7 @@ export const kick = (socket: Socket): Result.Result<boolean, XskError> => {
   }
   if (waiting === 0 || (needWakeup && !Ring.needsWakeup(tx))) return Result.succeed(false)
   const result = umem.system.wakeSender(fd)
-  if (result < 0) {
-    const error = refused("send", result, socket)
-    if (!passing.has(error.errno)) return Result.fail(error)
-  }
+  if (result < 0 && !passing.has(result)) return Result.fail(refused("send", result, socket))
   const left = Ring.pending(tx)
   // No progress: what is in its way goes by itself, and telling again at once would not help.
   return Result.succeed(left > 0 && left < waiting)

@@ -1,5 +1,5 @@
 /** Programs of fixtures that fill ring buffers, run on demand. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { Codec } from "../../src/btf/Codec.ts"
 import { hostIsLittle } from "../../src/services/Kernel/abi/Arena.ts"
@@ -70,4 +70,18 @@ export const runOften = (
     flags: 0,
     cpu: 0,
     batchSize: 0
+  })
+
+/**
+ * What a reading comes to, or the last of 200 readings: procfs lists a thread for a moment after it has been joined, since the
+ * kernel tells of its end before it takes it off the list.
+ */
+export const settled = <A>(read: () => A, expected: A): Effect.Effect<A> =>
+  Effect.gen(function*() {
+    let found = read()
+    for (let tries = 0; tries < 200 && JSON.stringify(found) !== JSON.stringify(expected); tries++) {
+      yield* Effect.sleep(5)
+      found = read()
+    }
+    return found
   })
