@@ -18,7 +18,7 @@ import * as Globals from "../../src/stages/load/Globals.ts"
 import { mappings } from "../support/LiveKernel.ts"
 import { loadFixture } from "../support/LoadFixture.ts"
 import { describeWith, runs } from "../support/Require.ts"
-import { mapNamed, numbers, runContext, runNamed, runOften } from "../support/RingProducer.ts"
+import { mapNamed, numbers, runContext, runNamed, runOften, settled } from "../support/RingProducer.ts"
 
 const page = 4096
 
@@ -337,6 +337,6 @@ describeWith({ kind: "live" }, "a reader of ring buffers on the live kernel", ()
       yield* round
       const before = holdings()
       for (let each = 0; each < 4; each++) yield* round
-      assert.deepStrictEqual(holdings(), before)
+      assert.deepStrictEqual(yield* settled(holdings, before), before)
     }), 30_000)
 })

@@ -8,7 +8,7 @@ import type { LoadedObject } from "../../src/stages/load/Execute.ts"
 import { exitOf } from "../support/Exits.ts"
 import { inSession, kernelError, mapCreate } from "../support/LiveKernel.ts"
 import { loadFixture } from "../support/LoadFixture.ts"
-import { mapNamed, runContext, runNamed } from "../support/RingProducer.ts"
+import { mapNamed, runContext, runNamed, settled } from "../support/RingProducer.ts"
 import { describeWith } from "../support/Require.ts"
 
 /** The threads of this process. */
@@ -94,7 +94,8 @@ describeWith({ kind: "live" }, "waiting for the live kernel", () => {
             yield* Fiber.interrupt(fiber)
           }
         }))
-        assert.deepStrictEqual([threads(), waiting()], [thread, descriptor])
+        const before = [thread, descriptor]
+        assert.deepStrictEqual(yield* settled(() => [threads(), waiting()], before), before)
       }
     }))
 
