@@ -2,14 +2,14 @@
  * Skeletons in TypeScript of all objects of the corpus, the selftests of linux-source-6.1 among them: they type-check under
  * `strict` in one program, say `any` and `unknown` nowhere, and are the same when they are made again.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Result from "effect/Result"
 import * as SkeletonModule from "../support/SkeletonModule.ts"
-import { corpus, corpusFolder } from "../support/Require.ts"
+import { corpus, corpusFolder, describeWith } from "../support/Require.ts"
 
-describe.skipIf(corpus().length === 0)(`skeletons of the corpus (${corpusFolder})`, () => {
+describeWith({ kind: "oracle", files: [corpusFolder] }, "skeletons of the corpus", () => {
   it("type-check under strict, without `any`, the same each time", () => {
     const folder = SkeletonModule.folder()
     let modules = 0
