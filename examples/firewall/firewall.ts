@@ -9,6 +9,7 @@
 //   show                      the rules and what they have counted
 //
 // In a project of your own, import from "effect-bpf".
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { readFileSync } from "node:fs"
@@ -66,8 +67,8 @@ const firewall = Effect.gen(function*() {
   yield* loaded.programs.firewall.attach({ device, mode: options.mode as "generic" | "driver" })
   console.error(`packets that come in through ${device} are looked at, Ctrl-C to end`)
   const lines = createInterface({ input: process.stdin })
-  const commands = Stream.fromAsyncIterable(lines, (error) => new Error(String(error)))
-  yield* Stream.runForEach(commands, (line) => command(loaded, line)).pipe(
+  const commands = Stream.fromAsyncIterable(lines, (error) => new Cause.UnknownError(error))
+  return yield* Stream.runForEach(commands, (line) => command(loaded, line)).pipe(
     // The end of the input is not that of the firewall.
     Effect.andThen(Effect.never),
     Effect.ensuring(Effect.sync(() => lines.close())),

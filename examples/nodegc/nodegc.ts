@@ -6,6 +6,7 @@
 // change between versions of Node.
 //
 // In a project of your own, import from "effect-bpf" and "effect-bpf/node".
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { parseArgs } from "node:util"
@@ -64,7 +65,7 @@ const nodegc = Effect.gen(function*() {
   // Parts of a function that the compiler has put elsewhere have a dot in their names.
   const place = places.find((each) => !each.function.name.includes("."))
   if (place === undefined) {
-    return yield* Effect.fail(new Error(`${binary} has no symbol ${pattern}: is it Node.js, and not stripped?`))
+    return yield* new Cause.NoSuchElementError(`${binary} has no symbol ${pattern}: is it Node.js, and not stripped?`)
   }
   const { maps, programs } = yield* load()
   const pauses = yield* maps.pauses.open()

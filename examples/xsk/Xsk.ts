@@ -132,12 +132,10 @@ export const run = (
         for (; turns < turnsInARow; turns++) {
           yield* Effect.fromResult(Traffic.service(socket))
           if ((yield* Effect.fromResult(Traffic.receive(socket, batch))) === 0) break
-          try {
-            onBatch(batch, socket.umem.bytes)
-          } catch (thrown) {
-            batch.actions.fill(Batch.Action.Free)
-            return yield* Effect.die(thrown)
-          }
+          // What it throws is its own fault, and the frames go back.
+          yield* Effect.sync(() => onBatch(batch, socket.umem.bytes)).pipe(
+            Effect.onError(() => Effect.sync(() => batch.actions.fill(Batch.Action.Free)))
+          )
           yield* settle(socket, batch)
         }
         idle = turns > 0 ? 0 : idle + 1
@@ -242,15 +240,15 @@ export const sendWith = (
       const space = frameSize - txMetadataLength
       for (let at = 0; at < count;) {
         const taken = yield* takeFrames(socket, batch, count - at)
-        try {
+        const first = at
+        // What `write` throws is its own fault.
+        yield* Effect.sync(() => {
           for (let i = 0; i < taken; i++) {
-            const length = write(bytes, batch.addresses[i] ?? 0, at + i, space)
+            const length = write(bytes, batch.addresses[i] ?? 0, first + i, space)
             batch.lengths[i] = length
             if (length === 0) batch.actions[i] = Batch.Action.Free
           }
-        } catch (thrown) {
-          return yield* Effect.die(thrown)
-        }
+        })
         at += taken
         yield* settle(socket, batch)
         // Who receives may be a fiber of this process, and is to keep up.

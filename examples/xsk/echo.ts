@@ -107,7 +107,7 @@ const demonstration = Effect.gen(function*() {
 const onDevice = Effect.fnUntraced(function*(device: string, queue: number) {
   const socket = yield* open(device, undefined, queue)
   console.log(`echoing on ${device}, queue ${queue}${(yield* Xsk.isZeroCopy(socket)) ? ", without copies" : ""}`)
-  yield* Xsk.run(socket, turnRound)
+  return yield* Xsk.run(socket, turnRound)
 })
 
 const [device, queue = "0"] = process.argv.slice(2)

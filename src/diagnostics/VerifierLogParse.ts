@@ -309,6 +309,8 @@ export const parse = (raw: string, { keep = 10_000 }: ParseOptions = {}): Parsed
       case "Function":
         complaint = []
         break
+      case "Precision":
+        break
       case "Note":
         if (!progress.test(line)) complaint.push(line.trim())
         break

@@ -40,7 +40,7 @@ export const live = <A, E>(body: Effect.Effect<A, E, Needs>): Effect.Effect<A, u
   Effect.gen(function*() {
     const before = leftovers()
     const exit = yield* Effect.exit(
-      body.pipe(Effect.scoped, Effect.provide(System.layer), Effect.provide(KernelLive.layer), Effect.scoped)
+      body.pipe(Effect.scoped, Effect.provide([System.layer, KernelLive.layer]), Effect.scoped)
     )
     assert.deepStrictEqual(leftovers(), before)
     return yield* exit

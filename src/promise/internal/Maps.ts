@@ -62,7 +62,13 @@ export const map = (
       return found === undefined ? undefined : toValue(found)
     }
     const all: Stream.Stream<readonly [BtfValue, BtfValue], unknown> = Stream.unwrap(
-      Effect.map(Effect.tryPromise({ try: opened, catch: (error) => error }), ({ entries }) => entries)
+      Effect.map(
+        // What the promise is rejected with is the failure, as it is.
+        Effect.callback<MapKinds.Abilities, unknown>((resume) => {
+          opened().then((map) => resume(Effect.succeed(map)), (error: unknown) => resume(Effect.fail(error)))
+        }),
+        ({ entries }) => entries
+      )
     )
     const looping = <A>(convert: (element: readonly [BtfValue, BtfValue]) => A) => ({ signal }: RequestOptions = {}) =>
       iterable(() => elements(chunks(own, `a loop over the map ${name}`, all, signal), convert))

@@ -68,9 +68,9 @@ describe("the types of the promise face", () => {
       readonly ask: () => Promise<{ readonly later: ReadonlyArray<Effect.Effect<number>> }>
     }
     // @ts-expect-error an Effect is in it
-    none<Faulty>("none")
+    void none<Faulty>("none")
     // @ts-expect-error so is a Result, in what is given
-    none<(options: { readonly done?: Result.Result<number, string> }) => void>("none")
+    void none<(options: { readonly done?: Result.Result<number, string> }) => void>("none")
   })
 
   it("come from files that import nothing of Effect, errors apart", () => {

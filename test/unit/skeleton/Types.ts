@@ -24,18 +24,20 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 const same = <A, B>(isSame: Same<A, B>): boolean => isSame
 
 /** What opening and loading answers, needs and fails with. */
-export const effects = (): void => {
-  Firewall.open() satisfies Effect.Effect<Firewall.Opened, Skeleton.OpenError>
+export const effects = [
+  Firewall.open() satisfies Effect.Effect<Firewall.Opened, Skeleton.OpenError>,
   Firewall.load() satisfies Effect.Effect<
     Firewall.Loaded,
     Skeleton.OpenError | Skeleton.LoadError,
     Kernel | Scope
-  >
+  >,
+  same<Effect.Services<ReturnType<typeof Firewall.load>>, Kernel | Scope>(true),
+  same<Effect.Error<ReturnType<typeof Firewall.open>>, Skeleton.OpenError>(true),
   // @ts-expect-error the kernel is a service that somebody provides
-  Firewall.load() satisfies Effect.Effect<Firewall.Loaded, Skeleton.OpenError | Skeleton.LoadError, Scope>
+  same<Effect.Services<ReturnType<typeof Firewall.load>>, Scope>(true),
   // @ts-expect-error opening fails, too
-  Firewall.open() satisfies Effect.Effect<Firewall.Opened>
-}
+  same<Effect.Error<ReturnType<typeof Firewall.open>>, never>(true)
+]
 
 /** Before the load. */
 export const opened = Effect.gen(function*() {
