@@ -50,7 +50,10 @@ const usdt = {
  */
 const mappable: Readonly<Record<string, ReadonlyArray<string>>> = {
   "global_data.bpf.o": [".data.static", ".rodata.str1.1"],
-  "link_library.bpf.o": ["link_lib.data"]
+  "link_library.bpf.o": ["link_lib.data"],
+  "prog_streams.bpf.o": ["prog_str.bss", "prog_str.rodata"],
+  "trace_events.bpf.o": [".rodata.str1.1"],
+  "typed_events.bpf.o": ["typed_ev.rodata", ".rodata.str1.1"]
 }
 
 const pathOf = (name: string): string => Path.join(repository, "test/fixtures", name)

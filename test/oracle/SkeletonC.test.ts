@@ -86,7 +86,7 @@ int main(void)
 }
 
 describeWith(oracle, "a C skeleton of names that are hard to write", () => {
-  const { header } = Result.getOrThrow(HeadersBeside.ours(path("skeleton_names.bpf.o"), "skeleton"))
+  const { header } = Result.getOrThrow(HeadersBeside.ours(path("skeletons/skeleton_names.bpf.o"), "skeleton"))
 
   it.each(["c", "c++"] as const)("has everything where the object has it, in %s", (language) => {
     const printed = HeadersBeside.printed(header, values(language === "c++"), { language })
@@ -101,7 +101,7 @@ describeWith(oracle, "a C skeleton of names that are hard to write", () => {
   })
 
   it("compiles, whatever maps and programs are called", () => {
-    const { bytes, object } = HeadersBeside.opened(path("skeleton_names.bpf.o"))
+    const { bytes, object } = HeadersBeside.opened(path("skeletons/skeleton_names.bpf.o"))
     const hostile = [
       "\" evil \"",
       "*/ int evil; /*",
@@ -138,7 +138,7 @@ int main(void) { return 0; }
   })
 
   it("no program of C finds out that a subskeleton's pointers to arrays are any different", () => {
-    const { header, object } = Result.getOrThrow(HeadersBeside.ours(path("skeleton_names.bpf.o"), "subskeleton"))
+    const { header, object } = Result.getOrThrow(HeadersBeside.ours(path("skeletons/skeleton_names.bpf.o"), "subskeleton"))
     const program = (language: "c" | "c++"): string =>
       `${HeadersBeside.typesBesideLibbpf(object)}
 #include <linux/types.h>

@@ -19,7 +19,7 @@ const files = [
   "global_data.bpf.o",
   "externs.bpf.o",
   "struct_ops_shapes.bpf.o",
-  "skeleton_names.bpf.o",
+  "skeletons/skeleton_names.bpf.o",
   "arena_anywhere.bpf.o",
   "map_kinds.eb.o"
 ]
@@ -105,7 +105,7 @@ const isWord = (text: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(text)
 
 describe("C headers of names that hurt", () => {
   it("have them as literals, and identifiers of C in their place", () => {
-    const object = opened("skeleton_names.bpf.o")
+    const object = opened("skeletons/skeleton_names.bpf.o")
     fc.assert(
       fc.property(hostile, hostile, (map, program) => {
         const renamed: BpfObject = {

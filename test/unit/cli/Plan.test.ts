@@ -149,7 +149,7 @@ describe("PlanDocument", () => {
   })
 
   it("names every call as the kernel does: commands of bpf(2), of perf events and of netlink, other system calls", () => {
-    const system = /^(mmap|memory write|adopt|unlink|close|open|read|write|perf_event_open)$/
+    const system = /^(mmap|memory write|adopt|unlink|close|open|read|write|perf_event_open|epoll_wait)$/
     for (const command of Object.values(commandNames)) {
       if (!system.test(command)) assert.match(command, /^(BPF|PERF_EVENT_IOC|RTM)_[A-Z_*]+$/)
     }
