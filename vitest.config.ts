@@ -15,11 +15,15 @@ const pure = [
   "test/property/**/*.test.ts"
 ]
 
-/** Tests of what asks nothing of a kernel, but starts processes, reads the machine or compares with tools. */
+/**
+ * Tests that start processes, read the machine or compare with tools. What some of them load is seen by nobody else: none counts
+ * what there is in the kernel, or attaches anything.
+ */
 const beside = [
   "test/unit/{attach,cli,promise,skeleton,support,testing}/**/*.test.ts",
   "test/unit/*.test.ts",
-  "test/oracle/{Archive,Btf*,Core*,Elf*,FunctionOffset,Signing,SkeletonC}.test.ts"
+  "test/oracle/{Archive,BpftoolTrace,Btf*,Core*,Elf*,FunctionOffset,Infos,KernelProfiles,LibbpfCalls,LibbpfOpen}.test.ts",
+  "test/oracle/{LightSkeleton,Linker,Loader,MinCoreBtf,Signing,SkeletonC}.test.ts"
 ]
 
 /** On two processors Vitest would leave one to itself: that is one test file at a time. */
@@ -29,8 +33,9 @@ const workers = Math.max(2, availableParallelism())
  * `default`, `pure` and `beside` are what `npm test` runs (under five minutes), `full` holds the long comparisons that
  * `npm run test:full` adds. What only other kernels can show (`*.vm.test.ts`) runs in virtual machines (`npm run test:vm`),
  * which also run the live tests. There each file is a process. Live tests share one kernel, so their files run one after
- * another; those of `pure` and `beside` ask nothing of the kernel, so that they run side by side. Files share processes: none
- * keeps state in modules but what may serve all, and reading the modules again for each file takes a third of the time.
+ * another; those of `pure` ask nothing of the kernel, those of `beside` nothing of what others do there, so that they run side
+ * by side. Files share processes: none keeps state in modules but what may serve all, and reading the modules again for each
+ * file takes a third of the time.
  */
 export default defineConfig({
   test: {
