@@ -24,7 +24,7 @@ const { values } = parseArgs({
     kernel: { type: "string", multiple: true, default: ["6.1", "6.12"] },
     as: { type: "string", multiple: true, default: ["root", "user"] },
     only: { type: "string", multiple: true, default: [""] },
-    seconds: { type: "string", default: "1300" }
+    seconds: { type: "string", default: "1700" }
   }
 })
 
@@ -66,9 +66,11 @@ interface Result extends Job {
  * library does, which all machines test: it runs on one.
  */
 const ofTheCommand: ReadonlySet<string> = new Set([
+  "Applications.test.ts",
   "Cli.test.ts",
   "CliAttach.test.ts",
   "CliObjects.test.ts",
+  "CliTrace.test.ts",
   "Examples.test.ts"
 ])
 
