@@ -107,7 +107,7 @@ const older = (insn: XlatedInsn): XlatedInsn => ({
 const sourced = (document: unknown, bare: boolean): unknown => {
   if (bare) return without(document, places)
   return Array.isArray(document)
-    ? document.map((each) => String(fieldsOf(each)["src"]).includes("%[") ? { ...fieldsOf(each), src: "" } : each)
+    ? document.map((each) => /%\[|\\|\n/.test(String(fieldsOf(each)["src"])) ? { ...fieldsOf(each), src: "" } : each)
     : document
 }
 
