@@ -25,7 +25,7 @@ const connect = async (host: string): Promise<number> => {
   return port
 }
 
-describeWith({ kind: "live" }, "examples/snoop", () => {
+describeWith({ kind: "live", root: true }, "examples/snoop", () => {
   it("sees programs start and files being opened", async () => {
     await using snoop = start("snoop/snoop.ts")
     await snoop.until(/watching/)
@@ -55,7 +55,7 @@ describeWith({ kind: "live" }, "examples/snoop", () => {
   })
 })
 
-describeWith({ kind: "live" }, "examples/tcplatency", () => {
+describeWith({ kind: "live", root: true }, "examples/tcplatency", () => {
   it("times connections, and counts them by time", async () => {
     await using latency = start("tcplatency/tcplatency.ts")
     await latency.until(/watching/)
@@ -78,7 +78,7 @@ describeWith({ kind: "live" }, "examples/tcplatency", () => {
   })
 })
 
-describeWith({ kind: "live" }, "examples/nodegc", () => {
+describeWith({ kind: "live", root: true }, "examples/nodegc", () => {
   it("times the pauses of a process", async () => {
     // Collects when it is told to.
     const code = "process.stdin.on('data', () => { gc(); gc({ type: 'minor' }); console.log('collected') })"
@@ -106,7 +106,7 @@ describeWith({ kind: "live" }, "examples/nodegc", () => {
   })
 })
 
-describeWith({ kind: "live", tools: ["ip", "bash"] }, "examples/firewall", () => {
+describeWith({ kind: "live", root: true, tools: ["ip", "bash"] }, "examples/firewall", () => {
   it.live("drops by rules that change while it runs", () =>
     Effect.gen(function*() {
       const net = yield* network
