@@ -14,7 +14,8 @@ import { attaching } from "../support/Attaching.ts"
 import { describeWith } from "../support/Require.ts"
 import * as SkeletonSuite from "../support/SkeletonSuite.ts"
 
-describeWith({ kind: "live" }, "skeletons on the live kernel", () => {
+// Maps by their identifiers and events of whole CPUs are root's.
+describeWith({ kind: "live", root: true }, "skeletons on the live kernel", () => {
   SkeletonSuite.skeletons(KernelLive.layer)
 
   it.live("what is sent through a user ring buffer arrives in the program", () =>
