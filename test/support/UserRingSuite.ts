@@ -1,5 +1,6 @@
 /** What a producer of a user ring buffer does, on the live and the simulated kernel. */
 import { assert, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
@@ -161,8 +162,11 @@ export const suite = (kernelOf: Effect.Effect<KernelShape, unknown>): void => {
     withRing(({ drain, ring, seen }) =>
       Effect.gen(function*() {
         yield* Effect.flip(UserRingBuffer.write(ring, 8, () => Effect.fail("no")))
-        const fiber = yield* Effect.forkChild(UserRingBuffer.write(ring, 8, () => Effect.never))
-        yield* Effect.sleep(1)
+        const begun = yield* Deferred.make<void>()
+        const fiber = yield* Effect.forkChild(
+          UserRingBuffer.write(ring, 8, () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.never))
+        )
+        yield* Deferred.await(begun)
         yield* Fiber.interrupt(fiber)
         yield* Effect.scoped(Effect.gen(function*() {
           const kernel = yield* kernelOf

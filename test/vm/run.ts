@@ -24,7 +24,7 @@ const { values } = parseArgs({
     kernel: { type: "string", multiple: true, default: ["6.1", "6.12"] },
     as: { type: "string", multiple: true, default: ["root", "user"] },
     only: { type: "string", multiple: true, default: [""] },
-    seconds: { type: "string", default: "1700" }
+    seconds: { type: "string", default: "2300" }
   }
 })
 
