@@ -138,7 +138,9 @@ int main(void) { return 0; }
   })
 
   it("no program of C finds out that a subskeleton's pointers to arrays are any different", () => {
-    const { header, object } = Result.getOrThrow(HeadersBeside.ours(path("skeletons/skeleton_names.bpf.o"), "subskeleton"))
+    const { header, object } = Result.getOrThrow(
+      HeadersBeside.ours(path("skeletons/skeleton_names.bpf.o"), "subskeleton")
+    )
     const program = (language: "c" | "c++"): string =>
       `${HeadersBeside.typesBesideLibbpf(object)}
 #include <linux/types.h>
