@@ -18,7 +18,8 @@ const stateOf = <A>(promise: Promise<A>): { ended: boolean } => {
   return state
 }
 
-describeWith({ kind: "live" }, "the promise face on the running kernel", () => {
+// What tracefs lists and events of whole CPUs are root's.
+describeWith({ kind: "live", root: true }, "the promise face on the running kernel", () => {
   promiseSuite("live")
 
   it("aborted at any moment of a load, leaves nothing behind", async () => {
@@ -161,10 +162,7 @@ describeWith({ kind: "live" }, "the promise face on the running kernel", () => {
     const kernel = { ...await Bpf.simulated() }
     await rejectsWith(Bpf.load(fixture("xdp_firewall.bpf.o"), { kernel }), TypeError)
   })
-})
 
-// Events of whole CPUs are root's on Debian's kernels.
-describeWith({ kind: "live", root: true }, "the promise face on the running kernel, as root", () => {
   it("reads perf buffers, and says what they lost", async () => {
     const before = left()
     const object = await Bpf.load(fixture("typed_events.bpf.o"))
