@@ -10,16 +10,16 @@ import { Command, MapFlag } from "../abi/BpfConstants.ts"
 import { flagsComplaint } from "../abi/ElementSize.ts"
 import * as ElementArena from "../abi/ElementArena.ts"
 import * as Errno from "../abi/Errno.ts"
-import type { KernelSymbol, MapInfo, Value } from "../KernelCall.ts"
+import type { KernelSymbol, Value } from "../KernelCall.ts"
 import { type CallError, type KernelError, RefError } from "../KernelError.ts"
 import * as Ref from "../Ref.ts"
 import type { Bound, Handlers, Performed } from "../Session.ts"
-import type { Sys } from "../sys/Sys.ts"
 import { type Context, handleOf, optionalHandleOf } from "./Context.ts"
-import { attemptsOf, enter, invalid, once, refused } from "./Enter.ts"
+import { attemptsOf, invalid, once, refused } from "./Enter.ts"
 import * as FdInfo from "./FdInfo.ts"
-import { expectedValueLength, type Handle, type MapHandle, type MapShape, valueLength } from "./Handle.ts"
+import { expectedValueLength, type Handle, type MapHandle, valueLength } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
+import { mapInfo } from "./MapInfo.ts"
 import { memoryView } from "./MemoryView.ts"
 import { kernelName } from "./Name.ts"
 
@@ -80,79 +80,6 @@ const elementOf = (
     ? Result.succeed({ map, cpus: cpus.success, expected: expectedValueLength(map.shape, cpus.success, call.flags) })
     : Result.fail(invalid(tag, map.name, complaint))
 }
-
-/** Bytes of a SHA-256. */
-const DIGEST_SIZE = 32
-
-/** What the kernel says of a map, through a descriptor. */
-export const mapInfo = (
-  sys: Sys,
-  call: "MapGetInfo" | "ObjGet" | "Borrow" | "GetById",
-  subject: string,
-  fd: number,
-  digest: boolean = false
-): Effect.Effect<MapInfo, KernelError> =>
-  Effect.catch(
-    Effect.map(
-      enter(sys, {
-        call,
-        subject,
-        command: Command.BPF_OBJ_GET_INFO_BY_FD,
-        layout: Attr.GetInfo,
-        values: {
-          bpf_fd: fd,
-          info_len: Attr.MapInfo.size,
-          info: Arena.struct(
-            Attr.MapInfo,
-            digest ? { hash: Arena.room(DIGEST_SIZE), hash_size: DIGEST_SIZE } : {}
-          )
-        }
-      }),
-      ({ arena }) => {
-        const info = decodeMapInfo(Arena.region(arena, "info"))
-        const bytes = Arena.region(arena, "info", "hash")
-        // A kernel that does not know the field leaves the room as it was.
-        return bytes.some((byte) => byte !== 0) ? { ...info, digest: bytes.slice() } : info
-      }
-    ),
-    (error) => {
-      // Kernels that do not know the command say what a map is in procfs.
-      const info = error.errno === "EINVAL" ? FdInfo.infoOfMap(fd) : undefined
-      return info === undefined ? Effect.fail(error) : Effect.succeed(info)
-    }
-  )
-
-/** Reads a `struct bpf_map_info`. */
-export const decodeMapInfo = (info: Uint8Array): MapInfo => {
-  const { fields } = Attr.MapInfo
-  const vmlinuxValueTypeId = Arena.readNumber(info, fields.btf_vmlinux_value_type_id)
-  return {
-    id: Arena.readNumber(info, fields.id),
-    name: Arena.readName(info, fields.name),
-    type: Arena.readNumber(info, fields.type),
-    keySize: Arena.readNumber(info, fields.key_size),
-    valueSize: Arena.readNumber(info, fields.value_size),
-    maxEntries: Arena.readNumber(info, fields.max_entries),
-    flags: Arena.readNumber(info, fields.map_flags),
-    // The kernel does not tell where it was asked to put a map.
-    numaNode: 0,
-    ifindex: Arena.readNumber(info, fields.ifindex),
-    extra: Arena.readBigInt(info, fields.map_extra),
-    btfId: Arena.readNumber(info, fields.btf_id),
-    btfKeyTypeId: Arena.readNumber(info, fields.btf_key_type_id),
-    btfValueTypeId: Arena.readNumber(info, fields.btf_value_type_id),
-    ...(vmlinuxValueTypeId === 0
-      ? {}
-      : { vmlinuxValueTypeId, vmlinuxBtfId: Arena.readNumber(info, fields.btf_vmlinux_id) })
-  }
-}
-
-/** The shape of a map whose info is known. */
-export const shapeOf = (info: MapInfo): MapShape => ({
-  type: info.type,
-  keySize: info.keySize,
-  valueSize: info.valueSize
-})
 
 /** A value's bytes with the descriptors of what it refers to; what does not exist is 0. */
 const valueBytes = (bound: Bound<Handle>, subject: string, value: Value): Result.Result<Uint8Array, KernelError> => {

@@ -19,7 +19,7 @@ import { type Context, handleOf } from "./Context.ts"
 import { attemptsOf, enter, invalid, refused } from "./Enter.ts"
 import type { Handle } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
-import { mapInfo, shapeOf } from "./MapCalls.ts"
+import { mapInfo, shapeOf } from "./MapInfo.ts"
 import { progHandle } from "./ProgCalls.ts"
 
 const isBpffs = (folder: string): boolean => Fs.statfsSync(folder).type === BPF_FS_MAGIC
