@@ -139,6 +139,7 @@ export const suite = (kernelOf: Effect.Effect<KernelShape, unknown>): void => {
         yield* Fiber.join(large)
         assert.strictEqual(yield* drain(), 2)
         assert.deepStrictEqual(yield* seen, [258n, 0n])
+        assert.isAtLeast(ring.counters.waits, 2)
       })
     ))
 
