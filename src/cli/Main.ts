@@ -48,7 +48,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "map",
-      summary: "Maps of the kernel: show, dump, lookup, update, delete, create",
+      summary: "Maps of the kernel: show, dump, lookup, update, delete, create, event_pipe",
       load: Chosen.from(() => import("./Map.ts"), ({ mapCommand }) => mapCommand)
     },
     {

@@ -258,6 +258,6 @@ export const mapCommand = Command.make("map").pipe(
   Command.withDescription(
     "Maps of the kernel of this machine, with bpftool's words and JSON keys. A map is id N, pinned FILE or name NAME."
   ),
-  Command.withShortDescription("Maps of the kernel: show, dump, lookup, update, delete, create"),
+  Command.withShortDescription("Maps of the kernel: show, dump, lookup, update, delete, create, event_pipe"),
   Command.withSubcommands([show("show"), show("list"), dump, lookup, getnext, update, remove, create, eventPipe])
 )
