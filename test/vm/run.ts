@@ -5,7 +5,7 @@
  *
  * All but `--seconds` may be given more than once; `--only` takes the test files whose name contains NAME. Those of the command
  * run on 6.1 as root alone unless they are named. Without QEMU, busybox or the kernels it says so and ends with 0; where `vm`
- * is among `EFFECT_BPF_REQUIRE`, with 1. `FC_RUNS` scales the number of runs of properties, 0.05 if it is not set. `EFFECT_BPF_REPORT` names a file that is given the counts.
+ * is among `EFFECT_BPF_REQUIRE`, with 1. `FC_RUNS` scales the number of runs of properties, 0.05 if it is not set. `EFFECT_BPF_REPORT` names a file that is given the counts and the failures.
  */
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -189,7 +189,14 @@ const main = async (): Promise<number> => {
   const broken = results.filter(({ ended }) => ended._tag === "Failed").length
   const counts = { passed: sum("passed"), failed: sum("failed") + broken, skipped: sum("skipped") }
   const file = process.env["EFFECT_BPF_REPORT"]
-  if (file !== undefined) Fs.writeFileSync(Path.resolve(repository, file), JSON.stringify(counts))
+  const failures = results.flatMap(({ ended, identity, release, report }) => [
+    ...(ended._tag === "Failed" ? [{ test: `${release} as ${identities[identity]}`, error: ended.why }] : []),
+    ...report.outcomes.filter(({ state }) => state === "failed").map(({ error = "", file, test }) => ({
+      test: `${file} on ${release} as ${identities[identity]}: ${test}`,
+      error
+    }))
+  ])
+  if (file !== undefined) Fs.writeFileSync(Path.resolve(repository, file), JSON.stringify({ ...counts, failures }))
   const seconds = Math.round((performance.now() - start) / 1000)
   console.log(
     `\nvm: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped on ${results.length} machines, ${seconds} s`
