@@ -108,7 +108,7 @@ describeWith({ kind: "live", root: true }, "the promise face on the running kern
     const target = { kind: "xdp", device: "lo", mode: "generic" } as const
     /** The device may be somebody else's for a moment, and the kernel lets go of a link a little later than of its pin. */
     const attach = async (object: Loaded): Promise<Link> => {
-      for (const end = Date.now() + 10_000;;) {
+      for (const end = Date.now() + 30_000;;) {
         try {
           return await object.program("xdp_firewall").attach(target)
         } catch (error) {

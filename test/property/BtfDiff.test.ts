@@ -12,7 +12,7 @@ import * as Arbitrary from "../support/arbitrary/Btf.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import type { CComposite, CDeclaration, CMember, CProgram } from "../support/arbitrary/BtfC.ts"
 import { runs } from "../support/Require.ts"
-import { cpuTime } from "../support/CpuTime.ts"
+import { assertQuick, cpuTime } from "../support/CpuTime.ts"
 
 type Diff = typeof BtfDiff.diff
 
@@ -268,7 +268,7 @@ describe("types that make no sense", () => {
         const start = cpuTime()
         const difference = BtfDiff.diff(before.success, after.success)
         const text = BtfDiff.render(difference)
-        assert.isBelow(cpuTime() - start, 1000)
+        assertQuick(cpuTime() - start, 4000)
         assert.isBelow(text.length, 200 * (one.length + two.length))
       }),
       { numRuns: runs(300) }
@@ -286,7 +286,7 @@ describe("types that make no sense", () => {
     const start = cpuTime()
     const difference = BtfDiff.diff(B.btfOf(types("one")), B.btfOf(types("two")))
     assert.deepStrictEqual(difference.changed.map(({ incomplete }) => incomplete), [true])
-    assert.isBelow(cpuTime() - start, 1000)
+    assertQuick(cpuTime() - start, 4000)
   })
 
   it("and are nested thousands of levels deep, or in cycles, are compared", () => {
@@ -309,7 +309,7 @@ describe("types that make no sense", () => {
     assert.isTrue(isEmpty(BtfDiff.diff(B.btfOf(cycle), B.btfOf(cycle))))
     const loop = [B.typedef("t", 2), B.constant(3), B.volatile(2), B.array(4, 4, 2)]
     assert.isTrue(isEmpty(BtfDiff.diff(B.btfOf(loop), B.btfOf(loop))))
-    assert.isBelow(cpuTime() - start, 2000)
+    assertQuick(cpuTime() - start, 8000)
   })
 
   it("and have one name thousands of times are compared in near-linear time", () => {
@@ -323,6 +323,6 @@ describe("types that make no sense", () => {
     assert.isTrue(
       isEmpty(BtfDiff.diff(B.btfOf(types("a")), B.btfOf(types("a").toReversed().toSorted((x, y) => x.kind - y.kind))))
     )
-    assert.isBelow(cpuTime() - start, 2000)
+    assertQuick(cpuTime() - start, 8000)
   })
 })

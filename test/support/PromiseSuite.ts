@@ -52,7 +52,7 @@ export const follow = <A>(all: AsyncIterable<A>): Following<A> => {
     for await (const each of all) seen.push(each)
   }
   const until = async (count: number) => {
-    for (const end = Date.now() + 10_000; seen.length < count;) {
+    for (const end = Date.now() + 30_000; seen.length < count;) {
       if (Date.now() > end) assert.fail(`${seen.length} of ${count} have come`)
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
@@ -223,7 +223,7 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
       loops.flatMap(({ seen }) => seen.map((event) => Number(Reflect.get(Object(event), "sequence"))))
     for (let round = 1; round <= 5; round++) {
       await send(object, 20)
-      for (const end = Date.now() + 10_000; sequences().length < 20 * round && Date.now() < end;) await turn()
+      for (const end = Date.now() + 30_000; sequences().length < 20 * round && Date.now() < end;) await turn()
     }
     assert.deepStrictEqual(sequences().sort((a, b) => a - b), Array.from({ length: 100 }, (_, at) => at))
     await object.close()

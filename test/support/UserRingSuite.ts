@@ -124,7 +124,7 @@ export const suite = (kernelOf: Effect.Effect<KernelShape, unknown>): void => {
         const at = performance.now()
         const never = yield* Effect.flip(UserRingBuffer.reserveWhenFree(ring, 8, { timeout: 0 }))
         assert.strictEqual(never._tag === "UserRingBufferError" ? never.reason : never._tag, "NoRoom")
-        assert.isBelow(performance.now() - at, 1000)
+        assert.isBelow(performance.now() - at, 10_000)
         const sent = yield* Effect.forkChild(UserRingBuffer.send(ring, numbers, 256n, { timeout: -1 }))
         const large = yield* Effect.forkChild(Effect.andThen(
           Fiber.join(sent),

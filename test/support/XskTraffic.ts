@@ -206,7 +206,7 @@ export const exchange = (
       sendAll(inner, 1, count, () => atOuter.seen.count, window),
       sendAll(outer, 2, count, () => atInner.seen.count, window)
     ], { concurrency: "unbounded" })
-    const deadline = Date.now() + 5000
+    const deadline = Date.now() + 30_000
     while ((atInner.seen.count < count || atOuter.seen.count < count) && Date.now() < deadline) yield* Effect.sleep(1)
     for (const reader of readers) yield* Fiber.interrupt(reader)
     assert.deepStrictEqual([atInner.seen, atOuter.seen], [{ count, wrong: undefined }, { count, wrong: undefined }])

@@ -4,7 +4,7 @@ import { matches } from "../../../src/internal/Glob.ts"
 import { withoutQualifiers } from "../../../src/btf/diff/Members.ts"
 import * as B from "../../support/arbitrary/BtfBlob.ts"
 import type { MemberRec, Rec } from "../../support/arbitrary/BtfBlob.ts"
-import { cpuTime } from "../../support/CpuTime.ts"
+import { assertQuick, cpuTime } from "../../support/CpuTime.ts"
 
 const int = B.int("int", 4, 1)
 const long = B.int("long", 8, 1)
@@ -375,7 +375,7 @@ describe("patterns", () => {
   it("of many stars take no exponential time", () => {
     const start = cpuTime()
     assert.isFalse(matches("*a".repeat(50) + "b", "a".repeat(5000)))
-    assert.isBelow(cpuTime() - start, 500)
+    assertQuick(cpuTime() - start, 2000)
   })
 })
 
