@@ -151,7 +151,8 @@ const forEach = (environment: Environment): Helper => (machine) => {
 const loop = (machine: Machine): Handled => {
   const count = u32(machine, 1)
   if (u64(machine, 4) !== 0) return returnNumber(machine, -numbers.EINVAL)
-  if (count > maximumLoops) return returnNumber(machine, -numbers.E2BIG)
+  // The helper takes 32 bits, but the kernel puts calls whose callback and flags are constant in line, with all 64.
+  if (machine.high[1] !== 0 || count > maximumLoops) return returnNumber(machine, -numbers.E2BIG)
   const callback = [machine.low[2] as number, machine.high[2] as number] as const
   const context = [machine.low[3] as number, machine.high[3] as number] as const
   let done = 0
