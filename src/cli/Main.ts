@@ -43,12 +43,13 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "prog",
-      summary: "Programs of the kernel: load, loadall, show, dump, run",
+      summary: "Programs of the kernel: load, loadall, show, dump, run, pin",
       load: Chosen.from(() => import("./Prog.ts"), ({ prog }) => prog)
     },
     {
       name: "map",
-      summary: "Maps of the kernel: show, dump, lookup, update, delete, create, event_pipe",
+      summary:
+        "Maps of the kernel: show, dump, lookup, update, delete, push, pop, peek, create, pin, freeze, event_pipe",
       load: Chosen.from(() => import("./Map.ts"), ({ mapCommand }) => mapCommand)
     },
     {

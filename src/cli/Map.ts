@@ -10,6 +10,7 @@ import { Failed } from "./Failed.ts"
 import { reporting } from "./Failure.ts"
 import { elementJson } from "./json/ElementDocument.ts"
 import { hexList, mapJson } from "./json/ObjectsDocument.ts"
+import { peek, pop, push } from "./map/QueueCommands.ts"
 import * as Verbs from "./map/Verbs.ts"
 import { onKernel } from "./objects/OnKernel.ts"
 import * as Pins from "./objects/Pins.ts"
@@ -224,6 +225,30 @@ const create = Command.make(
   ])
 )
 
+const pin = Command.make(
+  "pin",
+  { words: words(`${map}; then the path of the new pin`) },
+  ({ words }) =>
+    reporting(Effect.gen(function*() {
+      yield* onKernel((objects) => Verbs.pin(objects, words))
+      yield* Output.result(() => null, () => [])
+    }))
+).pipe(
+  Command.withDescription("Give a map a name in a bpf file system, which keeps it and its elements."),
+  Command.withShortDescription("Give a map a name"),
+  Command.withExamples([{ command: "effect-bpf map pin name stats /sys/fs/bpf/stats" }])
+)
+
+const freeze = Command.make("freeze", { words: words(map) }, ({ words }) =>
+  reporting(Effect.gen(function*() {
+    yield* onKernel((objects) => Verbs.freeze(objects, words))
+    yield* Output.result(() => null, () => [])
+  }))).pipe(
+    Command.withDescription("Make a map read-only for user space, for good. Programs write to it as before."),
+    Command.withShortDescription("Make a map read-only for user space"),
+    Command.withExamples([{ command: "effect-bpf map freeze name settings" }])
+  )
+
 const eventPipe = Command.make(
   "event_pipe",
   { words: words(`${map}, a perf_event_array; then cpu N index N, or nothing for all CPUs`) },
@@ -258,6 +283,25 @@ export const mapCommand = Command.make("map").pipe(
   Command.withDescription(
     "Maps of the kernel of this machine, with bpftool's words and JSON keys. A map is id N, pinned FILE or name NAME."
   ),
-  Command.withShortDescription("Maps of the kernel: show, dump, lookup, update, delete, create, event_pipe"),
-  Command.withSubcommands([show("show"), show("list"), dump, lookup, getnext, update, remove, create, eventPipe])
+  Command.withShortDescription(
+    "Maps of the kernel: show, dump, lookup, update, delete, push, pop, peek, create, pin, freeze, event_pipe"
+  ),
+  Command.withSubcommands([
+    show("show"),
+    show("list"),
+    dump,
+    lookup,
+    getnext,
+    update,
+    remove,
+    push("push"),
+    push("enqueue"),
+    pop("pop"),
+    pop("dequeue"),
+    peek,
+    create,
+    pin,
+    freeze,
+    eventPipe
+  ])
 )

@@ -139,12 +139,26 @@ const run = Command.make("run", {
   ])
 )
 
+const pin = Command.make(
+  "pin",
+  { words: words(`${prog_}; then the path of the new pin`) },
+  ({ words }) =>
+    reporting(Effect.gen(function*() {
+      yield* onKernel((objects) => Verbs.pin(objects, words))
+      yield* Output.result(() => null, () => [])
+    }))
+).pipe(
+  Command.withDescription("Give a program a name in a bpf file system, which keeps it loaded."),
+  Command.withShortDescription("Give a program a name"),
+  Command.withExamples([{ command: "effect-bpf prog pin id 12 /sys/fs/bpf/firewall" }])
+)
+
 /** The command with its verbs. */
 export const prog = Command.make("prog").pipe(
   Command.withDescription(
     "Programs of the kernel of this machine, with bpftool's words and JSON keys. A program is id N, pinned FILE, name NAME\n" +
       "  or tag TAG."
   ),
-  Command.withShortDescription("Programs of the kernel: load, loadall, show, dump, run"),
-  Command.withSubcommands([load, loadall, show("show"), show("list"), dump, run])
+  Command.withShortDescription("Programs of the kernel: load, loadall, show, dump, run, pin"),
+  Command.withSubcommands([load, loadall, show("show"), show("list"), dump, run, pin])
 )

@@ -8,6 +8,7 @@ import { ElementFlag, mapTypeByName } from "../../services/Kernel/abi/BpfConstan
 import type { MapAttributes, Value } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { parseValue } from "../Edits.ts"
+import * as NewPin from "../objects/NewPin.ts"
 import * as Objects from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
 import { suggest, UsageError } from "../Usage.ts"
@@ -26,10 +27,17 @@ export interface GivenJson {
 export const noJson: GivenJson = { key: Option.none(), value: Option.none(), values: Option.none() }
 
 /** A map with what its elements are, and the words behind its reference. */
-const target = Effect.fnUntraced(function*(objects: Objects.Objects, words: Words.Words) {
+export interface Target {
+  readonly map: Objects.OpenMap
+  readonly rest: Words.Words
+  readonly shape: Elements.Shape
+}
+
+/** The map at the front of the words. */
+export const target = Effect.fnUntraced(function*(objects: Objects.Objects, words: Words.Words) {
   const [reference, rest] = yield* Effect.fromResult(Words.reference("map", words))
   const map = yield* Objects.oneMap(objects, reference)
-  return { map, rest, shape: yield* Elements.shapeOf(objects, map) }
+  return { map, rest, shape: yield* Elements.shapeOf(objects, map) } satisfies Target
 })
 
 /** The key among the words, or of the flag. */
@@ -175,10 +183,9 @@ const valueOf = Effect.fnUntraced(function*(
   return [{ bytes: new Uint8Array(4), refs: [{ at: 0, size: 4, to }] } satisfies Value, rest] as const
 })
 
-/** `map update`: sets one element. */
-export const update = Effect.fnUntraced(
-  function*(objects: Objects.Objects, words: Words.Words, json: GivenJson = noJson) {
-    const { map, rest, shape } = yield* target(objects, words)
+/** Sets the element that the words behind a map say. */
+export const setElement = Effect.fnUntraced(
+  function*(objects: Objects.Objects, { map, rest, shape }: Target, json: GivenJson) {
     const [key, afterKey] = yield* Effect.fromResult(keyOf(shape, rest, json))
     const [value, afterValue] = yield* valueOf(objects, shape, afterKey, json)
     const [word, ...left] = afterValue
@@ -194,6 +201,26 @@ export const update = Effect.fnUntraced(
     yield* objects.session.call({ _tag: "MapUpdate", map: map.ref, key, value, flags })
   }
 )
+
+/** `map update`: sets one element. */
+export const update = Effect.fnUntraced(
+  function*(objects: Objects.Objects, words: Words.Words, json: GivenJson = noJson) {
+    yield* setElement(objects, yield* target(objects, words), json)
+  }
+)
+
+/** `map pin`: gives the map a name. */
+export const pin = Effect.fnUntraced(function*(objects: Objects.Objects, words: Words.Words) {
+  const [reference, rest] = yield* Effect.fromResult(Words.reference("map", words))
+  yield* NewPin.pin(objects, "map", (yield* Objects.oneMap(objects, reference)).ref, rest)
+})
+
+/** `map freeze`: makes the map read-only for user space, for good. */
+export const freeze = Effect.fnUntraced(function*(objects: Objects.Objects, words: Words.Words) {
+  const [reference, rest] = yield* Effect.fromResult(Words.reference("map", words))
+  yield* Effect.fromResult(Words.nothingLeft(rest))
+  yield* objects.session.call({ _tag: "MapFreeze", map: (yield* Objects.oneMap(objects, reference)).ref })
+})
 
 /** A map that is to be made, as the words describe it. */
 export interface Wanted {

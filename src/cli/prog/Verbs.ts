@@ -7,6 +7,7 @@ import type { ProgTestRun, TestRunResult } from "../../services/Kernel/KernelCal
 import type { CallError } from "../../services/Kernel/KernelError.ts"
 import type { SymbolNames } from "../../services/Kernel/live/SymbolNames.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
+import * as NewPin from "../objects/NewPin.ts"
 import * as Objects from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
 import * as Packets from "../Packets.ts"
@@ -22,6 +23,12 @@ export const show = Effect.fnUntraced(function*(objects: Objects.Objects, words:
   // Says that there is none.
   if (progs.length === 0) yield* Objects.oneProg(objects, reference)
   return { progs, all: false }
+})
+
+/** `prog pin`: gives the program a name. */
+export const pin = Effect.fnUntraced(function*(objects: Objects.Objects, words: Words.Words) {
+  const [reference, rest] = yield* Effect.fromResult(Words.reference("prog", words))
+  yield* NewPin.pin(objects, "prog", (yield* Objects.oneProg(objects, reference)).ref, rest)
 })
 
 /** What `prog dump` is to show, and where. */
