@@ -1,0 +1,82 @@
+/**
+ * Documents of commands as JSON Schemas, as they are published in `docs/schemas`.
+ *
+ * Source: JSON Schema, draft 2020-12.
+ */
+import * as Schema from "effect/Schema"
+
+/** What a command prints with `--json`. */
+export interface Published {
+  /** What the document says; where its keys come from. */
+  readonly description: string
+  /** The document; of a command that prints lines the document of each. */
+  readonly schema: Schema.Constraint
+  /** A document for each thing that happens, each on a line of its own. */
+  readonly lines?: true
+}
+
+/** Commands by their words: `prog show`. */
+export type ByCommand = Readonly<Record<string, Published>>
+
+/** The version of all documents: another one when a key goes or means something else, which takes a major version. */
+export const version = 1
+
+/** Anything that can be written as JSON. */
+type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
+
+/** The published file of a command. */
+export const fileName = (words: string): string => `${words.replaceAll(" ", "-")}.json`
+
+/** The identifier of a command's schema. */
+export const idOf = (words: string): string => `urn:effect-bpf:json:${version}:${words.replaceAll(" ", "-")}`
+
+const isList = (value: unknown): value is ReadonlyArray<unknown> => Array.isArray(value)
+
+const isObject = (value: unknown): value is { readonly [key: string]: unknown } =>
+  typeof value === "object" && value !== null && !isList(value)
+
+/** `{ allOf: [A, B] }` as one object where A and B have no key in common: since 2020-12 a `$ref` may have neighbours. */
+const joined = (parts: ReadonlyArray<Json>): { readonly [key: string]: Json } | undefined => {
+  const keys = parts.flatMap((part) => isObject(part) ? Object.keys(part) : [""])
+  return keys.includes("") || new Set(keys).size < keys.length ? undefined : Object.assign({}, ...parts)
+}
+
+/** The schema with what is said in two places said in one. */
+const tidied = (value: unknown): Json => {
+  if (isList(value)) return value.map(tidied)
+  if (!isObject(value)) {
+    return value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+      ? value
+      : null
+  }
+  const entries = Object.entries(value).map(([key, each]) => [key, tidied(each)] as const)
+  const { allOf, ...rest }: { readonly [key: string]: Json } = Object.fromEntries(entries)
+  const one = isList(allOf) ? joined([rest, ...allOf]) : undefined
+  return one ?? Object.fromEntries(entries)
+}
+
+/**
+ * The JSON Schema of a command's document. Keys that it does not name are no part of the document; the order of keys is the
+ * one in which the document has them.
+ */
+export const jsonSchema = (
+  words: string,
+  { description, lines, schema }: Published
+): { readonly [key: string]: Json } => {
+  const { definitions, schema: root } = Schema.toJsonSchemaDocument(schema, { onExcessProperty: "error" })
+  const body = tidied(root)
+  const defs = tidied(definitions)
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    $id: idOf(words),
+    // What is said of the command goes before what its schema says of itself.
+    ...(isObject(body) ? body : {}),
+    title: words === "failure" ? "effect-bpf: a failure" : `effect-bpf ${words} --json`,
+    description: lines === true ? `${description} There is a document on each line.` : description,
+    ...(isObject(defs) && Object.keys(defs).length > 0 ? { $defs: defs } : {})
+  }
+}
+
+/** The published text of a schema. */
+export const schemaText = (words: string, published: Published): string =>
+  `${JSON.stringify(jsonSchema(words, published), undefined, 2)}\n`

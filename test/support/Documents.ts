@@ -1,0 +1,93 @@
+/**
+ * The documents that commands print with `--json`, held against their schemas: every test that runs a command checks what it
+ * printed, beside what the test is about.
+ */
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js"
+import { jsonSchema, type Published } from "../../src/cli/schemas/Published.ts"
+import { commands, published } from "../../src/cli/schemas/Schemas.ts"
+
+const compiled = new Map<string, ValidateFunction>()
+
+/** One for all files of a process: to make one takes longer than to check a document. */
+const validator = (words: string, each: Published): ValidateFunction => {
+  const known = compiled.get(words)
+  if (known !== undefined) return known
+  const made = new Ajv2020({ strict: true, strictTypes: false, strictRequired: false, allErrors: false })
+    .compile(jsonSchema(words, each))
+  compiled.set(words, made)
+  return made
+}
+
+/** What is wrong with a document by a schema; nothing where it is as the schema says. */
+export const fault = (words: string, each: Published, document: unknown): string | undefined => {
+  const validate = validator(words, each)
+  if (validate(document)) return undefined
+  const errors = (validate.errors ?? []).map(({ instancePath, message, params }) =>
+    `${instancePath === "" ? "the document" : instancePath} ${message ?? ""} ${JSON.stringify(params)}`
+  )
+  return `${words} --json is not as src/cli/schemas says: ${errors.join("; ")}\n${
+    JSON.stringify(document).slice(0, 2000)
+  }`
+}
+
+/** The command that arguments are of, by the words of its schema: `prog show`. */
+export const wordsOf = (args: ReadonlyArray<string>): string | undefined => {
+  const [noun = "", verb = ""] = args.filter((arg) => !arg.startsWith("-"))
+  return [`${noun} ${verb}`, noun].find((words) => Object.hasOwn(commands, words))
+}
+
+/** Whether these arguments ask for documents of the command's own. SARIF has a schema that is not ours. */
+const wantsDocuments = (args: ReadonlyArray<string>): boolean =>
+  args.some((arg) => /^(--json|--pretty|-[jp]{1,2})$/.test(arg)) &&
+  !args.some((arg) => /^(--help|-h|--version|-v|--sarif|--completions.*)$/.test(arg))
+
+/** The documents of an output: each on a line, or laid out, where its last line is the first that is not indented again. */
+const documentsOf = (stdout: string): ReadonlyArray<unknown> => {
+  const documents: Array<unknown> = []
+  let lines: Array<string> = []
+  for (const line of stdout.split("\n")) {
+    if (line === "" && lines.length === 0) continue
+    lines.push(line)
+    if (lines.length === 1 ? /^[[{]$/.test(line) : !/^[\]}]/.test(line)) continue
+    documents.push(JSON.parse(lines.join("\n")))
+    lines = []
+  }
+  if (lines.length > 0) documents.push(JSON.parse(lines.join("\n")))
+  return documents
+}
+
+const isFailure = (document: unknown): boolean =>
+  typeof document === "object" && document !== null && "error" in document && "type" in document && "hints" in document
+
+/** What is wrong with what a command has printed; nothing where it is as it must be, or no document was asked for. */
+export const faultOf = (
+  args: ReadonlyArray<string>,
+  { status, stdout }: { readonly status: number | null; readonly stdout: string }
+): string | undefined => {
+  const words = wordsOf(args)
+  if (words === undefined || !wantsDocuments(args)) return undefined
+  const own = published[words]
+  const { failure } = published
+  if (own === undefined || failure === undefined) return undefined
+  const documents = documentsOf(stdout)
+  if (status === 0 && documents.length !== 1 && own.lines !== true) {
+    return `${words} --json printed ${documents.length} documents, not one`
+  }
+  for (const document of documents) {
+    const wrong = status !== 0 && isFailure(document)
+      ? fault("failure", failure, document)
+      : fault(words, own, document)
+    if (wrong !== undefined) return wrong
+  }
+  return undefined
+}
+
+/** Fails the test where a command printed another document than its schema says. */
+export const check = <A extends { readonly status: number | null; readonly stdout: string }>(
+  args: ReadonlyArray<string>,
+  ended: A
+): A => {
+  const wrong = faultOf(args, ended)
+  if (wrong !== undefined) throw new Error(wrong)
+  return ended
+}
