@@ -338,6 +338,7 @@ export const make = (options: LedgerOptions = {}): Ledger => {
         btfValueTypeId: map.types?.value ?? 0
       })),
     ProgStreamRead: (call, bound) => attempts(call, Ref.key(call.prog), bound, () => ({ result: new Uint8Array() })),
+    StatsEnable: (call) => Effect.fail(fail(call, "EOPNOTSUPP", Ref.key(call.as))),
     // Nothing is ever committed, so nothing is ever ready.
     Wait: (call, bound) => attempts(call, call.refs.map(Ref.key).join(", "), bound, () => ({ result: [] })),
     ProgLoad: (call, bound) => {

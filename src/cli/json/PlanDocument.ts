@@ -43,6 +43,7 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   LoaderRun: "BPF_PROG_TEST_RUN",
   ProgGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
   ProgStreamRead: "BPF_PROG_STREAM_READ_BY_FD",
+  StatsEnable: "BPF_ENABLE_STATS",
   BtfGetInfo: "BPF_OBJ_GET_INFO_BY_FD",
   IdNext: "BPF_*_GET_NEXT_ID",
   GetById: "BPF_*_GET_FD_BY_ID",
@@ -97,7 +98,8 @@ const refTags: ReadonlySet<string> = new Set(
     "TraceEvent",
     "Target",
     "Iter",
-    "Attachment"
+    "Attachment",
+    "Stats"
   ] satisfies ReadonlyArray<Ref.RefTag>
 )
 

@@ -155,6 +155,8 @@ const details = (object: BpfObject, call: KernelCall): ReadonlyArray<string> => 
         call.stream === "Stdout" ? "standard output" : "standard error",
         `${counted(call.length, "byte")} at most`
       ]
+    case "StatsEnable":
+      return ["run time and number of runs"]
     case "ObjPin":
     case "ObjUnpin":
     case "ObjGet":

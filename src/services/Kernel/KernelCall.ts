@@ -34,6 +34,7 @@ import {
   type ProgTestRun,
   type TestRunResult
 } from "./calls/ProgCalls.ts"
+import { type StatsEnable, statsFootprint } from "./calls/StatsCalls.ts"
 import { type Wait, waitFootprint } from "./calls/WaitCalls.ts"
 import type { Ref } from "./Ref.ts"
 
@@ -43,6 +44,7 @@ export type * from "./calls/ElementCalls.ts"
 export type * from "./calls/MapCalls.ts"
 export type * from "./calls/ObjectCalls.ts"
 export type * from "./calls/ProgCalls.ts"
+export type * from "./calls/StatsCalls.ts"
 export type * from "./calls/WaitCalls.ts"
 export { isProgFunction } from "./calls/ProgCalls.ts"
 
@@ -64,6 +66,7 @@ export interface Calls extends AttachingCalls, ElementCalls {
   readonly LoaderRun: LoaderRun
   readonly ProgGetInfo: ProgGetInfo
   readonly ProgStreamRead: ProgStreamRead
+  readonly StatsEnable: StatsEnable
   readonly BtfGetInfo: BtfGetInfo
   readonly IdNext: IdNext
   readonly GetById: GetById
@@ -100,6 +103,7 @@ export interface Results extends AttachingResults, ElementResults {
   readonly LoaderRun: LoaderRunResult
   readonly ProgGetInfo: ProgInfo
   readonly ProgStreamRead: Uint8Array
+  readonly StatsEnable: void
   readonly BtfGetInfo: BtfInfo
   readonly IdNext: number | undefined
   readonly GetById: void
@@ -193,6 +197,8 @@ export const footprint = (call: KernelCall): Footprint => {
       return { defines: undefined, changes: [], reads: [call.prog] }
     case "ProgStreamRead":
       return { defines: undefined, changes: [call.prog], reads: [] }
+    case "StatsEnable":
+      return statsFootprint(call)
     case "BtfGetInfo":
       return { defines: undefined, changes: [], reads: [call.btf] }
     case "IdNext":

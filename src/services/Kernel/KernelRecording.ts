@@ -149,6 +149,7 @@ const backendOf = (tape: Tape, isOver: () => boolean, listed: AssembleOptions["l
       LoaderRun: never(),
       ProgGetInfo: never(),
       ProgStreamRead: never(),
+      StatsEnable: never(),
       BtfGetInfo: never(),
       IdNext: never(),
       GetById: (call, bound) => call.as._tag === "Prog" ? lent(bound) : never<"GetById">()(call, bound),

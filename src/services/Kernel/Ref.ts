@@ -17,6 +17,7 @@ export type RefTag =
   | "Target"
   | "Iter"
   | "Attachment"
+  | "Stats"
 
 interface RefOf<Tag extends RefTag> {
   readonly _tag: Tag
@@ -56,6 +57,9 @@ export interface IterRef extends RefOf<"Iter"> {}
 /** Names the attachment of a program that has no link. */
 export interface AttachmentRef extends RefOf<"Attachment"> {}
 
+/** Names the measuring of how programs run, which is on while somebody holds it. */
+export interface StatsRef extends RefOf<"Stats"> {}
+
 /** Any name that a session understands. */
 export type Ref =
   | MapRef
@@ -68,6 +72,7 @@ export type Ref =
   | TargetRef
   | IterRef
   | AttachmentRef
+  | StatsRef
 
 /** Names the map of this index. */
 export const map = (index: number): MapRef => ({ _tag: "Map", index })
@@ -98,6 +103,9 @@ export const iter = (index: number): IterRef => ({ _tag: "Iter", index })
 
 /** Names the attachment of this index. */
 export const attachment = (index: number): AttachmentRef => ({ _tag: "Attachment", index })
+
+/** Names the measuring of this index. */
+export const stats = (index: number): StatsRef => ({ _tag: "Stats", index })
 
 /** A text that is equal for two refs exactly when they name the same object of one session. */
 export const key = (ref: Ref): string => `${ref._tag.toLowerCase()}#${ref.index}`

@@ -445,6 +445,18 @@ const progStreamRead: Hint = (errno) => {
   }
 }
 
+/** Why statistics are not switched on. */
+const statsEnable: Hint = (errno) => {
+  switch (errno) {
+    case "EPERM":
+      return "statistics are switched on by root, or whoever has CAP_SYS_ADMIN"
+    case "EINVAL":
+      return "this kernel measures only by its setting (sysctl kernel.bpf_stats_enabled=1): those from 5.8 on do it for a while"
+    default:
+      return general(errno)
+  }
+}
+
 /** Why waiting failed. */
 const wait: Hint = (errno) => {
   switch (errno) {
@@ -493,6 +505,7 @@ export const ofCall: { readonly [T in CallTag | "Borrow"]: Hint } = {
   ProgLoad: general,
   ProgStreamRead: progStreamRead,
   ProgTestRun: general,
+  StatsEnable: statsEnable,
   ViewWrite: viewWrite,
   Wait: wait
 }

@@ -87,6 +87,8 @@ export interface ProgGetInfo {
   readonly prog: ProgRef
   /** With the instructions as the verifier left them (`instructions` and `jitedSymbols` of the answer). */
   readonly instructions?: boolean
+  /** With the machine code that it was compiled to (`machineCode` and `jitedSymbols` of the answer). */
+  readonly machineCode?: boolean
   /** With what only the descriptor's file in procfs tells (`file` of the answer). */
   readonly file?: boolean
 }
@@ -146,10 +148,22 @@ export interface ProgInfo {
   readonly attachBtfId: number
   /** Instruction slots as the kernel runs or compiles them; absent unless asked for, empty where the kernel hides them. */
   readonly instructions?: Uint8Array
-  /** Addresses of the compiled functions, the program's own first; zeros where the kernel hides them. */
+  /** Addresses of the compiled functions, the program's own first; none where the kernel hides them. */
   readonly jitedSymbols?: ReadonlyArray<bigint>
+  /** Absent unless asked for, and where the program is not compiled or the kernel hides it. */
+  readonly machineCode?: MachineCode
   /** There where it was asked for, and where procfs could be read. */
   readonly file?: ProgFile
+}
+
+/** What a program was compiled to. */
+export interface MachineCode {
+  /** The instructions of the processor, function after function. */
+  readonly bytes: Uint8Array
+  /** Bytes of each function, in the order of `jitedSymbols`. */
+  readonly functionLengths: ReadonlyArray<number>
+  /** Addresses of the instructions that the records of `lineInfo` are for, one for each in their order; none where hidden. */
+  readonly lineAddresses: ReadonlyArray<bigint>
 }
 
 /** What procfs tells of a program's descriptor. */

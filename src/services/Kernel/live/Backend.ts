@@ -21,6 +21,7 @@ import * as ProgCalls from "./ProgCalls.ts"
 import * as ProgLoad from "./ProgLoad.ts"
 import * as Refusals from "./Refusals.ts"
 import type { Handle } from "./Handle.ts"
+import * as StatsCalls from "./StatsCalls.ts"
 import * as WaitCalls from "./WaitCalls.ts"
 import type { Context } from "./Context.ts"
 import { refused } from "./Enter.ts"
@@ -86,6 +87,7 @@ export const backendOf = (context: Context, sources: Refusals.Sources): Session.
     ...EventCalls.handlers(context),
     ...AttachCalls.handlers(context),
     ...NetlinkCalls.handlers(context),
+    ...StatsCalls.handlers(context),
     ...WaitCalls.handlers(context)
   }
   return {

@@ -50,8 +50,8 @@ export interface ViewHandle {
   readonly writable: boolean
 }
 
-/** The descriptor of a perf event, an attach target, or a run of an iterator. */
-export interface FileHandle<Tag extends "Event" | "Target" | "Iter"> {
+/** The descriptor of a perf event, an attach target, a run of an iterator, or of measuring. */
+export interface FileHandle<Tag extends "Event" | "Target" | "Iter" | "Stats"> {
   readonly _tag: Tag
   readonly fd: number
   /** What it is, for messages. */
@@ -101,6 +101,7 @@ export type Handle =
   | FileHandle<"Event">
   | FileHandle<"Target">
   | FileHandle<"Iter">
+  | FileHandle<"Stats">
   | TraceEventHandle
   | AttachmentHandle
   | RemovableHandle

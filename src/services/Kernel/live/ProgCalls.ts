@@ -6,7 +6,7 @@ import * as Arena from "../abi/Arena.ts"
 import * as Attr from "../abi/Attr.ts"
 import { BPF_TAG_SIZE, Command, ProgType } from "../abi/BpfConstants.ts"
 import * as Errno from "../abi/Errno.ts"
-import type { ProgInfo, ProgTestRun } from "../KernelCall.ts"
+import type { MachineCode, ProgInfo, ProgTestRun } from "../KernelCall.ts"
 import { fromErrno, type KernelError } from "../KernelError.ts"
 import type { Handlers, Performed } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
@@ -89,16 +89,37 @@ export const progHandle = (
     return { _tag: "Prog", fd, name: name === "" ? subject : name, type: number(info, "type") }
   })
 
+/** What is asked for beyond what is always told. */
+interface Wanted {
+  readonly instructions: boolean
+  readonly machineCode: boolean
+}
+
 /** The counts of one answer as the request for the next. */
-const roomsFor = (info: Uint8Array, instructions: boolean): Arena.Values<typeof Attr.ProgInfo> => {
+const roomsFor = (info: Uint8Array, { instructions, machineCode }: Wanted): Arena.Values<typeof Attr.ProgInfo> => {
   const records = (count: number, size: number) => Arena.room(count * size)
   return {
     ...(instructions
       ? {
         xlated_prog_len: number(info, "xlated_prog_len"),
-        xlated_prog_insns: Arena.room(number(info, "xlated_prog_len")),
+        xlated_prog_insns: Arena.room(number(info, "xlated_prog_len"))
+      }
+      : {}),
+    ...(instructions || machineCode
+      ? {
         nr_jited_ksyms: number(info, "nr_jited_ksyms"),
         jited_ksyms: records(number(info, "nr_jited_ksyms"), 8)
+      }
+      : {}),
+    ...(machineCode
+      ? {
+        jited_prog_len: number(info, "jited_prog_len"),
+        jited_prog_insns: Arena.room(number(info, "jited_prog_len")),
+        nr_jited_func_lens: number(info, "nr_jited_func_lens"),
+        jited_func_lens: records(number(info, "nr_jited_func_lens"), 4),
+        nr_jited_line_info: number(info, "nr_jited_line_info"),
+        jited_line_info_rec_size: number(info, "jited_line_info_rec_size"),
+        jited_line_info: records(number(info, "nr_jited_line_info"), number(info, "jited_line_info_rec_size"))
       }
       : {}),
     nr_map_ids: number(info, "nr_map_ids"),
@@ -117,9 +138,47 @@ const isComplete = (asked: Uint8Array, answered: Uint8Array): boolean =>
   (["nr_map_ids", "nr_func_info", "nr_line_info"] as const)
     .every((count) => number(answered, count) <= number(asked, count))
 
-const decode = (arena: Arena.Arena<typeof Attr.GetInfo>, instructions: boolean): ProgInfo => {
+/** Numbers of an array that the kernel filled; none where it hides them: then it takes the address of the room away. */
+const numbers = <A>(
+  arena: Arena.Arena<typeof Attr.GetInfo>,
+  array: "jited_ksyms" | "jited_func_lens" | "jited_line_info",
+  count: "nr_jited_ksyms" | "nr_jited_func_lens" | "nr_jited_line_info",
+  read: (region: Uint8Array, at: number) => A
+): ReadonlyArray<A> => {
+  const info = Arena.region(arena, "info")
+  if (Arena.readBigInt(info, Attr.ProgInfo.fields[array]) === 0n) return []
+  return Array.from({ length: number(info, count) }, (_, at) => read(Arena.region(arena, "info", array), at))
+}
+
+const machineCodeOf = (arena: Arena.Arena<typeof Attr.GetInfo>): MachineCode | undefined => {
+  const info = Arena.region(arena, "info")
+  const length = number(info, "jited_prog_len")
+  if (length === 0 || Arena.readBigInt(info, Attr.ProgInfo.fields.jited_prog_insns) === 0n) return undefined
+  const stride = number(info, "jited_line_info_rec_size")
+  return {
+    bytes: Arena.region(arena, "info", "jited_prog_insns").slice(0, length),
+    functionLengths: numbers(
+      arena,
+      "jited_func_lens",
+      "nr_jited_func_lens",
+      (region, at) => Arena.readNumber(region, Arena.u32(at * 4))
+    ),
+    lineAddresses: stride < 8 ? [] : numbers(
+      arena,
+      "jited_line_info",
+      "nr_jited_line_info",
+      (region, at) => Arena.readBigInt(region, Arena.u64(at * stride))
+    )
+  }
+}
+
+const decode = (
+  arena: Arena.Arena<typeof Attr.GetInfo>,
+  { instructions, machineCode: isCompiledWanted }: Wanted
+): ProgInfo => {
   const info = Arena.region(arena, "info")
   const { fields } = Attr.ProgInfo
+  const machineCode = isCompiledWanted ? machineCodeOf(arena) : undefined
   const mapIds = Arena.region(arena, "info", "map_ids")
   const tag = info.subarray(fields.tag.offset, fields.tag.offset + BPF_TAG_SIZE)
   const records = (
@@ -156,13 +215,20 @@ const decode = (arena: Arena.Arena<typeof Attr.GetInfo>, instructions: boolean):
         // A kernel that hides them takes the address of the room out of the answer.
         instructions: Arena.readBigInt(info, fields.xlated_prog_insns) === 0n
           ? new Uint8Array()
-          : Arena.region(arena, "info", "xlated_prog_insns").slice(0, number(info, "xlated_prog_len")),
-        jitedSymbols: Array.from(
-          { length: Arena.readBigInt(info, fields.jited_ksyms) === 0n ? 0 : number(info, "nr_jited_ksyms") },
-          (_, i) => Arena.readBigInt(Arena.region(arena, "info", "jited_ksyms"), Arena.u64(i * 8))
+          : Arena.region(arena, "info", "xlated_prog_insns").slice(0, number(info, "xlated_prog_len"))
+      }
+      : {}),
+    ...(instructions || isCompiledWanted
+      ? {
+        jitedSymbols: numbers(
+          arena,
+          "jited_ksyms",
+          "nr_jited_ksyms",
+          (region, at) => Arena.readBigInt(region, Arena.u64(at * 8))
         )
       }
-      : {})
+      : {}),
+    ...(machineCode === undefined ? {} : { machineCode })
   }
 }
 
@@ -227,18 +293,18 @@ export const handlers = (
     ProgGetInfo: Effect.fnUntraced(function*(call, bound) {
       const prog = yield* handleOf(bound, "ProgGetInfo", call.prog)
       const attempts = attemptsOf(bound)
-      const instructions = call.instructions === true
+      const wanted = { instructions: call.instructions === true, machineCode: call.machineCode === true }
       let { arena } = yield* attempts.persist(undefined, enter(sys, infoRequest("ProgGetInfo", prog, {})))
       for (let round = 0; round < maximumInfoRounds; round++) {
         const counted = Arena.region(arena, "info")
         const answer = yield* attempts.persist(
           "arrays",
-          enter(sys, infoRequest("ProgGetInfo", prog, roomsFor(counted, instructions)))
+          enter(sys, infoRequest("ProgGetInfo", prog, roomsFor(counted, wanted)))
         )
         arena = answer.arena
         if (isComplete(counted, Arena.region(arena, "info"))) break
       }
-      const info = decode(arena, instructions)
+      const info = decode(arena, wanted)
       const file = call.file === true ? FdInfo.ofProg(prog.fd) : undefined
       return { result: file === undefined ? info : { ...info, file } }
     }),

@@ -14,7 +14,10 @@ const done: Performed<Handle, void> = { result: undefined }
 /** The handlers of the calls on loaded programs. */
 export const handlers = (
   context: Context
-): Pick<Handlers<Handle>, "ProgBindMap" | "ProgTestRun" | "LoaderRun" | "ProgGetInfo" | "ProgStreamRead"> => ({
+): Pick<
+  Handlers<Handle>,
+  "ProgBindMap" | "ProgTestRun" | "LoaderRun" | "ProgGetInfo" | "ProgStreamRead" | "StatsEnable"
+> => ({
   ProgBindMap: (call, bound) =>
     Refuse.once(bound, () =>
       Result.gen(function*() {
@@ -49,6 +52,14 @@ export const handlers = (
         "ProgStreamRead",
         "gives programs no streams to print to",
         "let programs print with bpf_printk, whose lines the simulated kernel keeps, or load them on the live kernel"
+      ))),
+
+  StatsEnable: (_, bound) =>
+    Refuse.once(bound, () =>
+      Result.fail(Refuse.unsupported(
+        "StatsEnable",
+        "runs programs in this process, where their time is not the kernel's",
+        "measure on the live kernel; how often each instruction ran is told by coverage"
       ))),
 
   ProgGetInfo: (call, bound) =>

@@ -232,6 +232,11 @@ export const complaint = (
         Ref.key(call.prog),
         "there is no answer while a loader is recorded: it will run later, elsewhere"
       )
+    case "StatsEnable":
+      return unsupported(
+        "run-time statistics",
+        "loaders cannot switch statistics on: the kernel does not let them, and they hold nothing when they have run"
+      )
     case "Wait":
       return unsupported(
         call.refs.map(Ref.key).join(", "),

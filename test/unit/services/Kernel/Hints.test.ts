@@ -87,6 +87,7 @@ const own: { readonly [T in Exclude<CallTag, "Close"> | "Borrow"]: ReadonlyArray
   ProgLoad: ["E2BIG", "ENOSPC"],
   ProgTestRun: ["E2BIG", "ENOSPC", "ENXIO", "ETIMEDOUT"],
   ProgStreamRead: [],
+  StatsEnable: [],
   ViewWrite: [],
   Wait: ["EMFILE", "ENOSPC"]
 }
