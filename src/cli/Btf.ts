@@ -10,6 +10,16 @@ export const btf = (args: ReadonlyArray<string>) =>
   Effect.map(
     Chosen.commands([
       {
+        name: "show",
+        summary: "Show which types the kernel has",
+        load: Chosen.from(() => import("./btf/Show.ts"), ({ show }) => show("show"))
+      },
+      {
+        name: "list",
+        summary: "The same as show",
+        load: Chosen.from(() => import("./btf/Show.ts"), ({ show }) => show("list"))
+      },
+      {
         name: "dump",
         summary: "Print types as a list, a C header or JSON",
         load: Chosen.from(() => import("./btf/Dump.ts"), ({ dump }) => dump)
@@ -37,8 +47,10 @@ export const btf = (args: ReadonlyArray<string>) =>
     ], args),
     (verbs) =>
       Command.make("btf").pipe(
-        Command.withDescription("Types of kernels, modules and objects: print, deduplicate, move and compare them"),
-        Command.withShortDescription("Types: dump, dedup, distill, relocate, diff"),
+        Command.withDescription(
+          "Types of kernels, modules and objects: show, print, deduplicate, move and compare them"
+        ),
+        Command.withShortDescription("Types: show, dump, dedup, distill, relocate, diff"),
         Command.withSubcommands(verbs)
       )
   )

@@ -7,6 +7,7 @@ import * as Command from "effect/cli/Command"
 import { reporting } from "./Failure.ts"
 import { linkJson } from "./json/LinksDocument.ts"
 import * as Links from "./link/Links.ts"
+import * as Holders from "./objects/Holders.ts"
 import { onKernel } from "./objects/OnKernel.ts"
 import * as Pins from "./objects/Pins.ts"
 import * as Output from "./Output.ts"
@@ -21,19 +22,25 @@ const show = (name: "show" | "list") =>
     { words: words("the link: id N or pinned FILE; all links without it"), bpffs: Pins.flag },
     ({ bpffs, words }) =>
       reporting(Effect.gen(function*() {
-        const { all, links, pins } = yield* onKernel((objects) =>
+        const { all, holders, links, pins } = yield* onKernel((objects) =>
           Effect.gen(function*() {
+            // Before this process opens any itself.
+            const holders = Holders.find("Link")
             const shown = yield* Links.show(objects, words)
-            return { ...shown, pins: bpffs ? yield* Pins.find(objects, "Link") : new Map<number, Array<string>>() }
+            return {
+              ...shown,
+              holders,
+              pins: bpffs ? yield* Pins.find(objects, "Link") : new Map<number, Array<string>>()
+            }
           })
         )
         yield* Output.result(
           () => {
-            const documents = links.map((link) => linkJson(link, pins.get(link.info.id)))
+            const documents = links.map((link) => linkJson(link, pins.get(link.info.id), holders.get(link.info.id)))
             const [only] = documents
             return !all && only !== undefined ? only : documents
           },
-          () => linksText(links, pins)
+          () => linksText(links, pins, holders)
         )
       }))
   ).pipe(

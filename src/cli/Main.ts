@@ -59,7 +59,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "btf",
-      summary: "Types: dump, dedup, distill, relocate, diff",
+      summary: "Types: show, dump, dedup, distill, relocate, diff",
       load: (args) => Effect.flatMap(Effect.promise(() => import("./Btf.ts")), ({ btf }) => btf(args))
     },
     {

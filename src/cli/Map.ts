@@ -12,6 +12,7 @@ import { elementJson } from "./json/ElementDocument.ts"
 import { hexList, mapJson } from "./json/ObjectsDocument.ts"
 import { peek, pop, push } from "./map/QueueCommands.ts"
 import * as Verbs from "./map/Verbs.ts"
+import * as Holders from "./objects/Holders.ts"
 import { onKernel } from "./objects/OnKernel.ts"
 import * as Pins from "./objects/Pins.ts"
 import * as Output from "./Output.ts"
@@ -59,19 +60,25 @@ const show = (name: "show" | "list") =>
     { words: words(`${map}; all maps without it`), bpffs: Pins.flag },
     ({ bpffs, words }) =>
       reporting(Effect.gen(function*() {
-        const { all, maps, pins } = yield* onKernel((objects) =>
+        const { all, holders, maps, pins } = yield* onKernel((objects) =>
           Effect.gen(function*() {
+            // Before this process opens any itself.
+            const holders = Holders.find("Map")
             const shown = yield* Verbs.show(objects, words)
-            return { ...shown, pins: bpffs ? yield* Pins.find(objects, "Map") : new Map<number, Array<string>>() }
+            return {
+              ...shown,
+              holders,
+              pins: bpffs ? yield* Pins.find(objects, "Map") : new Map<number, Array<string>>()
+            }
           })
         )
         yield* Output.result(
           () => {
-            const documents = maps.map((map) => mapJson(map, pins.get(map.info.id)))
+            const documents = maps.map((map) => mapJson(map, pins.get(map.info.id), holders.get(map.info.id)))
             const [only] = documents
             return !all && only !== undefined && documents.length === 1 ? only : documents
           },
-          () => mapsText(maps, pins)
+          () => mapsText(maps, pins, holders)
         )
       }))
   ).pipe(

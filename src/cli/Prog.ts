@@ -11,6 +11,7 @@ import { reporting } from "./Failure.ts"
 import { progJson } from "./json/ObjectsDocument.ts"
 import { runsJson } from "./json/RunDocument.ts"
 import { xlatedJson } from "./json/XlatedDocument.ts"
+import * as Holders from "./objects/Holders.ts"
 import { onKernel } from "./objects/OnKernel.ts"
 import * as Pins from "./objects/Pins.ts"
 import * as Output from "./Output.ts"
@@ -37,20 +38,28 @@ const show = (name: "show" | "list") =>
     { words: words(`${prog_}; all programs without it`), bpffs: Pins.flag },
     ({ bpffs, words }) =>
       reporting(Effect.gen(function*() {
-        const { all, pins, progs } = yield* onKernel((objects) =>
+        const { all, holders, pins, progs } = yield* onKernel((objects) =>
           Effect.gen(function*() {
+            // Before this process opens any itself.
+            const holders = Holders.find("Prog")
             const shown = yield* Verbs.show(objects, words)
-            return { ...shown, pins: bpffs ? yield* Pins.find(objects, "Prog") : new Map<number, Array<string>>() }
+            return {
+              ...shown,
+              holders,
+              pins: bpffs ? yield* Pins.find(objects, "Prog") : new Map<number, Array<string>>()
+            }
           })
         )
         const booted = bootTime()
         yield* Output.result(
           () => {
-            const documents = progs.map((prog) => progJson(prog, booted, pins.get(prog.info.id)))
+            const documents = progs.map((prog) =>
+              progJson(prog, booted, pins.get(prog.info.id), holders.get(prog.info.id))
+            )
             const [only] = documents
             return !all && only !== undefined && documents.length === 1 ? only : documents
           },
-          () => progsText(progs, booted, pins)
+          () => progsText(progs, booted, pins, holders)
         )
       }))
   ).pipe(

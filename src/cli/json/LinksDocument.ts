@@ -10,7 +10,9 @@ import {
 } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { LinkDetail } from "../../services/Kernel/calls/LinkCalls.ts"
 import type { OpenLink } from "../link/Links.ts"
+import type { Holder } from "../objects/Holders.ts"
 import { exact } from "./Exact.ts"
+import { pidsJson } from "./HoldersDocument.ts"
 import type { Json } from "./Json.ts"
 
 type Fields = { readonly [key: string]: Json }
@@ -175,10 +177,15 @@ const cgroupOrders: Readonly<Record<number, string>> = {
 }
 
 /** One link. */
-export const linkJson = (link: OpenLink, pins: ReadonlyArray<string> = []): Fields => ({
+export const linkJson = (
+  link: OpenLink,
+  pins: ReadonlyArray<string> = [],
+  holders: ReadonlyArray<Holder> = []
+): Fields => ({
   id: link.info.id,
   type: linkTypes.has(link.info.type) ? linkTypeName(link.info.type) : link.info.type,
   prog_id: link.info.progId,
   ...detailJson(link),
-  ...(pins.length === 0 ? {} : { pinned: [...pins] })
+  ...(pins.length === 0 ? {} : { pinned: [...pins] }),
+  ...pidsJson(holders)
 })

@@ -2,8 +2,10 @@
  * Maps and programs of a kernel as data, with bpftool's keys in bpftool's order. What does not apply is left out, as there.
  */
 import { MapType, mapTypeName, ProgType, progTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
+import type { Holder } from "../objects/Holders.ts"
 import type { OpenMap, OpenProg } from "../objects/Objects.ts"
 import { exact } from "./Exact.ts"
+import { pidsJson } from "./HoldersDocument.ts"
 import type { Json } from "./Json.ts"
 
 /** Bytes as bpftool writes them: `["0x01","0x00"]`. */
@@ -25,7 +27,11 @@ const given = (key: string, value: Json | undefined): { readonly [key: string]: 
 const memlock = (bytes: bigint | undefined): Json | undefined => bytes === undefined ? undefined : exact(bytes)
 
 /** One map. */
-export const mapJson = ({ info }: OpenMap, pins: ReadonlyArray<string> = []): { readonly [key: string]: Json } => ({
+export const mapJson = (
+  { info }: OpenMap,
+  pins: ReadonlyArray<string> = [],
+  holders: ReadonlyArray<Holder> = []
+): { readonly [key: string]: Json } => ({
   id: info.id,
   type: typeOr(mapTypes, mapTypeName, info.type),
   ...given("name", info.name === "" ? undefined : info.name),
@@ -44,14 +50,16 @@ export const mapJson = ({ info }: OpenMap, pins: ReadonlyArray<string> = []): { 
   ...given("owner_jited", info.type === MapType.BPF_MAP_TYPE_PROG_ARRAY ? info.file?.ownerJited : undefined),
   ...given("frozen", info.file?.frozen === undefined ? undefined : info.file.frozen ? 1 : 0),
   ...given("btf_id", info.btfId === 0 ? undefined : info.btfId),
-  ...given("pinned", pins.length === 0 ? undefined : [...pins])
+  ...given("pinned", pins.length === 0 ? undefined : [...pins]),
+  ...pidsJson(holders)
 })
 
 /** One program. `bootTime` is when the machine was booted, seconds since 1970. */
 export const progJson = (
   { info, name }: OpenProg,
   bootTime: number,
-  pins: ReadonlyArray<string> = []
+  pins: ReadonlyArray<string> = [],
+  holders: ReadonlyArray<Holder> = []
 ): { readonly [key: string]: Json } => ({
   id: info.id,
   type: typeOr(progTypes, progTypeName, info.type),
@@ -68,7 +76,8 @@ export const progJson = (
   ...given("bytes_memlock", memlock(info.file?.memlock)),
   ...given("map_ids", info.mapIds.length === 0 ? undefined : [...info.mapIds]),
   ...given("btf_id", info.btfId === 0 ? undefined : info.btfId),
-  ...given("pinned", pins.length === 0 ? undefined : [...pins])
+  ...given("pinned", pins.length === 0 ? undefined : [...pins]),
+  ...pidsJson(holders)
 })
 
 /** When a program was loaded, whole seconds since 1970. */

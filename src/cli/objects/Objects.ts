@@ -54,10 +54,10 @@ const hasGone = (error: CallError): boolean =>
 const unlessGone = <A, R>(effect: Effect.Effect<A, CallError, R>): Effect.Effect<A | undefined, CallError, R> =>
   Effect.catch(effect, (error) => hasGone(error) ? Effect.succeed(undefined) : Effect.fail(error))
 
-const refOf = { Map: Ref.map, Prog: Ref.prog } as const
+const refOf = { Map: Ref.map, Prog: Ref.prog, Btf: Ref.btf } as const
 
 /** Looks at each object of a kind in turn, and closes those of which nothing is kept. */
-const each = <K extends "Map" | "Prog", A extends object>(
+const each = <K extends keyof typeof refOf, A extends object>(
   objects: Objects,
   kind: K,
   look: (ref: ReturnType<(typeof refOf)[K]>) => Effect.Effect<A | undefined, CallError>,
@@ -144,6 +144,34 @@ export const maps = (objects: Objects): Effect.Effect<ReadonlyArray<OpenMap>, Ca
 export const progs = Effect.fnUntraced(function*(objects: Objects) {
   const context = yield* Effect.context<Kernel>()
   return yield* each(objects, "Prog", (ref) => Effect.provideContext(openedProg(objects, ref), context), false)
+})
+
+/** Everything in the kernel that is types, closed again. */
+export const btfs = (objects: Objects): Effect.Effect<ReadonlyArray<BtfInfo>, CallError> =>
+  each(objects, "Btf", (btf) => objects.session.call({ _tag: "BtfGetInfo", btf }), false)
+
+/** Whose types an object of BTF has. */
+export interface TypeUsers {
+  readonly progs: ReadonlyArray<number>
+  readonly maps: ReadonlyArray<number>
+}
+
+/** Programs and maps by the identifier of the object that their types are of, in rising order. */
+export const typeUsers = Effect.fnUntraced(function*(objects: Objects) {
+  const { session } = objects
+  const users = new Map<number, { readonly progs: Array<number>; readonly maps: Array<number> }>()
+  const add = (kind: keyof TypeUsers, { btfId, id }: { readonly id: number; readonly btfId: number }): void => {
+    if (btfId === 0) return
+    const of = users.get(btfId) ?? { progs: [], maps: [] }
+    of[kind].push(id)
+    users.set(btfId, of)
+  }
+  const progs = yield* each(objects, "Prog", (prog) => session.call({ _tag: "ProgGetInfo", prog }), false)
+  const maps = yield* each(objects, "Map", (map) => session.call({ _tag: "MapGetInfo", map }), false)
+  for (const prog of progs) add("progs", prog)
+  for (const map of maps) add("maps", map)
+  const found: ReadonlyMap<number, TypeUsers> = users
+  return found
 })
 
 /** The maps that a reference names: none, one or several; they stay open. */

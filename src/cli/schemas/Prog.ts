@@ -1,6 +1,7 @@
 /** The documents of `prog`. */
 import * as Schema from "effect/Schema"
 import * as Field from "./Field.ts"
+import { Pids } from "./Holders.ts"
 import type { ByCommand } from "./Published.ts"
 
 /** What a program or a map is on: a network device. */
@@ -37,7 +38,8 @@ export const Prog = Schema.Struct({
   bytes_memlock: Field.maybe(Field.exact("Bytes of memory that are charged for it.")),
   map_ids: Field.maybe(Field.ids("The maps that it uses, by their identifiers.")),
   btf_id: Field.maybe(Field.count("The identifier of its types.")),
-  pinned: Field.maybe(Pins)
+  pinned: Field.maybe(Pins),
+  pids: Pids
 }).annotate({ identifier: "Prog", title: "A program of the kernel" })
 
 /** One where one was asked for and found, a list otherwise. */
@@ -50,8 +52,50 @@ const show = {
   schema: Progs
 }
 
+const bytesOf = (description: string) => Field.text(`${description} In hexadecimal.`)
+
+/** An instruction of a program that is loaded. */
+export const Xlated = Schema.Struct({
+  proto: Field.maybe(Field.text("The prototype of the function that begins here.")),
+  src: Field.maybe(Field.text("The C line that begins here.")),
+  file: Field.maybe(Field.text("Its file; with linum.")),
+  line_num: Field.maybe(Field.count("Its number; with linum.")),
+  line_col: Field.maybe(Field.count("Its column; with linum.")),
+  disasm: Field.text("The instruction as text."),
+  opcodes: Field.maybe(
+    Schema.Struct({
+      code: bytesOf("The operation."),
+      src_reg: bytesOf("The source register."),
+      dst_reg: bytesOf("The destination register."),
+      off: Field.hexBytes("The offset."),
+      imm: Field.hexBytes("The immediate value; of 16 bytes both halves and what is between.")
+    }).annotate({ description: "The instruction's parts; with opcodes." })
+  )
+}).annotate({ identifier: "Xlated", title: "An instruction" })
+
+const Pinned = Schema.Struct({
+  name: Field.text("The name in the object."),
+  pinned: Field.list(Schema.String, "Where it is pinned.")
+})
+
+const loaded = {
+  description: "What was loaded and pinned.",
+  schema: Schema.Struct({
+    programs: Field.list(Pinned, "Programs."),
+    maps: Field.list(Pinned, "Maps, with --pinmaps."),
+    links: Field.maybe(Field.list(Pinned, "Links in the place of their programs, with autoattach."))
+  })
+}
+
 /** The documents. */
 export const documents: ByCommand = {
   "prog show": show,
-  "prog list": show
+  "prog list": show,
+  "prog dump": {
+    description: "A program's instructions behind the verifier. Keys are those of bpftool prog dump xlated; null where they " +
+      "went to a file.",
+    schema: Schema.Union([Field.list(Xlated, "The instructions."), Field.nothing])
+  },
+  "prog load": loaded,
+  "prog loadall": loaded
 }

@@ -4,6 +4,7 @@
  * For those who read the documents: `tools/schemas.ts` publishes them in `docs/schemas`, and tests hold each document that a
  * command prints against its schema. Commands themselves do without.
  */
+import * as BtfObjects from "./BtfObjects.ts"
 import * as Elf from "./Elf.ts"
 import { failure } from "./Failure.ts"
 import * as Map from "./Map.ts"
@@ -14,6 +15,7 @@ import type { ByCommand, Published } from "./Published.ts"
 export const commands: ByCommand = {
   ...Prog.documents,
   ...Map.documents,
+  ...BtfObjects.documents,
   ...Elf.documents
 }
 

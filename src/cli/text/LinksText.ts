@@ -3,7 +3,9 @@
  */
 import { attachTypeName, linkTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { OpenLink } from "../link/Links.ts"
+import type { Holders } from "../objects/Holders.ts"
 import { clip } from "./Clip.ts"
+import { holdersText } from "./HoldersText.ts"
 import { counted, type Line, line, span, table } from "./Text.ts"
 
 const hex = (value: bigint | number): string => `0x${value.toString(16)}`
@@ -84,15 +86,17 @@ const targetText = (link: OpenLink): ReadonlyArray<string> => {
 /** A table of links. */
 export const linksText = (
   links: ReadonlyArray<OpenLink>,
-  pins: ReadonlyMap<number, ReadonlyArray<string>>
+  pins: ReadonlyMap<number, ReadonlyArray<string>>,
+  holders: Holders = new Map()
 ): ReadonlyArray<Line> =>
   links.length === 0 ? [line("no links")] : table(
-    ["id", "type", "program", "attached to", "pinned"],
+    ["id", "type", "program", "attached to", "pinned", "held by"],
     links.map((link) => [
       String(link.info.id),
       linkTypeName(link.info.type),
       link.info.progId === 0 ? "" : String(link.info.progId),
       span("name", clip(targetText(link).join(", "))),
-      (pins.get(link.info.id) ?? []).join(", ")
+      (pins.get(link.info.id) ?? []).join(", "),
+      holdersText(holders.get(link.info.id))
     ])
   )

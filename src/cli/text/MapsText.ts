@@ -6,8 +6,10 @@ import { errorWords } from "../json/ElementDocument.ts"
 import { valueJson } from "../json/Json.ts"
 import { flagNames } from "../json/ObjectDocument.ts"
 import { decoded, type Element, type Elements, isPerCpu, type Shape, valuesOf } from "../map/Elements.ts"
+import type { Holders } from "../objects/Holders.ts"
 import type { OpenMap } from "../objects/Objects.ts"
 import { hexBytes } from "./HexDump.ts"
+import { holdersText } from "./HoldersText.ts"
 import { type Cell, counted, type Line, line, span, table } from "./Text.ts"
 import { jsonValueText } from "./ValueText.ts"
 
@@ -23,10 +25,11 @@ const remarks = ({ info }: OpenMap): string =>
 /** A table of maps. */
 export const mapsText = (
   maps: ReadonlyArray<OpenMap>,
-  pins: ReadonlyMap<number, ReadonlyArray<string>>
+  pins: ReadonlyMap<number, ReadonlyArray<string>>,
+  holders: Holders = new Map()
 ): ReadonlyArray<Line> =>
   maps.length === 0 ? [line("no maps")] : table(
-    ["id", "type", "name", "key", "value", "max_entries", "memory", "btf", "remarks", "pinned"],
+    ["id", "type", "name", "key", "value", "max_entries", "memory", "btf", "remarks", "pinned", "held by"],
     maps.map((map) => {
       const { info } = map
       return [
@@ -39,7 +42,8 @@ export const mapsText = (
         info.file?.memlock === undefined ? "" : `${info.file.memlock} B`,
         info.btfId === 0 ? "" : String(info.btfId),
         remarks(map),
-        (pins.get(info.id) ?? []).join(", ")
+        (pins.get(info.id) ?? []).join(", "),
+        holdersText(holders.get(info.id))
       ]
     })
   )

@@ -4,10 +4,12 @@
 import { progTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
 import { loadedAt } from "../json/ObjectsDocument.ts"
 import type { XlatedOptions } from "../json/XlatedDocument.ts"
+import type { Holders } from "../objects/Holders.ts"
 import type { OpenProg } from "../objects/Objects.ts"
 import type { XlatedInsn, XlatedLine } from "../prog/Xlated.ts"
 import { clip } from "./Clip.ts"
 import { hexBytes } from "./HexDump.ts"
+import { holdersText } from "./HoldersText.ts"
 import { blank, type Line, line, span, table } from "./Text.ts"
 
 const moment = (loadTime: bigint, bootTime: number): string =>
@@ -21,10 +23,26 @@ const ran = ({ info }: OpenProg): string =>
 export const progsText = (
   progs: ReadonlyArray<OpenProg>,
   bootTime: number,
-  pins: ReadonlyMap<number, ReadonlyArray<string>>
+  pins: ReadonlyMap<number, ReadonlyArray<string>>,
+  holders: Holders = new Map()
 ): ReadonlyArray<Line> =>
   progs.length === 0 ? [line("no programs")] : table(
-    ["id", "type", "name", "tag", "loaded", "uid", "xlated", "jited", "maps", "btf", "remarks", "ran", "pinned"],
+    [
+      "id",
+      "type",
+      "name",
+      "tag",
+      "loaded",
+      "uid",
+      "xlated",
+      "jited",
+      "maps",
+      "btf",
+      "remarks",
+      "ran",
+      "pinned",
+      "held by"
+    ],
     progs.map((prog) => {
       const { info, name } = prog
       return [
@@ -42,7 +60,8 @@ export const progsText = (
           " "
         ),
         ran(prog),
-        (pins.get(info.id) ?? []).join(", ")
+        (pins.get(info.id) ?? []).join(", "),
+        holdersText(holders.get(info.id))
       ]
     })
   )
