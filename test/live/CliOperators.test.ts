@@ -43,9 +43,9 @@ describeWith({ kind: "live", root: true, linux: "5.15", tools: ["bpftool"] }, "w
       const link = (yield* attached.info) ?? assert.fail("no link")
       for (const [noun, id] of [["prog", prog.id], ["map", map.id], ["link", link.id], ["btf", prog.btfId]] as const) {
         const document = yield* ours(noun, "show", "id", String(id))
-        assert.deepInclude(document, { id, pids: [self] }, noun)
+        assert.deepInclude(without(document), { id, pids: [self] }, noun)
         const all = yield* ours(noun, "list")
-        assert.deepInclude(all, document, noun)
+        assert.deepEqual(Array.isArray(all) ? all.find((each) => without(each)["id"] === id) : all, document, noun)
         if (noun === "btf") {
           assert.deepStrictEqual(without(document, "pids"), without(theirs("btf", "show", "id", String(id))))
           assert.deepInclude(without(document), { prog_ids: [prog.id], kernel: false })
