@@ -43,19 +43,33 @@ export const jsonMode = Effect.gen(function*() {
 const body = (text: string): string => text.endsWith("\n") ? text.slice(0, -1) : text
 
 /** How text for standard output is rendered. */
-const renderingOfOutput = Effect.gen(function*() {
+export const renderingOfOutput = Effect.gen(function*() {
   const { canColor } = yield* TerminalCapabilities
   const stdio = yield* Stdio.Stdio
   const columns = (yield* stdio.stdoutIsTerminal) ? yield* (yield* Terminal.Terminal).columns : 0
   return { colors: canColor, ...(columns > 0 ? { width: columns } : {}) } satisfies Rendering
 })
 
+/** Whether messages go to a terminal of which the width is known: that of standard output. */
+const bothAreTerminals = Effect.gen(function*() {
+  const stdio = yield* Stdio.Stdio
+  return (yield* stdio.stderrIsTerminal) && (yield* stdio.stdoutIsTerminal)
+})
+
+/** The columns that there are for messages; `undefined` where they go to no terminal. */
+export const columnsOfErrors = Effect.gen(function*() {
+  const columns = (yield* bothAreTerminals) ? yield* (yield* Terminal.Terminal).columns : 0
+  return columns > 0 ? columns : undefined
+})
+
 /** How text for standard error is rendered: colours there do not depend on where standard output leads. */
 const renderingOfErrors = Effect.gen(function*() {
   const { canColor } = yield* TerminalCapabilities
-  const stdio = yield* Stdio.Stdio
-  const both = (yield* stdio.stderrIsTerminal) && (yield* stdio.stdoutIsTerminal)
-  return { colors: canColor && both } satisfies Rendering
+  const width = yield* columnsOfErrors
+  return {
+    colors: canColor && (yield* bothAreTerminals),
+    ...(width === undefined ? {} : { width })
+  } satisfies Rendering
 })
 
 /** Prints text on standard output. */

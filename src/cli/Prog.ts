@@ -16,7 +16,9 @@ import { onKernel } from "./objects/OnKernel.ts"
 import * as Pins from "./objects/Pins.ts"
 import * as Output from "./Output.ts"
 import * as Packets from "./Packets.ts"
+import { budget } from "./prog/Budget.ts"
 import { load, loadall } from "./prog/Load.ts"
+import { stats } from "./prog/StatsCommand.ts"
 import * as Verbs from "./prog/Verbs.ts"
 import { progsText, xlatedText } from "./text/ProgsText.ts"
 import { runsText } from "./text/RunText.ts"
@@ -168,6 +170,6 @@ export const prog = Command.make("prog").pipe(
     "Programs of the kernel of this machine, with bpftool's words and JSON keys. A program is id N, pinned FILE, name NAME\n" +
       "  or tag TAG."
   ),
-  Command.withShortDescription("Programs of the kernel: load, loadall, show, dump, run, pin"),
-  Command.withSubcommands([load, loadall, show("show"), show("list"), dump, run, pin])
+  Command.withShortDescription("Programs of the kernel: load, loadall, show, dump, run, stats, pin"),
+  Command.withSubcommands([load, loadall, budget, show("show"), show("list"), dump, run, stats, pin])
 )

@@ -4,19 +4,43 @@
  * For those who read the documents: `tools/schemas.ts` publishes them in `docs/schemas`, and tests hold each document that a
  * command prints against its schema. Commands themselves do without.
  */
+import * as Btf from "./Btf.ts"
 import * as BtfObjects from "./BtfObjects.ts"
+import * as Core from "./Core.ts"
 import * as Elf from "./Elf.ts"
 import { failure } from "./Failure.ts"
+import * as Feature from "./Feature.ts"
+import * as Gen from "./Gen.ts"
+import * as Inspect from "./Inspect.ts"
+import * as Kernel from "./Kernel.ts"
+import * as Link from "./Link.ts"
 import * as Map from "./Map.ts"
+import * as Operator from "./Operator.ts"
+import * as Plan from "./Plan.ts"
 import * as Prog from "./Prog.ts"
+import * as Run from "./Run.ts"
+import * as Trace from "./Trace.ts"
+import * as Usdt from "./Usdt.ts"
 import type { ByCommand, Published } from "./Published.ts"
 
 /** By command: `prog show`. A command without a verb is its one word: `inspect`. */
 export const commands: ByCommand = {
+  ...Inspect.documents,
+  ...Plan.documents,
+  ...Run.documents,
+  ...Trace.documents,
   ...Prog.documents,
   ...Map.documents,
+  ...Link.documents,
+  ...Btf.documents,
   ...BtfObjects.documents,
-  ...Elf.documents
+  ...Core.documents,
+  ...Elf.documents,
+  ...Feature.documents,
+  ...Gen.documents,
+  ...Kernel.documents,
+  ...Operator.documents,
+  ...Usdt.documents
 }
 
 export { failure }

@@ -1,0 +1,123 @@
+/** `prog stats`: programs watched while they run, with bpftool as the judge of the counts. */
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import * as Objects from "../../src/cli/objects/Objects.ts"
+import * as Stats from "../../src/cli/prog/Stats.ts"
+import { ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import { Kernel } from "../../src/services/Kernel/Kernel.ts"
+import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
+import { command } from "../support/InProcess.ts"
+import { progLoad, returning, testRun } from "../support/LiveKernel.ts"
+import { bpffs, describeWith, repository, run, temporaryFolder } from "../support/Require.ts"
+
+const onLive = <A, E>(body: Effect.Effect<A, E, Kernel>) =>
+  Effect.flatMap(KernelLive.make, (kernel) => Effect.provideService(body, Kernel, kernel))
+
+/** Runs a fixture again and again. */
+const busy = (path: string) => {
+  const packet = Path.join(temporaryFolder(), "packet")
+  Fs.writeFileSync(packet, new Uint8Array(64))
+  return Effect.forever(
+    Effect.tap(
+      command("prog", "run", "pinned", path, "data_in", packet, "repeat", "200"),
+      (ended) => Effect.sync(() => assert.strictEqual(ended.status, 0, ended.stderr))
+    )
+  )
+}
+
+describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "prog stats", () => {
+  it.live("counts each run between its first and its last look, as bpftool shows it", () =>
+    onLive(Effect.scoped(Effect.gen(function*() {
+      const objects = yield* Objects.open
+      const { session } = objects
+      const index = 0x1000
+      yield* session.call(progLoad(index, returning(2), { type: ProgType.BPF_PROG_TYPE_XDP, name: "watched" }))
+      const { id } = yield* session.call({ _tag: "ProgGetInfo", prog: testRun(index).prog })
+      const context = yield* Effect.context<Kernel>()
+      const seen: Array<Stats.Measured> = []
+      const begun = Effect.orDie(Effect.asVoid(session.call(testRun(index, { repeat: 1234 }))))
+      const wanted = yield* Effect.fromResult(Stats.watchOf(["id", String(id), "duration", "0.05", "interval", "0.02"]))
+      const measured = yield* Stats.watch(objects, wanted, begun, (each) => Effect.sync(() => void seen.push(each)))
+      assert.isAtLeast(seen.length, 2)
+      assert.isTrue(measured.watched >= 50_000_000n)
+      assert.deepInclude(measured.programs, {
+        id,
+        type: ProgType.BPF_PROG_TYPE_XDP,
+        name: "watched",
+        tag: measured.programs[0]?.tag ?? "",
+        runs: 1234n,
+        time: measured.programs[0]?.time ?? 0n,
+        misses: 0n,
+        gone: false
+      })
+      const judged: unknown = JSON.parse(run("bpftool", ["-j", "prog", "show", "id", String(id)]).stdout)
+      if (Stats.isAlwaysOn() === false) {
+        assert.deepInclude(judged, { run_cnt: 1234, run_time_ns: Number(measured.programs[0]?.time) })
+      }
+      // All programs: one that has gone meanwhile is told with what it did before.
+      const other = index + 1
+      yield* session.call(progLoad(other, returning(2), { type: ProgType.BPF_PROG_TYPE_XDP, name: "leaving" }))
+      const begin = Effect.orDie(Effect.asVoid(session.call(testRun(other, { repeat: 7 }))))
+      const leave = Effect.asVoid(session.call({ _tag: "Close", ref: testRun(other).prog }))
+      let looks = 0
+      const all = yield* Effect.provideContext(
+        Stats.watch(
+          objects,
+          { reference: undefined, duration: 0.1, interval: 0.03 },
+          begin,
+          () => looks++ === 0 ? leave : Effect.void
+        ),
+        context
+      )
+      const left = all.programs.find(({ name }) => name === "leaving")
+      assert.deepInclude(left, { runs: 7n, gone: true })
+      assert.deepInclude(all.programs.find((each) => each.id === id), { runs: 0n, gone: false })
+    }))))
+
+  it.live("prints a table, and one document", () =>
+    Effect.gen(function*() {
+      const pin = Path.join(bpffs(), "watched")
+      const object = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")
+      assert.strictEqual((yield* command("prog", "load", object, pin)).status, 0)
+      const watch = (...more: ReadonlyArray<string>) =>
+        Effect.raceFirst(command("prog", "stats", "pinned", pin, "duration", "0.3", ...more), busy(pin))
+      const text = yield* watch()
+      assert.deepStrictEqual({ status: text.status, stderr: text.stderr.replace(/^kernel.bpf_stats.*$/m, "") }, {
+        status: 0,
+        stderr: ""
+      })
+      assert.match(
+        text.stdout,
+        /^ {2}\d+ +xdp +xdp_firewall +\d+ +\d+ +[\d.]+ (ns|µs|ms|s) +[\d.]+ (ns|µs) +[\d.]+ %$/m
+      )
+      assert.match(text.stdout, /^1 program ran in \d+(\.\d+)? m?s$/m)
+      const json = yield* watch("interval", "0.1", "--json")
+      assert.strictEqual(json.status, 0, json.stderr)
+      const document: unknown = JSON.parse(json.stdout)
+      const programs: unknown = Reflect.get(Object(document), "programs")
+      const first: unknown = Array.isArray(programs) ? programs[0] : undefined
+      assert.isAtLeast(Number(Reflect.get(Object(first), "run_cnt")), 200)
+      assert.isAbove(Number(Reflect.get(Object(first), "average_ns")), 0)
+      Fs.rmSync(pin)
+    }))
+
+  it.live("says what is wrong", () =>
+    Effect.gen(function*() {
+      for (
+        const [line, expected] of [
+          ["duration 0", /duration 0: a number of seconds from 0.001/],
+          ["duration x", /duration x: a number/],
+          ["duration", /a number of seconds is expected behind it/],
+          ["duration 1 duration 1", /given twice/],
+          ["name no_such_program duration 1", /no program is called so/],
+          ["forever", /forever: nothing of this name/]
+        ] as const
+      ) {
+        const { status, stderr } = yield* command("prog", "stats", ...line.split(" "))
+        assert.strictEqual(status, 2)
+        assert.match(stderr, expected)
+      }
+    }))
+})
