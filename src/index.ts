@@ -267,6 +267,15 @@ export * as VerifierLogCause from "./diagnostics/VerifierLogCause.ts"
 /** The causes of refusals, with what to do about each. */
 export * as VerifierLogCauses from "./diagnostics/VerifierLogCauses.ts"
 
+/** A refused program explained: the place in C, what the verifier knew there, how it came there, what to change. */
+export * as VerifierLogExplanation from "./diagnostics/VerifierLogExplanation.ts"
+
+/** Registers and stack slots in words. */
+export * as VerifierLogWords from "./diagnostics/VerifierLogWords.ts"
+
+/** The branches by which the verifier came to where a program was refused. */
+export * as VerifierLogPath from "./diagnostics/VerifierLogPath.ts"
+
 // Formats.
 
 /** ELF files, parsed and written. */

@@ -13,6 +13,7 @@ import type { PlanError } from "../stages/load/PlanError.ts"
 import type { EditError } from "../stages/open/Edit.ts"
 import type { RelocateError } from "../stages/relocate/RelocateError.ts"
 import { Failed } from "./Failed.ts"
+import type { Explanation } from "../diagnostics/VerifierLogExplanation.ts"
 import { type Json, jsonText } from "./json/Json.ts"
 import * as Output from "./Output.ts"
 import { errorText, type Report, reportOf } from "./text/ErrorText.ts"
@@ -46,10 +47,20 @@ const compile = (path: string): string => {
   return `clang -target bpf -g -O2 -c ${source} -o ${source.replace(/\.c$/, "")}.o`
 }
 
+/** Whether the command shows the verifier's log: as asked for, not unless asked for, or it has no flag for it. */
+type LogFlag = "shown" | "hidden" | "absent"
+
+/** How many lines a text has, that at its end not counted. */
+const linesIn = (text: string): number => {
+  let lines = 1
+  for (let at = text.indexOf("\n"); at >= 0 && at < text.length - 1; at = text.indexOf("\n", at + 1)) lines++
+  return lines
+}
+
 /** What the command knows about a failure that the library does not: the file, and the flags that help. */
-const report = (error: object, showLog: boolean): Report => {
+const report = (error: object, log: LogFlag): Report => {
   if (error instanceof InFile && typeof error.cause === "object" && error.cause !== null) {
-    const inner = report(error.cause, showLog)
+    const inner = report(error.cause, log)
     const notElf = isElfError(error.cause) && error.cause.reason === "NotElf"
     const hints = notElf
       ? [
@@ -61,12 +72,9 @@ const report = (error: object, showLog: boolean): Report => {
     return { message: `${error.path}: ${inner.message}`, hints }
   }
   const { hints, message } = reportOf(error)
-  if (isVerifierError(error) && error.log !== "" && !showLog) {
-    const lines = error.log.trimEnd().split("\n").length
-    return {
-      message,
-      hints: [...hints, `the verifier said ${counted(lines, "line")}; run again with --log to see all of them`]
-    }
+  if (isVerifierError(error) && error.log !== "" && log !== "shown") {
+    const how = log === "hidden" ? "run again with --log to see all of them" : "--json has all of them"
+    return { message, hints: [...hints, `the verifier said ${counted(linesIn(error.log), "line")}; ${how}`] }
   }
   return { message, hints: [...hints, ...flagsFor(error, hints)] }
 }
@@ -92,9 +100,13 @@ const flagsFor = (error: object, hints: ReadonlyArray<string>): ReadonlyArray<st
 const isScalar = (value: unknown): value is string | number | boolean =>
   typeof value === "string" || typeof value === "number" || typeof value === "boolean"
 
+/** What an error is about: one with the file that it is about is unwrapped. */
+const aboutOf = (error: object): object =>
+  error instanceof InFile && typeof error.cause === "object" && error.cause !== null ? error.cause : error
+
 /** The document of a failure. `error` is bpftool's key; `type` is the error's tag, and its own fields stand beside. */
-const errorDocument = (error: object, { hints, message }: Report): Json => {
-  const about = error instanceof InFile && typeof error.cause === "object" && error.cause !== null ? error.cause : error
+const errorDocument = (error: object, { hints, message }: Report, explanation: Json | undefined): Json => {
+  const about = aboutOf(error)
   const fields = Object.entries(about).filter((entry): entry is [string, string | number | boolean] =>
     isScalar(entry[1]) && !["_tag", "message", "stack", "name", "hint"].includes(entry[0]) && !entry[0].startsWith("~")
   )
@@ -104,6 +116,7 @@ const errorDocument = (error: object, { hints, message }: Report): Json => {
     type: typeof tag === "string" ? tag : "Error",
     hints: [...hints],
     ...Object.fromEntries(fields),
+    ...(explanation === undefined ? {} : { explanation }),
     ...(isBtfRelocateError(about) ? { mismatches: mismatchesOf(about) } : {})
   }
 }
@@ -115,16 +128,49 @@ const mismatchesOf = ({ mismatches }: BtfRelocateError): ReadonlyArray<Json> =>
     candidate_count: candidateCount
   }))
 
-/** Reports what a command fails with, and fails with the exit status alone. */
+/** What of a report is told otherwise where the verifier's words are explained: its first line says what is wrong. */
+const withExplanation = (said: Report, details: Report["details"]): Report => ({
+  ...said,
+  message: said.message.split("\n", 1)[0] ?? "",
+  ...(details === undefined ? {} : { details })
+})
+
+/** Whether there is more to say than what the message says. */
+const isExplained = ({ cause, instruction, place }: Explanation): boolean =>
+  cause !== undefined || place !== undefined || instruction?.text !== undefined
+
+/** The verifier's refusal, explained as text and as a document: nothing for other errors. Only such a failure loads what it takes. */
+const explained = Effect.fnUntraced(function*(error: object, said: Report) {
+  const about = aboutOf(error)
+  if (!isVerifierError(about) || about.log === "") return { said, document: undefined }
+  const [{ of }, { explanationText }, { explanationJson }] = yield* Effect.promise(() =>
+    Promise.all([
+      import("../diagnostics/VerifierLogExplanation.ts"),
+      import("./text/ExplanationText.ts"),
+      import("./json/ExplanationDocument.ts")
+    ])
+  )
+  const explanation = of(about)
+  const columns = yield* Output.columnsOfErrors
+  return {
+    said: isExplained(explanation) ? withExplanation(said, explanationText(explanation, columns)) : said,
+    document: explanationJson(explanation)
+  }
+})
+
+/** Reports what a command fails with, and fails with the exit status alone. `showLog` is the command's own flag, if it has it. */
 export const reporting = <A, E extends object, R>(
   effect: Effect.Effect<A, E, R>,
   options: { readonly showLog?: boolean } = {}
 ) =>
   Effect.catch(effect, (error) =>
     Effect.gen(function*() {
-      const said = report(error, options.showLog === true)
+      const log: LogFlag = options.showLog === undefined ? "absent" : options.showLog ? "shown" : "hidden"
+      const { document, said } = yield* explained(error, report(error, log))
       const mode = yield* Output.jsonMode
-      if (mode !== "text") yield* Console.log(jsonText(errorDocument(error, said), mode === "pretty").trimEnd())
+      if (mode !== "text") {
+        yield* Console.log(jsonText(errorDocument(error, said, document), mode === "pretty").trimEnd())
+      }
       yield* Output.message(errorText(said))
       // Edits come from the command line, so one that does not fit is wrong usage, too.
       return yield* new Failed({ status: error instanceof UsageError || isEditError(error) ? 2 : 1 })

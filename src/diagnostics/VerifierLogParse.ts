@@ -21,6 +21,8 @@ export type Entry =
     /** `r1 = *(u64 *)(r1 +8)` */
     readonly text: string
     readonly state?: VerifierLogState.State
+    /** Whether `state` is all that is known, and not what changed alone. */
+    readonly isWhole?: true
   }
   /** What is known before instruction `at`, or of a function that calls or is called. */
   | { readonly _tag: "State"; readonly at?: number; readonly state: VerifierLogState.State }
@@ -115,7 +117,14 @@ const instructionOf = (line: string, at: number): Entry => {
   const state = behind === null
     ? undefined
     : VerifierLogState.parse(line.slice(behind.index + behind[0].length).replace(/^\d+: /, ""))
-  return { _tag: "Instruction", at, text: words, ...(state === undefined ? {} : { state }) }
+  const isWhole = behind !== null && state !== undefined && !behind[0].includes(";")
+  return {
+    _tag: "Instruction",
+    at,
+    text: words,
+    ...(state === undefined ? {} : { state }),
+    ...(isWhole ? { isWhole } : {})
+  }
 }
 
 /** One line of a log. */
@@ -186,6 +195,16 @@ interface Frame {
   readonly lost: Map<string, VerifierLogState.Register>
 }
 
+/** Whether a register that was a pointer is any number now. */
+const isLost = (
+  register: VerifierLogState.Register,
+  old: VerifierLogState.Register | undefined
+): old is VerifierLogState.Register =>
+  register.type === "scalar" && register.constant === undefined && old !== undefined && old.type !== "scalar"
+
+/** The registers that no call leaves as they were. */
+const clobbered: ReadonlyArray<string> = ["R1", "R2", "R3", "R4", "R5"]
+
 /** What is known of registers while the lines are followed, for each function that is active. */
 class Known {
   private readonly frames = new Map<number, Frame>()
@@ -207,6 +226,17 @@ class Known {
     this.frame = state.frame
   }
 
+  /** What is told of registers that no instruction has changed. */
+  learn(state: VerifierLogState.State): void {
+    const { lost, registers } = this.of(state.frame)
+    for (const register of state.registers) {
+      const old = registers.get(register.name)
+      if (isLost(register, old)) lost.set(register.name, old)
+      registers.set(register.name, register)
+    }
+    this.frame = state.frame
+  }
+
   /** All that is known, told anew: on the same path, or on another one. */
   replace(state: VerifierLogState.State, isSamePath: boolean): void {
     const before = this.of(state.frame)
@@ -214,9 +244,7 @@ class Known {
     const lost = new Map<string, VerifierLogState.Register>()
     for (const [name, register] of isSamePath ? registers : []) {
       const old = before.lost.get(name) ?? before.registers.get(name)
-      if (register.type === "scalar" && register.constant === undefined && old !== undefined && old.type !== "scalar") {
-        lost.set(name, old)
-      }
+      if (isLost(register, old)) lost.set(name, old)
     }
     this.frames.set(state.frame, { registers, lost })
     this.frame = state.frame
@@ -224,6 +252,15 @@ class Known {
 
   registers(): ReadonlyArray<VerifierLogState.Register> {
     return [...this.of(this.frame).registers.values()]
+  }
+
+  /** Forgets what a call takes and returns: a log does not say that these are gone. */
+  called(): void {
+    const { lost, registers } = this.of(this.frame)
+    for (const name of clobbered) {
+      registers.delete(name)
+      lost.delete(name)
+    }
   }
 
   lost(): ReadonlyMap<string, VerifierLogState.Register> {
@@ -240,6 +277,9 @@ function* linesOf(log: string): Generator<string> {
     start = stop + 1
   }
 }
+
+/** How many of the last lines of a complaint are kept; the verifier writes a few. */
+const complaintLines = 1000
 
 /** How many of the last lines are searched for a report; one is shorter. */
 const reportLines = 20_000
@@ -284,15 +324,17 @@ export const parse = (raw: string, { keep = 10_000 }: ParseOptions = {}): Parsed
     switch (entry._tag) {
       case "Instruction": {
         first ??= entry.at
+        if (last?.text.startsWith("call ") === true && entry.at === last.at + 1) known.called()
         last = { at: entry.at, text: entry.text }
         if (above !== undefined) source = above
         complaint = []
         const said = entry.state === undefined ? jump.exec(line)?.[2] : undefined
         if (said !== undefined) complaint.push(said)
-        // Behind a jump stands all that is known, of the path that is taken.
         if (entry.state !== undefined) {
-          if (/\bgoto pc/.test(entry.text)) known.replace(entry.state, true)
-          else known.change(entry.state)
+          // A jump changes what is known, and makes no number of a pointer: a call in front of it did.
+          if (!/\bgoto pc/.test(entry.text)) known.change(entry.state)
+          else if (entry.isWhole === true) known.replace(entry.state, true)
+          else known.learn(entry.state)
         }
         break
       }
@@ -313,6 +355,7 @@ export const parse = (raw: string, { keep = 10_000 }: ParseOptions = {}): Parsed
         break
       case "Note":
         if (!progress.test(line)) complaint.push(line.trim())
+        if (complaint.length > 2 * complaintLines) complaint.splice(0, complaint.length - complaintLines)
         break
     }
   }

@@ -7,6 +7,8 @@ import { type Line, line, span, wrapped } from "./Text.ts"
 export interface Report {
   /** What went wrong; several lines where the kernel said more. */
   readonly message: string
+  /** What stands between the message and what to do: a place in C, what was known there. */
+  readonly details?: ReadonlyArray<Line>
   /** What to do. */
   readonly hints: ReadonlyArray<string>
 }
@@ -29,11 +31,12 @@ export const reportOf = (error: object): Report => {
 }
 
 /** The lines of a report. Lines of the message below the first are indented. */
-export const errorText = ({ hints, message }: Report): ReadonlyArray<Line> => {
+export const errorText = ({ details = [], hints, message }: Report): ReadonlyArray<Line> => {
   const [first = "", ...rest] = message.split("\n")
   return [
     wrapped(2, span("error", "error: "), first),
     ...rest.map((text) => line(`  ${text}`)),
+    ...details,
     ...hints.map((hint) => wrapped(2, span("warning", "hint: "), hint))
   ]
 }

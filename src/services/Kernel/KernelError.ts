@@ -45,10 +45,14 @@ export class VerifierError extends Schema.TaggedError<VerifierError>()("Verifier
   instruction: Schema.optionalKey(Schema.Number),
   /** The CO-RE relocation there, where that is the cause: its kind and what it accesses. */
   relocation: Schema.optionalKey(Schema.String),
-  /** The C line that the instruction was compiled from: file, line and column from 1, the line's text. */
+  /**
+   * The C line that the instruction was compiled from: file, line and column from 1, the line's text without the blanks around it,
+   * and how many bytes of those were in front of it: the column counts them.
+   */
   file: Schema.optionalKey(Schema.String),
   line: Schema.optionalKey(Schema.Number),
   column: Schema.optionalKey(Schema.Number),
+  indent: Schema.optionalKey(Schema.Number),
   source: Schema.optionalKey(Schema.String),
   hint: Schema.optionalKey(Schema.String)
 }) {

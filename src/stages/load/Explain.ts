@@ -60,6 +60,7 @@ const fieldsOf = (entry: CoreEntry | undefined) => ({
     file: entry.source.file,
     line: entry.source.line,
     column: entry.source.column,
+    indent: entry.source.indent,
     source: entry.source.text
   })
 })
@@ -78,7 +79,14 @@ const located = (relocated: RelocatedObject, call: ProgLoad, log: string) => {
   const found = SourceLines.of(relocated.object)(placement.program, instruction - placement.slot)
   return found === undefined
     ? { instruction }
-    : { instruction, file: found.file, line: found.line, column: found.column, source: found.text }
+    : {
+      instruction,
+      file: found.file,
+      line: found.line,
+      column: found.column,
+      indent: found.indent,
+      source: found.text
+    }
 }
 
 /** The verifier's refusal of a program, with its C line, and explained where its complaint is about an instruction that was made invalid. */

@@ -11,10 +11,12 @@ export interface SourceLine {
   readonly file: string
   /** Counts from 1; 0 stands for none. */
   readonly line: number
-  /** Counts from 1; 0 stands for none. */
+  /** Counts bytes of the line with its blanks, from 1; 0 stands for none. */
   readonly column: number
   /** The line itself, as the compiler kept it, without the blanks around it. */
   readonly text: string
+  /** How many bytes of blanks were in front of `text`. */
+  readonly indent: number
 }
 
 /**
@@ -39,6 +41,8 @@ const hasWord = (text: string, word: string): boolean => {
   return false
 }
 
+const encoder = new TextEncoder()
+
 /** The lines of an object. Each record is read once: many instructions may share a long line. */
 export const of = (object: BpfObject): Find => {
   const { btf, btfExt } = object
@@ -53,11 +57,13 @@ export const of = (object: BpfObject): Find => {
     if (before !== undefined) return before
     const at = record * segment.recordSize
     const where = view.getUint32(at + 12, littleEndian)
+    const text = stringAt(btf, view.getUint32(at + 8, littleEndian)) ?? ""
     const line = {
       file: stringAt(btf, view.getUint32(at + 4, littleEndian)) ?? "",
       line: where >>> 10,
       column: where & 0x3ff,
-      text: (stringAt(btf, view.getUint32(at + 8, littleEndian)) ?? "").trim()
+      text: text.trim(),
+      indent: encoder.encode(text.slice(0, text.length - text.trimStart().length)).length
     }
     lines.set(record, line)
     return line

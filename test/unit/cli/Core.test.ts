@@ -372,7 +372,7 @@ const hostileMatrix = (): Compatibility.Matrix => {
     programs: [hostile],
     function: hostile,
     slot: 3,
-    source: { file: hostile, line: 7, column: 2, text: hostile },
+    source: { file: hostile, line: 7, column: 2, text: hostile, indent: 0 },
     kinds: ["byte_off"],
     optional: false,
     candidates: [{ module: hostile, name: hostile, reason: "NoMember", at: hostile }]

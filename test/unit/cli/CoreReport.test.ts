@@ -126,7 +126,7 @@ describe("the relocations of a plan", () => {
     const hostile: CoreReport.CoreEntry = {
       ...entry,
       path: nasty,
-      source: { file: nasty, line: 1, column: 1, text: nasty },
+      source: { file: nasty, line: 1, column: 1, text: nasty, indent: 0 },
       candidates: Array.from({ length: 1000 }, () => candidate)
     }
     const entries = Array.from({ length: 1000 }, () => hostile)

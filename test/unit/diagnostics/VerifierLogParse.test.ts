@@ -53,7 +53,7 @@ describe("VerifierLogParse.parse", () => {
     assert.isFalse(parsed.isCut)
     assert.deepStrictEqual(
       parsed.registers.map(({ name, type }) => [name, type]),
-      [["R1", "map_ptr"], ["R10", "fp"], ["R2", "fp"], ["fp-8", "scalar"], ["R0", "map_value_or_null"]]
+      [["R10", "fp"], ["fp-8", "scalar"], ["R0", "map_value_or_null"]]
     )
     const cause = VerifierLogCause.causeOf(parsed)
     assert.deepInclude(cause, { id: "NullPointer", subject: "map_value_or_null" })
