@@ -1,6 +1,8 @@
 /** The documents of `map`. */
 import * as Schema from "effect/Schema"
 import * as Field from "./Field.ts"
+import { Pids } from "./Holders.ts"
+import { Device, Pins, typeName } from "./Prog.ts"
 import type { ByCommand } from "./Published.ts"
 
 /** A value that could not be read. */
@@ -39,11 +41,80 @@ export const Element = Schema.Struct({
   formatted: Field.maybe(Formatted)
 }).annotate({ identifier: "Element", title: "An element of a map" })
 
+/** A map of the kernel. */
+export const Map = Schema.Struct({
+  id: Field.count("The kernel's identifier."),
+  type: typeName("The type."),
+  name: Field.maybe(Field.text("The name.")),
+  flags: Field.count("The flags of its creation."),
+  dev: Field.maybe(Device),
+  bytes_key: Field.count("Bytes of a key."),
+  bytes_value: Field.count("Bytes of a value."),
+  max_entries: Field.count("The most elements."),
+  bytes_memlock: Field.maybe(Field.exact("Bytes of memory that are charged for it.")),
+  owner_prog_type: Field.maybe(typeName("The type of the programs that a program array takes.")),
+  owner_jited: Field.maybe(Field.flag("Whether those are compiled to machine code.")),
+  frozen: Field.maybe(Field.count("1 where user space cannot change it any more.")),
+  btf_id: Field.maybe(Field.count("The identifier of its types.")),
+  pinned: Field.maybe(Pins),
+  pids: Pids
+}).annotate({ identifier: "Map", title: "A map of the kernel" })
+
+const show = {
+  description:
+    "Maps of the kernel: one document for a map that was asked for, a list otherwise. Keys are those of bpftool map show; " +
+    "what does not apply is left out, as there.",
+  schema: Schema.Union([Map, Field.list(Map, "All maps, or those that have the name.")])
+}
+
+const nothing = (description: string) => ({
+  description: `${description} There is nothing to say, as with bpftool.`,
+  schema: Field.nothing
+})
+
+const pipeFields = {
+  type: Field.count("The kind of record, PERF_RECORD_*: 9 is what a program sent, 2 a loss."),
+  cpu: Field.count("The CPU that it came from."),
+  index: Field.count("The index in the map.")
+}
+
+const Piped = Schema.Union([
+  Schema.Struct({ ...pipeFields, data: Field.hexBytes("Its bytes.") }).annotate({ title: "A record" }),
+  Schema.Struct({
+    ...pipeFields,
+    lost: Schema.Struct({ lost: Field.digits("How many records.") })
+  }).annotate({ title: "Records that were lost" })
+])
+
 /** The documents. */
 export const documents: ByCommand = {
+  "map show": show,
+  "map list": show,
   "map dump": {
     description:
       "All elements of a map. Keys are those of bpftool map dump for a map with types: bytes and what they are.",
     schema: Field.list(Element, "The elements, in the kernel's order.")
+  },
+  "map lookup": {
+    description: "The element of a key, with bpftool's keys; null, with exit status 1, where the map has none.",
+    schema: Schema.Union([Element, Schema.Null])
+  },
+  "map getnext": {
+    description: "The key behind a key, with bpftool's keys; null, with exit status 1, where there is none.",
+    schema: Schema.Union([
+      Schema.Struct({
+        key: Field.orNull(Field.hexBytes("The key that was given; null for none.")),
+        next_key: Field.hexBytes("The key behind it.")
+      }),
+      Schema.Null
+    ])
+  },
+  "map update": nothing("The element was written."),
+  "map delete": nothing("The element was removed."),
+  "map create": nothing("The map was made and pinned."),
+  "map event_pipe": {
+    description: "What programs send to a perf buffer. Keys are those of bpftool map event_pipe.",
+    schema: Piped,
+    lines: true
   }
 }

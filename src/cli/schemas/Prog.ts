@@ -92,7 +92,8 @@ export const documents: ByCommand = {
   "prog show": show,
   "prog list": show,
   "prog dump": {
-    description: "A program's instructions behind the verifier. Keys are those of bpftool prog dump xlated; null where they " +
+    description:
+      "A program's instructions behind the verifier. Keys are those of bpftool prog dump xlated; null where they " +
       "went to a file.",
     schema: Schema.Union([Field.list(Xlated, "The instructions."), Field.nothing])
   },

@@ -55,24 +55,25 @@ const tidied = (value: unknown): Json => {
   return one ?? Object.fromEntries(entries)
 }
 
-/**
- * The JSON Schema of a command's document. Keys that it does not name are no part of the document; the order of keys is the
- * one in which the document has them.
- */
+/** The JSON Schema of a command's document. Keys that it does not name are no part of the document. */
 export const jsonSchema = (
   words: string,
   { description, lines, schema }: Published
 ): { readonly [key: string]: Json } => {
   const { definitions, schema: root } = Schema.toJsonSchemaDocument(schema, { onExcessProperty: "error" })
-  const body = tidied(root)
   const defs = tidied(definitions)
-  return {
+  const body = tidied(root)
+  // What is said of the command goes before what its schema says of itself.
+  const said = {
     $schema: "https://json-schema.org/draft/2020-12/schema",
     $id: idOf(words),
-    // What is said of the command goes before what its schema says of itself.
-    ...(isObject(body) ? body : {}),
     title: words === "failure" ? "effect-bpf: a failure" : `effect-bpf ${words} --json`,
-    description: lines === true ? `${description} There is a document on each line.` : description,
+    description: lines === true ? `${description} There is a document on each line.` : description
+  }
+  return {
+    ...said,
+    ...(isObject(body) ? body : {}),
+    ...said,
     ...(isObject(defs) && Object.keys(defs).length > 0 ? { $defs: defs } : {})
   }
 }
