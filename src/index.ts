@@ -247,6 +247,10 @@ export * as CoreReport from "./stages/relocate/CoreReport.ts"
 
 // Diagnostics.
 
+/** What programs cost the verifier and the kernel, kept in a file and compared with thresholds. */
+export * as Budget from "./diagnostics/Budget.ts"
+/** Loads that are measured: the numbers of a budget. */
+export * as Measure from "./diagnostics/Measure.ts"
 /** Whether objects can be loaded into kernels, by the kernels' types: cells, findings, histories of fields. */
 export * as Compatibility from "./diagnostics/Compatibility.ts"
 /** The verifier's log, read for its user: the lines that name the cause, and what they mean. */

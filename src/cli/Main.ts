@@ -43,7 +43,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "prog",
-      summary: "Programs of the kernel: load, loadall, show, dump, run, stats, pin",
+      summary: "Programs of the kernel: load, loadall, budget, show, dump, run, stats, pin",
       load: Chosen.from(() => import("./Prog.ts"), ({ prog }) => prog)
     },
     {

@@ -170,6 +170,6 @@ export const prog = Command.make("prog").pipe(
     "Programs of the kernel of this machine, with bpftool's words and JSON keys. A program is id N, pinned FILE, name NAME\n" +
       "  or tag TAG."
   ),
-  Command.withShortDescription("Programs of the kernel: load, loadall, show, dump, run, stats, pin"),
+  Command.withShortDescription("Programs of the kernel: load, loadall, budget, show, dump, run, stats, pin"),
   Command.withSubcommands([load, loadall, budget, show("show"), show("list"), dump, run, stats, pin])
 )

@@ -8,6 +8,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Ref from "../../services/Kernel/Ref.ts"
+import * as Execute from "../../stages/load/Execute.ts"
 import type { LifecycleError } from "../../stages/load/LifecycleError.ts"
 import * as Pins from "../../stages/load/Pins.ts"
 import * as Select from "../../stages/load/Select.ts"
@@ -15,14 +16,17 @@ import type { BpfObject, Program } from "../../stages/open/BpfObject.ts"
 import { type Edits, requireProgram } from "../Edits.ts"
 import type { Failed } from "../Failed.ts"
 import { reporting } from "../Failure.ts"
+import { budgetJson, type Compared } from "../json/BudgetDocument.ts"
 import type { Json } from "../json/Json.ts"
 import * as KernelChoice from "../KernelChoice.ts"
-import { load as loadObject, type LoadOptions, logLevel } from "../Load.ts"
+import { loadFor, loadMeasured, type LoadOptions, logLevel } from "../Load.ts"
 import * as ObjectFile from "../ObjectFile.ts"
 import * as Output from "../Output.ts"
 import * as Relocation from "../Relocation.ts"
-import { type Line, line, span, table } from "../text/Text.ts"
+import { changesText } from "../text/BudgetText.ts"
+import { blank, type Line, line, span, table } from "../text/Text.ts"
 import { UsageError } from "../Usage.ts"
+import * as Budgets from "./Budgets.ts"
 import * as LoadWords from "./LoadWords.ts"
 
 /** What cannot be pinned is the fault of the arguments. */
@@ -47,10 +51,15 @@ interface Pinned {
   readonly path: string
 }
 
-const pinsJson = (pins: ReadonlyArray<Pinned>, autoattach: boolean): Json => {
+const pinsJson = (pins: ReadonlyArray<Pinned>, autoattach: boolean, compared: Compared | undefined): Json => {
   const of = (kind: Pinned["kind"]) =>
     pins.filter((pin) => pin.kind === kind).map(({ name, path }) => ({ name, pinned: [path] }))
-  return { programs: of("program"), maps: of("map"), ...(autoattach ? { links: of("link") } : {}) }
+  return {
+    programs: of("program"),
+    maps: of("map"),
+    ...(autoattach ? { links: of("link") } : {}),
+    ...(compared === undefined ? {} : { budget: budgetJson(compared) })
+  }
 }
 
 const pinsText = (pins: ReadonlyArray<Pinned>): ReadonlyArray<Line> => [
@@ -63,6 +72,8 @@ interface Loading {
   readonly path: string
   readonly kernel: string
   readonly log: boolean
+  /** The budget that is compared with, or written. */
+  readonly budget: Budgets.Wanted | undefined
   readonly edits: Edits
   readonly given: Relocation.Given
   /** Load these programs alone; none for all that the object says. */
@@ -84,44 +95,78 @@ const narrowed = (object: BpfObject, names: ReadonlyArray<string>) =>
       })
   )
 
-/** Loads, attaches the programs that are to be pinned, and pins their links; a program that has none is pinned itself. */
-const attachAndPin = (object: BpfObject, pins: ReadonlyArray<Pins.Pin>, options: LoadOptions) =>
-  Effect.scoped(Effect.gen(function*() {
-    const Attach = yield* Effect.promise(() => import("../../attach/Attach.ts"))
-    const loaded = yield* loadObject(object, options)
-    const wanted = new Set(pins.filter(({ kind }) => kind === "program").map(({ name }) => name))
-    const except = Attach.describe(object).filter(({ isMap, name }) => isMap || !wanted.has(name))
-    const { links } = yield* Attach.attachAll(loaded, { except: except.map(({ name }) => name) })
-    const pinned: Array<Pinned> = []
-    for (const { kind, name, path, ref } of pins) {
-      const link = kind === "program" ? links.get(name) : undefined
-      // Without a link there is nothing to pin, which it says itself.
-      if (link?.ref === undefined && link !== undefined) yield* link.pin(path)
-      yield* loaded.session.call({ _tag: "ObjPin", object: link?.ref ?? ref, path })
-      pinned.push({ kind: link === undefined ? kind : "link", name, path })
-    }
-    yield* loaded.session.commit
-    return pinned
-  }))
+/** Attaches the programs that are to be pinned, and pins their links; a program that has none is pinned itself. */
+const attachAndPin = Effect.fnUntraced(function*(loaded: Execute.LoadedObject, pins: ReadonlyArray<Pins.Pin>) {
+  const Attach = yield* Effect.promise(() => import("../../attach/Attach.ts"))
+  const wanted = new Set(pins.filter(({ kind }) => kind === "program").map(({ name }) => name))
+  const except = Attach.describe(loaded.object).filter(({ isMap, name }) => isMap || !wanted.has(name))
+  const { links } = yield* Attach.attachAll(loaded, { except: except.map(({ name }) => name) })
+  const pinned: Array<Pinned> = []
+  for (const { kind, name, path, ref } of pins) {
+    const link = kind === "program" ? links.get(name) : undefined
+    // Without a link there is nothing to pin, which it says itself.
+    if (link?.ref === undefined && link !== undefined) yield* link.pin(path)
+    yield* loaded.session.call({ _tag: "ObjPin", object: link?.ref ?? ref, path })
+    pinned.push({ kind: link === undefined ? kind : "link", name, path })
+  }
+  return pinned
+})
 
-const loadAndPin = ({ edits, given, kernel, log, only, path, pins: pinsFor, words }: Loading) =>
-  reporting(
+/** Pins what there is to pin, of an object that is loaded. */
+const pinAll = Effect.fnUntraced(function*(
+  loaded: Execute.LoadedObject,
+  pins: ReadonlyArray<Pins.Pin>,
+  { autoattach }: LoadWords.LoadWords
+) {
+  if (autoattach) return yield* attachAndPin(loaded, pins)
+  yield* Execute.run(loaded.session, loaded.object, Pins.steps(pins))
+  const pinned: ReadonlyArray<Pinned> = pins
+  return pinned
+})
+
+/** Loads an object and pins it; with a budget only if its programs keep to it. All of it is committed, or nothing. */
+const loadPinned = Effect.fnUntraced(function*(
+  object: BpfObject,
+  pins: ReadonlyArray<Pins.Pin>,
+  { budget, words }: Loading,
+  options: LoadOptions
+) {
+  if (budget === undefined) {
+    const pinned = yield* loadFor(object, options, (loaded) => pinAll(loaded, pins, words))
+    return { pinned, compared: undefined }
+  }
+  const stored = yield* Budgets.read(budget)
+  return yield* loadMeasured(object, options, (measured) =>
+    Effect.gen(function*() {
+      const compared = yield* Budgets.compare(budget, stored, measured)
+      yield* Budgets.enforce(compared)
+      const pinned = yield* pinAll(measured.loaded, pins, words)
+      if (budget.write) yield* Budgets.write(budget.path, stored, measured)
+      return { pinned, compared }
+    }))
+}, Effect.scoped)
+
+const loadAndPin = (loading: Loading) => {
+  const { edits, given, kernel, log, only, path, pins: pinsFor, words } = loading
+  return reporting(
     Effect.gen(function*() {
       const opened = yield* ObjectFile.openEdited(path, edits, { logLevel: logLevel(log) })
       const worded = yield* LoadWords.apply(opened, words)
       const object = yield* Effect.fromResult(narrowed(worded, only))
       const pins = yield* Effect.fromResult(pinsFor(object))
       const relocate = yield* Relocation.options(given)
-      const pinned: ReadonlyArray<Pinned> = words.autoattach
-        ? yield* attachAndPin(object, pins, { kernel, log, relocate })
-        : pins
-      if (!words.autoattach) {
-        yield* Effect.scoped(loadObject(object, { kernel, log, more: Pins.steps(pins), relocate }))
-      }
-      yield* Output.result(() => pinsJson(pinned, words.autoattach), () => pinsText(pinned))
+      const { compared, pinned } = yield* loadPinned(object, pins, loading, { kernel, log, relocate })
+      yield* Output.result(
+        () => pinsJson(pinned, words.autoattach, compared),
+        () => [
+          ...pinsText(pinned),
+          ...(compared === undefined ? [] : [blank, ...changesText(compared.comparison)])
+        ]
+      )
     }).pipe(Effect.provide(KernelChoice.layer(kernel))),
     { showLog: log }
   )
+}
 
 const common = {
   pinmaps: Flag.String("pinmaps").pipe(
@@ -138,18 +183,36 @@ const common = {
     Argument.withDescription("bpftool's: type TYPE, map name NAME MAP, map idx N MAP, pinmaps DIR, autoattach"),
     Argument.variadic()
   ),
+  ...Budgets.flags,
   log: ObjectFile.log,
   kernel: KernelChoice.lastingFlag,
   ...Relocation.flags,
   ...ObjectFile.edits
 }
 
-/** Reads the words behind the path; the folder for maps may be among them, or given as a flag. */
-const withWords = <A, R>(
-  words: ReadonlyArray<string>,
-  pinmaps: Option.Option<string>,
-  body: (words: LoadWords.LoadWords) => Effect.Effect<A, Failed, R>
-) => Effect.flatMap(reporting(Effect.fromResult(LoadWords.read(words, Option.getOrUndefined(pinmaps)))), body)
+/** What both verbs are given beside the path. */
+interface Common {
+  readonly words: ReadonlyArray<string>
+  readonly pinmaps: Option.Option<string>
+  readonly budget: Option.Option<string>
+  readonly budgetWrite: boolean
+}
+
+/**
+ * Reads the words behind the path, and the flags that say the same or go together; the folder for maps may be among the
+ * words, or given as a flag.
+ */
+const reading = <A, R>(
+  { budget, budgetWrite, pinmaps, words }: Common,
+  body: (read: Pick<Loading, "words" | "budget">) => Effect.Effect<A, Failed, R>
+) =>
+  Effect.flatMap(
+    reporting(Effect.fromResult(Result.all({
+      words: LoadWords.read(words, Option.getOrUndefined(pinmaps)),
+      budget: Budgets.wantedOf(budget, budgetWrite)
+    }))),
+    body
+  )
 
 /** The program that `prog load` pins: the one that was named, or the object's first. */
 const chosen = (object: BpfObject, name: Option.Option<string>): Result.Result<Program, UsageError> => {
@@ -196,13 +259,16 @@ export const load = Command.make(
     ),
     ...common
   },
-  ({ btf, kconfig, kernel, log, object: path, only, path: target, pinmaps, prog, words, ...edits }) =>
-    withWords(words, pinmaps, (words) =>
+  (
+    { btf, budget, budgetWrite, kconfig, kernel, log, object: path, only, path: target, pinmaps, prog, words, ...edits }
+  ) =>
+    reading({ budget, budgetWrite, pinmaps, words }, ({ budget, words }) =>
       loadAndPin({
         path,
         given: { btf, kconfig },
         kernel,
         log,
+        budget,
         edits,
         only,
         words,
@@ -242,13 +308,14 @@ export const loadall = Command.make(
     ),
     ...common
   },
-  ({ btf, dir, kconfig, kernel, log, object: path, only, pinmaps, words, ...edits }) =>
-    withWords(words, pinmaps, (words) =>
+  ({ btf, budget, budgetWrite, dir, kconfig, kernel, log, object: path, only, pinmaps, words, ...edits }) =>
+    reading({ budget, budgetWrite, pinmaps, words }, ({ budget, words }) =>
       loadAndPin({
         path,
         given: { btf, kconfig },
         kernel,
         log,
+        budget,
         edits,
         only,
         words,

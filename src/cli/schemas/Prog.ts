@@ -1,5 +1,6 @@
 /** The documents of `prog`. */
 import * as Schema from "effect/Schema"
+import { Budget } from "./Budget.ts"
 import * as Field from "./Field.ts"
 import { Pids } from "./Holders.ts"
 import type { ByCommand } from "./Published.ts"
@@ -83,7 +84,8 @@ const loaded = {
   schema: Schema.Struct({
     programs: Field.list(Pinned, "Programs."),
     maps: Field.list(Pinned, "Maps, with --pinmaps."),
-    links: Field.maybe(Field.list(Pinned, "Links in the place of their programs, with autoattach."))
+    links: Field.maybe(Field.list(Pinned, "Links in the place of their programs, with autoattach.")),
+    budget: Field.maybe(Budget)
   })
 }
 

@@ -6,6 +6,7 @@
  */
 import * as Btf from "./Btf.ts"
 import * as BtfObjects from "./BtfObjects.ts"
+import * as Budget from "./Budget.ts"
 import * as Core from "./Core.ts"
 import * as Elf from "./Elf.ts"
 import { failure } from "./Failure.ts"
@@ -31,6 +32,7 @@ export const commands: ByCommand = {
   ...Trace.documents,
   ...Prog.documents,
   ...Map.documents,
+  ...Budget.documents,
   ...Link.documents,
   ...Btf.documents,
   ...BtfObjects.documents,

@@ -21,6 +21,7 @@ import * as Explain from "./Explain.ts"
 import type { CallStep, EnsureStep, LoadPlan, Step } from "./LoadPlan.ts"
 import { differences, PinnedMapError, ReplacedMapError } from "./PinnedMap.ts"
 import type { PlannedObject } from "./Plan.ts"
+import * as MapRefusal from "./MapRefusal.ts"
 import * as Schedule from "./Schedule.ts"
 import type { Variable } from "./StructOps.ts"
 
@@ -91,6 +92,12 @@ const checkShape = Effect.fnUntraced(function*(run: Run, { call, mustEqual }: Ca
   return yield* new ReplacedMapError({ map: definition?.name ?? Ref.key(defines), handle, differences: differing })
 })
 
+/** What a plan fails with: a map is refused for an attribute, which the kernel does not name. */
+const refusal = (run: Run, { call }: CallStep, error: ExecuteError): Effect.Effect<never, ExecuteError> =>
+  call._tag === "MapCreate" && error._tag === "KernelError"
+    ? Effect.flatMap(MapRefusal.explained(run.session, call, error), Effect.fail)
+    : Effect.fail(error)
+
 const runCall = (run: Run, step: CallStep): Effect.Effect<void, ExecuteError> =>
   Effect.catch(Effect.andThen(run.session.call(step.call), checkShape(run, step)), (error: ExecuteError) => {
     const errno = errnoOf(error)
@@ -103,7 +110,7 @@ const runCall = (run: Run, step: CallStep): Effect.Effect<void, ExecuteError> =>
     const branch = step.otherwise.find(({ on }) => on === "any" || on.some((each) => each === errno))
     if (branch !== undefined) return runInOrder(run, branch.steps)
     return step.required
-      ? Effect.fail(error)
+      ? refusal(run, step, error)
       : Effect.logDebug(`${step.why} failed and was optional: ${error.message}`)
   })
 
@@ -223,8 +230,11 @@ export const withPrograms = (prepared: PreparedObject): LoadedObject => ({
   }
 })
 
-/** Executes a plan in a session of its own, which lives as long as the surrounding scope. */
-export const toLoaded = Effect.fnUntraced(function*(
+/**
+ * Executes a plan in a session of its own, and leaves it to the caller to commit: until then the pins that the load made go
+ * with the scope, as everything else does.
+ */
+export const uncommitted = Effect.fnUntraced(function*(
   planned: PlannedObject,
   options?: SessionOptions
 ): Effect.fn.Return<LoadedObject, ExecuteError, Kernel | Scope.Scope> {
@@ -232,8 +242,17 @@ export const toLoaded = Effect.fnUntraced(function*(
   const { object, plan, relocated } = planned
   const session = explaining(yield* kernel.session(options), relocated)
   yield* run(session, object, plan)
-  yield* session.commit
   return withPrograms(inSession(planned, session))
+})
+
+/** Executes a plan in a session of its own, which lives as long as the surrounding scope. */
+export const toLoaded = Effect.fnUntraced(function*(
+  planned: PlannedObject,
+  options?: SessionOptions
+): Effect.fn.Return<LoadedObject, ExecuteError, Kernel | Scope.Scope> {
+  const loaded = yield* uncommitted(planned, options)
+  yield* loaded.session.commit
+  return loaded
 })
 
 /** The stage: executes a plan on the kernel that is provided. */
