@@ -1,6 +1,7 @@
 /**
  * `--kernel`: the only place where the command chooses an implementation of the Kernel service.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Flag from "effect/cli/Flag"
 import * as Layer from "effect/Layer"
@@ -8,7 +9,7 @@ import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
 import * as Feature from "../services/Kernel/Feature.ts"
 import type { FeatureReport } from "../services/Kernel/FeatureReport.ts"
-import type { Kernel } from "../services/Kernel/Kernel.ts"
+import { Kernel, type KernelShape } from "../services/Kernel/Kernel.ts"
 import type { KernelError } from "../services/Kernel/KernelError.ts"
 import type { ReportOptions } from "../services/Kernel/KernelLive.ts"
 import type { ProfiledOptions } from "../services/Kernel/KernelProfiled.ts"
@@ -52,6 +53,14 @@ export const lastingFlag = flagOf(`Kernel to load into: ${listed(["live"])}`).pi
 
 // Imported when it is wanted: commands that only look at files start without it.
 const live = Effect.promise(() => import("../services/Kernel/KernelLive.ts"))
+
+/** The kernel of this machine, of which nothing is known yet. */
+export const makeLive: Effect.Effect<KernelShape> = Effect.flatMap(live, ({ make }) => make)
+
+/** The kernel of this machine that several commands of one process share; `undefined` where each has its own. */
+export const SharedLive = Context.Reference<Effect.Effect<KernelShape> | undefined>("effect-bpf/cli/SharedLive", {
+  defaultValue: () => undefined
+})
 
 const simulated = Effect.promise(() => import("../services/Kernel/KernelSimulated.ts"))
 
@@ -101,7 +110,10 @@ export const layer = (
     case "simulated":
       return Layer.unwrap(Effect.map(simulated, (module) => module.layer(options)))
     case "live":
-      return Layer.unwrap(Effect.map(live, (module) => module.layer))
+      return Layer.unwrap(Effect.gen(function*() {
+        const shared = yield* SharedLive
+        return shared === undefined ? (yield* live).layer : Layer.succeed(Kernel, yield* shared)
+      }))
     default: {
       const release = releaseIn(name)
       return Layer.unwrap(Effect.gen(function*() {

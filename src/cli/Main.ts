@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
+import { Nested } from "./batch/Nested.ts"
 import * as Chosen from "./Chosen.ts"
 import { Failed } from "./Failed.ts"
 import * as Output from "./Output.ts"
@@ -58,6 +59,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       load: Chosen.from(() => import("./Link.ts"), ({ link }) => link)
     },
     {
+      name: "struct_ops",
+      summary: "Structs of the kernel that programs implement: show, dump, register, unregister",
+      load: (args) => Effect.flatMap(Effect.promise(() => import("./StructOps.ts")), ({ structOps }) => structOps(args))
+    },
+    {
       name: "btf",
       summary: "Types: show, dump, dedup, distill, relocate, diff",
       load: (args) => Effect.flatMap(Effect.promise(() => import("./Btf.ts")), ({ btf }) => btf(args))
@@ -86,6 +92,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       name: "feature",
       summary: "What a kernel supports: probe",
       load: Chosen.from(() => import("./Feature.ts"), ({ feature }) => feature)
+    },
+    {
+      name: "batch",
+      summary: "Many commands in one process: file",
+      load: Chosen.from(() => import("./Batch.ts"), ({ batch }) => batch)
     },
     {
       name: "kernel",
@@ -133,8 +144,7 @@ const presenter = Layer.effect(
   }))
 )
 
-/** Runs the command with these arguments. */
-export const run = (version: string) => {
+const commandLine = (version: string) => {
   return (args: ReadonlyArray<string>) =>
     Effect.flatMap(
       subcommands(args),
@@ -146,8 +156,15 @@ export const run = (version: string) => {
         CliConfig.layer({
           builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
         }),
-        presenter,
+        // Each of several in one process has its own output.
+        Layer.fresh(presenter),
         Layer.succeed(Logger.LogToStderr, true)
       ))
     )
+}
+
+/** Runs the command with these arguments. */
+export const run = (version: string) => {
+  const nested = commandLine(version)
+  return (args: ReadonlyArray<string>) => Effect.provideService(nested(args), Nested, nested)
 }

@@ -41,6 +41,14 @@ const stats = Schema.Struct({
   programs: Field.list(Ran, "The programs, those that took most time first.")
 })
 
+const Done = Schema.Struct({
+  command: Field.list(Schema.String, "The command in its words."),
+  output: Field.any(
+    "What it printed: its document, or a list of them where it prints several; the document of a failure where it failed; a text " +
+      "where that is no document, such as help; null where it printed nothing."
+  )
+}).annotate({ title: "A command that was run" })
+
 /** The documents. */
 export const documents: ByCommand = {
   "map push": nothing("A value put into a queue, a stack or a bloom filter."),
@@ -51,5 +59,10 @@ export const documents: ByCommand = {
   "map pin": nothing("A map given a name."),
   "map freeze": nothing("A map made read-only for user space."),
   "prog pin": nothing("A program given a name."),
+  "batch file": {
+    description:
+      "The commands of a file, as far as they were run: to the end, or to the first that failed. Keys are bpftool's.",
+    schema: Field.list(Done, "The commands in their order.")
+  },
   "prog stats": { description: "How often and how long programs ran while they were watched.", schema: stats }
 }
