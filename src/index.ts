@@ -253,6 +253,8 @@ export * as Budget from "./diagnostics/Budget.ts"
 export * as Measure from "./diagnostics/Measure.ts"
 /** Whether objects can be loaded into kernels, by the kernels' types: cells, findings, histories of fields. */
 export * as Compatibility from "./diagnostics/Compatibility.ts"
+/** What objects need of the kernel, each with the oldest release that has it, and the oldest kernel for the whole. */
+export * as Requirements from "./diagnostics/Requirements.ts"
 /** The verifier's log, read for its user: the lines that name the cause, and what they mean. */
 export * as VerifierLog from "./diagnostics/VerifierLog.ts"
 

@@ -24,6 +24,7 @@ export { type Features, of } from "../Features.ts"
 export { ofMap, ofProgram, type ProgramAttributes } from "./sanitise/Attributes.ts"
 export { sanitise as variables } from "./sanitise/GlobalData.ts"
 export { sanitise as instructions } from "./sanitise/Instructions.ts"
+export { featuresOf as typeFeatures } from "./sanitise/Types.ts"
 
 /** Whether a map is one that keeps constants alive along with the programs that read them. */
 export const isBound = (map: MapDefinition): boolean => map.origin === "Rodata" && map.autocreate

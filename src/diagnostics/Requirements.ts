@@ -1,0 +1,498 @@
+/**
+ * What an object needs of the kernel, each with the oldest release of mainline Linux that has it: types of programs and maps,
+ * ways to attach, helpers, functions of the kernel, flags, instructions, and what its types and references ask for.
+ *
+ * Some of it a kernel may lack all the same: what the object checks for before it uses it, what a load replaces or leaves out
+ * for older kernels, and what only programs need that are left out unless they are asked for. That is told, too, and does not
+ * count.
+ *
+ * ```ts
+ * const { load } = Requirements.ofObject(object)
+ * console.log(`Linux ${load.release} and later, because of ${load.because.map(({ name }) => name).join(", ")}`)
+ * ```
+ *
+ * Releases are told to people: distributions move features between them, and configurations leave features out. What a load
+ * does is decided by trying the kernel, never by these.
+ *
+ * Not known are prototypes and types of functions, what the verifier makes of a program (older ones understand less of the same
+ * code), and members of structs that programs implement; of what programs are attached to only iterators.
+ */
+import * as Insn from "../insn/Insn.ts"
+import { helperName } from "../insn/Helpers.ts"
+import { AttachType, ProgType } from "../services/Kernel/abi/BpfConstants.ts"
+import { descriptions } from "../services/Kernel/Feature.ts"
+import * as AttachSpec from "../stages/open/AttachSpec.ts"
+import { type BpfObject, isGlobalData, type MapDefinition, type Program } from "../stages/open/BpfObject.ts"
+import { calls, type LoadPlan } from "../stages/load/LoadPlan.ts"
+import type { PlannedObject } from "../stages/load/Plan.ts"
+import * as Sanitise from "../stages/load/Sanitise.ts"
+import * as Reachability from "../stages/relocate/Reachability.ts"
+import type { RelocatedProgram } from "../stages/relocate/RelocatedObject.ts"
+import * as SourceLines from "../stages/relocate/SourceLines.ts"
+import * as Result from "effect/Result"
+import * as Fields from "./requirements/Fields.ts"
+import * as Guards from "./requirements/Guards.ts"
+import * as Helpers from "./requirements/HelperReleases.ts"
+import * as Instructions from "./requirements/Instructions.ts"
+import * as Kfuncs from "./requirements/KfuncReleases.ts"
+import { type Availability, compare, since, unknownRelease } from "./requirements/Release.ts"
+import { type Found, Gathering, type Oldest, oldestOf, type Requirement, type Use } from "./requirements/Requirement.ts"
+import * as Types from "./requirements/TypeReleases.ts"
+
+export { availabilityText, compare, isIn } from "./requirements/Release.ts"
+export type { Availability } from "./requirements/Release.ts"
+export { isEnough, kinds, maximumUses, oldestOf } from "./requirements/Requirement.ts"
+export type { Kind, Oldest, Requirement, Use } from "./requirements/Requirement.ts"
+
+/** What an object needs. */
+export interface Requirements {
+  /** What is required first, the newest of it first; then what a kernel may lack. */
+  readonly all: ReadonlyArray<Requirement>
+  /** The oldest kernel into which the object can be loaded. */
+  readonly load: Oldest
+  /** The oldest kernel on which what its sections name can be attached, too. */
+  readonly attach: Oldest
+}
+
+// ---- Programs ----
+
+const optionalProgram = "only programs need it that are left out of a load unless they are asked for"
+const optionalMap = "only maps need it that are not created"
+const guardedCode = "the program's own checks keep such a kernel from coming to it"
+
+/** Types of programs whose expected attach type the kernel checks when it loads them. */
+const checkedAtLoad: ReadonlySet<number> = new Set([
+  ProgType.BPF_PROG_TYPE_CGROUP_SKB,
+  ProgType.BPF_PROG_TYPE_CGROUP_SOCK,
+  ProgType.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+  ProgType.BPF_PROG_TYPE_CGROUP_SOCKOPT,
+  ProgType.BPF_PROG_TYPE_SK_REUSEPORT,
+  ProgType.BPF_PROG_TYPE_TRACING,
+  ProgType.BPF_PROG_TYPE_LSM,
+  ProgType.BPF_PROG_TYPE_SK_LOOKUP,
+  ProgType.BPF_PROG_TYPE_NETFILTER
+])
+
+/** What is common to the requirements of one program or map. */
+interface Of {
+  readonly into: Gathering
+  /** Whether a load takes it, or why it does without. */
+  readonly required: boolean
+  readonly otherwise: string | undefined
+}
+
+const add = (
+  { into, otherwise, required }: Of,
+  found: Pick<Found, "kind" | "name" | "use"> & Partial<Found> & Availability
+): void => {
+  const without = otherwise ?? found.otherwise
+  into.add({
+    when: "load",
+    ...found,
+    required: required && found.required !== false,
+    ...(without === undefined ? {} : { otherwise: without })
+  })
+}
+
+const addProgramAttributes = (of: Of, program: Program): void => {
+  const { definition, expectedAttachType, flags, name, type } = program
+  const use = (): Use => ({ program: name })
+  if (type === ProgType.BPF_PROG_TYPE_UNSPEC) return
+  add(of, { kind: "program-type", name: Types.programTypeSymbol(type), ...Types.ofProgramType(type), use })
+  if (type !== ProgType.BPF_PROG_TYPE_STRUCT_OPS && hasAttachType(program)) {
+    const optional = definition?.flags.optionalAttachType === true
+    add(of, {
+      kind: "attach-type",
+      name: Types.attachTypeSymbol(expectedAttachType),
+      ...Types.ofAttachType(expectedAttachType),
+      when: checkedAtLoad.has(type) && !optional ? "load" : "attach",
+      ...(optional ? { required: false, otherwise: "kernels that check no attach type do without it" } : {}),
+      use
+    })
+  }
+  for (const { flag, ...availability } of Types.ofProgramFlags(flags)) {
+    const sleepsInProbe = flag === "BPF_F_SLEEPABLE" && type === ProgType.BPF_PROG_TYPE_KPROBE
+    add(of, {
+      kind: "program-flag",
+      name: flag,
+      ...(sleepsInProbe ? { ...since("6.0"), description: "of uprobes" } : availability),
+      use
+    })
+  }
+  if (program.expectedAttachType === AttachType.BPF_TRACE_ITER && program.attachTarget !== undefined) {
+    const iterator = Types.ofIterator(program.attachTarget)
+    if (iterator.since !== undefined) add(of, { kind: "iterator", name: program.attachTarget, ...iterator, use })
+  }
+}
+
+/** Attach type 0 is that of ingress, and of programs that have none. */
+const hasAttachType = ({ definition, expectedAttachType, type }: Program): boolean =>
+  expectedAttachType !== 0 ||
+  (type === ProgType.BPF_PROG_TYPE_CGROUP_SKB && definition?.flags.optionalAttachType === true)
+
+/** Something at an instruction, before it is known whether older kernels come to it. */
+interface AtSlot {
+  readonly slot: number
+  readonly availability: Availability
+  readonly found: Omit<Found, "use" | "when" | "required" | keyof Availability> & Partial<Pick<Found, "required">>
+}
+
+/** Helpers that a load replaces on older kernels, with what takes their place. */
+const replaced: ReadonlyMap<number, string> = new Map([
+  [112, "bpf_probe_read"],
+  [113, "bpf_probe_read"],
+  [114, "bpf_probe_read_str"],
+  [115, "bpf_probe_read_str"]
+])
+
+const helperAt = (id: number, type: number, slot: number): AtSlot => {
+  const name = helperName(id) ?? `helper ${id}`
+  const older = replaced.get(id)
+  return {
+    slot,
+    availability: Helpers.ofHelperIn(id, type),
+    found: {
+      kind: "helper",
+      name,
+      ...(Helpers.isLate(id, type) ? { description: `called by ${Types.programTypeSymbol(type)}` } : {}),
+      ...(older === undefined
+        ? {}
+        : {
+          required: false,
+          otherwise: `a load puts ${older}() in its place`,
+          feature: "ProbeReadKernel" as const
+        })
+    }
+  }
+}
+
+const featureAt = (feature: Instructions.InstructionFeature, slot: number): AtSlot => {
+  const { description, ...availability } = Instructions.features[feature]
+  return {
+    slot,
+    availability,
+    found: {
+      kind: "instruction",
+      name: feature,
+      description,
+      ...(feature === "globalData" ? { feature: "GlobalData" as const } : {})
+    }
+  }
+}
+
+/** Everything in a program's instructions that has a release. */
+const inCode = ({ code }: RelocatedProgram, type: number): ReadonlyArray<AtSlot> => {
+  const found: Array<AtSlot> = []
+  Instructions.visit(code.insns, {
+    helper: (id, slot) => found.push(helperAt(id, type, slot)),
+    // Functions of the kernel are told of by name.
+    feature: (feature, slot) => {
+      if (feature !== "kernelFunctions") found.push(featureAt(feature, slot))
+    }
+  })
+  for (const ref of code.refs) {
+    if (ref._tag === "MapValueRef") found.push(featureAt("globalData", ref.at))
+    if (ref._tag !== "SymbolRef" || ref.symbol.kind === "Address") continue
+    const { name, weak } = ref.symbol
+    const weakly = weak ? { required: false, otherwise: "it is weak: the program is told that it is not there" } : {}
+    if (!Insn.isCall(code.insns, ref.at)) {
+      // Whether a weak function is there: nothing is asked of the kernel.
+      if (weak && ref.symbol.kind === "Func") continue
+      const { description, ...availability } = Instructions.features.typedVariables
+      found.push({ slot: ref.at, availability, found: { kind: "variable", name, description, ...weakly } })
+      continue
+    }
+    const module = Kfuncs.moduleOfKfunc(name)
+    found.push({
+      slot: ref.at,
+      availability: Kfuncs.ofKfuncIn(name, type),
+      found: { kind: "kfunc", name, ...(module === undefined ? {} : { module }), ...weakly }
+    })
+  }
+  return found
+}
+
+/** Before this release nothing is asked of checks: no kernel in use is older, and no compiler writes for it. */
+const CHECKED_FROM = "4.15"
+
+const isWorthChecking = ({ availability: { since }, found }: AtSlot): boolean =>
+  found.required !== false && (since === undefined || compare(since, CHECKED_FROM) >= 0)
+
+const addCode = (
+  of: Of,
+  object: BpfObject,
+  guards: Guards.Guards,
+  program: RelocatedProgram,
+  lines: SourceLines.Find
+): void => {
+  const entry = object.programs[program.program]
+  if (entry === undefined) return
+  const needs = inCode(program, entry.type)
+  const guarded = guards.guarded(program, needs.filter(isWorthChecking))
+  for (const { availability, found, slot } of needs) {
+    add(of, {
+      ...found,
+      ...availability,
+      ...(guarded.has(slot) && found.required !== false ? { required: false, otherwise: guardedCode } : {}),
+      use: () => {
+        const placement = program.layout.findLast((each) => each.slot <= slot)
+        if (placement === undefined || found.name === "largePrograms") return { program: entry.name }
+        const functionSlot = slot - placement.slot
+        const source = lines(placement.program, functionSlot, found.kind === "instruction" ? [] : [found.name])
+        return {
+          program: entry.name,
+          function: object.programs[placement.program]?.name ?? entry.name,
+          slot: functionSlot,
+          ...(source === undefined ? {} : { source })
+        }
+      }
+    })
+  }
+}
+
+// ---- Attaching ----
+
+const link = (name: string, availability: Availability, otherwise?: string): Partial<Found> & Availability & {
+  readonly kind: "link"
+  readonly name: string
+} => ({
+  kind: "link",
+  name,
+  when: "attach",
+  ...availability,
+  ...(otherwise === undefined ? {} : { required: false, otherwise })
+})
+
+const ioctl = "older kernels attach through the perf event itself, without a link"
+
+/** The links that attaching a program by itself makes. */
+const linkOf = (spec: AttachSpec.AttachSpec): ReturnType<typeof link> | undefined => {
+  switch (spec._tag) {
+    case "Kprobe":
+    case "Ksyscall":
+    case "Uprobe":
+    case "Tracepoint":
+      return { ...link("BPF_LINK_TYPE_PERF_EVENT", since("5.15"), ioctl), feature: "PerfLink" }
+    case "Usdt":
+      return {
+        ...link("BPF_LINK_TYPE_UPROBE_MULTI", since("6.6"), "older kernels get one uprobe for each place"),
+        feature: "UprobeMultiLink"
+      }
+    case "KprobeMulti":
+      return link("BPF_LINK_TYPE_KPROBE_MULTI", since(spec.isSession ? "6.10" : "5.18"))
+    case "UprobeMulti":
+      return link("BPF_LINK_TYPE_UPROBE_MULTI", since(spec.isSession ? "6.13" : "6.6"))
+    case "RawTracepoint":
+      return link("BPF_RAW_TRACEPOINT_OPEN", since("4.17"))
+    case "Tracing":
+      return link("BPF_LINK_TYPE_TRACING", since("5.5"))
+    case "TracingMulti":
+      return link("BPF_LINK_TYPE_TRACING_MULTI", { since: undefined, after: "6.18" })
+    case "Iter":
+      return link("BPF_LINK_TYPE_ITER", since("5.8"))
+    case "StructOps":
+      return undefined
+  }
+}
+
+const addAttaching = (of: Of, { definition, name, section }: Program): void => {
+  if (definition === undefined) return
+  const says = AttachSpec.read(definition.autoAttach, section)
+  if (Result.isFailure(says) || says.success._tag !== "Attach") return
+  const found = linkOf(says.success.spec)
+  if (found !== undefined) add(of, { ...found, use: () => ({ program: name }) })
+}
+
+// ---- Maps ----
+
+const addMap = (of: Of, object: BpfObject, map: MapDefinition, name: string): void => {
+  const { attr, inner, origin, structOps, valueType } = map
+  const use = (): Use => ({ map: name })
+  if (structOps === undefined) {
+    add(of, { kind: "map-type", name: Types.mapTypeSymbol(attr.type), ...Types.ofMapType(attr.type), use })
+  } else {
+    const members = structOps.members.map(({ member }) => member).join(", ")
+    add(of, {
+      kind: "struct-ops",
+      name: structOps.typeName,
+      ...Types.ofStruct(structOps.typeName),
+      ...(members === "" ? {} : { description: `members ${members}` }),
+      use
+    })
+  }
+  for (const { flag, ...availability } of Types.ofMapFlags(attr.flags)) {
+    const mapped = flag === "BPF_F_MMAPABLE" && isGlobalData(map)
+    add(of, {
+      kind: "map-flag",
+      name: flag,
+      ...availability,
+      ...(mapped
+        ? { required: false, otherwise: "a load leaves it out", feature: "ArrayMmap" as const }
+        : {}),
+      use
+    })
+  }
+  if (map.exclusiveTo !== undefined) {
+    const description = `for ${map.exclusiveTo} alone`
+    add(of, { kind: "map-attribute", name: "excl_prog_hash", description, ...since("6.18"), use })
+  }
+  if (origin === "Btf" && valueType !== 0 && object.btf !== undefined) {
+    for (const { name: field, ...availability } of Fields.of(object.btf, valueType)) {
+      add(of, { kind: "map-field", name: field, ...availability, use })
+    }
+  }
+  if (inner !== undefined) addMap(of, object, inner, `${name}.inner`)
+}
+
+// ---- Types ----
+
+const addTypes = (into: Gathering, object: BpfObject): void => {
+  const { btf, btfExt } = object
+  if (btf === undefined) return
+  const needsTypes = object.maps.some(({ autocreate, structOps }) => autocreate && structOps !== undefined)
+  for (const feature of Sanitise.typeFeatures(btf)) {
+    const { description, name, since: release } = descriptions[feature]
+    const whole = feature === "Btf"
+    into.add({
+      kind: "types",
+      name,
+      description,
+      feature,
+      ...(release === undefined ? unknownRelease : since(release)),
+      when: "load",
+      required: whole && needsTypes,
+      ...(whole && needsTypes ? {} : {
+        otherwise: whole
+          ? "the object is loaded without its types"
+          : "a load puts types in their place that the kernel has"
+      }),
+      use: () => ({})
+    })
+  }
+  if ((btfExt?.coreRelocations?.sections.length ?? 0) > 0) {
+    into.add({
+      kind: "core",
+      name: "/sys/kernel/btf/vmlinux",
+      description: "the kernel's own types",
+      ...since("5.4"),
+      when: "load",
+      required: false,
+      otherwise: "types of the kernel can be given from a file",
+      use: () => ({})
+    })
+  }
+}
+
+// ---- Objects ----
+
+/** The newest first, what is not known before it; in that the order in which it was found. */
+const order = (one: Requirement, other: Requirement): number => {
+  if (one.required !== other.required) return one.required ? -1 : 1
+  if (one.since === undefined || other.since === undefined) {
+    return Number(one.since !== undefined) - Number(other.since !== undefined)
+  }
+  return compare(other.since, one.since)
+}
+
+const finish = (gathering: Gathering): Requirements => {
+  const all = gathering.all().toSorted(order)
+  return { all, load: oldestOf(all.filter(({ when }) => when === "load")), attach: oldestOf(all) }
+}
+
+/** The programs of struct_ops variables that are created, and those of the others. */
+const implementing = (object: BpfObject): ReadonlyMap<Program, boolean> => {
+  const found = new Map<Program, boolean>()
+  for (const { autocreate, structOps } of object.maps) {
+    for (const { program: position } of structOps?.members ?? []) {
+      const program = object.programs[position]
+      if (program !== undefined) found.set(program, autocreate || found.get(program) === true)
+    }
+  }
+  return found
+}
+
+const gather = (object: BpfObject): Gathering => {
+  const into = new Gathering()
+  const structs = implementing(object)
+  const isLoaded = (program: Program): boolean => structs.get(program) ?? program.autoload
+  const lines = SourceLines.of(object)
+  const budget = Reachability.budget()
+  for (const loaded of [true, false]) {
+    const isIn = (program: Program): boolean => program.entry && isLoaded(program) === loaded
+    if (!object.programs.some(isIn)) continue
+    const part = { ...object, programs: object.programs.map((each) => ({ ...each, autoload: isIn(each) })) }
+    const of: Of = { into, required: loaded, otherwise: loaded ? undefined : optionalProgram }
+    const guards = Guards.of(part, budget)
+    for (const program of part.programs) {
+      if (!program.autoload) continue
+      addProgramAttributes(of, program)
+      addAttaching(of, program)
+    }
+    for (const program of guards.programs ?? []) addCode(of, part, guards, program, lines)
+  }
+  for (const map of object.maps) {
+    if (map.replacedBy !== undefined) continue
+    const of: Of = { into, required: map.autocreate, otherwise: map.autocreate ? undefined : optionalMap }
+    addMap(of, object, map, map.name)
+  }
+  addTypes(into, object)
+  return into
+}
+
+/** What an object needs. */
+export const ofObject = (object: BpfObject): Requirements => finish(gather(object))
+
+// ---- Plans ----
+
+/** Commands of bpf(2) that a load makes, and what the older ones lack of them. */
+const commands: Readonly<Partial<Record<string, readonly [name: string, release: string]>>> = {
+  BtfLoad: ["BPF_BTF_LOAD", "4.18"],
+  MapFreeze: ["BPF_MAP_FREEZE", "5.2"],
+  MapMmap: ["mmap of a map", "5.5"],
+  ProgBindMap: ["BPF_PROG_BIND_MAP", "5.10"],
+  ObjPin: ["BPF_OBJ_PIN", "4.4"],
+  ObjGet: ["BPF_OBJ_GET", "4.4"],
+  GetById: ["BPF_*_GET_FD_BY_ID", "4.13"]
+}
+
+const addCommands = (into: Gathering, plan: LoadPlan, required: boolean): void => {
+  for (const step of plan) {
+    if (step._tag === "Ensure") {
+      into.add({ kind: "command", name: "BPF_OBJ_GET", ...since("4.4"), when: "load", required, use: () => ({}) })
+      addCommands(into, step.otherwise, required)
+      continue
+    }
+    const command = commands[step.call._tag]
+    if (command !== undefined) {
+      const must = required && step.required && step.otherwise.length === 0
+      into.add({
+        kind: "command",
+        name: command[0],
+        ...since(command[1]),
+        when: "load",
+        required: must,
+        ...(must ? {} : { otherwise: "the load goes on without it" }),
+        use: () => ({})
+      })
+    }
+  }
+}
+
+/** What a plan needs: all that its object does, and the commands that the plan makes. */
+export const ofPlan = ({ object, plan }: Pick<PlannedObject, "object" | "plan">): Requirements => {
+  const into = gather(object)
+  addCommands(into, plan, true)
+  const deferred = calls(plan).some((call) => call._tag === "ProgLoad" && call.code.coreRelocations !== undefined)
+  if (deferred) {
+    into.add({
+      kind: "core",
+      name: "core_relos",
+      description: "CO-RE relocations that the kernel applies",
+      ...since("5.17"),
+      when: "load",
+      required: true,
+      use: () => ({})
+    })
+  }
+  return finish(into)
+}
