@@ -5,29 +5,14 @@ import * as Fs from "node:fs"
 import * as Iter from "../../src/attach/Iter.ts"
 import { attaching, load, opened } from "../support/Attaching.ts"
 import { command } from "../support/InProcess.ts"
-import { describeWith, run } from "../support/Require.ts"
+import { list, object, older, ours, those, without } from "../support/OperatorsBeside.ts"
+import { describeWith } from "../support/Require.ts"
 
-type Document = Readonly<Record<string, unknown>>
-
-/** The document of a command of ours. */
-const ours = (...args: ReadonlyArray<string>): Effect.Effect<unknown> =>
-  Effect.map(command(...args, "--json"), ({ status, stderr, stdout }): unknown => {
-    assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
-    return JSON.parse(stdout)
-  })
-
-/** The document of one of bpftool's; which processes hold objects it tells only where it was built for that. */
-const theirs = (...args: ReadonlyArray<string>): unknown =>
-  JSON.parse(run("bpftool", ["-j", ...args]).stdout, (key, value: unknown) =>
-    key === "pids"
-      ? undefined
-      // In the order of its table.
-      : key === "map_ids" && Array.isArray(value)
-      ? value.map(Number).sort((a, b) => a - b)
-      : value)
-
-const without = (document: unknown, ...keys: ReadonlyArray<string>): Document =>
-  Object.fromEntries(Object.entries(document ?? {}).filter(([key]) => !keys.includes(key)))
+/** bpftool's lists of maps are in the order of its table. */
+const sorted = (document: unknown): Readonly<Record<string, unknown>> => {
+  const ids = object(document)["map_ids"]
+  return { ...object(document), map_ids: Array.isArray(ids) ? ids.map(Number).sort((a, b) => a - b) : [] }
+}
 
 const self = { pid: process.pid, comm: Fs.readFileSync("/proc/self/comm", "utf8").trimEnd() }
 
@@ -43,12 +28,11 @@ describeWith({ kind: "live", root: true, linux: "5.15", tools: ["bpftool"] }, "w
       const link = (yield* attached.info) ?? assert.fail("no link")
       for (const [noun, id] of [["prog", prog.id], ["map", map.id], ["link", link.id], ["btf", prog.btfId]] as const) {
         const document = yield* ours(noun, "show", "id", String(id))
-        assert.deepInclude(without(document), { id, pids: [self] }, noun)
-        const all = yield* ours(noun, "list")
-        assert.deepEqual(Array.isArray(all) ? all.find((each) => without(each)["id"] === id) : all, document, noun)
+        assert.deepInclude(object(document), { id, pids: [self] }, noun)
+        assert.deepStrictEqual(those(yield* ours(noun, "list"), "id", [id]), [object(document)], noun)
         if (noun === "btf") {
-          assert.deepStrictEqual(without(document, "pids"), without(theirs("btf", "show", "id", String(id))))
-          assert.deepInclude(without(document), { prog_ids: [prog.id], kernel: false })
+          assert.deepStrictEqual(without(document, "pids"), sorted(older.ask("btf", "show", "id", String(id))))
+          assert.deepInclude(object(document), { prog_ids: [prog.id], kernel: false })
         }
         const text = yield* command(noun, "show", "id", String(id))
         assert.include(text.stdout, `${self.comm}(${self.pid})`)
@@ -57,9 +41,8 @@ describeWith({ kind: "live", root: true, linux: "5.15", tools: ["bpftool"] }, "w
 
   it.live("the kernel's own types have a name", () =>
     Effect.gen(function*() {
-      const kernels = (document: unknown): unknown =>
-        Array.isArray(document) ? document.filter((each) => without(each)["kernel"] === true) : []
-      assert.deepStrictEqual(kernels(yield* ours("btf", "list")), kernels(theirs("btf", "list")))
+      const kernels = (document: unknown) => list(document).filter(({ kernel }) => kernel === true)
+      assert.deepStrictEqual(kernels(yield* ours("btf", "list")), kernels(older.ask("btf", "list")))
       const { stderr, status } = yield* command("btf", "show", "name", "x")
       assert.deepStrictEqual([status, stderr.split("\n")[1]], [2, "hint: it is id N"])
       const missing = yield* command("btf", "show", "id", "4294967295", "--json")

@@ -27,6 +27,12 @@ const SIGNED = 1
 const CHAR = 2
 const BOOL = 4
 
+/**
+ * What stands in the place of pointers to functions, in structs of which the kernel shows the programs: by the type of the
+ * function and the program's identifier (0 for none); `undefined` leaves the number.
+ */
+export type Functions = (btf: Btf.Btf, proto: number, prog: number) => string | undefined
+
 interface Reading {
   readonly btf: Btf.Btf
   readonly bytes: Uint8Array
@@ -34,6 +40,7 @@ interface Reading {
   readonly littleEndian: boolean
   /** Parts that may still be written. */
   left: number
+  readonly functions: Functions | undefined
 }
 
 /** A type that has no values, or a value that the bytes are not enough for. */
@@ -93,8 +100,14 @@ const textOf = (reading: Reading, element: number, length: number, at: number): 
   return undefined
 }
 
-const pointer = (reading: Reading, at: number): Json => {
-  return exact(integer(reading, at, 8, false))
+const pointer = (reading: Reading, to: number, at: number): Json => {
+  const { btf, functions } = reading
+  const value = integer(reading, at, 8, false)
+  if (functions === undefined || value > 0xffff_ffffn) return exact(value)
+  const pointee = Btf.resolveType(btf, to)
+  return Btf.typeOf(btf, pointee)._tag === "FuncProto"
+    ? functions(btf, pointee, Number(value)) ?? exact(value)
+    : exact(value)
 }
 
 /** Members of a struct or a union. */
@@ -134,7 +147,7 @@ const of = (reading: Reading, id: number, at: number, depth: number, bit: number
     case "Typedef":
       return of(reading, type.type, at, depth + 1, bit)
     case "Ptr":
-      return pointer(reading, at)
+      return pointer(reading, type.type, at)
     case "Enum":
     case "Enum64": {
       const value = integer(reading, at, type.size, type.signed)
@@ -166,9 +179,9 @@ const of = (reading: Reading, id: number, at: number, depth: number, bit: number
 }
 
 /** The value of type `id` at the start of `bytes`; `undefined` where the type has no values or needs more bytes. */
-export const formatted = (btf: Btf.Btf, id: number, bytes: Uint8Array): Json | undefined => {
+export const formatted = (btf: Btf.Btf, id: number, bytes: Uint8Array, functions?: Functions): Json | undefined => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const reading: Reading = { btf, bytes, view, littleEndian: btf.byteOrder === "little", left: maximumParts }
+  const reading: Reading = { btf, bytes, view, littleEndian: btf.byteOrder === "little", left: maximumParts, functions }
   try {
     return of(reading, id, 0, 0, 0)
   } catch (thrown) {

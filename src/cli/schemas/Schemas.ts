@@ -20,6 +20,7 @@ import * as Operator from "./Operator.ts"
 import * as Plan from "./Plan.ts"
 import * as Prog from "./Prog.ts"
 import * as Run from "./Run.ts"
+import * as StructOps from "./StructOps.ts"
 import * as Trace from "./Trace.ts"
 import * as Usdt from "./Usdt.ts"
 import type { ByCommand, Published } from "./Published.ts"
@@ -31,8 +32,8 @@ export const commands: ByCommand = {
   ...Run.documents,
   ...Trace.documents,
   ...Prog.documents,
-  ...Map.documents,
   ...Budget.documents,
+  ...Map.documents,
   ...Link.documents,
   ...Btf.documents,
   ...BtfObjects.documents,
@@ -42,6 +43,7 @@ export const commands: ByCommand = {
   ...Gen.documents,
   ...Kernel.documents,
   ...Operator.documents,
+  ...StructOps.documents,
   ...Usdt.documents
 }
 

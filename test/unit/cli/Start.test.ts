@@ -7,6 +7,7 @@ import * as Path from "node:path"
 import { btf } from "../../../src/cli/Btf.ts"
 import { gen } from "../../../src/cli/Gen.ts"
 import { subcommands } from "../../../src/cli/Main.ts"
+import { structOps } from "../../../src/cli/StructOps.ts"
 import { repository, temporaryFolder } from "../../support/Require.ts"
 
 /** What entries import before anything of them runs: sources, and packages from outside. */
@@ -89,7 +90,9 @@ describe("the start of the command", () => {
         Effect.map(btf(args), ({ subcommands }) => about(subcommands.flatMap(({ commands }) => commands)))
       const verbsOfGen = (args: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Described>> =>
         Effect.map(gen(args), ({ subcommands }) => about(subcommands.flatMap(({ commands }) => commands)))
-      for (const verbsOf of [verbsOfBtf, verbsOfGen]) {
+      const verbsOfStructOps = (args: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Described>> =>
+        Effect.map(structOps(args), ({ subcommands }) => about(subcommands.flatMap(({ commands }) => commands)))
+      for (const verbsOf of [verbsOfBtf, verbsOfGen, verbsOfStructOps]) {
         const verbs = yield* verbsOf([])
         assert.deepStrictEqual(verbs, yield* verbsOf(verbs.map(({ name }) => name)))
       }

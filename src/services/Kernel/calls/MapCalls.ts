@@ -129,6 +129,11 @@ export interface MapGetInfo {
    * Only kernels from 6.18 on have that; others leave it out of the answer, or refuse the call.
    */
   readonly digest?: boolean
+  /**
+   * With the kernel's own record (`struct bpf_map_info`), so many bytes of it, for who reads it by the kernel's types: newer
+   * kernels tell more than is known here. Kernels that have no such record leave it out, and so does one that is simulated.
+   */
+  readonly record?: number
 }
 
 /** Shared memory with the kernel. Offsets are bytes; 64-bit ones must be 8-byte aligned, 32-bit ones 4-byte aligned. */
@@ -162,6 +167,8 @@ export interface MapInfo extends MapAttributes {
   readonly file?: MapFile
   /** There where it was asked for, and where the kernel has it: 32 bytes. */
   readonly digest?: Uint8Array
+  /** There where it was asked for; what the kernel does not know of it is zero. */
+  readonly record?: Uint8Array
 }
 
 /** What procfs tells of a map's descriptor. */

@@ -19,7 +19,7 @@ import { attemptsOf, invalid, once, refused } from "./Enter.ts"
 import * as FdInfo from "./FdInfo.ts"
 import { expectedValueLength, type Handle, type MapHandle, valueLength } from "./Handle.ts"
 import * as Hints from "./Hints.ts"
-import { mapInfo } from "./MapInfo.ts"
+import { mapInfo, mapRecord } from "./MapInfo.ts"
 import { memoryView } from "./MemoryView.ts"
 import { kernelName } from "./Name.ts"
 
@@ -320,12 +320,22 @@ export const handlers = (context: Context): Pick<Handlers<Handle>, Tags> => {
 
     MapGetInfo: Effect.fnUntraced(function*(call, bound) {
       const map = yield* handleOf(bound, "MapGetInfo", call.map)
-      const info = yield* attemptsOf(bound).persist(
+      const attempts = attemptsOf(bound)
+      const info = yield* attempts.persist(
         undefined,
         mapInfo(sys, "MapGetInfo", map.name, map.fd, call.digest)
       )
+      const record = call.record === undefined
+        ? undefined
+        : yield* attempts.persist("record", mapRecord(sys, map.name, map.fd, call.record))
       const file = call.file === true ? FdInfo.ofMap(map.fd) : undefined
-      return { result: file === undefined ? info : { ...info, file } }
+      return {
+        result: {
+          ...info,
+          ...(file === undefined ? {} : { file }),
+          ...(record === undefined ? {} : { record })
+        }
+      }
     })
   }
 }

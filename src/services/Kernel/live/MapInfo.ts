@@ -8,7 +8,7 @@ import { Command } from "../abi/BpfConstants.ts"
 import type { MapInfo } from "../KernelCall.ts"
 import type { KernelError } from "../KernelError.ts"
 import type { Sys } from "../sys/Sys.ts"
-import { enter } from "./Enter.ts"
+import { enter, invalid } from "./Enter.ts"
 import * as FdInfo from "./FdInfo.ts"
 import type { MapShape } from "./Handle.ts"
 
@@ -52,6 +52,29 @@ export const mapInfo = (
       return info === undefined ? Effect.fail(error) : Effect.succeed(info)
     }
   )
+
+/** The largest record that room is made for, bytes: a page, as the kernel reads no more either. */
+const largestRecord = 4096
+
+/** The record of a map as the kernel writes it, so many bytes of it. */
+export const mapRecord = (
+  sys: Sys,
+  subject: string,
+  fd: number,
+  length: number
+): Effect.Effect<Uint8Array, KernelError> =>
+  !Number.isSafeInteger(length) || length < 8 || length > largestRecord
+    ? Effect.fail(invalid("MapGetInfo", subject, `a record of a map has 8 to ${largestRecord} bytes, not ${length}`))
+    : Effect.map(
+      enter(sys, {
+        call: "MapGetInfo",
+        subject,
+        command: Command.BPF_OBJ_GET_INFO_BY_FD,
+        layout: Attr.GetInfo,
+        values: { bpf_fd: fd, info_len: length, info: Arena.room(length) }
+      }),
+      ({ arena }) => Arena.region(arena, "info").slice()
+    )
 
 /** Reads a `struct bpf_map_info`. */
 export const decodeMapInfo = (info: Uint8Array): MapInfo => {
