@@ -279,6 +279,9 @@ export * as VerifierLogExplanation from "./diagnostics/VerifierLogExplanation.ts
 /** Registers and stack slots in words. */
 export * as VerifierLogWords from "./diagnostics/VerifierLogWords.ts"
 
+/** Which attributes of a map a kernel refuses, found by trying. */
+export * as MapRefusal from "./stages/load/MapRefusal.ts"
+
 /** The branches by which the verifier came to where a program was refused. */
 export * as VerifierLogPath from "./diagnostics/VerifierLogPath.ts"
 

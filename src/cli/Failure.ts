@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { BtfRelocateError } from "../btf/BtfRelocateError.ts"
 import type { ElfError } from "../services/Elf/ElfError.ts"
-import type { VerifierError } from "../services/Kernel/KernelError.ts"
+import type { KernelError, VerifierError } from "../services/Kernel/KernelError.ts"
 import type { AssembleError } from "../stages/gen/AssembleError.ts"
 import type { PlanError } from "../stages/load/PlanError.ts"
 import type { EditError } from "../stages/open/Edit.ts"
@@ -38,6 +38,7 @@ const isAssembleError = isTagged<AssembleError>("AssembleError")
 const isBtfRelocateError = isTagged<BtfRelocateError>("BtfRelocateError")
 const isEditError = isTagged<EditError>("EditError")
 const isElfError = isTagged<ElfError>("ElfError")
+const isKernelError = isTagged<KernelError>("KernelError")
 const isPlanError = isTagged<PlanError>("PlanError")
 const isRelocateError = isTagged<RelocateError>("RelocateError")
 const isVerifierError = isTagged<VerifierError>("VerifierError")
@@ -117,6 +118,9 @@ const errorDocument = (error: object, { hints, message }: Report, explanation: J
     hints: [...hints],
     ...Object.fromEntries(fields),
     ...(explanation === undefined ? {} : { explanation }),
+    ...(isKernelError(about) && about.attributes !== undefined
+      ? { attributes: about.attributes.map((attribute) => ({ ...attribute })) }
+      : {}),
     ...(isBtfRelocateError(about) ? { mismatches: mismatchesOf(about) } : {})
   }
 }

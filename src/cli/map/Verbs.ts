@@ -7,6 +7,7 @@ import * as Result from "effect/Result"
 import { ElementFlag, mapTypeByName } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { MapAttributes, Value } from "../../services/Kernel/KernelCall.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
+import * as MapRefusal from "../../stages/load/MapRefusal.ts"
 import { parseValue } from "../Edits.ts"
 import * as NewPin from "../objects/NewPin.ts"
 import * as Objects from "../objects/Objects.ts"
@@ -327,7 +328,7 @@ export const create = Effect.fnUntraced(function*(
   const inner = wanted.inner === undefined ? undefined : yield* Objects.oneMap(objects, wanted.inner)
   const as = Ref.map(objects.fresh())
   const { session } = objects
-  yield* session.call({
+  yield* MapRefusal.create(session, {
     _tag: "MapCreate",
     as,
     attr: { ...wanted.attr, ifindex },

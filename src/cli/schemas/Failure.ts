@@ -60,6 +60,14 @@ export const Failure = Schema.StructWithRest(
     type: Field.text("Which failure it is: KernelError, OpenError, UsageError."),
     hints: Field.list(Schema.String, "What to do about it."),
     explanation: Field.maybe(Explanation),
+    attributes: Field.maybe(Field.list(
+      Schema.Struct({
+        attribute: Field.text("The attribute of the map, as union bpf_attr names it: max_entries."),
+        value: Field.text("What was asked for."),
+        reason: Field.text("Why the kernel refuses it.")
+      }),
+      "What of a map the kernel refuses, found by trying; of KernelError."
+    )),
     mismatches: Field.maybe(Field.list(Mismatch, "What has no partner; of BtfRelocateError."))
   }),
   [Schema.Record(Schema.String, Schema.Unknown)]

@@ -7,6 +7,33 @@ import * as Errno from "./abi/Errno.ts"
 /** The name of an error number as a schema: one of `Errno.names`. */
 export const ErrnoSchema: Schema.Literals<ReadonlyArray<Errno.Errno>> = Schema.Literals(Errno.names)
 
+/** An attribute of a map that a kernel refuses, as trying has shown. */
+export const RefusedAttribute = Schema.Struct({
+  /** The attribute, as `union bpf_attr` names it; `btf` stands for the types of key and value, `inner_map` for the map's shape. */
+  attribute: Schema.Literals([
+    "type",
+    "key_size",
+    "value_size",
+    "max_entries",
+    "map_flags",
+    "numa_node",
+    "map_ifindex",
+    "map_extra",
+    "map_name",
+    "btf",
+    "inner_map",
+    "value_type",
+    "exclusive_to"
+  ]),
+  /** What was asked for: `1000`, `BPF_F_MMAPABLE`, `none`. */
+  value: Schema.String,
+  /** Why, as far as the type of the map tells. */
+  reason: Schema.String
+})
+
+/** An attribute of a map that a kernel refuses. */
+export type RefusedAttribute = typeof RefusedAttribute.Type
+
 /** The kernel refused a call. */
 export class KernelError extends Schema.TaggedError<KernelError>()("KernelError", {
   /** The call's tag, or what was asked when it was not a call: `"MapCreate"`, `"VmlinuxTypes"`. */
@@ -20,6 +47,8 @@ export class KernelError extends Schema.TaggedError<KernelError>()("KernelError"
   log: Schema.optionalKey(Schema.String),
   /** Of a batch: how many elements were done before the kernel refused one. */
   done: Schema.optionalKey(Schema.Number),
+  /** Of a map that was refused without a word: the attributes that the kernel refuses. */
+  attributes: Schema.optionalKey(Schema.Array(RefusedAttribute)),
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {

@@ -1,0 +1,66 @@
+/** Which attributes of a map the running kernel refuses, found by trying; nothing of it is left. */
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as fc from "fast-check"
+import { MapFlag, MapType, mapTypeName } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import { inSession, mapCreate, openDescriptors } from "../support/LiveKernel.ts"
+import * as MapRefusals from "../support/MapRefusals.ts"
+import { describeWith } from "../support/Require.ts"
+
+describeWith({ kind: "live", root: true }, "a map that the kernel refuses", () => {
+  it.live("is told all that is wrong with it, and nothing is left of the search", () =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        const before = openDescriptors().length
+        yield* Effect.promise(() =>
+          fc.assert(
+            fc.asyncProperty(MapRefusals.cases, (each) => Effect.runPromise(MapRefusals.assertFound(session, each)))
+          )
+        )
+        assert.strictEqual(openDescriptors().length, before)
+      })
+    ))
+
+  it.live("of a type that needs types, or an inner map, is told so", () =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        const storage = { keySize: 4, valueSize: 4, maxEntries: 0, flags: MapFlag.BPF_F_NO_PREALLOC }
+        const found = (attr: Parameters<typeof mapCreate>[1]) =>
+          Effect.map(MapRefusals.refusalOf(session, mapCreate(0, attr)), ({ attributes = [] }) =>
+            MapRefusals.texts(attributes))
+        assert.deepStrictEqual(yield* found({ type: MapType.BPF_MAP_TYPE_TASK_STORAGE, ...storage }), ["btf none"])
+        assert.deepStrictEqual(
+          yield* found({ type: MapType.BPF_MAP_TYPE_SK_STORAGE, ...storage, maxEntries: 1, flags: 0 }),
+          ["btf none", "map_flags BPF_F_NO_PREALLOC", "max_entries 1"]
+        )
+        assert.deepStrictEqual(
+          yield* found({ type: MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, keySize: 4, valueSize: 4, maxEntries: 1 }),
+          ["inner_map none"]
+        )
+        assert.deepStrictEqual(yield* found({ flags: MapFlag.BPF_F_NUMA_NODE, numaNode: 1000 }), ["numa_node 1000"])
+        assert.deepStrictEqual(yield* found({ type: 1000 }), [`type ${mapTypeName(1000)}`])
+        assert.deepStrictEqual(yield* found({ extra: 7n }), ["map_extra 7"])
+      })
+    ))
+
+  it.live("of any type that the kernel has is not told that it is the type", () =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        const unknown: Array<string> = []
+        // Of struct_ops maps the kernel needs a struct; the others newer kernels than some of these have.
+        const types = Object.values(MapType).filter((type) => type !== 0 && type !== MapType.BPF_MAP_TYPE_STRUCT_OPS)
+        for (const type of types) {
+          const { attributes = [] } = yield* MapRefusals.refusalOf(
+            session,
+            mapCreate(0, { type, keySize: 3, valueSize: 3, maxEntries: 3, flags: 0x8000_0000 })
+          )
+          if (attributes.some(({ attribute }) => attribute === "type")) unknown.push(mapTypeName(type))
+          else assert.include(MapRefusals.texts(attributes), "map_flags 0x80000000", mapTypeName(type))
+        }
+        assert.deepStrictEqual(
+          unknown.filter((name) => !["rhash", "insn_array", "arena", "cgrp_storage", "xskmap"].includes(name)),
+          []
+        )
+      })
+    ))
+})
