@@ -19,7 +19,7 @@ const packets = fixturePath("packets.pcap")
 const environment = { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1" }
 
 /** Runs the command; the words before are a command that runs it. */
-const command = (...args: ReadonlyArray<string>) => run(process.execPath, [bin, ...args], { env: environment })
+const command = (...args: ReadonlyArray<string>) => Command.run(args, { env: environment })
 
 const succeed = (...args: ReadonlyArray<string>): string => {
   const { status, stderr, stdout } = command(...args)
@@ -157,7 +157,7 @@ describeWith({ kind: "live", tools: ["bpftool"] }, "effect-bpf prog", () => {
     const shown = bpftool("prog", "show", "pinned", pin)
     assert.deepInclude(shown, { type: "xdp", name: "xdp_firewall" })
     const document = JSON.parse(
-      run(process.execPath, [bin, "run", firewall, "xdp_firewall", "--data-in", packets, "-j"]).stdout
+      command("run", firewall, "xdp_firewall", "--data-in", packets, "-j").stdout
     )
     const data = Path.join(temporaryFolder(), "packet")
     const capture = Pcap.parse(fixture("packets.pcap"))

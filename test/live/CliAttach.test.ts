@@ -6,12 +6,13 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Command from "../support/Command.ts"
-import { bpffs, describeWith, repository, run } from "../support/Require.ts"
+import { faultOf } from "../support/Documents.ts"
+import { bpffs, describeWith, repository } from "../support/Require.ts"
 
 const bin = Command.command()
 const events = Path.join(repository, "test/fixtures/attach/events.bpf.o")
 const environment = { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1" }
-const command = (...args: ReadonlyArray<string>) => run(process.execPath, [bin, ...args], { env: environment })
+const command = (...args: ReadonlyArray<string>) => Command.run(args, { env: environment })
 
 interface Document {
   readonly attached: ReadonlyArray<{ readonly program: string; readonly link_id: number | null }>
@@ -30,7 +31,10 @@ const tracing = (...args: ReadonlyArray<string>) => {
     child.stderr.on("data", (chunk) => errors += String(chunk))
     child.stdout.on("data", (chunk) => {
       text += String(chunk)
-      if (text.endsWith("\n")) resolve(JSON.parse(text))
+      if (!text.endsWith("\n")) return
+      const wrong = faultOf(["trace", "--json"], { status: 0, stdout: text })
+      if (wrong === undefined) resolve(JSON.parse(text))
+      else reject(new Error(wrong))
     })
     child.on("exit", () => reject(new Error(errors)))
   })

@@ -9,7 +9,7 @@ const bin = Command.command()
 const firewall = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")
 const environment = { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1" }
 
-const command = (...args: ReadonlyArray<string>) => run(process.execPath, [bin, ...args], { env: environment })
+const command = (...args: ReadonlyArray<string>) => Command.run(args, { env: environment })
 
 const succeed = (...args: ReadonlyArray<string>): string => {
   const { status, stderr, stdout } = command(...args)

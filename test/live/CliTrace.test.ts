@@ -4,6 +4,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Command from "../support/Command.ts"
+import { faultOf } from "../support/Documents.ts"
 import { describeWith, repository, run } from "../support/Require.ts"
 
 const fixturePath = (name: string): string => Path.join(repository, "test/fixtures", name)
@@ -40,7 +41,12 @@ const tracing = (...args: ReadonlyArray<string>) => {
   })
   child.stderr.on("data", (chunk) => stderr += String(chunk))
   const ended = new Promise<{ readonly status: number | null; readonly stdout: string; readonly stderr: string }>(
-    (resolve) => child.on("close", (status) => resolve({ status, stdout, stderr }))
+    (resolve, reject) =>
+      child.on("close", (status) => {
+        const wrong = faultOf(["trace", ...args], { status, stdout })
+        if (wrong === undefined) resolve({ status, stdout, stderr })
+        else reject(new Error(wrong))
+      })
   )
   /** Waits until standard output has this. */
   const printed = (what: RegExp) =>

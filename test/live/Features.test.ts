@@ -9,6 +9,7 @@ import * as KernelInfo from "../../src/services/Kernel/KernelInfo.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Facts from "../../src/services/Kernel/live/Facts.ts"
 import { fromTypes } from "../../src/services/Kernel/profile/FeatureTypes.ts"
+import { check } from "../support/Documents.ts"
 import { describeWith, repository, run } from "../support/Require.ts"
 
 /** The descriptors of kernel objects that this process has open. */
@@ -114,7 +115,8 @@ describeWith({ kind: "live" }, "feature probe", () => {
     assert.match(text.stdout, /^live, Linux \d/)
     assert.match(text.stdout, /^ {2}ringbuf +yes$/m)
     assert.match(text.stdout, /^ {2}xdp, \d+ helpers: bpf_map_lookup_elem, /m)
-    const { status, stdout } = run(process.execPath, [bin, "feature", "probe", "--json"], { env: environment })
+    const args = ["feature", "probe", "--json"]
+    const { status, stdout } = check(args, run(process.execPath, [bin, ...args], { env: environment }))
     assert.strictEqual(status, 0)
     const said: Probed = JSON.parse(stdout)
     assert.isTrue(said.map_types["have_hash_map_type"])

@@ -14,6 +14,7 @@ import * as KernelProfiled from "../../src/services/Kernel/KernelProfiled.ts"
 import * as ProfileFolder from "../../src/services/Kernel/live/ProfileFolder.ts"
 import * as Snapshot from "../../src/services/Kernel/live/Snapshot.ts"
 import * as Open from "../../src/stages/open/Open.ts"
+import { check } from "../support/Documents.ts"
 import { allFixtures, describeWith, fixture, repository, run, temporaryFolder } from "../support/Require.ts"
 import * as Rights from "../support/Rights.ts"
 
@@ -105,6 +106,7 @@ describeWith({ kind: "live", tools: ["setpriv"], root: true }, "a snapshot witho
       "--json"
     )
     assert.deepStrictEqual({ status: taken.status, stderr: taken.stderr }, { status: 0, stderr: "" })
+    check(["kernel", "snapshot", "--json"], taken)
     const document = JSON.parse(taken.stdout)
     assert.strictEqual(document.release, Os.release())
     assert.isAbove(document.btf.types, 10_000)
@@ -117,6 +119,7 @@ describeWith({ kind: "live", tools: ["setpriv"], root: true }, "a snapshot witho
       const object = Path.join(repository, "test/fixtures", name)
       const plan = asNobody(folder, process.execPath, bin, "plan", object, "--kernel", "profile", "--json")
       assert.strictEqual(plan.status, 0, plan.stderr)
+      check(["plan", "--json"], plan)
       const root = run(process.execPath, [bin, "plan", object, "--json"], { env: { NODE_NO_WARNINGS: "1" } })
       assert.deepStrictEqual(JSON.parse(plan.stdout).steps, JSON.parse(root.stdout).steps, name)
     }

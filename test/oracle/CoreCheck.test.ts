@@ -13,6 +13,7 @@ import * as KernelProfile from "../../src/services/Kernel/KernelProfile.ts"
 import type { BpfObject } from "../../src/stages/open/BpfObject.ts"
 import * as CoreReport from "../../src/stages/relocate/CoreReport.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
+import { check } from "../support/Documents.ts"
 import {
   allFixtures,
   describeWith,
@@ -120,6 +121,7 @@ describeWith({ kind: "oracle", files: [running, kernelsFolder] }, "cells on real
         { readonly path: string; readonly runs: ReadonlyArray<{ readonly state: string }> }
       >
     } = JSON.parse(Fs.readFileSync(json, "utf8"))
+    check(["core", "check", "--json"], { status: 0, stdout: Fs.readFileSync(json, "utf8") })
     assert.deepStrictEqual(document.kernels.map(({ name }) => name).at(-1), "running")
     const pid = document.history.find((each) => each.path === "struct task_struct.pid")
     assert.isAbove(pid?.runs.length ?? 0, 1)

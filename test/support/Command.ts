@@ -4,7 +4,8 @@
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { repository, runFolder } from "./Require.ts"
+import { check } from "./Documents.ts"
+import { repository, type Run, run as runTool, runFolder } from "./Require.ts"
 
 let bundled: string | undefined
 
@@ -25,3 +26,7 @@ export const command = (): string => {
   })
   return bundled = Path.join(folder, "effect-bpf.js")
 }
+
+/** Runs the command as a process. A document that is not as the command's schema says is thrown. */
+export const run = (args: ReadonlyArray<string>, options?: Parameters<typeof runTool>[2]): Run =>
+  check(args, runTool(process.execPath, [command(), ...args], options))

@@ -7,7 +7,7 @@ import * as Path from "node:path"
 import * as BinaryFile from "../../../src/attach/BinaryFile.ts"
 import * as Process from "../../../src/attach/Process.ts"
 import * as Maps from "../../../src/attach/ProcessMaps.ts"
-import { command } from "../../support/Command.ts"
+import * as Command from "../../support/Command.ts"
 import { describeWith, run, temporaryFolder } from "../../support/Require.ts"
 
 const compile = (args: ReadonlyArray<string>, source: string): void => {
@@ -110,8 +110,8 @@ describeWith({ kind: "oracle", tools: ["cc"] }, "files of processes", () => {
     const { library, program } = build()
     await during(program, [], async (pid) => {
       const [traced] = await promise(BinaryFile.functions(library, ["traced"]))
-      const args = [command(), "elf", "offset", "--pid", String(pid), "libours.so", "traced", "--json"]
-      const { status, stderr, stdout } = run(process.execPath, args)
+      const args = ["elf", "offset", "--pid", String(pid), "libours.so", "traced", "--json"]
+      const { status, stderr, stdout } = Command.run(args)
       assert.strictEqual(status, 0, stderr)
       const document: unknown = JSON.parse(stdout)
       assert.deepInclude(Array.isArray(document) ? document[0] : {}, {

@@ -18,6 +18,7 @@ import { Failed } from "../../../src/cli/Failed.ts"
 import { run } from "../../../src/cli/Main.ts"
 import * as B from "../../support/arbitrary/BtfBlob.ts"
 import type { Rec } from "../../support/arbitrary/BtfBlob.ts"
+import { check } from "../../support/Documents.ts"
 import { repository, run as runProcess, temporaryFolder } from "../../support/Require.ts"
 
 const fixture = (name: string) => Path.join(repository, "test/fixtures", name)
@@ -43,12 +44,12 @@ const commandOn = (streams: Streams, ...args: ReadonlyArray<string>) => {
     const exit = yield* Effect.exit(run("1.2.3")(["btf", ...args]))
     const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
     if (error !== undefined && !(error instanceof Failed)) return yield* Effect.die(error)
-    return {
+    return check(["btf", ...args], {
       status: error === undefined ? 0 : error.status,
       stdout: written.stdout + (yield* TestConsole.logLines).join("\n"),
       stderr: (yield* TestConsole.errorLines).join("\n"),
       progress: written.stderr
-    }
+    })
   }).pipe(
     Effect.provideService(TerminalCapabilities, { canColor: false, canAnimate: true, canPrompt: false }),
     Effect.provide([

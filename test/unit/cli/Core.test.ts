@@ -24,6 +24,7 @@ import * as KernelProfile from "../../../src/services/Kernel/KernelProfile.ts"
 import * as B from "../../support/arbitrary/BtfBlob.ts"
 import { objects } from "../../support/CoreObjects.ts"
 import * as Variants from "../../support/KernelVariants.ts"
+import { check } from "../../support/Documents.ts"
 import { repository, run as runProcess, temporaryFolder } from "../../support/Require.ts"
 import * as Sarif from "../../support/Sarif.ts"
 
@@ -48,12 +49,12 @@ const commandOn = (streams: Streams, ...args: ReadonlyArray<string>) => {
     const exit = yield* Effect.exit(run("1.2.3")(["core", "check", ...args]))
     const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
     if (error !== undefined && !(error instanceof Failed)) return yield* Effect.die(error)
-    return {
+    return check(["core", "check", ...args], {
       status: error === undefined ? 0 : error.status,
       stdout: (yield* TestConsole.logLines).join("\n"),
       stderr: (yield* TestConsole.errorLines).join("\n"),
       progress
-    }
+    })
   }).pipe(
     Effect.provideService(TerminalCapabilities, {
       canColor: streams.colors === true,

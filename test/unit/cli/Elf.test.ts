@@ -5,8 +5,8 @@ import * as Path from "node:path"
 import type { Image } from "../../support/BinaryImage.ts"
 import { codeOffset, writeBinary } from "../../support/BinaryImage.ts"
 import * as C from "../../../src/services/Elf/ElfConstants.ts"
-import { command } from "../../support/Command.ts"
-import { run, temporaryFolder } from "../../support/Require.ts"
+import * as Command from "../../support/Command.ts"
+import { temporaryFolder } from "../../support/Require.ts"
 
 const image: Image = {
   bits: 32,
@@ -29,7 +29,7 @@ const path = Path.join(folder, "a program: ours")
 Fs.writeFileSync(path, writeBinary(image))
 
 const offset = (...args: ReadonlyArray<string>) => {
-  const { status, stderr, stdout } = run(process.execPath, [command(), "elf", "offset", ...args], { cwd: folder })
+  const { status, stderr, stdout } = Command.run(["elf", "offset", ...args], { cwd: folder })
   return { status, stderr, stdout }
 }
 

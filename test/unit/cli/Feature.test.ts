@@ -9,6 +9,7 @@ import { refused, supported, unsupported } from "../../../src/services/Kernel/Fe
 import type { FeatureReport } from "../../../src/services/Kernel/FeatureReport.ts"
 import * as KernelSimulated from "../../../src/services/Kernel/KernelSimulated.ts"
 import * as Ref from "../../../src/services/Kernel/Ref.ts"
+import { check } from "../../support/Documents.ts"
 import { repository, run } from "../../support/Require.ts"
 
 const why = "run as root"
@@ -151,9 +152,12 @@ describe("the text", () => {
 
 describe("feature probe of kernels that are not tried", () => {
   const command = (...args: ReadonlyArray<string>) =>
-    run(process.execPath, [`${repository}/src/bin.ts`, "feature", "probe", ...args], {
-      env: { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1" }
-    })
+    check(
+      ["feature", "probe", ...args],
+      run(process.execPath, [`${repository}/src/bin.ts`, "feature", "probe", ...args], {
+        env: { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1" }
+      })
+    )
 
   it.effect("says of a simulated one what it is made of", () =>
     Effect.gen(function*() {
