@@ -56,9 +56,9 @@ export interface Requirements {
 
 // ---- Programs ----
 
-const optionalProgram = "only programs need it that are left out of a load unless they are asked for"
-const optionalMap = "only maps need it that are not created"
-const guardedCode = "the program's own checks keep such a kernel from coming to it"
+const optionalProgram = "only in programs that a load leaves out unless told otherwise"
+const optionalMap = "only in maps that are not created"
+const guardedCode = "guarded by the program's own checks"
 
 /** Types of programs whose expected attach type the kernel checks when it loads them. */
 const checkedAtLoad: ReadonlySet<number> = new Set([

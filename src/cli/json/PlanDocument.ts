@@ -9,6 +9,7 @@
  * `CoreDocument`.
  */
 import * as Btf from "../../btf/Btf.ts"
+import * as Requirements from "../../diagnostics/Requirements.ts"
 import { hasIt, isSupport } from "../../services/Kernel/Feature.ts"
 import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import type { CallTag, KernelCall, KernelSymbol } from "../../services/Kernel/KernelCall.ts"
@@ -20,6 +21,7 @@ import type { Assumed } from "../Assuming.ts"
 import { clip } from "../text/Clip.ts"
 import { coreJson } from "./CoreDocument.ts"
 import { base64, type Json } from "./Json.ts"
+import { requirementsJson } from "./RequirementsDocument.ts"
 
 /** What the kernel calls each call: a command of bpf(2), or another system call. */
 export const commandNames: Readonly<Record<CallTag, string>> = {
@@ -195,6 +197,7 @@ export const planDocument = (
   maps: planned.object.maps.map(({ name }) => name),
   programs: planned.object.programs.map(({ name }) => name),
   assumed,
+  requirements: requirementsJson(Requirements.ofPlan(planned)),
   steps: stepsJson(planned.plan),
   ...coreJson(CoreReport.of(planned.relocated))
 })

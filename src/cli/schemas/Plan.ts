@@ -3,6 +3,7 @@ import * as Schema from "effect/Schema"
 import * as Field from "./Field.ts"
 import type { ByCommand } from "./Published.ts"
 import * as Relocations from "./Relocations.ts"
+import * as Requirements from "./Requirements.ts"
 
 /** A call of the kernel without what a plan has around it. */
 export const callFields = {
@@ -104,6 +105,7 @@ export const Plan = Schema.Struct({
   maps: Field.list(Schema.String, "The maps by their positions: map#0 is the first."),
   programs: Field.list(Schema.String, "The programs by their positions."),
   assumed: Field.list(Assumed, "What could not be found out."),
+  requirements: Requirements.Requirements,
   steps: Field.list(Step, "The calls, in order."),
   core: Field.list(Relocations.Summary, "What became of the CO-RE relocations of each program that has some."),
   core_relocations: Field.list(Relocations.Relocation, "Each of them.")

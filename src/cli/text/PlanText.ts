@@ -2,6 +2,7 @@
  * The text that `plan` prints: every kernel call of a load in order, what it is for, and what happens when it fails.
  */
 import * as Btf from "../../btf/Btf.ts"
+import * as Requirements from "../../diagnostics/Requirements.ts"
 import {
   attachTypeName,
   MapFlag,
@@ -37,6 +38,7 @@ import { attachDetails } from "./AttachText.ts"
 import { clip } from "./Clip.ts"
 import { coreReportText } from "./CoreReportText.ts"
 import { hexBytes } from "./HexDump.ts"
+import { oldestLines, requirementsText } from "./RequirementsText.ts"
 import { blank, counted, heading, type Line, span, wrapped } from "./Text.ts"
 
 /** What a ref of the plan is called in the object. Templates of inner maps are numbered behind the object's maps. */
@@ -296,6 +298,7 @@ export const planText = (
 ): ReadonlyArray<Line> => {
   const { info, object, plan } = planned
   const count = mainCalls(plan).length
+  const requirements = Requirements.ofPlan(planned)
   return [
     wrapped(
       2,
@@ -304,10 +307,12 @@ export const planText = (
       ` on the ${kernel} kernel (${machine(info)}${known(info)}), ` +
         `${counted(count, "call")}:`
     ),
+    ...oldestLines(requirements),
     blank,
     ...(plan.length === 0 ? [wrapped(2, "  none: the object has neither maps nor programs that a load takes")] : []),
     ...stepLines(object, plan, (position) => String(position + 1), 0),
     ...coreReportText(CoreReport.of(planned.relocated), options.core === true),
+    ...requirementsText(requirements),
     ...(object.notes.length === 0 ? [] : [blank, heading("Notes")]),
     ...object.notes.map((note) => wrapped(4, "  ", span("warning", note)))
   ]

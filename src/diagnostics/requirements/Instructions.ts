@@ -13,24 +13,24 @@ export type InstructionFeature = keyof typeof features
 
 /** What is known of each. */
 export const features = {
-  unsignedLess: { ...since("4.14"), description: "jumps if less (instruction set version 2)" },
-  subprograms: { ...since("4.16"), description: "functions that are called (bpf-to-bpf calls)" },
-  jumps32: { ...since("5.1"), description: "jumps that compare 32 bits (instruction set version 3)" },
-  globalData: { ...since("5.2"), description: "variables: addresses within a map's value" },
+  unsignedLess: { ...since("4.14"), description: "jumps if less, of instruction set version 2" },
+  subprograms: { ...since("4.16"), description: "calls of functions of the object" },
+  jumps32: { ...since("5.1"), description: "jumps that compare 32 bits, of instruction set version 3" },
+  globalData: { ...since("5.2"), description: "variables in sections of data" },
   largePrograms: { ...since("5.2"), description: "more than 4096 instructions" },
   loops: { ...since("5.3"), description: "loops" },
   typedVariables: { ...since("5.10"), description: "variables of the kernel by their types" },
-  atomics: { ...since("5.12"), description: "atomic operations that fetch, other than add, exchanges" },
+  atomics: { ...since("5.12"), description: "atomic operations other than add without its result" },
   callbacks: { ...since("5.13"), description: "functions that are called back" },
   kernelFunctions: { ...since("5.13"), description: "calls of functions of the kernel" },
   version4: {
     ...since("6.6"),
-    description: "instruction set version 4: signed division, sign extension, byte swaps, long jumps"
+    description: "signed division, sign extension, byte swaps or long jumps, of instruction set version 4"
   },
-  mayGoto: { ...since("6.9"), description: "may_goto: loops that end when their budget is spent" },
+  mayGoto: { ...since("6.9"), description: "loops with may_goto" },
   addressSpaces: { ...since("6.9"), description: "casts between address spaces, for arenas" },
   acquireRelease: { ...since("6.15"), description: "loads that acquire, stores that release" },
-  indirectJumps: { ...since("6.19"), description: "jumps through a register (jump tables)" }
+  indirectJumps: { ...since("6.19"), description: "jumps through a register, by jump tables" }
 } as const satisfies Readonly<Record<string, Availability & { readonly description: string }>>
 
 /** A program that is told what each of its instructions uses. */

@@ -84,7 +84,7 @@ describe("PlanText", () => {
   it("says when there is nothing to do", () => {
     const firewall = planned("xdp_firewall.bpf.o")
     const text = render(planText({ ...firewall, plan: [] }, "live", "x.o"), plain)
-    assert.match(text, /0 calls:\n\n {2}none:/)
+    assert.match(text, /0 calls:\n(?:\S.*\n)+\n {2}none:/)
   })
 
   it("lists other fallbacks as steps of their own", () => {
@@ -110,6 +110,7 @@ describe("PlanDocument", () => {
       "maps",
       "programs",
       "assumed",
+      "requirements",
       "steps",
       "core",
       "core_relocations"
@@ -153,5 +154,33 @@ describe("PlanDocument", () => {
     for (const command of Object.values(commandNames)) {
       if (!system.test(command)) assert.match(command, /^(BPF|PERF_EVENT_IOC|RTM)_[A-Z_*]+$/)
     }
+  })
+})
+
+describe("requirements in plans", () => {
+  it("are told: the oldest kernel on top, and each with its release and with what needs it", () => {
+    const text = textOf("xdp_firewall.bpf.o")
+    assert.match(text.split("\n")[1] ?? "", /^It needs Linux 5\.12 and later, for atomic operations/)
+    assert.match(text, /^What it needs, since Linux$/m)
+    assert.match(text, /^ {2}5\.12 +atomic operations .*: xdp_firewall \(xdp_firewall\.bpf\.c:\d+\)/m)
+    assert.match(text, /^ {2}4\.8 +BPF_PROG_TYPE_XDP: xdp_firewall$/m)
+    assert.match(text, /^What it uses where the kernel has it$/m)
+    assert.match(text, /^ {2}5\.10 +BPF_PROG_BIND_MAP; the load goes on without it$/m)
+    assert.match(textOf("attach/sections.bpf.o"), /^To be attached it needs Linux 6\.6 and later/m)
+    assert.match(textOf("map_types_new.bpf.o"), /when BPF_MAP_TYPE_RHASH came is not known, which may make it newer/)
+  })
+
+  it("are data", () => {
+    const document = JSON.stringify(planDocument(planned("usdt.bpf.o"), "live", "usdt.bpf.o"))
+    const { requirements } = JSON.parse(document)
+    assert.deepStrictEqual(requirements.oldest.load, {
+      release: "5.8",
+      because: ["bpf_ringbuf_reserve", "bpf_ringbuf_submit", "BPF_MAP_TYPE_RINGBUF"],
+      open: []
+    })
+    const [cookie] = requirements.needs.filter(({ name }: { name: string }) => name === "bpf_get_attach_cookie")
+    assert.deepInclude(cookie, { kind: "helper", since: "5.15", required: false, when: "load" })
+    assert.strictEqual(cookie.uses[0].program, "any")
+    assert.isAbove(cookie.uses[0].line, 0)
   })
 })

@@ -1,0 +1,52 @@
+/**
+ * What an object needs of the kernel, as data: `oldest` releases, and in `needs` each thing with its release and with what
+ * needs it.
+ */
+import type * as Requirements from "../../diagnostics/Requirements.ts"
+import { clip } from "../text/Clip.ts"
+import type { Json } from "./Json.ts"
+
+const clipped = (text: string | undefined): string | null => text === undefined ? null : clip(text)
+
+const useJson = ({ function: inside, map, program, slot, source }: Requirements.Use): Json => ({
+  program: clipped(program),
+  map: clipped(map),
+  function: clipped(inside),
+  insn: slot ?? null,
+  file: clipped(source?.file),
+  line: source?.line ?? null,
+  column: source?.column ?? null,
+  source: clipped(source?.text)
+})
+
+/** One thing that is needed. */
+export const requirementJson = (requirement: Requirements.Requirement): Json => {
+  const { after, by, count, description, kind, module, name, otherwise, required, since, uses, when } = requirement
+  return {
+    kind,
+    name: clip(name),
+    description: clipped(description),
+    module: clipped(module),
+    since: since ?? null,
+    after: after ?? null,
+    by: by ?? null,
+    when,
+    required,
+    otherwise: clipped(otherwise),
+    count,
+    uses: uses.map(useJson)
+  }
+}
+
+/** The oldest kernel, and what says so. */
+export const oldestJson = ({ because, open, release }: Requirements.Oldest): { readonly [key: string]: Json } => ({
+  release: release ?? null,
+  because: because.map(({ name }) => clip(name)),
+  open: open.map(({ name }) => clip(name))
+})
+
+/** All that an object needs. */
+export const requirementsJson = ({ all, attach, load }: Requirements.Requirements): Json => ({
+  oldest: { load: oldestJson(load), attach: oldestJson(attach) },
+  needs: all.map(requirementJson)
+})
