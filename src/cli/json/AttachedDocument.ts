@@ -3,10 +3,13 @@
  * attaches it), `skipped` with `program`, `section` and `because`.
  */
 import type { Attached } from "../../attach/Attach.ts"
-import type { Json } from "./Json.ts"
+import type * as Documents from "../schemas/Trace.ts"
 
 /** The document. `ids` are the identifiers of the links, by what they attach. */
-export const attachedJson = ({ links, skipped }: Attached, ids: ReadonlyMap<string, number>): Json => ({
+export const attachedJson = (
+  { links, skipped }: Attached,
+  ids: ReadonlyMap<string, number>
+): typeof Documents.Attached.Type => ({
   attached: [...links].map(([name, { kind, means, target }]) => ({
     program: name,
     kind,

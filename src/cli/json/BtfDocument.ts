@@ -2,10 +2,11 @@
 import type { Btf } from "../../btf/Btf.ts"
 import type { DedupReport } from "../../btf/BtfDedup.ts"
 import type * as BtfDiff from "../../btf/BtfDiff.ts"
+import type * as Documents from "../schemas/Btf.ts"
 import type { Json } from "./Json.ts"
 
 /** A blob that was written. */
-export const blobDocument = (path: string, btf: Btf): { readonly [key: string]: Json } => ({
+export const blobDocument = (path: string, btf: Btf): typeof Documents.Blob.Type => ({
   path,
   bytes: btf.bytes.length,
   types: btf.offsets.length,
@@ -14,7 +15,12 @@ export const blobDocument = (path: string, btf: Btf): { readonly [key: string]: 
 })
 
 /** What dedup did. */
-export const dedupDocument = (inputs: ReadonlyArray<string>, output: string, btf: Btf, report: DedupReport): Json => ({
+export const dedupDocument = (
+  inputs: ReadonlyArray<string>,
+  output: string,
+  btf: Btf,
+  report: DedupReport
+): typeof Documents.Dedup.Type => ({
   inputs: [...inputs],
   output: blobDocument(output, btf),
   types: { before: report.types.before, after: report.types.after },

@@ -10,13 +10,15 @@
 import type { CoreEntry, ProgramReport } from "../../stages/relocate/CoreReport.ts"
 import * as CoreReport from "../../stages/relocate/CoreReport.ts"
 import type * as Core from "../../stages/relocate/core/Core.ts"
+import type * as Documents from "../schemas/Relocations.ts"
 import { clip } from "../text/Clip.ts"
-import type { Json } from "./Json.ts"
+
+type RelocationDocument = typeof Documents.Relocation.Type
 
 /** The most candidates of one relocation that are listed; `candidate_count` says how many there are. */
 const maximumCandidates = 16
 
-const candidateJson = ({ module, typeId, typeName, verdict }: Core.CoreCandidate): Json => ({
+const candidateJson = ({ module, typeId, typeName, verdict }: Core.CoreCandidate): typeof Documents.Candidate.Type => ({
   module: module === undefined ? null : clip(module),
   type: clip(typeName),
   type_id: typeId,
@@ -32,7 +34,9 @@ const candidateJson = ({ module, typeId, typeName, verdict }: Core.CoreCandidate
     : { matches: false, path: null, bit_offset: null, value: null, reason: verdict.reason, at: clip(verdict.at) })
 })
 
-const outcomeJson = ({ outcome }: CoreEntry): { readonly [key: string]: Json } => {
+const outcomeJson = (
+  { outcome }: CoreEntry
+): Pick<RelocationDocument, "error" | "outcome" | "size" | "value" | "verdict" | "why"> => {
   const none = { value: null, size: null, why: null, verdict: null, error: null }
   switch (outcome._tag) {
     case "Value":
@@ -51,7 +55,7 @@ const outcomeJson = ({ outcome }: CoreEntry): { readonly [key: string]: Json } =
 }
 
 /** One relocation. */
-export const entryJson = (entry: CoreEntry): Json => ({
+export const entryJson = (entry: CoreEntry): RelocationDocument => ({
   program: entry.program,
   insn: entry.slot,
   function: entry.function,
@@ -70,13 +74,16 @@ export const entryJson = (entry: CoreEntry): Json => ({
   candidates: entry.candidates.slice(0, maximumCandidates).map(candidateJson)
 })
 
-const summaryJson = ({ entries, program }: ProgramReport): Json => {
+const summaryJson = ({ entries, program }: ProgramReport): typeof Documents.Summary.Type => {
   const { absent, deferred, failed, poisoned, relocations, unchanged, values } = CoreReport.summarise(entries)
   return { program, relocations, values, unchanged, absent, ...poisoned, failed, deferred }
 }
 
 /** The reports of an object's programs: `core` and `core_relocations`. */
-export const coreJson = (reports: ReadonlyArray<ProgramReport>): { readonly [key: string]: Json } => {
+export const coreJson = (reports: ReadonlyArray<ProgramReport>): {
+  readonly core: ReadonlyArray<typeof Documents.Summary.Type>
+  readonly core_relocations: ReadonlyArray<RelocationDocument>
+} => {
   const withEntries = reports.filter(({ entries }) => entries.length > 0)
   return {
     core: withEntries.map(summaryJson),

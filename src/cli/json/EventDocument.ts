@@ -7,11 +7,12 @@
  * - The end: `records` that were printed, and `maps` with `map`, `type`, `records`, `lost` (digits; `null` where nobody counts)
  *   and `lost_by_cpu`.
  */
+import type * as Documents from "../schemas/Trace.ts"
 import type { EventRecord, MapSummary } from "../trace/Records.ts"
 import { base64, type Json, jsonText, valueJson } from "./Json.ts"
 
 /** A record. */
-export const recordJson = ({ bytes, cpu, map, value }: EventRecord, time: Date): Json => ({
+export const recordJson = ({ bytes, cpu, map, value }: EventRecord, time: Date): typeof Documents.Record.Type => ({
   time: time.toISOString(),
   map,
   cpu: cpu ?? null,
@@ -21,7 +22,7 @@ export const recordJson = ({ bytes, cpu, map, value }: EventRecord, time: Date):
 })
 
 /** All that was read. */
-export const summaryJson = (records: number, maps: ReadonlyArray<MapSummary>): Json => ({
+export const summaryJson = (records: number, maps: ReadonlyArray<MapSummary>): typeof Documents.Summary.Type => ({
   records,
   maps: maps.map(({ kind, lost, lostByCpu, map, records }) => ({
     map,

@@ -1,7 +1,7 @@
 /** The JSON of `gen`. */
 import type { MinCoreBtf } from "../../stages/gen/MinCoreBtf.ts"
+import type * as Documents from "../schemas/Gen.ts"
 import { blobDocument } from "./BtfDocument.ts"
-import type { Json } from "./Json.ts"
 
 /** What `gen min_core_btf` wrote, and what each object needs. */
 export const minCoreBtfDocument = (
@@ -9,7 +9,7 @@ export const minCoreBtfDocument = (
   output: string,
   whole: { readonly types: number; readonly bytes: number },
   { btf, objects, origins }: MinCoreBtf
-): Json => ({
+): typeof Documents.MinCoreBtf.Type => ({
   input,
   output: blobDocument(output, btf),
   types: { before: whole.types, after: btf.offsets.length },

@@ -1,15 +1,19 @@
 /** The JSON of `gen object`. */
 import type { LinkMap } from "../../linker/LinkMap.ts"
 import type { TypeCount } from "../../linker/Types.ts"
-import type { Json } from "./Json.ts"
+import type * as Documents from "../schemas/Gen.ts"
 
-const countDocument = ({ bytes, strings, types }: TypeCount): Json => ({ bytes, types, bytes_strings: strings })
+const countDocument = ({ bytes, strings, types }: TypeCount): typeof Documents.Count.Type => ({
+  bytes,
+  types,
+  bytes_strings: strings
+})
 
 /** What was linked, and the map of it. */
 export const linkDocument = (
   output: string,
   { bytes, inputs, license, relocatable, sections, symbols, types }: LinkMap
-): Json => ({
+): typeof Documents.Linked.Type => ({
   output: { path: output, bytes },
   relocatable,
   inputs: inputs.map(({ bytes, file }) => ({ path: file, bytes })),

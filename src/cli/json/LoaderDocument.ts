@@ -5,12 +5,17 @@ import * as Ref from "../../services/Kernel/Ref.ts"
 import type { Difference } from "../../stages/gen/LoaderDiff.ts"
 import type { Explained } from "../../stages/gen/LoaderExplain.ts"
 import type { LoaderProgram } from "../../stages/gen/LoaderProgram.ts"
+import type * as Documents from "../schemas/Gen.ts"
 import { clip } from "../text/Clip.ts"
 import type { Json } from "./Json.ts"
 import { callJson, valueJson } from "./PlanDocument.ts"
 
 /** What `gen loader` wrote. */
-export const recordedDocument = (output: string, object: string, loader: LoaderProgram): Json => ({
+export const recordedDocument = (
+  output: string,
+  object: string,
+  loader: LoaderProgram
+): typeof Documents.Recorded.Type => ({
   output,
   object,
   byte_order: loader.byteOrder,

@@ -7,6 +7,7 @@
  * texts of digits.
  */
 import type * as Compatibility from "../../diagnostics/Compatibility.ts"
+import type * as Documents from "../schemas/Core.ts"
 import { clip } from "../text/Clip.ts"
 import type { Json } from "./Json.ts"
 
@@ -18,7 +19,7 @@ const snake = (name: string): string =>
   name.replaceAll(/[A-Z]/g, (letter, at: number) => `${at === 0 ? "" : "_"}${letter.toLowerCase()}`)
 
 /** Where something is in a kernel. */
-export const placeJson = (place: Compatibility.Place): { readonly [key: string]: Json } => {
+export const placeJson = (place: Compatibility.Place): typeof Documents.Place.Type => {
   switch (place._tag) {
     case "Present":
       return {
@@ -36,7 +37,10 @@ export const placeJson = (place: Compatibility.Place): { readonly [key: string]:
   }
 }
 
-const findingJson = (matrix: Compatibility.Matrix, finding: Compatibility.MatrixFinding): Json => {
+const findingJson = (
+  matrix: Compatibility.Matrix,
+  finding: Compatibility.MatrixFinding
+): typeof Documents.Finding.Type => {
   const { candidates, detail, hint, kernels, kinds, object, optional, programs, rule, slot, source, subject, verdict } =
     finding
   return {
@@ -68,7 +72,7 @@ const findingJson = (matrix: Compatibility.Matrix, finding: Compatibility.Matrix
 const historyJson = (
   { kernels }: Compatibility.Matrix,
   { changes, reference, runs }: Compatibility.History
-): Json => {
+): typeof Documents.History.Type => {
   const name = (position: number): string => kernels[position]?.name ?? ""
   return {
     what: reference.what,
@@ -84,12 +88,12 @@ const historyJson = (
 }
 
 /** The document of a matrix. */
-export const matrixDocument = (matrix: Compatibility.Matrix): Json => ({
+export const matrixDocument = (matrix: Compatibility.Matrix): typeof Documents.Check.Type => ({
   objects: matrix.objects.map(({ name, path, problem }) => ({ name, path, problem: orNull(problem) })),
   kernels: matrix.kernels.map(({ name, path, problem }) => ({ name, path, problem: orNull(problem) })),
   summary: { ...matrix.summary },
   cells: matrix.cells.flatMap((row, object) =>
-    row.map(({ findings, omitted, relocations, verdict }, kernel): Json => ({
+    row.map(({ findings, omitted, relocations, verdict }, kernel) => ({
       object: matrix.objects[object]?.path ?? "",
       kernel: matrix.kernels[kernel]?.name ?? "",
       verdict,

@@ -19,152 +19,41 @@ import {
 import type { BpfObject, Extern, MapDefinition, Program } from "../../stages/open/BpfObject.ts"
 import { type Variable, variables } from "../../stages/open/Variables.ts"
 import * as Listing from "../Listing.ts"
+import type * as Documents from "../schemas/Inspect.ts"
 import { clip } from "../text/Clip.ts"
 import { base64, type Json, valueJson } from "./Json.ts"
 
-/** One instruction of `--insns`. */
-export interface InsnDocument {
-  readonly [key: string]: Json
-  /** Slot in the function. */
-  readonly insn: number
-  /** Hexadecimal bytes of the instruction. */
-  readonly bytes: string
-  readonly text: string
-  readonly source: {
-    readonly [key: string]: Json
-    readonly file: string
-    readonly line: number
-    readonly column: number
-    readonly text: string
-  } | null
-}
+// The documents are what their schemas say; of those nothing but types is of use here.
 
-/** A function of the object. */
-interface FunctionDocument {
-  readonly [key: string]: Json
-  readonly name: string
-  readonly section: string
-  readonly linkage: "global" | "static" | "hidden"
-  /** Instruction slots of the function alone. */
-  readonly insns: number
-  readonly disassembly: ReadonlyArray<InsnDocument> | null
-}
+/** One instruction of `--insns`. */
+export type InsnDocument = typeof Documents.Insn.Type
 
 /** A program that can be loaded on its own. */
-export interface ProgramDocument extends FunctionDocument {
-  /** bpftool's name of the type, `null` where the section's name says none. */
-  readonly type: string | null
-  readonly attach_type: string | null
-  /** The hook, function or tracepoint that the section's name says. */
-  readonly attach_to: string | null
-  readonly flags: number
-  readonly flag_names: ReadonlyArray<string>
-  readonly autoload: boolean
-}
+export type ProgramDocument = typeof Documents.Program.Type
 
 /** A function that others call. */
-export type SubprogramDocument = FunctionDocument
+export type SubprogramDocument = typeof Documents.Subprogram.Type
 
 /** A global variable. */
-export interface VariableDocument {
-  readonly [key: string]: Json
-  readonly name: string
-  readonly map: string
-  readonly section: string
-  readonly type: string
-  readonly offset: number
-  readonly bytes: number
-  readonly linkage: "global" | "static"
-  /** The initial value; `null` where the kernel's configuration gives it, or where it does not fit its type. */
-  readonly value: Json
-}
+export type VariableDocument = typeof Documents.Variable.Type
 
 /** A map. */
-export interface MapDocument {
-  readonly [key: string]: Json
-  readonly name: string
-  readonly type: string
-  readonly section: string
-  readonly origin: string
-  readonly flags: number
-  readonly flag_names: ReadonlyArray<string>
-  readonly bytes_key: number
-  readonly bytes_value: number
-  readonly max_entries: number
-  readonly key_type: string | null
-  readonly value_type: string | null
-  readonly numa_node: number
-  readonly map_extra: string
-  readonly pinned: string | null
-  readonly autocreate: boolean
-  readonly inner: MapDocument | null
-  readonly slots: ReadonlyArray<{ readonly [key: string]: Json; readonly slot: number; readonly holds: string }>
-  readonly struct_ops: string | null
-  readonly initial_value: string | null
-}
+export type MapDocument = typeof Documents.Map.Type
 
 /** An extern. */
-export interface ExternDocument {
-  readonly [key: string]: Json
-  readonly name: string
-  readonly kind: "kconfig" | "function" | "variable" | "address"
-  readonly type: string | null
-  readonly weak: boolean
-}
+export type ExternDocument = typeof Documents.Extern.Type
 
 /** A place in the instructions that depends on something else. */
-export interface RelocationDocument {
-  readonly [key: string]: Json
-  /** The function that it is in. */
-  readonly program: string
-  readonly insn: number
-  readonly kind: Listing.Target["kind"]
-  readonly target: string
-  readonly offset: number | null
-  readonly variable: string | null
-}
+export type RelocationDocument = typeof Documents.Relocation.Type
 
 /** A CO-RE relocation. */
-export interface CoreDocument {
-  readonly [key: string]: Json
-  readonly section: string
-  /** Slot in the section. */
-  readonly insn: number
-  readonly kind: string
-  readonly type: string
-  readonly access: string
-}
+export type CoreDocument = typeof Documents.CoreRecord.Type
 
 /** The object's types in numbers. */
-export interface BtfDocument {
-  readonly [key: string]: Json
-  readonly bytes: number
-  readonly types: number
-  /** Types by kind, as bpftool spells kinds. */
-  readonly kinds: Readonly<Record<string, number>>
-  readonly func_info: number
-  readonly line_info: number
-  readonly core_relocations: number
-}
+export type BtfDocument = typeof Documents.Types.Type
 
 /** What `inspect --json` prints. */
-export interface ObjectDocument {
-  readonly [key: string]: Json
-  readonly name: string
-  readonly path: string
-  readonly byte_order: string
-  readonly license: string
-  readonly kernel_version: number | null
-  readonly programs: ReadonlyArray<ProgramDocument>
-  readonly subprograms: ReadonlyArray<SubprogramDocument>
-  readonly maps: ReadonlyArray<MapDocument>
-  readonly variables: ReadonlyArray<VariableDocument>
-  readonly externs: ReadonlyArray<ExternDocument>
-  readonly relocations: ReadonlyArray<RelocationDocument>
-  readonly core_relocations: ReadonlyArray<CoreDocument>
-  readonly btf: BtfDocument | null
-  readonly notes: ReadonlyArray<string>
-}
+export type ObjectDocument = typeof Documents.Inspect.Type
 
 /** The names of the flags in a number, what has no name in hexadecimal. */
 export const flagNames = (flags: number, table: Readonly<Record<string, number>>): ReadonlyArray<string> => {
@@ -181,7 +70,7 @@ export const flagNames = (flags: number, table: Readonly<Record<string, number>>
 const typeText = (btf: Btf.Btf | undefined, id: number): string | null =>
   btf === undefined || id === 0 ? null : clip(Btf.typeName(btf, id))
 
-const linkageOf = (program: Program): FunctionDocument["linkage"] =>
+const linkageOf = (program: Program): SubprogramDocument["linkage"] =>
   program.hidden ? "hidden" : program.global ? "global" : "static"
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
@@ -206,7 +95,7 @@ const attachTypeOf = (program: Program): string | null =>
 const functionDocument = (
   program: Program,
   listing: ReadonlyArray<InsnDocument> | null
-): FunctionDocument => ({
+): SubprogramDocument => ({
   name: program.name,
   section: program.section,
   linkage: linkageOf(program),
@@ -229,11 +118,22 @@ const slotDocument = (object: BpfObject, slot: MapDefinition["slots"][number]): 
   holds: (slot._tag === "Map" ? object.maps[slot.map]?.name : object.programs[slot.program]?.name) ?? ""
 })
 
+/** How an object defines a map. */
+const origins: Readonly<Record<MapDefinition["origin"], MapDocument["origin"]>> = {
+  Btf: "btf",
+  Legacy: "legacy",
+  Data: "data",
+  Rodata: "rodata",
+  Bss: "bss",
+  Kconfig: "kconfig",
+  StructOps: "structops"
+}
+
 const mapDocument = (object: BpfObject, map: MapDefinition): MapDocument => ({
   name: map.name,
   type: mapTypeName(map.attr.type),
   section: map.sectionName,
-  origin: map.origin.toLowerCase(),
+  origin: origins[map.origin],
   flags: map.attr.flags,
   flag_names: flagNames(map.attr.flags, MapFlag),
   bytes_key: map.attr.keySize,
@@ -246,7 +146,7 @@ const mapDocument = (object: BpfObject, map: MapDefinition): MapDocument => ({
   pinned: map.pinPath ?? null,
   autocreate: map.autocreate,
   // A definition of an inner map has no inner one of its own: the kernel nests maps once.
-  inner: map.inner === undefined ? null : mapDocument(object, { ...map.inner, inner: undefined }),
+  inner: map.inner === undefined ? null : { ...mapDocument(object, { ...map.inner, inner: undefined }), inner: null },
   slots: map.slots.map((slot) => slotDocument(object, slot)),
   struct_ops: map.structOps === undefined ? null : map.structOps.typeName,
   initial_value: map.initialValue === undefined || map.origin === "Kconfig" ? null : base64(map.initialValue)

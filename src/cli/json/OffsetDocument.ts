@@ -1,6 +1,6 @@
 /** Places of functions as JSON. */
 import type { FunctionOffset } from "../../services/Elf/FunctionOffset.ts"
-import type { Json } from "./Json.ts"
+import type * as Documents from "../schemas/Elf.ts"
 
 /** A function, and the file that a probe of it is put on. */
 export interface Place {
@@ -14,7 +14,7 @@ export interface Place {
  * An array: of each function the `symbol` as it was asked for (of a pattern its name) and the `offset` in the file `path`, a
  * number, since files are smaller than 2^53 bytes; and what its symbol says.
  */
-export const offsetDocument = (places: ReadonlyArray<Place>): Json =>
+export const offsetDocument = (places: ReadonlyArray<Place>): ReadonlyArray<typeof Documents.Place.Type> =>
   places.map(({ function: found, offset, path }) => ({
     symbol: found.symbol,
     offset: Number(offset),

@@ -7,12 +7,12 @@ import * as Result from "effect/Result"
 import * as KernelConfig from "../../services/Kernel/KernelConfig.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import { hasFeature, type KernelProfile } from "../../services/Kernel/KernelProfile.ts"
-import type { Json } from "./Json.ts"
+import type * as Documents from "../schemas/Kernel.ts"
 
 const textOrNull = (text: string): string | null => text === "" ? null : text
 
 /** The document. Features are what trying has shown or the types tell. */
-export const profileDocument = (profile: KernelProfile): { readonly [key: string]: Json } => ({
+export const profileDocument = (profile: KernelProfile): typeof Documents.Profile.Type => ({
   release: textOrNull(profile.release),
   architecture: textOrNull(profile.architecture),
   byte_order: profile.byteOrder,
@@ -27,13 +27,13 @@ export const profileDocument = (profile: KernelProfile): { readonly [key: string
     : { types: profile.vmlinux.endId - 1, bytes: profile.vmlinux.bytes.length },
   modules: profile.modules?.map(({ name, types }) =>
     Result.match(types(), {
-      onSuccess: (btf): Json => ({
+      onSuccess: (btf): typeof Documents.Module.Type => ({
         name,
         types: btf.endId - btf.firstId,
         bytes: btf.bytes.length,
         problem: null
       }),
-      onFailure: (problem): Json => ({ name, types: null, bytes: null, problem })
+      onFailure: (problem): typeof Documents.Module.Type => ({ name, types: null, bytes: null, problem })
     })
   ) ?? null,
   config: profile.configuration === undefined ? null : { options: KernelConfig.parse(profile.configuration).size },
@@ -46,7 +46,7 @@ export const snapshotDocument = (
   path: string,
   profile: KernelProfile,
   files: ReadonlyMap<string, Uint8Array>
-): Json => ({
+): typeof Documents.Snapshot.Type => ({
   path,
   files: [...files].map(([name, bytes]) => ({ name, bytes: bytes.length })),
   ...profileDocument(profile)

@@ -4,7 +4,7 @@
 import type { TestRunResult } from "../../services/Kernel/KernelCall.ts"
 import { byFile, percent } from "../../testing/Coverage.ts"
 import type { ProgramCoverage } from "../../services/Kernel/KernelSimulated.ts"
-import type { Json } from "./Json.ts"
+import type * as Documents from "../schemas/Run.ts"
 
 /** One run. */
 export interface RunDocument {
@@ -17,7 +17,7 @@ export interface RunDocument {
   readonly action: string | undefined
 }
 
-const runJson = ({ action, frame, result }: RunDocument): { readonly [key: string]: Json } => ({
+const runJson = ({ action, frame, result }: RunDocument): typeof Documents.Packet.Type => ({
   ...(frame === undefined ? {} : { frame }),
   ...(result.dataOut.length === 0 ? {} : { data_out: [...result.dataOut] }),
   ...(result.contextOut.length === 0 ? {} : { ctx_out: [...result.contextOut] }),
@@ -37,7 +37,7 @@ export interface Seen {
 /** Nothing but the runs. */
 export const nothingSeen: Seen = { printk: [], coverage: undefined }
 
-const seenJson = ({ coverage, printk }: Seen): { readonly [key: string]: Json } => ({
+const seenJson = ({ coverage, printk }: Seen): typeof Documents.Seen.Type => ({
   ...(printk.length === 0 ? {} : { printk: [...printk] }),
   ...(coverage === undefined ? {} : {
     coverage: byFile(coverage).map(({ covered, file, lines }) => ({
@@ -51,7 +51,7 @@ const seenJson = ({ coverage, printk }: Seen): { readonly [key: string]: Json } 
 })
 
 /** The document: one run by itself, or those of a capture under `packets`. */
-export const runsJson = (runs: ReadonlyArray<RunDocument>, seen: Seen = nothingSeen): Json => {
+export const runsJson = (runs: ReadonlyArray<RunDocument>, seen: Seen = nothingSeen): typeof Documents.Run.Type => {
   const [only] = runs
   return runs.length === 1 && only !== undefined && only.frame === undefined
     ? { ...runJson(only), ...seenJson(seen) }

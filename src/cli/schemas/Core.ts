@@ -30,7 +30,8 @@ const Cell = Schema.Struct({
   omitted: Field.count("How many findings are left out for being too many.")
 }).annotate({ identifier: "Cell", title: "An object on a kernel" })
 
-const Finding = Schema.Struct({
+/** Something that an object cannot have. */
+export const Finding = Schema.Struct({
   object: Field.orNull(Field.text("The object's path; null for what is about the kernel alone.")),
   kernels: Field.list(Schema.String, "The kernels, by their names."),
   rule: Field.text("What kind of thing it is: field-missing."),
@@ -58,31 +59,43 @@ const Finding = Schema.Struct({
   )
 }).annotate({ identifier: "Finding", title: "Something that an object cannot have" })
 
-const runFields = {
-  from: Field.text("The first of these kernels."),
-  to: Field.text("The last.")
-}
-
-const Run = Schema.Union([
-  Schema.Struct({
-    ...runFields,
+const placeFields = {
+  present: {
     state: Schema.Literal("present"),
     module: Field.orNull(Field.text("The module that has it; null for the kernel itself.")),
     bit_offset: Field.orNull(Field.count("Of a field: bits from the start of its outermost type.")),
     type: Field.orNull(Field.text("Of a field, function or variable, as C writes it.")),
     size: Field.orNull(Field.count("Of a type: bytes.")),
     value: Field.orNull(Field.digits("Of an enumerator."))
-  }),
-  Schema.Struct({
-    ...runFields,
+  },
+  absent: {
     state: Schema.Literal("absent"),
     reason: Field.text("Why: no_type."),
     at: Field.text("The step that is missing.")
-  }),
-  Schema.Struct({ ...runFields, state: Schema.Literal("unclear"), reason: Field.text("Why.") })
+  },
+  unclear: { state: Schema.Literal("unclear"), reason: Field.text("Why.") }
+}
+
+/** Where something is in a kernel. */
+export const Place = Schema.Union([
+  Schema.Struct(placeFields.present),
+  Schema.Struct(placeFields.absent),
+  Schema.Struct(placeFields.unclear)
+])
+
+const runFields = {
+  from: Field.text("The first of these kernels."),
+  to: Field.text("The last.")
+}
+
+const Run = Schema.Union([
+  Schema.Struct({ ...runFields, ...placeFields.present }),
+  Schema.Struct({ ...runFields, ...placeFields.absent }),
+  Schema.Struct({ ...runFields, ...placeFields.unclear })
 ]).annotate({ identifier: "Run", title: "Kernels in which something is the same" })
 
-const History = Schema.Struct({
+/** What became of something over the kernels. */
+export const History = Schema.Struct({
   what: Field.oneOf(["field", "enumerator", "type", "shape", "function", "variable"], "What it is."),
   path: Field.text("What it is called: struct task_struct.comm."),
   runs: Field.list(Run, "Kernels in which it is the same, in order."),

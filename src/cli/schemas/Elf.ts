@@ -3,7 +3,8 @@ import * as Schema from "effect/Schema"
 import * as Field from "./Field.ts"
 import type { ByCommand } from "./Published.ts"
 
-const Place = Schema.Struct({
+/** Where a function is. */
+export const Place = Schema.Struct({
   symbol: Field.text("The function as it was asked for; of a pattern its name."),
   offset: Field.count("Bytes from the start of the file path: what a uprobe takes."),
   path: Field.text("The file."),

@@ -6,7 +6,8 @@ import * as Field from "./Field.ts"
 import { callFields } from "./Plan.ts"
 import type { ByCommand } from "./Published.ts"
 
-const Count = Schema.Struct({
+/** Types in numbers. */
+export const Count = Schema.Struct({
   bytes: Field.count("Bytes of the types."),
   types: Field.count("How many there are."),
   bytes_strings: Field.count("Bytes of their strings.")

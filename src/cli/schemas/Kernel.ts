@@ -3,6 +3,14 @@ import * as Schema from "effect/Schema"
 import * as Field from "./Field.ts"
 import type { ByCommand } from "./Published.ts"
 
+/** A module. */
+export const Module = Schema.Struct({
+  name: Field.text("The module."),
+  types: Field.orNull(Field.count("How many types it has.")),
+  bytes: Field.orNull(Field.count("Bytes of them.")),
+  problem: Field.orNull(Field.text("Why its types are not known."))
+}).annotate({ identifier: "Module", title: "A module" })
+
 const profileFields = {
   release: Field.orNull(Field.text("The release, as uname says it.")),
   architecture: Field.orNull(Field.text("The architecture, as uname says it.")),
@@ -18,12 +26,7 @@ const profileFields = {
     Schema.Struct({ types: Field.count("How many types it has."), bytes: Field.count("Bytes of them.") })
   ),
   modules: Field.orNull(Field.list(
-    Schema.Struct({
-      name: Field.text("The module."),
-      types: Field.orNull(Field.count("How many types it has.")),
-      bytes: Field.orNull(Field.count("Bytes of them.")),
-      problem: Field.orNull(Field.text("Why its types are not known."))
-    }),
+    Module,
     "The modules that are loaded."
   )),
   config: Field.orNull(Schema.Struct({ options: Field.count("How many options are set.") })),

@@ -22,7 +22,8 @@ const candidateFields = {
   type_id: Field.count("Its identifier.")
 }
 
-const Candidate = Schema.Union([
+/** A type of the kernel that could be meant. */
+export const Candidate = Schema.Union([
   Schema.Struct({
     ...candidateFields,
     matches: Schema.Literal(true),

@@ -34,22 +34,30 @@ const seenFields = {
   ))
 }
 
-const One = Schema.Struct({ ...runFields, ...seenFields }).annotate({ title: "One run" })
+/** What a simulated kernel has seen beside the runs. */
+export const Seen = Schema.Struct(seenFields)
 
-const Many = Schema.Struct({
-  packets: Field.list(
-    Schema.Struct({ frame: Field.maybe(Field.count("The packet's number in the capture, from 0.")), ...runFields }),
-    "The runs on the packets of a capture."
-  ),
-  ...seenFields
-}).annotate({ title: "Runs on a capture" })
+/** A run on a packet of a capture. */
+export const Packet = Schema.Struct({
+  frame: Field.maybe(Field.count("The packet's number in the capture, from 0.")),
+  ...runFields
+})
+
+/** One run, or those on the packets of a capture. */
+export const Run = Schema.Union([
+  Schema.Struct({ ...runFields, ...seenFields }).annotate({ title: "One run" }),
+  Schema.Struct({
+    packets: Field.list(Packet, "The runs on the packets of a capture."),
+    ...seenFields
+  }).annotate({ title: "Runs on a capture" })
+])
 
 /** The documents. */
 export const documents: ByCommand = {
   run: {
     description:
       "What a program returned, once or for each packet of a capture. Keys of a run are those of bpftool prog run.",
-    schema: Schema.Union([One, Many])
+    schema: Run
   },
   "prog run": {
     description: "What a program returned. Keys are those of bpftool prog run.",
