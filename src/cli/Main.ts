@@ -59,6 +59,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       load: Chosen.from(() => import("./Link.ts"), ({ link }) => link)
     },
     {
+      name: "cgroup",
+      summary: "Programs of control groups: show, tree, attach, detach",
+      load: Chosen.from(() => import("./Cgroup.ts"), ({ cgroup }) => cgroup)
+    },
+    {
       name: "struct_ops",
       summary: "Structs of the kernel that programs implement: show, dump, register, unregister",
       load: (args) => Effect.flatMap(Effect.promise(() => import("./StructOps.ts")), ({ structOps }) => structOps(args))

@@ -7,6 +7,7 @@
 import * as Btf from "./Btf.ts"
 import * as BtfObjects from "./BtfObjects.ts"
 import * as Budget from "./Budget.ts"
+import * as Cgroup from "./Cgroup.ts"
 import * as Core from "./Core.ts"
 import * as Elf from "./Elf.ts"
 import { failure } from "./Failure.ts"
@@ -43,6 +44,7 @@ export const commands: ByCommand = {
   ...Gen.documents,
   ...Kernel.documents,
   ...Operator.documents,
+  ...Cgroup.documents,
   ...StructOps.documents,
   ...Usdt.documents
 }
