@@ -1,10 +1,11 @@
 /**
- * Writes the JSON Schemas of the command's documents into docs/schemas, and removes those of commands that are no more.
+ * Writes the JSON Schemas of the command's documents into docs/schemas, removes those of commands that are no more, and lists
+ * them in docs/json.md.
  *   node tools/schemas.ts
  */
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { fileName, schemaText } from "../src/cli/schemas/Published.ts"
+import { fileName, listed, schemaText } from "../src/cli/schemas/Published.ts"
 import { published } from "../src/cli/schemas/Schemas.ts"
 
 const folder = Path.join(import.meta.dirname, "../docs/schemas")
@@ -14,3 +15,6 @@ for (const name of Fs.readdirSync(folder)) {
   if (name.endsWith(".json") && !wanted.has(name)) Fs.rmSync(Path.join(folder, name))
 }
 for (const [name, text] of wanted) Fs.writeFileSync(Path.join(folder, name), text)
+
+const page = Path.join(folder, "../json.md")
+Fs.writeFileSync(page, listed(Fs.readFileSync(page, "utf8"), published))

@@ -13,8 +13,7 @@ const compiled = new Map<string, ValidateFunction>()
 const validator = (words: string, each: Published): ValidateFunction => {
   const known = compiled.get(words)
   if (known !== undefined) return known
-  // A format tells what a text is of; patterns say what it looks like.
-  judge ??= new Ajv2020({ strict: true, strictTypes: false, validateFormats: false })
+  judge ??= new Ajv2020({ strictTypes: true })
   const made = judge.compile(jsonSchema(words, each))
   compiled.set(words, made)
   return made

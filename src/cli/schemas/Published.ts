@@ -49,7 +49,9 @@ const tidied = (value: unknown): Json => {
       ? value
       : null
   }
-  const entries = Object.entries(value).map(([key, each]) => [key, tidied(each)] as const)
+  // byte is no format of JSON Schema, and contentEncoding says it.
+  const entries = Object.entries(value).filter(([key, each]) => key !== "format" || each !== "byte")
+    .map(([key, each]) => [key, tidied(each)] as const)
   const { allOf, ...rest }: { readonly [key: string]: Json } = Object.fromEntries(entries)
   const one = isList(allOf) ? joined([rest, ...allOf]) : undefined
   return one ?? Object.fromEntries(entries)
@@ -81,3 +83,19 @@ export const jsonSchema = (
 /** The published text of a schema. */
 export const schemaText = (words: string, published: Published): string =>
   `${JSON.stringify(jsonSchema(words, published), undefined, 2)}\n`
+
+const BEGIN = "<!-- schemas: written by tools/schemas.ts -->"
+const END = "<!-- end -->"
+
+/** A page with the list of all schemas between the comments that say where it is. */
+export const listed = (page: string, published: ByCommand): string => {
+  const begin = page.indexOf(BEGIN)
+  const end = page.indexOf(END, begin)
+  if (begin === -1 || end === -1) return page
+  const lines = Object.entries(published)
+    .toSorted(([one], [other]) => one === "failure" ? 1 : other === "failure" ? -1 : one < other ? -1 : 1)
+    .map(([words, { description, lines }]) =>
+      `- [\`${words}\`](schemas/${fileName(words)})${lines === true ? ", a document on each line" : ""}: ${description}`
+    )
+  return `${page.slice(0, begin)}${BEGIN}\n\n${lines.join("\n")}\n\n${page.slice(end)}`
+}

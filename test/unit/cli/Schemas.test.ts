@@ -5,7 +5,7 @@ import type * as Command from "effect/cli/Command"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { subcommands } from "../../../src/cli/Main.ts"
-import { fileName, schemaText } from "../../../src/cli/schemas/Published.ts"
+import { fileName, listed, schemaText } from "../../../src/cli/schemas/Published.ts"
 import { commands, published } from "../../../src/cli/schemas/Schemas.ts"
 import { fault, faultOf } from "../../support/Documents.ts"
 import { repository } from "../../support/Require.ts"
@@ -40,6 +40,14 @@ describe("schemas of documents", () => {
     for (const [words, each] of Object.entries(published)) {
       assert.strictEqual(Fs.readFileSync(Path.join(folder, fileName(words)), "utf8"), schemaText(words, each), words)
     }
+  })
+
+  it("are listed in docs/json.md", () => {
+    const page = Fs.readFileSync(Path.join(repository, "docs/json.md"), "utf8")
+    assert.strictEqual(listed(page, published), page)
+    assert.include(page, "](schemas/prog-show.json)")
+    // Named fault: a command that the page does not know.
+    assert.notStrictEqual(listed(page, { ...published, other: published["failure"] ?? assert.fail() }), page)
   })
 
   it("are schemas that ajv takes, in its strict mode", () => {
