@@ -22,6 +22,7 @@ import { stats } from "./prog/StatsCommand.ts"
 import * as Verbs from "./prog/Verbs.ts"
 import { progsText, xlatedText } from "./text/ProgsText.ts"
 import { runsText } from "./text/RunText.ts"
+import { line, span } from "./text/Text.ts"
 
 const words = (description: string) =>
   Argument.String("words").pipe(Argument.withDescription(description), Argument.variadic())
@@ -30,6 +31,12 @@ const prog_ = "the program: id N, pinned FILE, name NAME or tag TAG"
 
 /** When the machine was booted, seconds since 1970. */
 const bootTime = (): number => Date.now() / 1000 - Os.uptime()
+
+const jitedModules = Effect.promise(async () => ({
+  ...(await import("./prog/Disassembler.ts")),
+  ...(await import("./json/JitedDocument.ts")),
+  ...(await import("./text/JitedText.ts"))
+}))
 
 // Imported when it is wanted: it reads the kernel's table of symbols.
 const SymbolNames = Effect.promise(() => import("../services/Kernel/live/SymbolNames.ts"))
@@ -73,11 +80,40 @@ const show = (name: "show" | "list") =>
     ])
   )
 
+/** `prog dump jited`. */
+const dumpJited = Effect.fnUntraced(function*(wanted: Verbs.Dump) {
+  const { jitedJson, jitedText, make } = yield* jitedModules
+  const { read } = yield* SymbolNames
+  yield* Effect.scoped(Effect.gen(function*() {
+    const disassemble = wanted.file === undefined ? yield* make() : undefined
+    const named = (yield* Output.jsonMode) === "text"
+    const { bytes, functions } = yield* onKernel((objects) =>
+      Verbs.dumpJited(objects, wanted, { symbols: read, disassemble, named })
+    )
+    if (wanted.file !== undefined) {
+      yield* Packets.writeBytes(wanted.file, bytes)
+      return yield* Output.result(() => null, () => [])
+    }
+    yield* Output.result(() => jitedJson(functions, wanted), () => jitedText(functions, wanted))
+    if (disassemble === undefined) {
+      yield* Output.message([
+        line(
+          span(
+            "dim",
+            "bytes as they are: machine code is taken apart on x86-64 and arm64, with @alexaltea/capstone-js installed"
+          )
+        )
+      ])
+    }
+  }))
+})
+
 const dump = Command.make("dump", {
-  words: words(`xlated; then ${prog_}; then opcodes, linum, or file FILE`)
+  words: words(`xlated or jited; then ${prog_}; then opcodes, linum, or file FILE`)
 }, ({ words }) =>
   reporting(Effect.gen(function*() {
     const wanted = yield* Effect.fromResult(Verbs.dumpOf(words))
+    if (wanted.form === "jited") return yield* dumpJited(wanted)
     const { read } = yield* SymbolNames
     const named = (yield* Output.jsonMode) === "text"
     const { bytes, listing } = yield* onKernel((objects) => Verbs.dump(objects, wanted, { named, symbols: read }))
@@ -89,13 +125,15 @@ const dump = Command.make("dump", {
     }
   }))).pipe(
     Command.withDescription(
-      "Show a program's instructions as the kernel has them behind the verifier, under the C lines that they came from.\n" +
-        "  Calls and maps are named; JSON is bpftool's, which names maps by their identifiers."
+      "Show a program's instructions as the kernel has them behind the verifier (xlated), or the machine code that they were\n" +
+        "  compiled to (jited), under the C lines that they came from. Calls and maps are named; JSON is bpftool's, which names\n" +
+        "  maps by their identifiers."
     ),
     Command.withShortDescription("Show a program's instructions"),
     Command.withExamples([
       { command: "effect-bpf prog dump xlated pinned /sys/fs/bpf/firewall" },
       { command: "effect-bpf prog dump xlated name xdp_firewall opcodes linum", description: "With bytes and places" },
+      { command: "effect-bpf prog dump jited name xdp_firewall", description: "What the processor runs" },
       { command: "effect-bpf prog dump xlated id 12 file program.bin", description: "The bytes alone, into a file" }
     ])
   )

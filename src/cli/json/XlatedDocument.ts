@@ -24,7 +24,8 @@ const opcodesJson = (bytes: Uint8Array): Json => ({
   imm: hexList(bytes.length === 16 ? bytes.subarray(4, 16) : bytes.subarray(4, 8))
 })
 
-const lineJson = ({ source }: XlatedInsn, linum: boolean): { readonly [key: string]: Json } =>
+/** The C line that begins at an instruction. */
+export const lineJson = ({ source }: Pick<XlatedInsn, "source">, linum: boolean): { readonly [key: string]: Json } =>
   source === undefined ? {} : {
     src: clip(source.text),
     ...(linum && source.file !== "" ? { file: clip(source.file) } : {}),

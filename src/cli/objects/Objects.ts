@@ -94,9 +94,17 @@ const functionName = (info: ProgInfo, btf: Btf.Btf | undefined): string | undefi
   return Btf.exists(btf, type) && Btf.kindOf(btf, type) === BTF_KIND_FUNC ? Btf.nameOf(btf, type) : undefined
 }
 
+/** What is asked of a program beyond what is always told. */
+export interface Asked {
+  /** Its instructions behind the verifier. */
+  readonly instructions?: boolean
+  /** What it was compiled to. */
+  readonly machineCode?: boolean
+}
+
 /** What the kernel says of a program that is open. */
-const openedProg = Effect.fnUntraced(function*(objects: Objects, ref: Ref.ProgRef, instructions: boolean = false) {
-  const info = yield* objects.session.call({ _tag: "ProgGetInfo", prog: ref, file: true, instructions })
+const openedProg = Effect.fnUntraced(function*(objects: Objects, ref: Ref.ProgRef, asked: Asked = {}) {
+  const info = yield* objects.session.call({ _tag: "ProgGetInfo", prog: ref, file: true, ...asked })
   const name = info.name.length < keptName
     ? info.name
     : functionName(info, yield* types(objects, info.btfId)) ?? info.name
@@ -205,10 +213,10 @@ export const findMaps = (objects: Objects, reference: Reference): Effect.Effect<
 
 /** The programs that a reference names: none, one or several; they stay open. */
 export const findProgs = Effect.fnUntraced(
-  function*(objects: Objects, reference: Reference, instructions: boolean = false) {
+  function*(objects: Objects, reference: Reference, asked: Asked = {}) {
     const { fresh, session } = objects
     const context = yield* Effect.context<Kernel>()
-    const described = (ref: Ref.ProgRef) => Effect.provideContext(openedProg(objects, ref, instructions), context)
+    const described = (ref: Ref.ProgRef) => Effect.provideContext(openedProg(objects, ref, asked), context)
     const one = Effect.fnUntraced(function*(how: "Id" | "Pinned") {
       const ref = Ref.prog(fresh())
       if (how === "Id" && reference._tag === "Id") {
@@ -273,8 +281,8 @@ export const oneMap = Effect.fnUntraced(function*(objects: Objects, reference: R
 
 /** The only program of a reference. */
 export const oneProg = Effect.fnUntraced(
-  function*(objects: Objects, reference: Reference, instructions: boolean = false) {
-    const found = yield* findProgs(objects, reference, instructions)
+  function*(objects: Objects, reference: Reference, asked: Asked = {}) {
+    const found = yield* findProgs(objects, reference, asked)
     return yield* only(
       "program",
       reference,

@@ -12,6 +12,8 @@ import * as Objects from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
 import * as Packets from "../Packets.ts"
 import { UsageError } from "../Usage.ts"
+import type { Disassemble } from "./Disassembler.ts"
+import * as Jited from "./Jited.ts"
 import { callDistances, list, type XlatedInsn } from "./Xlated.ts"
 
 /** `prog show`: the programs of a reference, or all. */
@@ -33,6 +35,8 @@ export const pin = Effect.fnUntraced(function*(objects: Objects.Objects, words: 
 
 /** What `prog dump` is to show, and where. */
 export interface Dump {
+  /** Its instructions, or what they were compiled to. */
+  readonly form: "xlated" | "jited"
   readonly reference: Words.Reference
   readonly opcodes: boolean
   readonly linum: boolean
@@ -44,11 +48,11 @@ export interface Dump {
 export const dumpOf = (words: Words.Words): Result.Result<Dump, UsageError> =>
   Result.gen(function*() {
     const [form = "", ...behind] = words
-    if (form !== "xlated") {
+    if (form !== "xlated" && form !== "jited") {
       return yield* Words.wrong(
         form === "" ? "xlated" : form,
-        form === "jited" ? "machine code is not taken apart here" : "what is to be shown of the program is expected",
-        "prog dump xlated PROG shows its instructions; bpftool prog dump jited its machine code"
+        "what is to be shown of the program is expected",
+        "prog dump xlated PROG shows its instructions, prog dump jited PROG its machine code"
       )
     }
     const [reference, given] = yield* Words.reference("prog", behind)
@@ -79,7 +83,7 @@ export const dumpOf = (words: Words.Words): Result.Result<Dump, UsageError> =>
           return yield* Words.wrong(word, "nothing of this name is shown", "opcodes, linum, or file FILE")
       }
     }
-    return dump
+    return { form, ...dump }
   })
 
 /** A program's instructions: their bytes, and the listing. */
@@ -117,7 +121,7 @@ export const dump = Effect.fnUntraced(function*(
     readonly symbols: (distances: ReadonlySet<number>, addresses: ReadonlyArray<bigint>) => SymbolNames
   }
 ) {
-  const { info, name } = yield* Objects.oneProg(objects, wanted.reference, true)
+  const { info, name } = yield* Objects.oneProg(objects, wanted.reference, { instructions: true })
   const bytes = info.instructions ?? new Uint8Array()
   if (bytes.length === 0) {
     return yield* new UsageError({
@@ -133,6 +137,39 @@ export const dump = Effect.fnUntraced(function*(
     maps
   })
   return { bytes, listing } satisfies Xlated
+})
+
+/** `prog dump jited`: what the program was compiled to. */
+export const dumpJited = Effect.fnUntraced(function*(
+  objects: Objects.Objects,
+  wanted: Dump,
+  options: {
+    readonly symbols: (distances: ReadonlySet<number>, addresses: ReadonlyArray<bigint>) => SymbolNames
+    readonly disassemble: Disassemble | undefined
+    /** Whether what calls lead to is looked up, too. */
+    readonly named: boolean
+  }
+) {
+  const { info, name } = yield* Objects.oneProg(objects, wanted.reference, { machineCode: true })
+  if (info.machineCode === undefined) {
+    return yield* info.jitedLength === 0
+      ? new UsageError({
+        argument: Words.written(wanted.reference),
+        detail: `${name} is not compiled: the kernel interprets it`,
+        hint: "programs that are loaded while net.core.bpf_jit_enable is 1 are compiled, where the kernel can"
+      })
+      : new UsageError({
+        argument: Words.written(wanted.reference),
+        detail: `the kernel hides the machine code of ${name}`,
+        hint: "it is shown to root where kernel.kptr_restrict is less than 2"
+      })
+  }
+  const known = { btf: yield* Objects.types(objects, info.btfId), disassemble: options.disassemble }
+  const addresses = info.jitedSymbols ?? []
+  const functions = Jited.list(info, { ...known, symbols: options.symbols(new Set(), addresses) })
+  if (!options.named) return { bytes: info.machineCode.bytes, functions }
+  const symbols = options.symbols(new Set(), [...addresses, ...Jited.targets(functions)])
+  return { bytes: info.machineCode.bytes, functions: Jited.list(info, { ...known, symbols }) }
 })
 
 /** What `prog run` is given, and where its results go. */

@@ -113,23 +113,29 @@ const words = (info: InfoRecords, count: number): ReadonlyArray<ReadonlyArray<nu
   return found
 }
 
-const linesOf = (info: InfoRecords, btf: Btf.Btf): ReadonlyMap<number, XlatedLine> =>
-  new Map(
-    words(info, 4).map(([slot = 0, file = 0, text = 0, place = 0]) => [
-      slot,
-      {
-        text: (Btf.stringAt(btf, text) ?? "").trimStart(),
-        file: Btf.stringAt(btf, file) ?? "",
-        line: place >>> 10,
-        column: place & 0x3ff
-      }
-    ])
-  )
+/** The lines of line records in their order, each with the slot that it begins at. */
+export const lineList = (info: InfoRecords, btf: Btf.Btf): ReadonlyArray<readonly [slot: number, line: XlatedLine]> =>
+  words(info, 4).map(([slot = 0, file = 0, text = 0, place = 0]) => [
+    slot,
+    {
+      text: (Btf.stringAt(btf, text) ?? "").trimStart(),
+      file: Btf.stringAt(btf, file) ?? "",
+      line: place >>> 10,
+      column: place & 0x3ff
+    }
+  ])
+
+const protoOf = (btf: Btf.Btf, type: number): string | undefined =>
+  Btf.exists(btf, type) && type !== 0 ? declared(btf, type) : undefined
+
+/** The functions of function records in their order, as C would declare them. */
+export const protoList = (info: InfoRecords, btf: Btf.Btf): ReadonlyArray<string | undefined> =>
+  words(info, 2).map(([, type = 0]) => protoOf(btf, type))
 
 const protosOf = (info: InfoRecords, btf: Btf.Btf): ReadonlyMap<number, string> =>
   new Map(
     words(info, 2).flatMap(([slot = 0, type = 0]) => {
-      const text = Btf.exists(btf, type) && type !== 0 ? declared(btf, type) : undefined
+      const text = protoOf(btf, type)
       return text === undefined ? [] : [[slot, text] as const]
     })
   )
@@ -188,7 +194,9 @@ const mapOperand = (insns: Uint8Array, slot: number, maps: ReadonlyMap<number, s
 /** The listing of a program whose infos were asked for with instructions. */
 export const list = (info: ProgInfo, known: Known): ReadonlyArray<XlatedInsn> => {
   const { instructions = new Uint8Array(), jitedSymbols = [] } = info
-  const lines: ReadonlyMap<number, XlatedLine> = known.btf === undefined ? new Map() : linesOf(info.lineInfo, known.btf)
+  const lines: ReadonlyMap<number, XlatedLine> = known.btf === undefined
+    ? new Map()
+    : new Map(lineList(info.lineInfo, known.btf))
   const protos: ReadonlyMap<number, string> = known.btf === undefined ? new Map() : protosOf(info.funcInfo, known.btf)
   const maps = known.maps ?? new Map<number, string>()
   const annotate = (slot: number): string | undefined =>

@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import { Budget } from "./Budget.ts"
 import * as Field from "./Field.ts"
+import { Jited } from "./Jited.ts"
 import { Pids } from "./Holders.ts"
 import type { ByCommand } from "./Published.ts"
 
@@ -95,9 +96,13 @@ export const documents: ByCommand = {
   "prog list": show,
   "prog dump": {
     description:
-      "A program's instructions behind the verifier. Keys are those of bpftool prog dump xlated; null where they " +
-      "went to a file.",
-    schema: Schema.Union([Field.list(Xlated, "The instructions."), Field.nothing])
+      "A program's instructions behind the verifier (xlated), or the functions of machine code that they were compiled to (jited). " +
+      "Keys are those of bpftool prog dump; null where the bytes went to a file.",
+    schema: Schema.Union([
+      Field.list(Xlated, "The instructions."),
+      Field.list(Jited, "The functions of machine code."),
+      Field.nothing
+    ])
   },
   "prog load": loaded,
   "prog loadall": loaded

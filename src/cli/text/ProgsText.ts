@@ -66,7 +66,8 @@ export const progsText = (
     })
   )
 
-const sourceText = ({ column, file, line: number, text }: XlatedLine, linum: boolean): string =>
+/** A line of C, and where it is. */
+export const sourceText = ({ column, file, line: number, text }: XlatedLine, linum: boolean): string =>
   linum ? `${clip(text)} [file:${clip(file)} line_num:${number} line_col:${column}]` : clip(text)
 
 /** The lines of a listing. */

@@ -113,7 +113,11 @@ describe("words", () => {
   })
 
   it("of dump and run", () => {
-    assert.match(usage(ProgVerbs.dumpOf(["jited", "id", "1"])), /machine code is not taken apart/)
+    assert.match(usage(ProgVerbs.dumpOf(["compiled", "id", "1"])), /what is to be shown of the program is expected/)
+    assert.include(Result.getOrThrow(ProgVerbs.dumpOf(["jited", "id", "1", "opcodes"])), {
+      form: "jited",
+      opcodes: true
+    })
     assert.match(usage(ProgVerbs.dumpOf(w("xlated id 1 visual"))), /graphs are not drawn/)
     assert.include(Result.getOrThrow(ProgVerbs.dumpOf(w("xlated id 1 linum opcodes file f"))), {
       linum: true,
