@@ -72,6 +72,7 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   EventMmap: "mmap",
   PerfEventRead: "read",
   CpusGet: "read",
+  TaskFdQuery: "BPF_TASK_FD_QUERY",
   TargetOpen: "open",
   ProgAttach: "BPF_PROG_ATTACH",
   ProgDetach: "BPF_PROG_DETACH",
@@ -84,7 +85,8 @@ export const commandNames: Readonly<Record<CallTag, string>> = {
   ClsactDelete: "RTM_DELQDISC",
   FilterAttach: "RTM_NEWTFILTER",
   FilterDetach: "RTM_DELTFILTER",
-  FilterList: "RTM_GETTFILTER"
+  FilterList: "RTM_GETTFILTER",
+  QdiscList: "RTM_GETQDISC"
 }
 
 const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)

@@ -112,6 +112,8 @@ export const attachDetails = (nameOf: NameOf, call: AttachingCall): ReadonlyArra
       return [nameOf(call.event), counted(call.length, "byte")]
     case "PerfEventRead":
       return [nameOf(call.event)]
+    case "TaskFdQuery":
+      return [`descriptor ${call.fd} of process ${call.pid}`]
     case "CpusGet":
       return []
     case "TargetOpen":
@@ -138,6 +140,7 @@ export const attachDetails = (nameOf: NameOf, call: AttachingCall): ReadonlyArra
     case "ClsactDelete":
     case "FilterDetach":
     case "FilterList":
+    case "QdiscList":
       return [`device ${call.device.ifindex}`]
   }
 }

@@ -103,6 +103,7 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
     }),
     PerfEventRead: either(event, { ENOSPC: "the counters of this event take more room than is known" }),
     CpusGet: either(file, { ENOENT: "sysfs is not mounted: mount -t sysfs sysfs /sys" }),
+    TaskFdQuery: general,
     TargetOpen: either(general, {
       ENOENT: "there is no such file",
       ENOTDIR: "a part of the path is no folder"
@@ -140,6 +141,7 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
       EOPNOTSUPP: "this kernel was built without CONFIG_NET_CLS_BPF, or its module is not loaded: modprobe cls_bpf"
     }),
     FilterDetach: device,
-    FilterList: device
+    FilterList: device,
+    QdiscList: device
   }
 }

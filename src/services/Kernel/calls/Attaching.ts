@@ -43,6 +43,7 @@ export const attachingFootprint = (call: AttachingCall): Footprint => {
     case "EventMmap":
     case "PerfEventRead":
     case "CpusGet":
+    case "TaskFdQuery":
       return eventFootprint(call)
     case "TargetOpen":
     case "ProgAttach":
@@ -58,6 +59,7 @@ export const attachingFootprint = (call: AttachingCall): Footprint => {
     case "FilterAttach":
     case "FilterDetach":
     case "FilterList":
+    case "QdiscList":
       return netlinkFootprint(call)
   }
 }
@@ -86,6 +88,7 @@ export const refusing = <H>(
     EventMmap: refused,
     PerfEventRead: refused,
     CpusGet: refused,
+    TaskFdQuery: refused,
     TargetOpen: refused,
     ProgAttach: refused,
     ProgDetach: refused,
@@ -98,7 +101,8 @@ export const refusing = <H>(
     ClsactDelete: refused,
     FilterAttach: refused,
     FilterDetach: refused,
-    FilterList: refused
+    FilterList: refused,
+    QdiscList: refused
   }
 }
 
@@ -126,6 +130,8 @@ export const attachingSubject = (call: AttachingCall): string => {
     case "EventMmap":
     case "PerfEventRead":
       return `event#${call.event.index}`
+    case "TaskFdQuery":
+      return `descriptor ${call.fd} of process ${call.pid}`
     case "CpusGet":
       return "all CPUs"
     case "ProbePmuGet":
@@ -144,6 +150,7 @@ export const attachingSubject = (call: AttachingCall): string => {
     case "ClsactDelete":
     case "FilterDetach":
     case "FilterList":
+    case "QdiscList":
       return `device ${call.device.ifindex}`
     case "ProgDetach":
     case "ProgQuery":

@@ -180,6 +180,31 @@ export interface Cpus {
   readonly online: ReadonlyArray<number>
 }
 
+/**
+ * What a descriptor of a process traces by a program: a tracepoint, a probe, or a raw tracepoint. Answers `undefined` where it
+ * traces nothing by one, or has gone. Needs `CAP_SYS_ADMIN`.
+ */
+export interface TaskFdQuery {
+  readonly _tag: "TaskFdQuery"
+  /** The process, as this one numbers it. */
+  readonly pid: number
+  readonly fd: number
+}
+
+/** What a descriptor traces. */
+export interface TracedFd {
+  /** The program's identifier. */
+  readonly progId: number
+  /** `BPF_FD_TYPE_*` */
+  readonly type: number
+  /** The tracepoint, the kernel's function (empty where the probe is at an address), or the path of a file. */
+  readonly name: string
+  /** Bytes from the function's beginning, or from the file's. */
+  readonly offset: bigint
+  /** Of probes of the kernel's functions; 0 where the kernel hides it. */
+  readonly address: bigint
+}
+
 /** The calls of this file by their tags. */
 export interface EventCalls {
   readonly ProbePmuGet: ProbePmuGet
@@ -192,6 +217,7 @@ export interface EventCalls {
   readonly EventMmap: EventMmap
   readonly PerfEventRead: PerfEventRead
   readonly CpusGet: CpusGet
+  readonly TaskFdQuery: TaskFdQuery
 }
 
 /** What they answer. */
@@ -207,6 +233,7 @@ export interface EventResults {
   readonly EventMmap: MemoryView
   readonly PerfEventRead: PerfEventCounters
   readonly CpusGet: Cpus
+  readonly TaskFdQuery: TracedFd | undefined
 }
 
 /** Which refs a call of this file touches. */
@@ -216,6 +243,7 @@ export const eventFootprint = (call: EventCalls[keyof EventCalls]): Footprint =>
     case "TracepointId":
     case "SymbolListRead":
     case "CpusGet":
+    case "TaskFdQuery":
       return { defines: undefined, changes: [], reads: [] }
     case "TraceEventAdd":
       return { defines: call.as, changes: [], reads: [] }

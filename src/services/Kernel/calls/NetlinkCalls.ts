@@ -8,6 +8,7 @@
  */
 import type { Device } from "../abi/netlink/Device.ts"
 import type { Filter } from "../abi/netlink/Filter.ts"
+import type { Qdisc } from "../abi/netlink/Qdisc.ts"
 import type { Footprint } from "../KernelCall.ts"
 import type { AttachmentRef, ProgRef, Ref, TargetRef } from "../Ref.ts"
 
@@ -100,6 +101,12 @@ export interface FilterList {
   readonly parent: number
 }
 
+/** The queueing disciplines of a device and their classes: where its filters are. */
+export interface QdiscList {
+  readonly _tag: "QdiscList"
+  readonly device: DeviceRef
+}
+
 /** The calls of this file by their tags. */
 export interface NetlinkCalls {
   readonly DeviceGet: DeviceGet
@@ -111,6 +118,7 @@ export interface NetlinkCalls {
   readonly FilterAttach: FilterAttach
   readonly FilterDetach: FilterDetach
   readonly FilterList: FilterList
+  readonly QdiscList: QdiscList
 }
 
 /** What they answer. */
@@ -126,6 +134,8 @@ export interface NetlinkResults {
   readonly FilterAttach: Filter
   readonly FilterDetach: void
   readonly FilterList: ReadonlyArray<Filter>
+  /** Classes first. */
+  readonly QdiscList: ReadonlyArray<Qdisc>
 }
 
 const deviceReads = ({ netns }: { readonly netns?: TargetRef }): ReadonlyArray<Ref> =>
@@ -154,6 +164,7 @@ export const netlinkFootprint = (call: NetlinkCalls[keyof NetlinkCalls]): Footpr
     case "ClsactDelete":
     case "FilterDetach":
     case "FilterList":
+    case "QdiscList":
       return { defines: undefined, changes: [], reads: deviceReads(call.device) }
   }
 }

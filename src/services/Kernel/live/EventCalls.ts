@@ -28,6 +28,7 @@ import { attemptsOf, invalid, refused } from "./Enter.ts"
 import type { Files } from "./Files.ts"
 import type { FileHandle, Handle, TraceEventHandle } from "./Handle.ts"
 import { memoryView } from "./MemoryView.ts"
+import { taskFdQuery } from "./TaskFd.ts"
 
 /** Where tracefs may be mounted, the usual place first. */
 const roots: ReadonlyArray<string> = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
@@ -273,6 +274,7 @@ type Handled =
   | "EventMmap"
   | "PerfEventRead"
   | "CpusGet"
+  | "TaskFdQuery"
 
 /** The handlers of the calls on events. */
 export const handlers = ({ files, sys }: Context): Pick<Handlers<Handle>, Handled> => {
@@ -375,6 +377,8 @@ export const handlers = ({ files, sys }: Context): Pick<Handlers<Handle>, Handle
 
     CpusGet: Effect.fnUntraced(function*(_call, bound) {
       return { result: yield* once(bound, asked("CpusGet", "all CPUs", () => cpus(files))) }
-    })
+    }),
+
+    TaskFdQuery: (call, bound) => taskFdQuery(sys, call, bound)
   }
 }

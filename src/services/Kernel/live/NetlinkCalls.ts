@@ -12,6 +12,7 @@ import * as Errno from "../abi/Errno.ts"
 import * as Device from "../abi/netlink/Device.ts"
 import type * as Exchange from "../abi/netlink/Exchange.ts"
 import * as Filter from "../abi/netlink/Filter.ts"
+import * as Qdisc from "../abi/netlink/Qdisc.ts"
 import type { Message, NetlinkError } from "../abi/netlink/Message.ts"
 import type { DeviceRef, NetlinkCalls } from "../calls/NetlinkCalls.ts"
 import { type CallError, fromErrno, type KernelError } from "../KernelError.ts"
@@ -352,6 +353,20 @@ export const handlers = ({ net, sys }: Context): Pick<Handlers<Handle>, Tag> => 
       const subject = nameOf(call.device)
       const { answers } = yield* request(bound, "FilterList", subject, netns, () => Filter.list(ifindex, call.parent))
       return { result: yield* decoded("FilterList", subject, answers, Filter.decode) }
+    }),
+
+    QdiscList: Effect.fnUntraced(function*(call, bound) {
+      yield* check("QdiscList", call.device)
+      const { ifindex, netns } = call.device
+      const subject = nameOf(call.device)
+      const found: Array<Qdisc.Qdisc> = []
+      for (const list of [Qdisc.listClasses, Qdisc.listQdiscs]) {
+        const { answers } = yield* request(bound, "QdiscList", subject, netns, () => list(ifindex))
+        const all = yield* decoded("QdiscList", subject, answers, Qdisc.decode)
+        // The kernel tells of the disciplines of all devices.
+        for (const each of all) if (each.index === ifindex) found.push(each)
+      }
+      return { result: found }
     })
   }
 }

@@ -78,6 +78,8 @@ const own: { readonly [T in Exclude<CallTag, "Close"> | "Borrow"]: ReadonlyArray
   FilterAttach: ["ENOENT", "ENODEV", "EBADMSG", "EEXIST"],
   FilterDetach: ["ENOENT", "ENODEV", "EBADMSG"],
   FilterList: ["ENOENT", "ENODEV", "EBADMSG"],
+  QdiscList: ["ENOENT", "ENODEV", "EBADMSG"],
+  TaskFdQuery: [],
   MapUpdate: ["E2BIG", "EEXIST", "ENOENT"],
   ObjGet: ["ENOENT", "ENOTDIR"],
   ObjPin: ["EEXIST", "ENOENT", "ENOTDIR", "ENAMETOOLONG"],

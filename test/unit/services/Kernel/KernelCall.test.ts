@@ -263,7 +263,9 @@ const rows: ReadonlyArray<readonly [KernelCall, string, string, string]> = [
     "",
     "target#9"
   ],
-  [{ _tag: "FilterList", device: { ifindex: 1 }, parent: 0xffff_fff2 }, "", "", ""]
+  [{ _tag: "FilterList", device: { ifindex: 1 }, parent: 0xffff_fff2 }, "", "", ""],
+  [{ _tag: "QdiscList", device: { ifindex: 1, netns } }, "", "", "target#9"],
+  [{ _tag: "TaskFdQuery", pid: 1, fd: 2 }, "", "", ""]
 ]
 
 describe("the footprint of", () => {
@@ -337,7 +339,9 @@ describe("the footprint of", () => {
       ClsactDelete: true,
       FilterAttach: true,
       FilterDetach: true,
-      FilterList: true
+      FilterList: true,
+      QdiscList: true,
+      TaskFdQuery: true
     }
     assert.sameMembers([...new Set(rows.map(([call]) => call._tag))], Object.keys(tags))
   })

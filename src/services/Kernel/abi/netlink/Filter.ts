@@ -19,12 +19,19 @@ const TCA_KIND = 1
 const TCA_OPTIONS = 2
 const TCA_CHAIN = 11
 
+const TCA_BPF_ACT = 1
 const TCA_BPF_FD = 6
 const TCA_BPF_NAME = 7
 const TCA_BPF_FLAGS = 8
 const TCA_BPF_ID = 11
 
 const TCA_BPF_FLAG_ACT_DIRECT = 1
+
+const TCA_ACT_KIND = 1
+const TCA_ACT_OPTIONS = 2
+
+const TCA_ACT_BPF_NAME = 6
+const TCA_ACT_BPF_ID = 9
 
 const ETH_P_ALL = 3
 
@@ -37,14 +44,16 @@ export const Parent = { ingress: 0xffff_fff2, egress: 0xffff_fff3 } as const
 /** `struct tcmsg`, bytes. */
 const headerSize = 20
 
-interface Header {
+/** What every request about traffic control begins with. */
+export interface Header {
   readonly index: number
   readonly handle: number
   readonly parent: number
   readonly info: number
 }
 
-const payload = (
+/** The header with attributes behind it. */
+export const payload = (
   { handle, index, info, parent }: Header,
   attributes: ReadonlyArray<Message.Attribute>,
   little: boolean
@@ -139,8 +148,16 @@ export const list = (index: number, parent: number, little = hostIsLittle): Requ
   payload: payload({ index, parent, handle: 0, info: 0 }, [], little)
 })
 
+/** A program that a filter runs besides its own: an action of kind `bpf`. */
+export interface FilterAction {
+  readonly name: string
+  /** 0 where it brings its own instructions. */
+  readonly programId: number
+}
+
 /** A filter that is a program. */
 export interface Filter extends FilterPlace {
+  /** 0 where the filter brings its own instructions, of the old kind. */
   readonly programId: number
   /** As `tc filter show` has it: `name:[id]` of libbpf's. */
   readonly name: string
@@ -148,7 +165,28 @@ export interface Filter extends FilterPlace {
   readonly chain: number
   /** What the program returns is the verdict. */
   readonly directAction: boolean
+  /** Its programs among the actions behind it, in their order; absent where it has no actions. */
+  readonly actions?: ReadonlyArray<FilterAction>
 }
+
+/** The programs among the actions of a filter. Actions are numbered in the order in which they run. */
+const actionsOf = (
+  bytes: Uint8Array,
+  little: boolean
+): Result.Result<ReadonlyArray<FilterAction>, Message.NetlinkError> =>
+  Result.gen(function*() {
+    const found: Array<FilterAction> = []
+    const numbered = [...yield* Message.decodeAttributes(bytes, little)].sort(([a], [b]) => a - b)
+    for (const [, action] of numbered) {
+      const attributes = yield* Message.decodeAttributes(action, little)
+      const options = attributes.get(TCA_ACT_OPTIONS)
+      if (Message.textOf(attributes, TCA_ACT_KIND) !== "bpf" || options === undefined) continue
+      const inner = yield* Message.decodeAttributes(options, little)
+      const id = yield* Message.number(inner, TCA_ACT_BPF_ID, little)
+      found.push({ name: Message.textOf(inner, TCA_ACT_BPF_NAME) ?? "", programId: id ?? 0 })
+    }
+    return found
+  })
 
 /** The program that an answer tells of; `undefined` where it is of something else: a filter of another kind, or a mere head. */
 export const decode = (
@@ -178,6 +216,7 @@ export const decode = (
     if (handle === 0) return undefined
     const flags = yield* Message.number(inner, TCA_BPF_FLAGS, little)
     const chain = yield* Message.number(attributes, TCA_CHAIN, little)
+    const actions = inner.get(TCA_BPF_ACT)
     return {
       index,
       parent,
@@ -186,7 +225,8 @@ export const decode = (
       programId: programId ?? 0,
       name: Message.textOf(inner, TCA_BPF_NAME) ?? "",
       chain: chain ?? 0,
-      directAction: ((flags ?? 0) & TCA_BPF_FLAG_ACT_DIRECT) !== 0
+      directAction: ((flags ?? 0) & TCA_BPF_FLAG_ACT_DIRECT) !== 0,
+      ...(actions === undefined ? {} : { actions: yield* actionsOf(actions, little) })
     }
   })
 }
