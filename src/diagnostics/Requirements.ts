@@ -27,6 +27,7 @@ import { calls, type LoadPlan } from "../stages/load/LoadPlan.ts"
 import type { PlannedObject } from "../stages/load/Plan.ts"
 import * as Sanitise from "../stages/load/Sanitise.ts"
 import * as Reachability from "../stages/relocate/Reachability.ts"
+import { poisonedMap } from "../stages/relocate/Relocate.ts"
 import type { RelocatedProgram } from "../stages/relocate/RelocatedObject.ts"
 import * as SourceLines from "../stages/relocate/SourceLines.ts"
 import * as Result from "effect/Result"
@@ -111,11 +112,11 @@ const addProgramAttributes = (of: Of, program: Program): void => {
     })
   }
   for (const { flag, ...availability } of Types.ofProgramFlags(flags)) {
-    const sleepsInProbe = flag === "BPF_F_SLEEPABLE" && type === ProgType.BPF_PROG_TYPE_KPROBE
+    const sleeping = flag === "BPF_F_SLEEPABLE" ? Types.ofSleepable(type, expectedAttachType) : undefined
     add(of, {
       kind: "program-flag",
       name: flag,
-      ...(sleepsInProbe ? { ...since("6.0"), description: "of uprobes" } : availability),
+      ...(sleeping === undefined ? availability : { ...sleeping, description: `of ${Types.programTypeSymbol(type)}` }),
       use
     })
   }
@@ -184,7 +185,10 @@ const featureAt = (feature: Instructions.InstructionFeature, slot: number): AtSl
 const inCode = ({ code }: RelocatedProgram, type: number): ReadonlyArray<AtSlot> => {
   const found: Array<AtSlot> = []
   Instructions.visit(code.insns, {
-    helper: (id, slot) => found.push(helperAt(id, type, slot)),
+    helper: (id, slot) => {
+      // Such numbers stand for maps that a load does not create.
+      if (id < poisonedMap) found.push(helperAt(id, type, slot))
+    },
     // Functions of the kernel are told of by name.
     feature: (feature, slot) => {
       if (feature !== "kernelFunctions") found.push(featureAt(feature, slot))

@@ -89,7 +89,6 @@ const modules: ReadonlyArray<readonly [module: string, names: RegExp]> = [
   ["xfrm_interface", /^bpf_skb_[gs]et_xfrm_info$/],
   ["fou", /^bpf_skb_[gs]et_fou_encap$/],
   ["nf_flow_table", /^bpf_xdp_flow_lookup$/],
-  ["sch_bpf", /^bpf_qdisc_/],
   ["tcp_bbr", /^bbr_/],
   ["tcp_dctcp", /^dctcp_/],
   ["tcp_cubic", /^cubictcp_/],

@@ -204,6 +204,21 @@ export const ofAttachType = (type: number): Availability => {
   return known(attachTypes.get(symbol), Object.hasOwn(AttachType, symbol))
 }
 
+/** Since when programs of a type may sleep, where that is another release than the one that brought the flag. */
+export const ofSleepable = (type: number, attachType: number): Availability | undefined => {
+  switch (type) {
+    case ProgType.BPF_PROG_TYPE_KPROBE:
+      return since("6.0")
+    case ProgType.BPF_PROG_TYPE_TRACEPOINT:
+    case ProgType.BPF_PROG_TYPE_RAW_TRACEPOINT:
+      return newerThanAll
+    case ProgType.BPF_PROG_TYPE_TRACING:
+      return attachType === AttachType.BPF_TRACE_RAW_TP ? newerThanAll : undefined
+    default:
+      return undefined
+  }
+}
+
 /** Since when there is an iterator of a name. */
 export const ofIterator = (name: string): Availability => availabilityOf(iterators.get(name))
 
