@@ -251,6 +251,8 @@ export * as CoreReport from "./stages/relocate/CoreReport.ts"
 export * as Budget from "./diagnostics/Budget.ts"
 /** Loads that are measured: the numbers of a budget. */
 export * as Measure from "./diagnostics/Measure.ts"
+/** What is wrong with an object, as one kind of value whatever found it: for SARIF, annotations and the like. */
+export * as Diagnostic from "./diagnostics/Diagnostic.ts"
 /** Whether objects can be loaded into kernels, by the kernels' types: cells, findings, histories of fields. */
 export * as Compatibility from "./diagnostics/Compatibility.ts"
 /** What objects need of the kernel, each with the oldest release that has it, and the oldest kernel for the whole. */

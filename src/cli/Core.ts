@@ -5,7 +5,6 @@ import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as Option from "effect/Option"
 import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
@@ -17,11 +16,10 @@ import * as Threads from "./core/Threads.ts"
 import { Failed } from "./Failed.ts"
 import { reporting } from "./Failure.ts"
 import * as FileOutput from "./FileOutput.ts"
+import * as Findings from "./Findings.ts"
 import * as Html from "./html/Html.ts"
 import { matrixPage } from "./html/MatrixPage.ts"
-import { jsonText } from "./json/Json.ts"
 import { matrixDocument } from "./json/MatrixDocument.ts"
-import { sarifDocument } from "./json/Sarif.ts"
 import * as Output from "./Output.ts"
 import * as Progress from "./Progress.ts"
 import { matrixText } from "./text/MatrixText.ts"
@@ -88,12 +86,6 @@ const btf = Flag.String("btf").pipe(
   Flag.atLeast(0)
 )
 
-const sarif = Flag.Boolean("sarif").pipe(
-  Flag.withDescription("Print findings as a SARIF 2.1.0 log, for tools that show them beside the source"),
-  Flag.withoutNegation,
-  Flag.withDefault(false)
-)
-
 const page = Flag.String("html").pipe(
   Flag.withMetavar("FILE"),
   Flag.withDescription("Also write the matrix as a page that stands alone, with details and histories"),
@@ -147,23 +139,18 @@ const terminalWidth = Effect.gen(function*() {
   return columns > 0 ? columns : undefined
 })
 
+// Imported when it is wanted.
+const diagnostics = Effect.promise(() => import("../diagnostics/Diagnostic.ts"))
+
 /** The work, up to what is printed; answers how many cells are fatal. */
 const run = Effect.fnUntraced(
   function*(options: {
     readonly object: ReadonlyArray<string>
     readonly btf: ReadonlyArray<string>
     readonly page: Option.Option<string>
-    readonly sarif: boolean
     readonly guarded: boolean
     readonly threads: Option.Option<number>
   }) {
-    const mode = yield* Output.jsonMode
-    if (options.sarif && mode === "compact") {
-      return yield* new UsageError({
-        argument: "--sarif",
-        detail: "one document is printed, so --json does not go with it"
-      })
-    }
     const { kernels, objects } = yield* inputs(options.object, options.btf)
     const progress = yield* Progress.makeBeforeOutput
     const made = yield* Effect.ensuring(
@@ -173,19 +160,17 @@ const run = Effect.fnUntraced(
     if (Option.isSome(options.page)) {
       yield* FileOutput.writeFile(options.page.value, Html.encode(matrixPage(made, version)))
     }
-    if (options.sarif) {
-      yield* Console.log(jsonText(sarifDocument(made, version), mode === "pretty").trimEnd())
-    } else {
-      const width = yield* terminalWidth
-      yield* Output.result(() => matrixDocument(made), () => matrixText(made, { width, guarded: options.guarded }))
-    }
+    yield* Effect.forEach(objects, ({ path }) => Findings.about(path))
+    yield* Findings.add(() => Effect.map(diagnostics, ({ ofMatrix }) => ofMatrix(made)))
+    const width = yield* terminalWidth
+    yield* Output.result(() => matrixDocument(made), () => matrixText(made, { width, guarded: options.guarded }))
     return made.summary.fatal
   }
 )
 
 const check = Command.make(
   "check",
-  { object: positional, btf, page, sarif, guarded, threads },
+  { object: positional, btf, page, guarded, threads },
   (options) =>
     Effect.gen(function*() {
       // A fatal cell is what was asked about, and no failure of the work: it is in the result, and in the status alone.

@@ -13,6 +13,7 @@ import type { PlanError } from "../stages/load/PlanError.ts"
 import type { EditError } from "../stages/open/Edit.ts"
 import type { RelocateError } from "../stages/relocate/RelocateError.ts"
 import { Failed } from "./Failed.ts"
+import * as Findings from "./Findings.ts"
 import type { Explanation } from "../diagnostics/VerifierLogExplanation.ts"
 import { type Json, jsonText } from "./json/Json.ts"
 import * as Output from "./Output.ts"
@@ -167,13 +168,16 @@ export const reporting = <A, E extends object, R>(
   effect: Effect.Effect<A, E, R>,
   options: { readonly showLog?: boolean } = {}
 ) =>
-  Effect.catch(effect, (error) =>
+  Effect.catch(Findings.gathering(effect), (error) =>
     Effect.gen(function*() {
       const log: LogFlag = options.showLog === undefined ? "absent" : options.showLog ? "shown" : "hidden"
       const { document, said } = yield* explained(error, report(error, log))
       const mode = yield* Output.jsonMode
       if (mode !== "text") {
-        yield* Console.log(jsonText(errorDocument(error, said, document), mode === "pretty").trimEnd())
+        {
+          const text = jsonText(errorDocument(error, said, document), mode === "pretty").trimEnd()
+          yield* Console.log(yield* Output.guardedJson(text))
+        }
       }
       yield* Output.message(errorText(said))
       // Edits come from the command line, so one that does not fit is wrong usage, too.

@@ -116,7 +116,7 @@ const root = Command.make("effect-bpf").pipe(
       "  Results go to standard output, messages to standard error. Exit status: 0 success, 1 the work failed, 2 wrong\n" +
       "  usage, 130 interrupted. Colours are left out where standard output is no terminal, or NO_COLOR is set."
   ),
-  Command.withGlobalFlags([Output.JsonFlag, Output.PrettyFlag]),
+  Command.withGlobalFlags([Output.JsonFlag, Output.PrettyFlag, Output.SarifFlag, Output.GithubFlag]),
   Command.withExamples([
     { command: "effect-bpf inspect firewall.bpf.o", description: "What is in an object" },
     { command: "effect-bpf plan firewall.bpf.o", description: "What loading it would do" },

@@ -9,6 +9,7 @@ import * as Open from "../stages/open/Open.ts"
 import type { Edits } from "./Edits.ts"
 import * as EditsOf from "./Edits.ts"
 import { InFile } from "./Failure.ts"
+import * as Findings from "./Findings.ts"
 
 /** The object file. */
 export const argument = Argument.String("object").pipe(
@@ -56,15 +57,18 @@ export const log = Flag.Boolean("log").pipe(
 /** Opens a file. */
 export const open = Effect.fnUntraced(
   function*(path: string, options: { readonly logLevel?: number } = {}) {
+    yield* Findings.about(path)
     const elf = yield* Elf
     const file = yield* Effect.mapError(
       elf.open(path),
       (error) => error._tag === "FileReadError" ? error : new InFile({ path, cause: error })
     )
-    return yield* Effect.mapError(
+    const object = yield* Effect.mapError(
       Effect.fromResult(Open.fromElf(file, { ...options, path })),
       (cause) => new InFile({ path, cause })
     )
+    yield* Findings.about(path, object)
+    return object
   },
   Effect.provide(Elf.layer)
 )

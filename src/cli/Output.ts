@@ -6,12 +6,13 @@ import * as Effect from "effect/Effect"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
+import * as Option from "effect/Option"
 import type { PlatformError } from "effect/PlatformError"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
 import { type Json, jsonText } from "./json/Json.ts"
-import { escape, type Line, render, type Rendering } from "./text/Text.ts"
+import { escape, type Line, render, type Rendering, withoutCommands } from "./text/Text.ts"
 
 /** `--json`: results, and failures, as one JSON document on standard output. */
 export const JsonFlag = GlobalFlag.Setting("json")({
@@ -28,6 +29,27 @@ export const PrettyFlag = GlobalFlag.Setting("pretty")({
   flag: Flag.Boolean("pretty").pipe(
     Flag.withAlias("p"),
     Flag.withDescription("Print JSON with line breaks; includes --json"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  )
+})
+
+/** `--sarif`: what was found as a log for tools. */
+export const SarifFlag = GlobalFlag.Setting("sarif")({
+  flag: Flag.String("sarif").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription(
+      "Also write what is wrong as a SARIF 2.1.0 log, for tools that show it beside the source; - prints it in place of the " +
+        "result"
+    ),
+    Flag.optional
+  )
+})
+
+/** `--github`: what was found as annotations. */
+export const GithubFlag = GlobalFlag.Setting("github")({
+  flag: Flag.Boolean("github").pipe(
+    Flag.withDescription("Also print what is wrong as annotations of GitHub, on standard error"),
     Flag.withoutNegation,
     Flag.withDefault(false)
   )
@@ -72,15 +94,31 @@ const renderingOfErrors = Effect.gen(function*() {
   } satisfies Rendering
 })
 
+/** Text that GitHub's runner takes for no command, whatever is in it, where it reads what is printed. */
+const guarded = Effect.fnUntraced(function*(text: string) {
+  // Help and wrong usage come before there are any flags.
+  const github = yield* Effect.serviceOption(GithubFlag)
+  return Option.isSome(github) && github.value ? withoutCommands(text) : text
+})
+
+/** The same of JSON, which says the same afterwards. */
+export const guardedJson = Effect.fnUntraced(function*(text: string) {
+  return (yield* GithubFlag) ? text.replaceAll("##[", "#\\u0023[") : text
+})
+
 /** Prints text on standard output. */
 export const print = Effect.fnUntraced(function*(lines: ReadonlyArray<Line>) {
-  if (lines.length > 0) yield* Console.log(body(render(lines, yield* renderingOfOutput)))
+  if (lines.length > 0) yield* Console.log(yield* guarded(body(render(lines, yield* renderingOfOutput))))
 })
 
 /** Prints text on standard error. */
 export const message = Effect.fnUntraced(function*(lines: ReadonlyArray<Line>) {
-  if (lines.length > 0) yield* Console.error(body(render(lines, yield* renderingOfErrors)))
+  if (lines.length > 0) yield* Console.error(yield* guarded(body(render(lines, yield* renderingOfErrors))))
 })
+
+/** Prints commands for GitHub's runner on standard error, a line each, as they are. */
+export const commands = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
+  lines.length === 0 ? Effect.void : Console.error(lines.join("\n"))
 
 /** Prints a result: its text for people, or its document with `--json`. Only the one that is wanted is made. */
 export const result = Effect.fnUntraced(function*(
@@ -88,8 +126,10 @@ export const result = Effect.fnUntraced(function*(
   text: () => ReadonlyArray<Line>
 ) {
   const mode = yield* jsonMode
+  const sarif = yield* SarifFlag
+  if (Option.isSome(sarif) && sarif.value === "-") return
   if (mode === "text") yield* print(text())
-  else yield* Console.log(body(jsonText(document(), mode === "pretty")))
+  else yield* Console.log(yield* guardedJson(body(jsonText(document(), mode === "pretty"))))
 })
 
 /** Prints texts on standard output, a line each, as they are. */

@@ -1,33 +1,27 @@
 /**
- * Findings of `core check` in the Static Analysis Results Interchange Format, for tools that show findings beside source
- * code.
+ * Diagnostics in the Static Analysis Results Interchange Format, for tools that show them beside source code.
  *
- * Source: OASIS, SARIF version 2.1.0.
+ * Source: OASIS, SARIF version 2.1.0; what GitHub reads of it.
  */
-import * as Compatibility from "../../diagnostics/Compatibility.ts"
+import * as Diagnostic from "../../diagnostics/Diagnostic.ts"
 import { clip } from "../text/Clip.ts"
+import { escape } from "../text/Text.ts"
 import type { Json } from "./Json.ts"
-
-type Properties = { readonly [key: string]: Json }
 
 const schema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
-const levels: Readonly<Record<Compatibility.Finding["verdict"], string>> = {
-  fatal: "error",
-  unknown: "warning",
-  guarded: "note"
+/** What a log is made with. */
+export interface SarifOptions {
+  /** The version of the command. */
+  readonly version: string
+  /** A path as it is told: relative to the repository where it is in there. */
+  readonly relative: (path: string) => string
+  /** Whether the command did its work, whatever it found. */
+  readonly successful: boolean
 }
 
-const ruleIds: ReadonlyArray<string> = Object.keys(Compatibility.rules)
-
+/** The name of a rule as SARIF wants it for people. */
 const pascal = (id: string): string => id.replaceAll(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase())
-
-const descriptors: ReadonlyArray<Json> = Object.entries(Compatibility.rules).map(([id, text]) => ({
-  id,
-  name: pascal(id),
-  shortDescription: { text },
-  defaultConfiguration: { level: "error" }
-}))
 
 /**
  * A path as a URI reference: what is no letter, digit or plain sign is escaped, so that a name is never taken for a scheme,
@@ -40,66 +34,112 @@ const uri = (path: string): string => {
   return `file:///${escaped.replace(/^\/+/, "")}`
 }
 
-const physicalLocation = (matrix: Compatibility.Matrix, finding: Compatibility.MatrixFinding): Json => {
-  const { kernels, object, source } = finding
-  if (source !== undefined && source.file !== "") {
-    return {
-      artifactLocation: { uri: uri(clip(source.file)) },
-      ...(source.line === 0 ? {} : {
-        region: {
-          startLine: source.line,
-          ...(source.column === 0 ? {} : { startColumn: source.column }),
-          ...(source.text === "" ? {} : { snippet: { text: clip(source.text) } })
-        }
+/** Where a path leads; relative ones are those of the repository. */
+const artifact = (path: string, { relative }: SarifOptions): Json => {
+  const told = uri(relative(clip(path)))
+  return { uri: told, ...(told.startsWith("file:") ? {} : { uriBaseId: "%SRCROOT%" }) }
+}
+
+const region = ({ column, line, text }: Diagnostic.Place): { readonly [key: string]: Json } =>
+  line === undefined ? {} : {
+    region: {
+      startLine: line,
+      ...(column === undefined ? {} : { startColumn: column }),
+      ...(text === undefined ? {} : { snippet: { text: clip(text) } })
+    }
+  }
+
+const physical = (place: Diagnostic.Place, options: SarifOptions): { readonly [key: string]: Json } => ({
+  physicalLocation: { artifactLocation: artifact(place.file, options), ...region(place) }
+})
+
+/** Where a diagnostic is: its line of C, else the file that it is about; `undefined` where there is neither. */
+const locationOf = (diagnostic: Diagnostic.Diagnostic, options: SarifOptions): Json | undefined => {
+  const { path, place, subject } = diagnostic
+  const where = place ?? (path === undefined ? undefined : { file: path })
+  if (where === undefined) return undefined
+  const names = [...new Set([subject, diagnostic.function].flatMap((name) => name === undefined ? [] : [name]))]
+  return {
+    ...physical(where, options),
+    ...(names.length === 0 ? {} : { logicalLocations: names.map((name) => ({ name: clip(name), kind: "function" })) })
+  }
+}
+
+/** All that a diagnostic says, as plain text; what terminals act upon is made visible. */
+const textOf = ({ details, hint, message }: Diagnostic.Diagnostic): string => {
+  const [first, ...more] = [message, ...details].map((line) => escape(clip(line)))
+  const said = hint === undefined ? first : `${first}. ${escape(clip(hint))}`
+  return [said, ...more].join("\n")
+}
+
+const propertiesOf = ({ instruction, path, properties }: Diagnostic.Diagnostic): { readonly [key: string]: Json } => ({
+  ...properties,
+  object: path ?? null,
+  instruction: instruction ?? null
+})
+
+const resultOf = (
+  diagnostic: Diagnostic.Diagnostic,
+  location: Json,
+  ruleIndex: number,
+  options: SarifOptions
+): Json => ({
+  ruleId: diagnostic.rule,
+  ruleIndex,
+  level: diagnostic.level,
+  message: { text: textOf(diagnostic) },
+  locations: [location],
+  ...(diagnostic.related.length === 0 ? {} : {
+    relatedLocations: diagnostic.related.map(({ message, place }, id) => ({
+      id,
+      ...physical(place, options),
+      message: { text: escape(clip(message)) }
+    }))
+  }),
+  partialFingerprints: { "effectBpfFinding/v1": `${diagnostic.rule}|${clip(diagnostic.key)}` },
+  properties: propertiesOf(diagnostic)
+})
+
+const descriptorOf = (id: string): Json => {
+  const { help, summary } = Diagnostic.rules.get(id) ?? { summary: id, help: id }
+  return {
+    id,
+    name: pascal(id),
+    shortDescription: { text: summary },
+    help: { text: help },
+    defaultConfiguration: { level: "error" }
+  }
+}
+
+/**
+ * The log: one run, a result for each diagnostic, the worst first. What is about no file is told as a notification, since tools
+ * show results in files.
+ */
+export const sarifDocument = (diagnostics: ReadonlyArray<Diagnostic.Diagnostic>, options: SarifOptions): Json => {
+  const sorted = Diagnostic.worstFirst(diagnostics)
+  const rules = [...new Set(sorted.map(({ rule }) => rule))].sort()
+  const results: Array<Json> = []
+  const notifications: Array<Json> = []
+  for (const diagnostic of sorted) {
+    const location = locationOf(diagnostic, options)
+    const ruleIndex = rules.indexOf(diagnostic.rule)
+    if (location !== undefined) results.push(resultOf(diagnostic, location, ruleIndex, options))
+    else {
+      notifications.push({
+        descriptor: { id: diagnostic.rule },
+        level: diagnostic.level,
+        message: { text: textOf(diagnostic) }
       })
     }
   }
-  const path = object === undefined ? matrix.kernels[kernels[0] ?? 0]?.path : matrix.objects[object]?.path
-  return { artifactLocation: { uri: uri(path ?? "") } }
-}
-
-/** Tells results apart from run to run, whatever becomes of lines and instructions. */
-const fingerprint = (matrix: Compatibility.Matrix, finding: Compatibility.MatrixFinding): string =>
-  [
-    finding.object === undefined ? "" : matrix.objects[finding.object]?.name ?? "",
-    finding.rule,
-    finding.function ?? "",
-    clip(finding.subject)
-  ].join("|")
-
-const resultOf = (matrix: Compatibility.Matrix, finding: Compatibility.MatrixFinding): Json => {
-  const { candidates, detail, hint, kernels, object, programs, rule, slot, subject, verdict } = finding
-  const on = Compatibility.kernelRanges(matrix.kernels, kernels)
-  const what = object === undefined ? "" : `${matrix.objects[object]?.name ?? ""} on `
-  const names = [...new Set([...programs, ...(finding.function === undefined ? [] : [finding.function])])]
-  const properties: Properties = {
-    verdict,
-    object: object === undefined ? null : matrix.objects[object]?.path ?? "",
-    kernels: kernels.map((position) => matrix.kernels[position]?.name ?? ""),
-    instruction: slot ?? null,
-    candidates: candidates.map((candidate) => clip(`${candidate.name} ${Compatibility.refusalText(candidate)}`))
-  }
   return {
-    ruleId: rule,
-    ruleIndex: ruleIds.indexOf(rule),
-    level: levels[verdict],
-    message: { text: `${clip(subject)}: ${clip(detail)} (${what}${on})${hint === undefined ? "" : `. ${clip(hint)}`}` },
-    locations: [{
-      physicalLocation: physicalLocation(matrix, finding),
-      ...(names.length === 0 ? {} : { logicalLocations: names.map((name) => ({ name: clip(name), kind: "function" })) })
-    }],
-    partialFingerprints: { "effectBpfFinding/v1": fingerprint(matrix, finding) },
-    properties
+    $schema: schema,
+    version: "2.1.0",
+    runs: [{
+      tool: { driver: { name: "effect-bpf", version: options.version, rules: rules.map(descriptorOf) } },
+      invocations: [{ executionSuccessful: options.successful, toolExecutionNotifications: notifications }],
+      columnKind: "utf16CodeUnits",
+      results
+    }]
   }
 }
-
-/** The log of a matrix: one run, a result for each finding. */
-export const sarifDocument = (matrix: Compatibility.Matrix, version: string): Json => ({
-  $schema: schema,
-  version: "2.1.0",
-  runs: [{
-    tool: { driver: { name: "effect-bpf", version, rules: descriptors } },
-    columnKind: "utf16CodeUnits",
-    results: matrix.findings.map((finding) => resultOf(matrix, finding))
-  }]
-})

@@ -10,6 +10,7 @@ import type * as Budget from "../../diagnostics/Budget.ts"
 import type { Measured } from "../../diagnostics/Measure.ts"
 import { InFile } from "../Failure.ts"
 import * as FileOutput from "../FileOutput.ts"
+import * as Findings from "../Findings.ts"
 import type { Compared } from "../json/BudgetDocument.ts"
 import * as Output from "../Output.ts"
 import { noteText } from "../text/ErrorText.ts"
@@ -95,6 +96,13 @@ export const compare = Effect.fnUntraced(function*(
       noteText(`the budget is of Linux ${before}, this is ${now ?? "another"}: verifiers count differently`)
     ])
   }
+  yield* Findings.add((about) =>
+    Effect.map(Effect.promise(() => import("../../diagnostics/Diagnostic.ts")), ({ ofBudget }) => {
+      const found = ofBudget(comparison, about)
+      // What is written anew is allowed, whatever it is; without a budget everything is new.
+      return stored === undefined || wanted?.write === true ? [] : found
+    })
+  )
   const compared: Compared = { comparison, measurements, path: wanted?.path, written: wanted?.write === true }
   return compared
 })

@@ -14,7 +14,6 @@ import * as Pins from "../../stages/load/Pins.ts"
 import * as Select from "../../stages/load/Select.ts"
 import type { BpfObject, Program } from "../../stages/open/BpfObject.ts"
 import { type Edits, requireProgram } from "../Edits.ts"
-import type { Failed } from "../Failed.ts"
 import { reporting } from "../Failure.ts"
 import { budgetJson, type Compared } from "../json/BudgetDocument.ts"
 import type { Json } from "../json/Json.ts"
@@ -80,7 +79,7 @@ interface Loading {
   readonly only: ReadonlyArray<string>
   /** What stands behind the path, in bpftool's words. */
   readonly words: LoadWords.LoadWords
-  readonly pins: (object: BpfObject) => Result.Result<ReadonlyArray<Pins.Pin>, UsageError>
+  readonly pins: (object: BpfObject, words: LoadWords.LoadWords) => Result.Result<ReadonlyArray<Pins.Pin>, UsageError>
 }
 
 /** The programs that were named, with the maps that they need. */
@@ -146,15 +145,34 @@ const loadPinned = Effect.fnUntraced(function*(
     }))
 }, Effect.scoped)
 
-const loadAndPin = (loading: Loading) => {
-  const { edits, given, kernel, log, only, path, pins: pinsFor, words } = loading
+/** What both verbs are given beside the path: words, and flags that say the same or go together. */
+interface Common {
+  readonly words: ReadonlyArray<string>
+  readonly pinmaps: Option.Option<string>
+  readonly budget: Option.Option<string>
+  readonly budgetWrite: boolean
+}
+
+/** Reads what was given; the folder for maps may be among the words, or given as a flag. */
+const read = (
+  { budget, budgetWrite, pinmaps, words }: Common
+): Result.Result<Pick<Loading, "words" | "budget">, UsageError> =>
+  Result.all({
+    words: LoadWords.read(words, Option.getOrUndefined(pinmaps)),
+    budget: Budgets.wantedOf(budget, budgetWrite)
+  })
+
+const loadAndPin = (common: Common, given: Omit<Loading, "words" | "budget">) => {
+  const { kernel, log } = given
   return reporting(
     Effect.gen(function*() {
-      const opened = yield* ObjectFile.openEdited(path, edits, { logLevel: logLevel(log) })
+      const loading: Loading = { ...given, ...yield* Effect.fromResult(read(common)) }
+      const { words } = loading
+      const opened = yield* ObjectFile.openEdited(loading.path, loading.edits, { logLevel: logLevel(log) })
       const worded = yield* LoadWords.apply(opened, words)
-      const object = yield* Effect.fromResult(narrowed(worded, only))
-      const pins = yield* Effect.fromResult(pinsFor(object))
-      const relocate = yield* Relocation.options(given)
+      const object = yield* Effect.fromResult(narrowed(worded, loading.only))
+      const pins = yield* Effect.fromResult(loading.pins(object, words))
+      const relocate = yield* Relocation.options(loading.given)
       const { compared, pinned } = yield* loadPinned(object, pins, loading, { kernel, log, relocate })
       yield* Output.result(
         () => pinsJson(pinned, words.autoattach, compared),
@@ -189,30 +207,6 @@ const common = {
   ...Relocation.flags,
   ...ObjectFile.edits
 }
-
-/** What both verbs are given beside the path. */
-interface Common {
-  readonly words: ReadonlyArray<string>
-  readonly pinmaps: Option.Option<string>
-  readonly budget: Option.Option<string>
-  readonly budgetWrite: boolean
-}
-
-/**
- * Reads the words behind the path, and the flags that say the same or go together; the folder for maps may be among the
- * words, or given as a flag.
- */
-const reading = <A, R>(
-  { budget, budgetWrite, pinmaps, words }: Common,
-  body: (read: Pick<Loading, "words" | "budget">) => Effect.Effect<A, Failed, R>
-) =>
-  Effect.flatMap(
-    reporting(Effect.fromResult(Result.all({
-      words: LoadWords.read(words, Option.getOrUndefined(pinmaps)),
-      budget: Budgets.wantedOf(budget, budgetWrite)
-    }))),
-    body
-  )
 
 /** The program that `prog load` pins: the one that was named, or the object's first. */
 const chosen = (object: BpfObject, name: Option.Option<string>): Result.Result<Program, UsageError> => {
@@ -262,23 +256,20 @@ export const load = Command.make(
   (
     { btf, budget, budgetWrite, kconfig, kernel, log, object: path, only, path: target, pinmaps, prog, words, ...edits }
   ) =>
-    reading({ budget, budgetWrite, pinmaps, words }, ({ budget, words }) =>
-      loadAndPin({
-        path,
-        given: { btf, kconfig },
-        kernel,
-        log,
-        budget,
-        edits,
-        only,
-        words,
-        pins: (object) =>
-          Result.flatMap(chosen(object, prog), (program) =>
-            Result.map(mapPins(object, words.pinmaps), (maps) => [
-              { kind: "program", name: program.name, ref: Ref.prog(object.programs.indexOf(program)), path: target },
-              ...maps
-            ]))
-      }))
+    loadAndPin({ budget, budgetWrite, pinmaps, words }, {
+      path,
+      given: { btf, kconfig },
+      kernel,
+      log,
+      edits,
+      only,
+      pins: (object, words) =>
+        Result.flatMap(chosen(object, prog), (program) =>
+          Result.map(mapPins(object, words.pinmaps), (maps) => [
+            { kind: "program", name: program.name, ref: Ref.prog(object.programs.indexOf(program)), path: target },
+            ...maps
+          ]))
+    })
 ).pipe(
   Command.withDescription(
     "Load an object and pin one of its programs, so that it stays in the kernel when the command ends.\n" +
@@ -309,22 +300,19 @@ export const loadall = Command.make(
     ...common
   },
   ({ btf, budget, budgetWrite, dir, kconfig, kernel, log, object: path, only, pinmaps, words, ...edits }) =>
-    reading({ budget, budgetWrite, pinmaps, words }, ({ budget, words }) =>
-      loadAndPin({
-        path,
-        given: { btf, kconfig },
-        kernel,
-        log,
-        budget,
-        edits,
-        only,
-        words,
-        pins: (object) =>
-          Result.flatMap(
-            usage(Pins.ofPrograms(object, dir)),
-            (programs) => Result.map(mapPins(object, words.pinmaps), (maps) => [...programs, ...maps])
-          )
-      }))
+    loadAndPin({ budget, budgetWrite, pinmaps, words }, {
+      path,
+      given: { btf, kconfig },
+      kernel,
+      log,
+      edits,
+      only,
+      pins: (object, words) =>
+        Result.flatMap(
+          usage(Pins.ofPrograms(object, dir)),
+          (programs) => Result.map(mapPins(object, words.pinmaps), (maps) => [...programs, ...maps])
+        )
+    })
 ).pipe(
   Command.withDescription(
     "Load an object and pin each of its programs as DIR/NAME. If anything fails, nothing stays.\n" +

@@ -64,6 +64,13 @@ export const escape = (text: string): string =>
     return code <= 0xff ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`
   })
 
+/**
+ * Text that a runner of GitHub's takes for no command, whatever is in it: neither `::name::` at the beginning of a line nor `##[name]` in
+ * it.
+ */
+export const withoutCommands = (text: string): string =>
+  text.replaceAll(/^(\s*):(?=:)/gm, "$1\\x3a").replaceAll("##[", "#\\x23[")
+
 const textOf = (piece: Piece): string => escape(typeof piece === "string" ? piece : piece.text)
 
 /** How many columns a line takes. */

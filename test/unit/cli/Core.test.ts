@@ -20,6 +20,7 @@ import { sarifDocument } from "../../../src/cli/json/Sarif.ts"
 import { matrixText } from "../../../src/cli/text/MatrixText.ts"
 import { plain, render } from "../../../src/cli/text/Text.ts"
 import * as Compatibility from "../../../src/diagnostics/Compatibility.ts"
+import * as Diagnostic from "../../../src/diagnostics/Diagnostic.ts"
 import * as KernelProfile from "../../../src/services/Kernel/KernelProfile.ts"
 import * as B from "../../support/arbitrary/BtfBlob.ts"
 import { objects } from "../../support/CoreObjects.ts"
@@ -163,7 +164,7 @@ describe("core check", () => {
       assert.match(without.stderr, /there is no kernel to check against/)
       assert.strictEqual((yield* command(withPid)).status, 2)
       assert.strictEqual((yield* command(readPid, "--btf", withPid, "--threads", "0")).status, 2)
-      const both = yield* command(readPid, "--btf", withPid, "--sarif", "--json")
+      const both = yield* command(readPid, "--btf", withPid, "--sarif", "-", "--json")
       assert.strictEqual(both.status, 2)
     }))
 
@@ -332,7 +333,8 @@ describe("core check --sarif", () => {
         withPid,
         "--btf",
         withoutPid,
-        "--sarif"
+        "--sarif",
+        "-"
       )
       assert.strictEqual(status, 1)
       const [run] = Sarif.logOf(JSON.parse(stdout)).runs
@@ -350,6 +352,9 @@ describe("core check --sarif", () => {
 // ---- Names that were made to do harm ---------------------------------------------------------------------------------
 
 const hostile = "</style><script>alert(1)</script>\" onmouseover='x' \u001b[2J\u202eevil\n%00{}\ud800 & ".repeat(3)
+
+const sarif = (matrix: Compatibility.Matrix) =>
+  sarifDocument(Diagnostic.ofMatrix(matrix), { version: "1.2.3", relative: (path) => path, successful: true })
 
 const hostileMatrix = (): Compatibility.Matrix => {
   const places: Compatibility.Places = new Map([
@@ -449,7 +454,7 @@ describe("names that were made to do harm", () => {
   })
 
   it("are escaped in SARIF's locations, and the log stays well formed", () => {
-    const log = Sarif.logOf(JSON.parse(JSON.stringify(sarifDocument(matrix, "1.2.3"))))
+    const log = Sarif.logOf(JSON.parse(JSON.stringify(sarif(matrix))))
     assert.lengthOf(log.runs[0].results, matrix.findings.length)
   })
 
@@ -461,7 +466,7 @@ describe("names that were made to do harm", () => {
 })
 
 describe("SARIF", () => {
-  const document = () => JSON.parse(JSON.stringify(sarifDocument(hostileMatrix(), "1.2.3")))
+  const document = () => JSON.parse(JSON.stringify(sarif(hostileMatrix())))
   const broken = (spoil: (document: ReturnType<typeof JSON.parse>) => void): string | undefined => {
     const spoiled = document()
     spoil(spoiled)
