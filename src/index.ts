@@ -281,6 +281,9 @@ export * as VerifierLogExplanation from "./diagnostics/VerifierLogExplanation.ts
 /** Registers and stack slots in words. */
 export * as VerifierLogWords from "./diagnostics/VerifierLogWords.ts"
 
+/** Why kernels refuse calls, where it is not the verifier that does. */
+export * as RefusalCause from "./services/Kernel/RefusalCause.ts"
+
 /** Which attributes of a map a kernel refuses, found by trying. */
 export * as MapRefusal from "./stages/load/MapRefusal.ts"
 

@@ -122,6 +122,9 @@ const errorDocument = (error: object, { hints, message }: Report, explanation: J
     ...(isKernelError(about) && about.attributes !== undefined
       ? { attributes: about.attributes.map((attribute) => ({ ...attribute })) }
       : {}),
+    ...(isKernelError(about) || isVerifierError(about)
+      ? about.capabilities === undefined ? {} : { capabilities: [...about.capabilities] }
+      : {}),
     ...(isBtfRelocateError(about) ? { mismatches: mismatchesOf(about) } : {})
   }
 }

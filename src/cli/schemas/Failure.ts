@@ -60,6 +60,8 @@ export const Failure = Schema.StructWithRest(
     type: Field.text("Which failure it is: KernelError, OpenError, UsageError."),
     hints: Field.list(Schema.String, "What to do about it."),
     explanation: Field.maybe(Explanation),
+    reason: Field.maybe(Field.text("Why, by a name that stays the same: MissingCapability; of errors that tell it.")),
+    capabilities: Field.maybe(Field.list(Schema.String, "The capabilities that are missing: CAP_PERFMON.")),
     attributes: Field.maybe(Field.list(
       Schema.Struct({
         attribute: Field.text("The attribute of the map, as union bpf_attr names it: max_entries."),

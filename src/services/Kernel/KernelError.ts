@@ -3,9 +3,13 @@
  */
 import * as Schema from "effect/Schema"
 import * as Errno from "./abi/Errno.ts"
+import { type RefusalReason, reasons } from "./RefusalCause.ts"
 
 /** The name of an error number as a schema: one of `Errno.names`. */
 export const ErrnoSchema: Schema.Literals<ReadonlyArray<Errno.Errno>> = Schema.Literals(Errno.names)
+
+/** The name of a cause as a schema: one of `RefusalCause.reasons`. */
+export const RefusalReasonSchema: Schema.Literals<ReadonlyArray<RefusalReason>> = Schema.Literals(reasons)
 
 /** An attribute of a map that a kernel refuses, as trying has shown. */
 export const RefusedAttribute = Schema.Struct({
@@ -49,6 +53,10 @@ export class KernelError extends Schema.TaggedError<KernelError>()("KernelError"
   done: Schema.optionalKey(Schema.Number),
   /** Of a map that was refused without a word: the attributes that the kernel refuses. */
   attributes: Schema.optionalKey(Schema.Array(RefusedAttribute)),
+  /** Why, where the error number alone does not say it and the machine does. */
+  reason: Schema.optionalKey(RefusalReasonSchema),
+  /** The capabilities that are missing, where that is why: `CAP_PERFMON`. */
+  capabilities: Schema.optionalKey(Schema.Array(Schema.String)),
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
@@ -83,6 +91,10 @@ export class VerifierError extends Schema.TaggedError<VerifierError>()("Verifier
   column: Schema.optionalKey(Schema.Number),
   indent: Schema.optionalKey(Schema.Number),
   source: Schema.optionalKey(Schema.String),
+  /** Why, where the error number alone does not say it and the machine does. */
+  reason: Schema.optionalKey(RefusalReasonSchema),
+  /** The capabilities that are missing, where that is why: `CAP_PERFMON`. */
+  capabilities: Schema.optionalKey(Schema.Array(Schema.String)),
   hint: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
@@ -162,5 +174,11 @@ export const fromErrno = (
   call: string,
   subject: string,
   errnoNumber: number,
-  more: { readonly log?: string; readonly done?: number; readonly hint?: string } = {}
+  more: {
+    readonly log?: string
+    readonly done?: number
+    readonly hint?: string
+    readonly reason?: RefusalReason
+    readonly capabilities?: ReadonlyArray<string>
+  } = {}
 ): KernelError => new KernelError({ call, subject, errno: Errno.fromNumber(errnoNumber), errnoNumber, ...more })

@@ -93,6 +93,12 @@ export const fromParts = (parts: Parts): KernelShape => {
   const reactors = Reactor.make(() => waiting ??= Result.mapError((parts.epoll ?? Epoll.make)(), unavailable))
   const features = Features.make({ sys, facts, files, architecture })
   const ask = Answers.make(sys, facts, features)
+  const hasProgramType = (type: number): boolean | undefined => {
+    const support = features.programType(type)
+    return Result.isFailure(support) || support.success._tag === "Refused"
+      ? undefined
+      : support.success._tag === "Supported"
+  }
   const memlock = Memlock.make(parts.memlock ?? "raise", accounting(features, facts))
   return {
     name: "live",
@@ -113,7 +119,7 @@ export const fromParts = (parts: Parts): KernelShape => {
         net,
         reactor: yield* reactors.session
       }
-      return yield* Session.make(backendOf(context, { sys: opened, files, memlock }), options)
+      return yield* Session.make(backendOf(context, { sys: opened, files, memlock, hasProgramType }), options)
     })
   }
 }

@@ -89,10 +89,22 @@ const located = (relocated: RelocatedObject, call: ProgLoad, log: string) => {
     }
 }
 
+/** Why a call was refused, as fields of another error. */
+const causeOf = (
+  { capabilities, reason }: {
+    readonly reason: VerifierError["reason"] | undefined
+    readonly capabilities: VerifierError["capabilities"] | undefined
+  }
+) => ({
+  ...(reason === undefined ? {} : { reason }),
+  ...(capabilities === undefined ? {} : { capabilities })
+})
+
 /** The verifier's refusal of a program, with its C line, and explained where its complaint is about an instruction that was made invalid. */
 export const refusal = (relocated: RelocatedObject, call: ProgLoad, error: VerifierError): VerifierError => {
-  const { errno, errnoNumber, hint, log, summary } = error
+  const { capabilities, errno, errnoNumber, hint, log, reason, summary } = error
   const program = wholeName(relocated, call)
+  const cause = causeOf({ reason, capabilities })
   const poison = VerifierLog.poisonIn(log)
   const missing = poison === undefined ? undefined : find(relocated, call.as.index, poison)
   if (poison === undefined || missing === undefined) {
@@ -105,6 +117,7 @@ export const refusal = (relocated: RelocatedObject, call: ProgLoad, error: Verif
       log,
       summary,
       ...place,
+      ...cause,
       ...(hint === undefined ? {} : { hint })
     })
   }
@@ -123,13 +136,14 @@ export const refusal = (relocated: RelocatedObject, call: ProgLoad, error: Verif
 
 /** A refusal of a program that was not the verifier's, under the program's whole name. */
 export const named = (relocated: RelocatedObject, call: ProgLoad, error: KernelError): KernelError => {
-  const { errno, errnoNumber, hint, log } = error
+  const { capabilities, errno, errnoNumber, hint, log, reason } = error
   const subject = wholeName(relocated, call)
   return subject === error.subject || error.subject !== call.attr.name ? error : new KernelError({
     call: error.call,
     errno,
     errnoNumber,
     subject,
+    ...causeOf({ reason, capabilities }),
     ...(log === undefined ? {} : { log }),
     ...(hint === undefined ? {} : { hint })
   })

@@ -315,6 +315,7 @@ export const explained = (session: Session, call: MapCreate, error: KernelError)
       errnoNumber,
       subject,
       attributes,
+      reason: attributes.some(({ attribute }) => attribute === "type") ? "UnknownType" : "MapAttributes",
       hint: `the kernel refuses ${attributes.map(sentence).join("; ")}`,
       ...(log === undefined ? {} : { log })
     })

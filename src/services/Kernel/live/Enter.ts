@@ -7,6 +7,7 @@ import * as Arena from "../abi/Arena.ts"
 import * as Errno from "../abi/Errno.ts"
 import type { CallTag } from "../KernelCall.ts"
 import { type CallError, fromErrno, type KernelError } from "../KernelError.ts"
+import type { RefusalReason } from "../RefusalCause.ts"
 import type { Bound } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
 import type { Handle } from "./Handle.ts"
@@ -41,10 +42,11 @@ export const refused = (
   call: CallTag | "Borrow",
   subject: string,
   errnoNumber: number,
-  more: { readonly log?: string; readonly hint?: string | undefined } = {}
+  more: { readonly log?: string; readonly hint?: string | undefined; readonly reason?: RefusalReason } = {}
 ): KernelError => {
   const hint = more.hint ?? ofCall[call](Errno.fromNumber(errnoNumber))
   return fromErrno(call, subject, errnoNumber, {
+    ...(more.reason === undefined ? {} : { reason: more.reason }),
     ...(more.log === undefined ? {} : { log: more.log }),
     ...(hint === undefined ? {} : { hint })
   })

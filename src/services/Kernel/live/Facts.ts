@@ -130,7 +130,8 @@ export const fromSources = ({ files, release, sys, version }: Sources): Facts =>
       if (errno === "EACCES" || errno === "EPERM") forbidden ??= bytes.failure
       else if (errno !== "ENOENT" && errno !== "ENOTDIR") return Result.fail(bytes.failure)
     }
-    return Result.fail(forbidden ?? fromErrno(call, paths.join(", "), Errno.numbers.ENOENT, { hint }))
+    const reason = call === "VmlinuxTypes" ? { reason: "MissingKernelTypes" as const } : {}
+    return Result.fail(forbidden ?? fromErrno(call, paths.join(", "), Errno.numbers.ENOENT, { hint, ...reason }))
   }
 
   const noTypes = (path: string, phrase: string): KernelError =>

@@ -102,7 +102,9 @@ export const make: Effect.Effect<KernelShape> = Effect.sync(() => {
         net,
         reactor: yield* reactors.session
       }
-      return yield* Session.make(backendOf(context, { sys: opened, files: machine, memlock }), options)
+      // What a type of program is to the kernel is not asked: that takes the probes of features with it.
+      const sources = { sys: opened, files: machine, memlock, hasProgramType: () => undefined }
+      return yield* Session.make(backendOf(context, sources), options)
     })
   }
 })

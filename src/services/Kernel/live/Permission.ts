@@ -6,6 +6,7 @@
  */
 import { MapType, mapTypeName, ProgType, progTypeName } from "../abi/BpfConstants.ts"
 import type { KernelCall } from "../KernelCall.ts"
+import type { RefusalReason } from "../RefusalCause.ts"
 import type { MemlockLimit } from "../sys/Sys.ts"
 import * as Surroundings from "./Surroundings.ts"
 
@@ -127,8 +128,17 @@ const limitText = ({ soft }: MemlockLimit): string => {
 const named = (capabilities: ReadonlyArray<Capability>): string =>
   capabilities.map((capability) => `CAP_${capability}`).join(" and ")
 
+/** What a call was refused for. */
+export interface Decision {
+  readonly reason: RefusalReason
+  /** What it means here, and what to do; absent where there is no more to say than what the error number means. */
+  readonly hint?: string
+  /** The capabilities that are missing. */
+  readonly capabilities?: ReadonlyArray<string>
+}
+
 /** Why the kernel does not permit a call, and what to do about it; `undefined` where the call says nothing about rights. */
-export const explain = (call: KernelCall, surroundings: Surroundings.Surroundings): string | undefined => {
+export const decide = (call: KernelCall, surroundings: Surroundings.Surroundings): Decision | undefined => {
   const needs = needsOf(call)
   if (needs === undefined) return undefined
   const { capabilities, forAll = false, what } = needs
@@ -139,27 +149,48 @@ export const explain = (call: KernelCall, surroundings: Surroundings.Surrounding
   const known = Surroundings.effective(surroundings.status) !== undefined
   if (missing.length > 0 && known) {
     const sysctl = forAll ? ", or kernel.unprivileged_bpf_disabled=0" : ""
-    return `${what} needs ${named(capabilities)}${sysctl}, and this process does not have ${named(missing)}: ` +
-      "run it as root, or give it the capability"
+    return {
+      reason: forAll ? "UnprivilegedDisabled" : "MissingCapability",
+      capabilities: missing.map((capability) => `CAP_${capability}`),
+      hint: `${what} needs ${named(capabilities)}${sysctl}, and this process does not have ${named(missing)}: ` +
+        "run it as root, or give it the capability"
+    }
   }
   if (surroundings.memlock !== undefined) {
-    return `this kernel counts BPF objects against the limit on locked memory, which is ${
-      limitText(surroundings.memlock)
-    } and cannot be raised from here: ulimit -l unlimited`
+    return {
+      reason: "MemoryLock",
+      hint: `this kernel counts BPF objects against the limit on locked memory, which is ${
+        limitText(surroundings.memlock)
+      } and cannot be raised from here: ulimit -l unlimited`
+    }
   }
   if (Surroundings.isInUserNamespace(surroundings)) {
-    return "this process is in a user namespace, where its capabilities are worth nothing to bpf(2): " +
-      "run it outside, or let it use a BPF token (a bpf file system mounted with delegate options)"
+    return {
+      reason: "UserNamespace",
+      hint: "this process is in a user namespace, where its capabilities are worth nothing to bpf(2): " +
+        "run it outside, or let it use a BPF token (a bpf file system mounted with delegate options)"
+    }
   }
   if (Surroundings.isLockedDown(surroundings)) {
-    return "the kernel is locked down: boot without lockdown, or without Secure Boot"
+    return { reason: "LockedDown", hint: "the kernel is locked down: boot without lockdown, or without Secure Boot" }
   }
   if (Surroundings.isFiltered(surroundings)) {
-    return "a seccomp filter may refuse it, although the process has the capabilities: " +
-      "run outside of the container's seccomp profile (docker run --security-opt seccomp=unconfined)"
+    return {
+      reason: "Seccomp",
+      hint: "a seccomp filter may refuse it, although the process has the capabilities: " +
+        "run outside of the container's seccomp profile (docker run --security-opt seccomp=unconfined)"
+    }
   }
   return known
-    ? `${what} needs ${named(capabilities)}, which this process has: a security module (SELinux, AppArmor, an LSM ` +
-      "program) or a policy of this kernel refuses it"
+    ? {
+      reason: "Policy",
+      hint:
+        `${what} needs ${named(capabilities)}, which this process has: a security module (SELinux, AppArmor, an LSM ` +
+        "program) or a policy of this kernel refuses it"
+    }
     : undefined
 }
+
+/** What `decide` says, in words. */
+export const explain = (call: KernelCall, surroundings: Surroundings.Surroundings): string | undefined =>
+  decide(call, surroundings)?.hint

@@ -31,11 +31,10 @@ const resolve = (call: "ObjPin" | "ObjUnpin" | "ObjGet", path: string): Effect.E
     : Effect.succeed(Path.resolve(path))
 
 const notBpffs = (call: "ObjPin" | "ObjUnpin", folder: string): KernelError =>
-  invalid(
-    call,
-    folder,
-    "objects are pinned in a bpf file system, and this folder is in another one: mount -t bpf bpf /sys/fs/bpf"
-  )
+  refused(call, folder, Errno.numbers.EINVAL, {
+    reason: "NoBpffs",
+    hint: "objects are pinned in a bpf file system, and this folder is in another one: mount -t bpf bpf /sys/fs/bpf"
+  })
 
 /** What `body` answers, or throws as Node does for a failed system call. */
 const files = <A>(

@@ -89,6 +89,7 @@ const symbolValues = (
   return Result.fail(
     target === undefined
       ? refused("ProgLoad", call.attr.name, Errno.numbers.ESRCH, {
+        reason: "AttachTarget",
         hint: `the kernel has no ${symbol.kind === "Func" ? "function" : "type"} ${symbol.name} to attach to`
       })
       : invalid("ProgLoad", call.attr.name, `${symbol.name} is an address; programs attach to types`)

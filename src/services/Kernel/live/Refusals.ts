@@ -7,11 +7,11 @@ import type { KernelCall } from "../KernelCall.ts"
 import { type CallError, fromErrno, VerifierError } from "../KernelError.ts"
 import type { Bound, Performed } from "../Session.ts"
 import type { Sys } from "../sys/Sys.ts"
+import * as Decision from "./Decision.ts"
 import type { Files } from "./Files.ts"
 import type { Handle } from "./Handle.ts"
 import { general } from "./Hints.ts"
 import type { Memlock } from "./Memlock.ts"
-import * as Permission from "./Permission.ts"
 import * as Surroundings from "./Surroundings.ts"
 
 /** What a refusal is explained by. */
@@ -19,6 +19,8 @@ export interface Sources {
   readonly sys: Sys
   readonly files: Files
   readonly memlock: Memlock
+  /** Whether the kernel has programs of a type; `undefined` where it does not say. */
+  readonly hasProgramType: (type: number) => boolean | undefined
 }
 
 type Handler<C extends KernelCall, A> = (
@@ -33,22 +35,38 @@ const raised = "RLIMIT_MEMLOCK"
 const isForbidden = (error: CallError): boolean =>
   (error._tag === "KernelError" || (error._tag === "VerifierError" && error.log === "")) && error.errno === "EPERM"
 
-/** The error with the right that is missing in its hint, where it has none but the general one. */
-const explained = ({ files, memlock, sys }: Sources, call: KernelCall, error: CallError): CallError => {
-  if (!isForbidden(error) || (error._tag !== "KernelError" && error._tag !== "VerifierError")) return error
-  if (error.hint !== undefined && error.hint !== general("EPERM")) return error
-  const limit = memlock.inTheWay(sys)
-  const hint = Permission.explain(call, {
-    ...Surroundings.read(files),
-    ...(limit === undefined ? {} : { memlock: limit })
+/** Whether a hint says no more than what the error number means whatever the call was. */
+const isGeneral = (error: CallError): boolean =>
+  (error._tag === "KernelError" || error._tag === "VerifierError") &&
+  (error.hint === undefined || error.hint === general(error.errno))
+
+/** The error with its cause, as far as the machine tells; its own hint stays where that says more than the error number. */
+const explained = (sources: Sources, call: KernelCall, error: CallError): CallError => {
+  if (error._tag !== "KernelError" && error._tag !== "VerifierError") return error
+  const { files, hasProgramType, memlock, sys } = sources
+  const decision = Decision.of(call, error, {
+    surroundings: () => {
+      const limit = memlock.inTheWay(sys)
+      return { ...Surroundings.read(files), ...(limit === undefined ? {} : { memlock: limit }) }
+    },
+    hasProgramType,
+    hasTypes: () => Surroundings.showsTypes(files)
   })
-  if (hint === undefined) return error
+  if (decision === undefined) return error
+  // Where the handler has said what is wrong, in its own words, that is what was refused.
+  if (isForbidden(error) && !isGeneral(error)) return error
+  const { capabilities, hint = error.hint, reason } = decision
+  const cause = {
+    reason,
+    ...(hint === undefined ? {} : { hint }),
+    ...(capabilities === undefined ? {} : { capabilities })
+  }
   if (error._tag === "VerifierError") {
     const { errno, errnoNumber, log, program, summary } = error
-    return new VerifierError({ program, errno, errnoNumber, log, summary, hint })
+    return new VerifierError({ program, errno, errnoNumber, log, summary, ...cause })
   }
   return fromErrno(error.call, error.subject, error.errnoNumber, {
-    hint,
+    ...cause,
     ...(error.log === undefined ? {} : { log: error.log })
   })
 }

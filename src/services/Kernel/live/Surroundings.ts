@@ -68,3 +68,10 @@ export const isInUserNamespace = ({ uidMap = "" }: Surroundings): boolean => {
   const words = uidMap.trim().split(/\s+/)
   return words.length >= 3 && !(words.length === 3 && words[0] === "0" && words[1] === "0" && words[2] === "4294967295")
 }
+
+/** Whether the kernel shows its types; `undefined` where sysfs is not there. */
+export const showsTypes = (files: Files): boolean | undefined => {
+  if (Result.isFailure(files.list("/sys/kernel"))) return undefined
+  const names = files.list("/sys/kernel/btf")
+  return Result.isSuccess(names) && names.success.includes("vmlinux")
+}
