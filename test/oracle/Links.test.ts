@@ -14,6 +14,7 @@ import { linkJson } from "../../src/cli/json/LinksDocument.ts"
 import * as Links from "../../src/cli/link/Links.ts"
 import * as Objects from "../../src/cli/objects/Objects.ts"
 import { attaching, load, opened } from "../support/Attaching.ts"
+import { faultOf } from "../support/Documents.ts"
 import { describeWith, newBpftool } from "../support/Require.ts"
 
 const programs = [
@@ -70,6 +71,11 @@ describeWith({ kind: "oracle", files: [newBpftool], linux: "6.13", root: true },
       const objects = yield* Objects.open
       const ours = new Map((yield* Links.all(objects)).map((link) => [link.info.id, linkJson(link)]))
       assert.isAtLeast(made.length, 13)
+      const ids = yield* Effect.forEach(made, (link) => Effect.map(link.info, (info) => info?.id ?? 0))
+      for (const said of [ours, expected]) {
+        const stdout = JSON.stringify(ids.map((id) => said.get(id)))
+        assert.isUndefined(faultOf(["link", "show", "--json"], { status: 0, stdout }))
+      }
       for (const link of made) {
         const id = (yield* link.info)?.id ?? 0
         assert.strictEqual(
