@@ -33,6 +33,11 @@ const wordsOf = (all: ReadonlyArray<Command.Command.Any>, before = ""): Readonly
     return verbs.length === 0 ? [`${before}${name}`] : wordsOf(verbs, `${before}${name} `)
   })
 
+/** Whether a module imports schemas for more than their types. */
+const loadsSchemas = (source: string): boolean =>
+  [...source.matchAll(/^(?:import|export)\s(?!type\s)[^"]*"([^"]*)"|import\("([^"]*)"\)/gm)]
+    .some(([, still = "", later = ""]) => /\/schemas\//.test(still + later))
+
 describe("schemas of documents", () => {
   it("are published as they are in the sources: node tools/schemas.ts writes them", () => {
     const files = Fs.readdirSync(folder).filter((name) => name.endsWith(".json")).sort()
@@ -40,6 +45,19 @@ describe("schemas of documents", () => {
     for (const [words, each] of Object.entries(published)) {
       assert.strictEqual(Fs.readFileSync(Path.join(folder, fileName(words)), "utf8"), schemaText(words, each), words)
     }
+  })
+
+  it("are for readers: no command loads them, but for types", () => {
+    const folder = Path.join(repository, "src")
+    const loading = Fs.readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts") && !name.startsWith("cli/schemas/"))
+      .filter((name) => loadsSchemas(Fs.readFileSync(Path.join(folder, name), "utf8")))
+    assert.deepStrictEqual(loading, [])
+    // Named faults, and what is none.
+    assert.isTrue(loadsSchemas(`import { Prog } from "../schemas/Prog.ts"`))
+    assert.isTrue(loadsSchemas(`import {\n  type A,\n  Prog\n} from "./schemas/Prog.ts"`))
+    assert.isTrue(loadsSchemas(`const { published } = await import("./schemas/Schemas.ts")`))
+    assert.isFalse(loadsSchemas(`import type * as Documents from "../schemas/Prog.ts"`))
   })
 
   it("are listed in docs/json.md", () => {
