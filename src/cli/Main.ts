@@ -44,7 +44,7 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "prog",
-      summary: "Programs of the kernel: load, loadall, budget, show, dump, run, stats, pin",
+      summary: "Programs of the kernel: load, loadall, budget, show, dump, run, stats, pin, attach, detach, tracelog",
       load: Chosen.from(() => import("./Prog.ts"), ({ prog }) => prog)
     },
     {
@@ -57,6 +57,11 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       name: "link",
       summary: "Links of the kernel: show, detach, pin",
       load: Chosen.from(() => import("./Link.ts"), ({ link }) => link)
+    },
+    {
+      name: "net",
+      summary: "Programs of the network: show, attach, detach",
+      load: Chosen.from(() => import("./Net.ts"), ({ net }) => net)
     },
     {
       name: "cgroup",

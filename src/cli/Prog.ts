@@ -17,8 +17,10 @@ import * as Pins from "./objects/Pins.ts"
 import * as Output from "./Output.ts"
 import * as Packets from "./Packets.ts"
 import { budget } from "./prog/Budget.ts"
+import { attach, detach } from "./prog/AttachCommands.ts"
 import { load, loadall } from "./prog/Load.ts"
 import { stats } from "./prog/StatsCommand.ts"
+import { tracelog } from "./prog/Tracelog.ts"
 import * as Verbs from "./prog/Verbs.ts"
 import { progsText, xlatedText } from "./text/ProgsText.ts"
 import { runsText } from "./text/RunText.ts"
@@ -208,6 +210,21 @@ export const prog = Command.make("prog").pipe(
     "Programs of the kernel of this machine, with bpftool's words and JSON keys. A program is id N, pinned FILE, name NAME\n" +
       "  or tag TAG."
   ),
-  Command.withShortDescription("Programs of the kernel: load, loadall, budget, show, dump, run, stats, pin"),
-  Command.withSubcommands([load, loadall, budget, show("show"), show("list"), dump, run, stats, pin])
+  Command.withShortDescription(
+    "Programs of the kernel: load, loadall, budget, show, dump, run, stats, pin, attach, detach, tracelog"
+  ),
+  Command.withSubcommands([
+    load,
+    loadall,
+    budget,
+    show("show"),
+    show("list"),
+    dump,
+    run,
+    stats,
+    pin,
+    attach,
+    detach,
+    tracelog
+  ])
 )

@@ -64,5 +64,11 @@ export const documents: ByCommand = {
       "The commands of a file, as far as they were run: to the end, or to the first that failed. Keys are bpftool's.",
     schema: Field.list(Done, "The commands in their order.")
   },
+  "prog attach": nothing("A program attached without a link."),
+  "prog detach": nothing("A program detached that was attached without a link."),
+  "prog tracelog": {
+    description: "Lines that programs print, as they come: one list, which ends when the command does. As bpftool's.",
+    schema: Field.list(Schema.String, "The lines, each with its end.")
+  },
   "prog stats": { description: "How often and how long programs ran while they were watched.", schema: stats }
 }

@@ -51,7 +51,7 @@ export const open: Effect.Effect<TracePipe, TracePipeError, Scope.Scope> = Effec
   const refused = (thrown: unknown): TracePipeError =>
     new TracePipeError({
       detail: `the kernel's trace pipe cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
-      hint: "it needs root and tracefs (mount -t tracefs tracefs /sys/kernel/tracing); leave --printk out"
+      hint: "it needs root and tracefs: mount -t tracefs tracefs /sys/kernel/tracing"
     })
   const path = paths.find((each) => Fs.existsSync(each)) ?? paths[0] ?? ""
   const fd = yield* Effect.acquireRelease(
