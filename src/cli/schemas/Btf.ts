@@ -132,7 +132,7 @@ export const Diff = Schema.Struct({
     before: Field.count("Types of the first."),
     after: Field.count("Types of the second."),
     same: Field.count("How many are the same.")
-  }),
+  }).annotate({ description: "How many types were compared." }),
   removed: Field.list(Schema.Struct(TypeAt), "Types that are gone."),
   added: Field.list(Schema.Struct(TypeAt), "Types that are new."),
   changed: Field.list(

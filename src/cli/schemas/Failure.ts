@@ -12,7 +12,7 @@ const Place = Schema.Struct({
   text: Field.text("The line without the blanks around it."),
   start: Field.orNull(Field.count("Where in `text` that begins which is meant.")),
   end: Field.orNull(Field.count("Where it ends."))
-})
+}).annotate({ identifier: "Place", title: "A place in C" })
 
 const Explanation = Schema.Struct({
   cause: Field.orNull(Field.text("Why, by a name that stays the same: NullPointer.")),
@@ -20,10 +20,12 @@ const Explanation = Schema.Struct({
   subject: Field.orNull(Field.text("What the complaint is about: a helper, a map.")),
   complaint: Field.text("The verifier's own words."),
   place: Field.orNull(Place),
-  instruction: Field.orNull(Schema.Struct({
-    at: Field.count("The instruction, in slots of the whole program."),
-    text: Field.orNull(Field.text("Its words."))
-  })),
+  instruction: Field.orNull(
+    Schema.Struct({
+      at: Field.count("The instruction, in slots of the whole program."),
+      text: Field.orNull(Field.text("Its words."))
+    }).annotate({ description: "The instruction that was refused." })
+  ),
   known: Field.list(
     Schema.Struct({
       name: Field.text("A register or a stack slot: r0, fp-8."),

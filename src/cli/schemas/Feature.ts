@@ -12,7 +12,7 @@ export const Features = Schema.Struct({
     name: Field.text("The kernel that was asked: live, simulated, or a profile."),
     release: Field.orNull(Field.text("The release, as uname says it.")),
     architecture: Field.orNull(Field.text("The architecture, as uname says it."))
-  }),
+  }).annotate({ description: "The kernel that was asked." }),
   system_config: Field.named(
     Schema.Union([Schema.Null, Schema.String, Field.integer("A setting.")]),
     "Settings, -1 where they could not be read, and options of the configuration as they are written there; null where they " +

@@ -15,7 +15,8 @@ export const Count = Schema.Struct({
 
 /** The map of a link. */
 export const Linked = Schema.Struct({
-  output: Schema.Struct({ path: Field.text("The file that was written."), bytes: Field.count("Its size.") }),
+  output: Schema.Struct({ path: Field.text("The file that was written."), bytes: Field.count("Its size.") })
+    .annotate({ description: "The output." }),
   relocatable: Field.flag("Whether it may be linked again."),
   inputs: Field.list(
     Schema.Struct({ path: Field.text("The file."), bytes: Field.count("Its size.") }),
@@ -23,8 +24,13 @@ export const Linked = Schema.Struct({
   ),
   license: Field.orNull(
     Schema.Struct({ text: Field.text("The license."), files: Field.list(Schema.String, "The files that have it.") })
+      .annotate({ description: "The license; null where no file has one." })
   ),
-  types: Field.orNull(Schema.Struct({ before: Count, after: Count })),
+  types: Field.orNull(
+    Schema.Struct({ before: Count, after: Count }).annotate({
+      description: "The types before and after they were merged."
+    })
+  ),
   sections: Field.list(
     Schema.Struct({
       name: Field.text("The name."),
@@ -187,10 +193,12 @@ export const Replay = Schema.Struct({
   printed: Field.list(Schema.String, "What it printed."),
   leaked: Field.list(Schema.String, "What it opened and neither closed nor handed out."),
   stray_closes: Field.count("How often it closed what was not open."),
-  diff: Field.maybe(Schema.Struct({
-    object: Field.text("The object."),
-    differences: Field.list(Difference, "Where its calls are not those of the object's plan; none when they are.")
-  }))
+  diff: Field.maybe(
+    Schema.Struct({
+      object: Field.text("The object."),
+      differences: Field.list(Difference, "Where its calls are not those of the object's plan; none when they are.")
+    }).annotate({ description: "The comparison with a plan, with --diff." })
+  )
 })
 
 const skeletonFields = {
@@ -231,7 +239,10 @@ export const documents: ByCommand = {
     description: "What was recorded. Without --output the loader itself, as the file would have it.",
     schema: Schema.Union([
       Recorded.annotate({ title: "With --output" }),
-      Schema.toEncoded(LoaderProgram.codec).annotate({ title: "The loader" })
+      Schema.toEncoded(LoaderProgram.codec).annotate({
+        title: "Without --output",
+        description: "The loader. docs/loader.md tells what a runner does with it."
+      })
     ])
   },
   "gen replay": {

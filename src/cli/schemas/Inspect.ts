@@ -8,12 +8,14 @@ export const Insn = Schema.Struct({
   insn: Field.count("The slot in the function."),
   bytes: Field.text("The instruction's bytes in hexadecimal."),
   text: Field.text("The instruction as text, with what it refers to."),
-  source: Field.orNull(Schema.Struct({
-    file: Field.text("The file that was compiled."),
-    line: Field.count("The line, from 1."),
-    column: Field.count("The column, from 1; 0 where the compiler did not say."),
-    text: Field.text("The line as it was compiled.")
-  }))
+  source: Field.orNull(
+    Schema.Struct({
+      file: Field.text("The file that was compiled."),
+      line: Field.count("The line, from 1."),
+      column: Field.count("The column, from 1; 0 where the compiler did not say."),
+      text: Field.text("The line as it was compiled.")
+    }).annotate({ description: "The C line that it came from." })
+  )
 }).annotate({ identifier: "Insn", title: "An instruction" })
 
 const functionFields = {

@@ -24,12 +24,16 @@ const profileFields = {
   ),
   btf: Field.orNull(
     Schema.Struct({ types: Field.count("How many types it has."), bytes: Field.count("Bytes of them.") })
+      .annotate({ description: "The kernel's types." })
   ),
   modules: Field.orNull(Field.list(
     Module,
     "The modules that are loaded."
   )),
-  config: Field.orNull(Schema.Struct({ options: Field.count("How many options are set.") })),
+  config: Field.orNull(
+    Schema.Struct({ options: Field.count("How many options are set.") })
+      .annotate({ description: "The kernel's configuration." })
+  ),
   symbols: Field.orNull(Field.count("How many symbols are known by name.")),
   missing: Field.named(Schema.String, "Why something is null, by its key or by the file that would hold it.")
 }

@@ -82,7 +82,7 @@ const Piped = Schema.Union([
   Schema.Struct({ ...pipeFields, data: Field.hexBytes("Its bytes.") }).annotate({ title: "A record" }),
   Schema.Struct({
     ...pipeFields,
-    lost: Schema.Struct({ lost: Field.digits("How many records.") })
+    lost: Schema.Struct({ lost: Field.digits("How many records.") }).annotate({ description: "The loss." })
   }).annotate({ title: "Records that were lost" })
 ])
 

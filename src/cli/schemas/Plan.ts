@@ -100,7 +100,8 @@ export const Assumed = Schema.Struct({
 
 /** The document. */
 export const Plan = Schema.Struct({
-  object: Schema.Struct({ name: Field.text("The object's name."), path: Field.text("The file.") }),
+  object: Schema.Struct({ name: Field.text("The object's name."), path: Field.text("The file.") })
+    .annotate({ description: "The object." }),
   kernel: Kernel,
   maps: Field.list(Schema.String, "The maps by their positions: map#0 is the first."),
   programs: Field.list(Schema.String, "The programs by their positions."),

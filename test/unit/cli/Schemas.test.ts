@@ -5,7 +5,7 @@ import type * as Command from "effect/cli/Command"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { subcommands } from "../../../src/cli/Main.ts"
-import { fileName, listed, schemaText } from "../../../src/cli/schemas/Published.ts"
+import { fileName, jsonSchema, listed, schemaText } from "../../../src/cli/schemas/Published.ts"
 import { commands, published } from "../../../src/cli/schemas/Schemas.ts"
 import { fault, faultOf } from "../../support/Documents.ts"
 import { repository } from "../../support/Require.ts"
@@ -37,6 +37,47 @@ const wordsOf = (all: ReadonlyArray<Command.Command.Any>, before = ""): Readonly
 const loadsSchemas = (source: string): boolean =>
   [...source.matchAll(/^(?:import|export)\s(?!type\s)[^"]*"([^"]*)"|import\("([^"]*)"\)/gm)]
     .some(([, still = "", later = ""]) => /\/schemas\//.test(still + later))
+
+type Node = { readonly [key: string]: unknown }
+
+const isNode = (value: unknown): value is Node => typeof value === "object" && value !== null && !Array.isArray(value)
+
+const nodesOf = (value: unknown): ReadonlyArray<Node> => Array.isArray(value) ? value.filter(isNode) : []
+
+/** Whether it is said what a part of a document is: by the part, by what it refers to, or by all that it may be. */
+const isDescribed = (node: Node, root: Node): boolean => {
+  if (typeof node["description"] === "string" || typeof node["title"] === "string" || "enum" in node) return true
+  if (typeof node["$ref"] === "string") {
+    const defs = root["$defs"]
+    const definition = isNode(defs) ? defs[node["$ref"].slice("#/$defs/".length)] : undefined
+    return isNode(definition) && isDescribed(definition, { ...root, $defs: {} })
+  }
+  return node["type"] === "null" ||
+    nodesOf(node["anyOf"]).some((one) => one["type"] !== "null" && isDescribed(one, root))
+}
+
+/** Where a schema takes keys that it does not name, and keys that it does not describe. */
+const looseIn = (root: Node): ReadonlyArray<string> => {
+  const look = (node: Node, at: string): ReadonlyArray<string> => {
+    const { additionalProperties: more, items, properties } = node
+    const keys = isNode(properties) ? Object.entries(properties) : []
+    return [
+      ...(isNode(properties) && more !== false ? [at] : []),
+      ...keys.flatMap(([key, each]) => isNode(each) && !isDescribed(each, root) ? [`${at}/${key}`] : []),
+      ...keys.flatMap(([key, each]) => isNode(each) ? look(each, `${at}/${key}`) : []),
+      ...(isNode(items) ? look(items, `${at}[]`) : []),
+      ...(isNode(more) ? look(more, `${at}{}`) : []),
+      ...["anyOf", "oneOf", "allOf", "prefixItems"].flatMap((key) =>
+        nodesOf(node[key]).flatMap((each, index) => look(each, `${at}/${index}`))
+      )
+    ]
+  }
+  const defs = root["$defs"]
+  return [
+    ...look(root, "#"),
+    ...(isNode(defs) ? Object.entries(defs) : []).flatMap(([name, each]) => isNode(each) ? look(each, `#${name}`) : [])
+  ]
+}
 
 describe("schemas of documents", () => {
   it("are published as they are in the sources: node tools/schemas.ts writes them", () => {
@@ -71,6 +112,25 @@ describe("schemas of documents", () => {
   it("are schemas that ajv takes, in its strict mode", () => {
     // None of them takes what is no document at all.
     for (const [words, each] of Object.entries(published)) assert.isDefined(fault(words, each, 7.5), words)
+  })
+
+  it("are strict, and describe every key", () => {
+    for (const [words, each] of Object.entries(published)) {
+      // Failures have the fields of their errors; the loader is described where runners are.
+      const loose = looseIn(jsonSchema(words, each)).filter((at) => words !== "gen loader" || !at.startsWith("#/1/"))
+      assert.deepStrictEqual(loose, words === "failure" ? ["#"] : [], words)
+    }
+    // Named faults.
+    const schema = { type: "object", properties: { a: { type: "integer" } }, required: ["a"] }
+    assert.deepStrictEqual(looseIn(schema), ["#", "#/a"])
+    assert.deepStrictEqual(looseIn({ anyOf: [{ items: schema }, { additionalProperties: schema }] }), [
+      "#/0[]",
+      "#/0[]/a",
+      "#/1{}",
+      "#/1{}/a"
+    ])
+    const described = { ...schema, properties: { a: { description: "A." } }, additionalProperties: false }
+    assert.deepStrictEqual(looseIn(described), [])
   })
 
   it("take what bpftool would show", () => {
