@@ -3,11 +3,13 @@ import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { command } from "./InProcess.ts"
 import * as Fs from "node:fs"
-import { newBpftool, run } from "./Require.ts"
+import { newBpftool, run, toolPath } from "./Require.ts"
 
 /** A version of bpftool that judges. */
 export interface Judge {
   readonly name: string
+  /** What a shell starts it by. */
+  readonly path: string
   /** The document of one of its commands; which processes hold objects it tells only where it was built for that. */
   readonly ask: (...args: ReadonlyArray<string>) => unknown
 }
@@ -19,10 +21,10 @@ const asking = (tool: string) => (...args: ReadonlyArray<string>): unknown => {
 }
 
 /** Debian's, which knows what Linux 6.1 had. */
-export const older: Judge = { name: "bpftool 7.1", ask: asking("bpftool") }
+export const older: Judge = { name: "bpftool 7.1", path: toolPath("bpftool") ?? "bpftool", ask: asking("bpftool") }
 
 /** That of Linux 6.12. */
-export const newer: Judge = { name: "bpftool 7.5", ask: asking(newBpftool) }
+export const newer: Judge = { name: "bpftool 7.5", path: newBpftool, ask: asking(newBpftool) }
 
 /** The judges on this machine: the older one always, which groups require as a tool. */
 export const judges: ReadonlyArray<Judge> = Fs.existsSync(newBpftool) ? [older, newer] : [older]

@@ -17,7 +17,7 @@ import * as UsdtTarget from "../support/UsdtTarget.ts"
 const tools = ["bash", "bpftool", "getconf", "ip", "setpriv", "strace", "taskset", "tc"]
 
 /** Modules that live tests use, or whose BTF they read; what these need is added. */
-const modules = ["veth", "dummy", "cls_bpf", "sch_ingress", "tcp_bbr", "nf_conntrack"]
+const modules = ["veth", "dummy", "cls_bpf", "sch_ingress", "sch_htb", "act_bpf", "tcp_bbr", "nf_conntrack"]
 
 const file = (path: string, source: string, executable = false): Entry => ({
   _tag: "File",

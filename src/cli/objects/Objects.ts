@@ -9,6 +9,7 @@ import * as Result from "effect/Result"
 import * as Btf from "../../btf/Btf.ts"
 import { BTF_KIND_FUNC } from "../../btf/BtfKind.ts"
 import { mapTypeName, progTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
+import type { LinkInfo } from "../../services/Kernel/calls/LinkCalls.ts"
 import { Kernel, type Session } from "../../services/Kernel/Kernel.ts"
 import type { BtfInfo, MapInfo, ProgInfo } from "../../services/Kernel/KernelCall.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
@@ -54,7 +55,7 @@ const hasGone = (error: CallError): boolean =>
 const unlessGone = <A, R>(effect: Effect.Effect<A, CallError, R>): Effect.Effect<A | undefined, CallError, R> =>
   Effect.catch(effect, (error) => hasGone(error) ? Effect.succeed(undefined) : Effect.fail(error))
 
-const refOf = { Map: Ref.map, Prog: Ref.prog, Btf: Ref.btf } as const
+const refOf = { Map: Ref.map, Prog: Ref.prog, Btf: Ref.btf, Link: Ref.link } as const
 
 /** Looks at each object of a kind in turn, and closes those of which nothing is kept. */
 const each = <K extends keyof typeof refOf, A extends object>(
@@ -157,6 +158,10 @@ export const progs = Effect.fnUntraced(function*(objects: Objects) {
 /** Everything in the kernel that is types, closed again. */
 export const btfs = (objects: Objects): Effect.Effect<ReadonlyArray<BtfInfo>, CallError> =>
   each(objects, "Btf", (btf) => objects.session.call({ _tag: "BtfGetInfo", btf }), false)
+
+/** What the kernel says of all links, closed again. */
+export const links = (objects: Objects): Effect.Effect<ReadonlyArray<LinkInfo>, CallError> =>
+  each(objects, "Link", (link) => objects.session.call({ _tag: "LinkGetInfo", link }), false)
 
 /** Whose types an object of BTF has. */
 export interface TypeUsers {

@@ -17,6 +17,7 @@ import * as Inspect from "./Inspect.ts"
 import * as Kernel from "./Kernel.ts"
 import * as Link from "./Link.ts"
 import * as Map from "./Map.ts"
+import * as Net from "./Net.ts"
 import * as Operator from "./Operator.ts"
 import * as Plan from "./Plan.ts"
 import * as Prog from "./Prog.ts"
@@ -44,6 +45,7 @@ export const commands: ByCommand = {
   ...Gen.documents,
   ...Kernel.documents,
   ...Operator.documents,
+  ...Net.documents,
   ...Cgroup.documents,
   ...StructOps.documents,
   ...Usdt.documents

@@ -5,6 +5,7 @@ import * as Device from "../../../../src/services/Kernel/abi/netlink/Device.ts"
 import * as Exchange from "../../../../src/services/Kernel/abi/netlink/Exchange.ts"
 import * as Filter from "../../../../src/services/Kernel/abi/netlink/Filter.ts"
 import * as Message from "../../../../src/services/Kernel/abi/netlink/Message.ts"
+import * as Qdisc from "../../../../src/services/Kernel/abi/netlink/Qdisc.ts"
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex").replaceAll(/(.{8})(?=.)/g, "$1 ")
 
@@ -68,6 +69,66 @@ describe("requests", () => {
   it("to take all filters away name none of them", () => {
     const { payload } = Filter.detach({ index: 3, parent: Filter.Parent.egress, handle: 0, priority: 0 }, true)
     assert.strictEqual(hex(payload), "00000000 03000000 00000000 f3ffffff 00000000")
+  })
+})
+
+/** A message about traffic control, of a device. */
+const tcMessage = (type: number, attributes: ReadonlyArray<Message.Attribute>): Message.Message => ({
+  type,
+  flags: 0,
+  sequence: 1,
+  port: 0,
+  payload: Filter.payload({ index: 3, handle: 1, parent: Filter.Parent.ingress, info: 0x0001_0300 }, attributes, true)
+})
+
+describe("what is in traffic control", () => {
+  const action = (kind: string, name: string, id: number) => [
+    Message.text(1, kind),
+    Message.nested(2, [Message.text(6, name), ...(id === 0 ? [] : [Message.u32(9, id)])])
+  ]
+
+  it("programs among the actions of a filter, in the order of their numbers", () => {
+    const options = [
+      Message.nested(1, [
+        Message.nested(2, action("bpf", "second", 0)),
+        Message.nested(1, action("bpf", "first", 5)),
+        Message.nested(3, action("gact", "", 6))
+      ]),
+      Message.text(7, "own"),
+      Message.u32(11, 4)
+    ]
+    const message = tcMessage(44, [Message.text(1, "bpf"), Message.nested(2, options)])
+    assert.deepInclude(Result.getOrThrow(Filter.decode(message, true)), {
+      name: "own",
+      programId: 4,
+      actions: [{ name: "first", programId: 5 }, { name: "second", programId: 0 }]
+    })
+    const without = tcMessage(44, [Message.text(1, "bpf"), Message.nested(2, options.slice(1))])
+    assert.notProperty(Result.getOrThrow(Filter.decode(without, true)), "actions")
+    const cut = tcMessage(44, [
+      Message.text(1, "bpf"),
+      Message.nested(2, [{ type: 1, value: { _tag: "Bytes", bytes: Uint8Array.of(9, 0, 1, 0) } }])
+    ])
+    assert.isTrue(Result.isFailure(Filter.decode(cut, true)))
+  })
+
+  it("disciplines and classes; what is something else is none", () => {
+    const kind = [Message.text(1, "htb")]
+    const of = (type: number) => Result.getOrThrow(Qdisc.decode(tcMessage(type, kind), true))
+    const each = { index: 3, handle: 1, parent: Filter.Parent.ingress, kind: "htb" }
+    assert.deepStrictEqual(of(36), { ...each, isClass: false })
+    assert.deepStrictEqual(of(40), { ...each, isClass: true })
+    assert.isUndefined(of(44))
+    const short: Message.Message = { ...tcMessage(36, kind), payload: new Uint8Array(19) }
+    assert.isTrue(Result.isFailure(Qdisc.decode(short, true)))
+    assert.strictEqual(
+      sent(Qdisc.listQdiscs(3, true)),
+      "24000000 26000503 01000000 00000000 00000000 03000000 00000000 00000000 00000000"
+    )
+    assert.strictEqual(
+      sent(Qdisc.listClasses(3, true)),
+      "24000000 2a000503 01000000 00000000 00000000 03000000 00000000 00000000 00000000"
+    )
   })
 })
 
