@@ -31,16 +31,20 @@ export const fault = (words: string, each: Published, document: unknown): string
   }`
 }
 
+/** Flags of all commands that have a value behind them. */
+const withValue = new Set(["--sarif", "--log-level"])
+
 /** The command that arguments are of, by the words of its schema: `prog show`. */
 export const wordsOf = (args: ReadonlyArray<string>): string | undefined => {
-  const [noun = "", verb = ""] = args.filter((arg) => !arg.startsWith("-"))
+  const [noun = "", verb = ""] = args.filter((arg, at) => !arg.startsWith("-") && !withValue.has(args[at - 1] ?? ""))
   return [`${noun} ${verb}`, noun].find((words) => Object.hasOwn(commands, words))
 }
 
-/** Whether these arguments ask for documents of the command's own. SARIF has a schema that is not ours. */
+/** Whether these arguments ask for documents of the command's own. The log of `--sarif -` has a schema that is not ours. */
 const wantsDocuments = (args: ReadonlyArray<string>): boolean =>
   args.some((arg) => /^(--json|--pretty|-[jp]{1,2})$/.test(arg)) &&
-  !args.some((arg) => /^(--help|-h|--version|-v|--sarif|--completions.*)$/.test(arg))
+  !args.some((arg) => /^(--help|-h|--version|-v|--completions.*)$/.test(arg)) &&
+  args[args.indexOf("--sarif") + 1] !== "-"
 
 /** The documents of an output: each on a line, or laid out, where its last line is the first that is not indented again. */
 const documentsOf = (stdout: string): ReadonlyArray<unknown> => {

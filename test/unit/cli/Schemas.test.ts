@@ -7,7 +7,7 @@ import * as Path from "node:path"
 import { subcommands } from "../../../src/cli/Main.ts"
 import { fileName, jsonSchema, listed, schemaText } from "../../../src/cli/schemas/Published.ts"
 import { commands, published } from "../../../src/cli/schemas/Schemas.ts"
-import { fault, faultOf } from "../../support/Documents.ts"
+import { fault, faultOf, wordsOf } from "../../support/Documents.ts"
 import { repository } from "../../support/Require.ts"
 
 const folder = Path.join(repository, "docs/schemas")
@@ -27,10 +27,10 @@ const shown = (document: unknown, status = 0) =>
   faultOf(["prog", "show", "id", "7", "--json"], { status, stdout: `${JSON.stringify(document)}\n` })
 
 /** The words of commands that do something: those that have verbs do nothing themselves. */
-const wordsOf = (all: ReadonlyArray<Command.Command.Any>, before = ""): ReadonlyArray<string> =>
+const leaves = (all: ReadonlyArray<Command.Command.Any>, before = ""): ReadonlyArray<string> =>
   all.flatMap(({ name, subcommands }) => {
     const verbs = subcommands.flatMap(({ commands }) => commands)
-    return verbs.length === 0 ? [`${before}${name}`] : wordsOf(verbs, `${before}${name} `)
+    return verbs.length === 0 ? [`${before}${name}`] : leaves(verbs, `${before}${name} `)
   })
 
 /** Whether a module imports schemas for more than their types. */
@@ -159,6 +159,19 @@ describe("schemas of documents", () => {
     assert.include(faultOf(["prog", "show", "--json"], { status: 0, stdout: "" }), "printed 0 documents")
   })
 
+  it("are found by the words of a command, wherever its flags stand", () => {
+    const found = (...args: ReadonlyArray<string>) => wordsOf(args)
+    assert.strictEqual(found("--json", "--sarif", "log.sarif", "prog", "-p", "show", "id", "7"), "prog show")
+    assert.strictEqual(found("inspect", "prog.bpf.o", "--json"), "inspect")
+    assert.strictEqual(found("run", "prog", "show"), "run")
+    assert.isUndefined(found("prog", "--json"))
+    assert.isUndefined(found("toString", "--json"))
+    const other = { status: 0, stdout: "{}" }
+    assert.isDefined(faultOf(["inspect", "x.o", "--sarif", "log.sarif", "-j"], other))
+    assert.isUndefined(faultOf(["inspect", "x.o", "--sarif", "-", "--pretty"], other))
+    assert.isUndefined(faultOf(["inspect", "x.o"], other))
+  })
+
   it("look at documents that are laid out, too", () => {
     const stdout = `${JSON.stringify({ ...prog, colour: "red" }, undefined, 2)}\n`
     assert.isDefined(faultOf(["prog", "show", "--pretty"], { status: 0, stdout }))
@@ -168,7 +181,7 @@ describe("schemas of documents", () => {
   it("are there for every command, and for nothing else", () =>
     Effect.runPromise(Effect.gen(function*() {
       // Asked for completions, the command loads all of its parts.
-      const found = wordsOf(yield* subcommands(["--completions=bash"]))
+      const found = leaves(yield* subcommands(["--completions=bash"]))
       assert.include(found, "btf dump")
       assert.deepStrictEqual(found.toSorted(), Object.keys(commands).toSorted())
     })))
