@@ -127,7 +127,10 @@ export const make = (
     ...(inside === undefined || inside === "" ? {} : { function: cut(inside) }),
     ...(instruction === undefined ? {} : { instruction }),
     ...(place === undefined || place.file === "" ? {} : { place: placeOf(place) }),
-    related: (related ?? []).map((each) => ({ message: oneLine(each.message), place: placeOf(each.place) })),
+    related: (related ?? []).filter(({ place }) => place.file !== "").map((each) => ({
+      message: oneLine(each.message) || "see here",
+      place: placeOf(each.place)
+    })),
     key: cut(given.key ?? `${subject ?? ""}|${said}`),
     properties: properties ?? {}
   }
@@ -189,7 +192,9 @@ const ofRefusal = (error: VerifierError, { object, placeOf: begin }: About): Dia
     : `${cause.title}${cause.subject === undefined ? "" : ` (${cause.subject})`}`
   const known = place?.file === undefined ? undefined : { ...place, file: place.file }
   return make({
-    rule: Rules.ofCause(cause?.id),
+    rule: cause === undefined && error.log === ""
+      ? Rules.ofCall("ProgLoad", textIn(error, "reason"))
+      : Rules.ofCause(cause?.id),
     message: `program ${error.program} was refused (${error.errno})${what === "" ? "" : `: ${what}`}`,
     details: cause === undefined || complaint === "" ? [] : [`the verifier says: ${oneLine(complaint)}`],
     hint: explanation.advice ?? error.hint,
@@ -226,7 +231,7 @@ export const ofError = (error: object, about: About = {}): ReadonlyArray<Diagnos
   const subject = subjectOf(error)
   const begin = subject === undefined ? undefined : about.placeOf?.(subject)
   return [make({
-    rule: tag === "KernelError" ? Rules.ofCall(call ?? "") : Rules.ofError(tag, reason),
+    rule: tag === "KernelError" ? Rules.ofCall(call ?? "", reason) : Rules.ofError(tag, reason),
     message,
     details: details.filter((line) => line !== textIn(error, "source")),
     hint,

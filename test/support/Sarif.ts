@@ -34,7 +34,7 @@ const ArtifactLocation = Schema.Union([
     uri: UriReference.check(Schema.isPattern(/^(?!\/|file:|https:)./)),
     uriBaseId: Schema.Literal("%SRCROOT%")
   }),
-  Schema.Struct({ uri: UriReference.check(Schema.isPattern(/^file:\/\/\/./)) })
+  Schema.Struct({ uri: UriReference.check(Schema.isPattern(/^file:\/\/\//)) })
 ])
 
 /** 3.30: lines and columns count from 1. */

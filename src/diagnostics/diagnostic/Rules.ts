@@ -2,6 +2,7 @@
  * What diagnostics are about: rules with names that stay the same from release to release, what each means, and what to do.
  */
 import type { LinkError } from "../../linker/LinkError.ts"
+import { refusalCauses } from "../../services/Kernel/RefusalCause.ts"
 import type { PlanError } from "../../stages/load/PlanError.ts"
 import type { OpenError } from "../../stages/open/OpenError.ts"
 import type { RelocateError } from "../../stages/relocate/RelocateError.ts"
@@ -119,7 +120,7 @@ const others: Readonly<Record<string, Words>> = {
   "file-unreadable": ["A file cannot be read.", "Look at its path and its permissions."],
   "elf-malformed": ["The file is no ELF file, or a malformed one.", rebuild],
   "types-malformed": ["Types (BTF) are malformed, or do not tell what is asked.", rebuild],
-  "edit-refused": ["An edit of the object does not fit it.", "effect-bpf inspect shows what the object has."],
+  "edit-refused": ["An edit of the object does not fit it.", "See what the object has: effect-bpf inspect."],
   "usage": ["An argument cannot be used.", "Run the command with --help."],
   "verifier": ["The verifier refused a program.", "Read what it says; --log shows all of it."],
   "program-refused": ["The kernel refused a program without a word of the verifier.", "See the hint."],
@@ -141,10 +142,10 @@ const others: Readonly<Record<string, Words>> = {
     "A program costs more than its budget allows.",
     "Look at what has changed; where it is wanted, prog budget --budget FILE --budget-write stores it."
   ],
-  "budget-new": ["A program is not in the budget.", "prog budget --budget FILE --budget-write stores it."],
+  "budget-new": ["A program is not in the budget.", "Store it: prog budget --budget FILE --budget-write."],
   "budget-removed": [
     "The budget has a program that the object does not have.",
-    "prog budget --budget FILE --budget-write removes it."
+    "Write the budget anew: prog budget --budget FILE --budget-write."
   ],
   "budget-kernel": [
     "The budget is from another series of kernels, whose verifier counts differently.",
@@ -222,6 +223,11 @@ export const rules: ReadonlyMap<string, Rule> = new Map(
       summary: `The verifier refused a program: ${title}.`,
       help: sentence(advice)
     })),
+    ...refusalCauses.map(({ advice, id, title }): Rule => ({
+      id: `refused-${kebab(id)}`,
+      summary: `The kernel refused a call: ${title}.`,
+      help: sentence(advice)
+    })),
     ...Object.entries(others).map(([id, [summary, help]]): Rule => ({ id, summary, help })),
     ...Object.entries(compatibility).map(([id, summary]): Rule => ({ id, summary, help: summary }))
   ].map((rule) => [rule.id, rule])
@@ -236,8 +242,11 @@ export const ofCause = (cause: string | undefined): string => {
   return rules.has(id) ? id : "verifier"
 }
 
-/** The rule of a call that the kernel refused. */
-export const ofCall = (call: string): string => calls.find(([pattern]) => pattern.test(call))?.[1] ?? "kernel-refused"
+/** The rule of a call that the kernel refused, by the cause where it is known. */
+export const ofCall = (call: string, cause?: string): string =>
+  rules.has(`refused-${kebab(cause ?? "")}`)
+    ? `refused-${kebab(cause ?? "")}`
+    : calls.find(([pattern]) => pattern.test(call))?.[1] ?? "kernel-refused"
 
 /** The rule of an error, by its tag and its reason. */
 export const ofError = (tag: string, reason: string | undefined): string => {
