@@ -28,6 +28,8 @@ node -e 'import("effect-bpf").then((m) => { if (Object.keys(m).length === 0) thr
 node -e 'import("effect-bpf/node").then((m) => { if (Object.keys(m).length === 0) throw new Error("effect-bpf/node exports nothing") })'
 
 node -e 'import("effect-bpf/light").then((m) => { if (Object.keys(m).length === 0) throw new Error("effect-bpf/light exports nothing") })'
+node -e 'import("effect-bpf/schemas/inspect.json", { with: { type: "json" } }).then((m) => { if (!m.default.properties.programs) process.exit(1) })' ||
+  fail "effect-bpf/schemas/inspect.json is not the schema of inspect"
 
 # The promise face, as somebody uses it who has never heard of Effect: types under strict, with the library's own libraries
 # alone and no types of Node; then it runs.

@@ -63,8 +63,13 @@ const workingCopy = (): string => {
     if (Fs.existsSync(from)) Fs.cpSync(from, Path.join(copy, part), { recursive: true })
   }
   Fs.symlinkSync(Path.join(repository, "node_modules"), Path.join(copy, "node_modules"))
-  const manifest: { exports: unknown } = JSON.parse(Fs.readFileSync(Path.join(copy, "package.json"), "utf8"))
-  manifest.exports = Object.fromEntries([...entries].map(([entry, source]) => [entry, `./${source}`]))
+  const manifest: { exports: Readonly<Record<string, unknown>> } = JSON.parse(
+    Fs.readFileSync(Path.join(copy, "package.json"), "utf8")
+  )
+  manifest.exports = {
+    ...manifest.exports,
+    ...Object.fromEntries([...entries].map(([entry, source]) => [entry, `./${source}`]))
+  }
   Fs.writeFileSync(Path.join(copy, "package.json"), JSON.stringify(manifest))
   const tools = Path.join(copy, ".bin")
   Fs.mkdirSync(tools)
