@@ -144,8 +144,8 @@ const registerName = (name: string): string => `R${name}`
 
 /** The registers that an instruction reads, as the log names them. */
 const usedBy = (text: string): ReadonlyArray<string> => {
-  if (text.startsWith("call ")) return ["R1", "R2", "R3", "R4", "R5"]
-  if (text.startsWith("exit")) return ["R0"]
+  // What a call takes and a return gives back matters where the complaint names it.
+  if (text.startsWith("call ") || text.startsWith("exit")) return []
   const read = text.replace(/^[rw]\d{1,2} = /, "")
   return [...read.slice(0, longestText).matchAll(/\b[rw](10|\d)\b/g)].map(([, name]) => registerName(name ?? ""))
 }
@@ -170,13 +170,11 @@ const knownAt = (log: VerifierLogParse.ParsedLog, cause: VerifierLogCause.Cause 
   const text = log.instruction?.text ?? ""
   const registers = new Map(log.registers.map((register) => [register.name, register] as const))
   const complaint = log.complaint.join("; ").slice(0, longestText)
-  const named = [...complaint.matchAll(/\bR(10|\d)\b/g)].map(([name]) => name)
-  const isCall = text.startsWith("call ")
-  // Of a call that takes five registers the complaint is about one; a function that is called takes what it wants.
-  const used = isCall && named.length > 0 ? [] : usedBy(text).filter((name) => name !== "R10")
-  const names = [
-    ...new Set([...named, ...used, ...slotsOf(text, registers, isCall ? [...named, ...usedBy(text)] : used)])
-  ]
+  const named = [...complaint.matchAll(/\bR(10|\d)\b|\barg#([0-4])\b/g)].map(([name, , argument]) =>
+    argument === undefined ? name : registerName(String(Number(argument) + 1))
+  )
+  const used = usedBy(text).filter((name) => name !== "R10")
+  const names = [...new Set([...named, ...used, ...slotsOf(text, registers, [...named, ...used])])]
   const isLost = cause?.id === "InvalidatedPointer"
   return names.slice(0, shownKnown).flatMap((name): ReadonlyArray<Known> => {
     const lost = isLost && cause.register?.name === name ? cause.register : undefined

@@ -92,8 +92,9 @@ export const of = (entries: ReadonlyArray<Entry>): ReadonlyArray<Branch> => {
         break
     }
   }
-  return way.flatMap(({ at, source, taken, words }) =>
-    taken === undefined
+  return way.flatMap(({ at, source, taken, words }, position) =>
+    // A loop that goes round by one jump is told once.
+    taken === undefined || (way[position - 1]?.at === at && way[position - 1]?.taken === taken)
       ? []
       : [{ at, taken, condition: conditionOf(words, taken), ...(source === undefined ? {} : { source }) }]
   )

@@ -57,6 +57,7 @@ const range = (known: Register["known"]): string | undefined => {
 const scalar = ({ constant, known }: Register): string => {
   if (constant !== undefined) return `the number ${numberText(constant)}`
   const possible = range(known)
+  if (possible === `between 0 and ${large - 1n}`) return "any number of 32 bits"
   return possible === undefined ? "any number" : `a number ${possible}`
 }
 
@@ -170,7 +171,7 @@ const pointerWords = (type: string, known: Register["known"]): string | undefine
 /** Bytes of a stack slot as the kernel shows them, a character for each. */
 const slotWords = (text: string): string => {
   const unwritten = [...text].filter((each) => each === "?").length
-  if (unwritten > 0) return `${unwritten} of its 8 bytes were never written`
+  if (unwritten > 0) return `a slot of which ${unwritten} of 8 bytes were never written`
   if (/^0+$/.test(text)) return "zeros"
   if (/d/.test(text)) return "a dynptr"
   if (/i/.test(text)) return "an iterator"

@@ -31,7 +31,7 @@ describeWith({ kind: "live", root: true }, "a map that the kernel refuses", () =
         assert.deepStrictEqual(yield* found({ type: MapType.BPF_MAP_TYPE_TASK_STORAGE, ...storage }), ["btf none"])
         assert.deepStrictEqual(
           yield* found({ type: MapType.BPF_MAP_TYPE_SK_STORAGE, ...storage, maxEntries: 1, flags: 0 }),
-          ["btf none", "map_flags BPF_F_NO_PREALLOC", "max_entries 1"]
+          ["btf none", "map_flags without BPF_F_NO_PREALLOC", "max_entries 1"]
         )
         assert.deepStrictEqual(
           yield* found({ type: MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, keySize: 4, valueSize: 4, maxEntries: 1 }),

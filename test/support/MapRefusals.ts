@@ -21,7 +21,11 @@ export interface Wrong {
 
 const wrong = (as: string, attr: Partial<MapAttributes>): Wrong => ({ as, attr })
 const flag = (name: keyof typeof MapFlag): Wrong => ({ as: `map_flags ${name}`, attr: {}, flag: MapFlag[name] })
-const without = (name: keyof typeof MapFlag): Wrong => ({ as: `map_flags ${name}`, attr: {}, without: MapFlag[name] })
+const without = (name: keyof typeof MapFlag): Wrong => ({
+  as: `map_flags without ${name}`,
+  attr: {},
+  without: MapFlag[name]
+})
 
 /** A map that every kernel takes, and what it does not take of it: each by itself. */
 export const types: ReadonlyArray<{ readonly attr: Partial<MapAttributes>; readonly wrongs: ReadonlyArray<Wrong> }> = [

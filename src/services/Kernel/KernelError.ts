@@ -29,7 +29,7 @@ export const RefusedAttribute = Schema.Struct({
     "value_type",
     "exclusive_to"
   ]),
-  /** What was asked for: `1000`, `BPF_F_MMAPABLE`, `none`. */
+  /** What was asked for: `1000`, `BPF_F_MMAPABLE`, `without BPF_F_NO_PREALLOC`, `none`. */
   value: Schema.String,
   /** Why, as far as the type of the map tells. */
   reason: Schema.String

@@ -157,7 +157,7 @@ const flags = (wanted: MapCreate, base: MapCreate): ReadonlyArray<Part> => {
     if (has(wanted) === has(base)) continue
     parts.push({
       attribute: "map_flags",
-      value: flagNames.get(bit) ?? `0x${bit.toString(16)}`,
+      value: `${has(base) ? "without " : ""}${flagNames.get(bit) ?? `0x${bit.toString(16)}`}`,
       flag: bit,
       isMissing: has(base),
       put: (to, from) => {

@@ -116,7 +116,7 @@ const ofMaxEntries = ({ maxEntries, type }: MapAttributes): string | undefined =
 }
 
 const ofFlag = (flag: number, isMissing: boolean): string | undefined => {
-  if (isMissing) return "missing: this type is created with it only"
+  if (isMissing) return "this type is created with it only"
   switch (flag) {
     case MapFlag.BPF_F_NO_PREALLOC:
       return "elements of this type are always made beforehand"
@@ -201,13 +201,13 @@ export const reasonOf = (
       return "kernels before Linux 4.15 take no names"
     case "inner_map":
       return inner === undefined
-        ? "missing: this type is created with a map whose shape its inner maps have"
+        ? "this type is created with a map whose shape its inner maps have"
         : isOfMaps(type)
         ? "a map of this kind cannot be an inner map"
         : "for maps of maps only"
     case "btf":
       return types === undefined
-        ? "missing: the kernel needs the types of key and value for this type"
+        ? "the kernel needs the types of key and value for this type"
         : "the types of key or value have other sizes than key_size and value_size, or this kernel takes none for this type"
     case "value_type":
       return "for struct_ops maps only, of a struct that this kernel implements so"

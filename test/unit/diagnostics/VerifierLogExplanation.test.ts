@@ -126,7 +126,7 @@ describe("VerifierLogExplanation.of", () => {
     })
     assert.deepStrictEqual(known.map(({ name, words }) => [name, words]), [
       ["r2", "the address of the stack, 16 bytes below its top"],
-      ["fp-16", "4 of its 8 bytes were never written"]
+      ["fp-16", "a slot of which 4 of 8 bytes were never written"]
     ])
   })
 
@@ -274,7 +274,7 @@ describe("VerifierLogWords.describe", () => {
     assert.strictEqual(words("ringbuf_mem_or_null(id=2,ref_obj_id=2,sz=8)"), "NULL or memory of 8 bytes")
     assert.strictEqual(words("tcp_sock(id=1)"), "a TCP socket")
     assert.strictEqual(words("mmmmmmmm", "fp-8"), "bytes of which nothing is known")
-    assert.strictEqual(words("????????", "fp-8"), "8 of its 8 bytes were never written")
+    assert.strictEqual(words("????????", "fp-8"), "a slot of which 8 of 8 bytes were never written")
     assert.strictEqual(words("what_is_new(x=1)"), "what the kernel calls what_is_new(x=1)")
   })
 
