@@ -44,7 +44,8 @@ export const subcommands = (args: ReadonlyArray<string>) =>
     },
     {
       name: "prog",
-      summary: "Programs of the kernel: load, loadall, budget, show, dump, run, stats, pin, attach, detach, tracelog",
+      summary:
+        "Programs of the kernel: load, loadall, budget, show, dump, run, stats, profile, pin, attach, detach, tracelog",
       load: Chosen.from(() => import("./Prog.ts"), ({ prog }) => prog)
     },
     {
@@ -67,6 +68,21 @@ export const subcommands = (args: ReadonlyArray<string>) =>
       name: "cgroup",
       summary: "Programs of control groups: show, tree, attach, detach",
       load: Chosen.from(() => import("./Cgroup.ts"), ({ cgroup }) => cgroup)
+    },
+    {
+      name: "perf",
+      summary: "What processes trace by programs: show",
+      load: Chosen.from(() => import("./Perf.ts"), ({ perf }) => perf)
+    },
+    {
+      name: "iter",
+      summary: "Iterators as files: pin",
+      load: Chosen.from(() => import("./Iter.ts"), ({ iter }) => iter)
+    },
+    {
+      name: "token",
+      summary: "What tokens allow: show",
+      load: Chosen.from(() => import("./Token.ts"), ({ token }) => token)
     },
     {
       name: "struct_ops",

@@ -47,6 +47,15 @@ export const open = Effect.gen(function*() {
   return { session, fresh: () => next++, types: new Map() } satisfies Objects
 })
 
+/** Refs of other kinds, or of the session's own load, begin far below. */
+const firstBeside = 1 << 24
+
+/** The objects of a session that is open already, and has refs of its own. */
+export const inSession = (session: Session): Objects => {
+  let next = firstBeside
+  return { session, fresh: () => next++, types: new Map() }
+}
+
 /** Whether a failure says that an object has gone, or the network device that it was for: then nothing is told of it. */
 const hasGone = (error: CallError): boolean =>
   error._tag === "KernelError" && (error.errno === "ENOENT" || error.errno === "ENODEV")
@@ -88,7 +97,7 @@ const openedMap = (objects: Objects, ref: Ref.MapRef): Effect.Effect<OpenMap, Ca
 const keptName = 15
 
 /** The name of a program's first function, of which the program's own is the beginning. */
-const functionName = (info: ProgInfo, btf: Btf.Btf | undefined): string | undefined => {
+export const functionName = (info: ProgInfo, btf: Btf.Btf | undefined): string | undefined => {
   const { recordSize, records } = info.funcInfo
   if (btf === undefined || records.length < 8 || recordSize < 8) return undefined
   const type = new DataView(records.buffer, records.byteOffset, records.byteLength).getUint32(4, true)

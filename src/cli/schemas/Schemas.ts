@@ -14,15 +14,18 @@ import { failure } from "./Failure.ts"
 import * as Feature from "./Feature.ts"
 import * as Gen from "./Gen.ts"
 import * as Inspect from "./Inspect.ts"
+import * as Iter from "./Iter.ts"
 import * as Kernel from "./Kernel.ts"
 import * as Link from "./Link.ts"
 import * as Map from "./Map.ts"
 import * as Net from "./Net.ts"
 import * as Operator from "./Operator.ts"
+import * as Perf from "./Perf.ts"
 import * as Plan from "./Plan.ts"
 import * as Prog from "./Prog.ts"
 import * as Run from "./Run.ts"
 import * as StructOps from "./StructOps.ts"
+import * as Token from "./Token.ts"
 import * as Trace from "./Trace.ts"
 import * as Usdt from "./Usdt.ts"
 import type { ByCommand, Published } from "./Published.ts"
@@ -46,6 +49,9 @@ export const commands: ByCommand = {
   ...Kernel.documents,
   ...Operator.documents,
   ...Net.documents,
+  ...Perf.documents,
+  ...Iter.documents,
+  ...Token.documents,
   ...Cgroup.documents,
   ...StructOps.documents,
   ...Usdt.documents
