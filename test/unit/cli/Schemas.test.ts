@@ -1,14 +1,18 @@
 /** The schemas of the command's documents: what is published, and that they tell right from wrong. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type * as Command from "effect/cli/Command"
+import * as fc from "fast-check"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { subcommands } from "../../../src/cli/Main.ts"
 import { fileName, jsonSchema, listed, schemaText } from "../../../src/cli/schemas/Published.ts"
 import { commands, published } from "../../../src/cli/schemas/Schemas.ts"
 import { fault, faultOf, wordsOf } from "../../support/Documents.ts"
-import { repository } from "../../support/Require.ts"
+import { command } from "../../support/InProcess.ts"
+import { repository, temporaryFolder } from "../../support/Require.ts"
 
 const folder = Path.join(repository, "docs/schemas")
 
@@ -77,6 +81,40 @@ const looseIn = (root: Node): ReadonlyArray<string> => {
     ...look(root, "#"),
     ...(isNode(defs) ? Object.entries(defs) : []).flatMap(([name, each]) => isNode(each) ? look(each, `#${name}`) : [])
   ]
+}
+
+const strictly = { onExcessProperty: "error" } as const
+
+/** A change of a document: of which part, in what way. */
+interface Made {
+  readonly steps: ReadonlyArray<number>
+  readonly way: "drop" | "add" | "replace"
+  readonly value: unknown
+}
+
+const change: fc.Arbitrary<Made> = fc.record({
+  steps: fc.array(fc.nat(), { minLength: 1, maxLength: 7 }),
+  way: fc.constantFrom("drop", "add", "replace"),
+  value: fc.constantFrom<unknown>(null, true, 7, -7, 7.5, "other", "7", [], {}, [0], { other: 0 })
+})
+
+/** Changes a part of a document, which is found by taking the entry of each step until there is none. */
+const changed = (document: unknown, { steps, value, way }: Made): void => {
+  let part: unknown = document
+  for (const [at, step] of steps.entries()) {
+    if (typeof part !== "object" || part === null) return
+    const entries: ReadonlyArray<readonly [string, unknown]> = Object.entries(part)
+    const [key, next] = entries[step % Math.max(1, entries.length)] ?? ["other", undefined]
+    const isLast = at === steps.length - 1 || typeof next !== "object" || next === null
+    if (!isLast) {
+      part = next
+      continue
+    }
+    if (way === "drop" && !Array.isArray(part)) Reflect.deleteProperty(part, key)
+    else if (way === "add" && !Array.isArray(part)) Reflect.set(part, "another", value)
+    else Reflect.set(part, key, value)
+    return
+  }
 }
 
 describe("schemas of documents", () => {
@@ -185,4 +223,35 @@ describe("schemas of documents", () => {
       assert.include(found, "btf dump")
       assert.deepStrictEqual(found.toSorted(), Object.keys(commands).toSorted())
     })))
+
+  it.live("mean what the schemas that they are made of mean: a change of a document is refused by both or by none", () =>
+    Effect.gen(function*() {
+      const fixture = (name: string) => Path.join(repository, "test/fixtures", name)
+      const linked = Path.join(temporaryFolder(), "linked.bpf.o")
+      const documents = yield* Effect.forEach([
+        ["inspect", fixture("tracepoint.bpf.o"), "--insns"],
+        ["plan", fixture("pinned_map.bpf.o"), "--kernel", "simulated"],
+        ["gen", "object", linked, fixture("link_main.bpf.o"), fixture("link_library.bpf.o")],
+        ["gen", "loader", fixture("tracepoint.bpf.o")],
+        ["feature", "probe", "--kernel", "simulated"]
+      ], (args) => Effect.map(command(...args, "--json"), ({ stdout }) => ({ words: wordsOf(args) ?? "", stdout })))
+      const refusedBy = (words: string, document: unknown) => {
+        const each = commands[words] ?? assert.fail(words)
+        const decode = Schema.decodeUnknownResult(Schema.toType(Schema.toEncoded(each.schema)), strictly)
+        return { ajv: fault(words, each, document) !== undefined, effect: Result.isFailure(decode(document)) }
+      }
+      for (const { stdout, words } of documents) {
+        assert.deepStrictEqual(refusedBy(words, JSON.parse(stdout)), { ajv: false, effect: false }, words)
+      }
+      let refused = 0
+      fc.assert(fc.property(fc.constantFrom(...documents), change, ({ stdout, words }, made) => {
+        const document: unknown = JSON.parse(stdout)
+        changed(document, made)
+        const by = refusedBy(words, document)
+        if (by.ajv) refused++
+        assert.strictEqual(by.ajv, by.effect, words)
+      }))
+      // Named fault: most changes make another document, and are found.
+      assert.isAbove(refused, 20)
+    }))
 })
