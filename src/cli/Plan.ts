@@ -10,6 +10,7 @@ import { type RelocateOptions, relocateWith } from "../stages/relocate/Relocate.
 import * as Stage from "../stages/Stage.ts"
 import { type Assumed, assumedText, assuming } from "./Assuming.ts"
 import { reporting } from "./Failure.ts"
+import * as Findings from "./Findings.ts"
 import { planDocument } from "./json/PlanDocument.ts"
 import * as KernelChoice from "./KernelChoice.ts"
 import * as ObjectFile from "./ObjectFile.ts"
@@ -29,6 +30,11 @@ const assumedOfRelease = (kernelName: string): ReadonlyArray<Assumed> => {
     why: "by the version in which each came; kernels of distributions may have others"
   }]
 }
+
+// Imported when it is wanted.
+const diagnostics = Effect.promise(() =>
+  Promise.all([import("../diagnostics/Diagnostic.ts"), import("../diagnostics/Requirements.ts")])
+)
 
 /** The command. */
 export const plan = Command.make("plan", {
@@ -53,6 +59,11 @@ export const plan = Command.make("plan", {
         // An object that cannot be planned without what is missing: the error says what it lacks, this says why.
         Effect.tapError(() => Output.message(assumedText(assumed).slice(1)))
       )
+      const { release } = yield* kernel.info
+      yield* Findings.add(Effect.fnUntraced(function*(about) {
+        const [{ ofRequirements }, { ofPlan }] = yield* diagnostics
+        return ofRequirements(ofPlan(planned), release, about)
+      }))
       yield* Output.result(
         () => planDocument(planned, kernel.name, path, assumed),
         () => [...planText(planned, kernel.name, path, { core }), ...assumedText(assumed)]

@@ -17,6 +17,8 @@ import type { VerifierError } from "../services/Kernel/KernelError.ts"
 import * as Budget from "./Budget.ts"
 import * as Compatibility from "./Compatibility.ts"
 import * as Rules from "./diagnostic/Rules.ts"
+import * as Requirements from "./Requirements.ts"
+import { kinds, labelOf } from "./requirements/Requirement.ts"
 import * as VerifierLogExplanation from "./VerifierLogExplanation.ts"
 
 export { rules } from "./diagnostic/Rules.ts"
@@ -327,4 +329,68 @@ export const ofBudget = (comparison: Budget.Comparison, about: About = {}): Read
     })]
     : []
   return [...growths, ...other, ...others]
+}
+
+/** The most things that are named as the reason of one. */
+const maximumNamed = 4
+
+const placesOf = ({ uses }: Requirements.Requirement): ReadonlyArray<Place> =>
+  uses.flatMap(({ source }) => source === undefined ? [] : [source])
+
+/**
+ * The diagnostics of what an object needs of the kernel: the oldest release that has all of it as a note; and where the release
+ * of a kernel is given, a warning for everything that came later.
+ */
+export const ofRequirements = (
+  { all, load }: Pick<Requirements.Requirements, "all" | "load">,
+  release: string | undefined,
+  about: About = {}
+): ReadonlyArray<Diagnostic> => {
+  const of = (
+    rule: string,
+    level: Level,
+    message: string,
+    needs: ReadonlyArray<Requirements.Requirement>
+  ): Diagnostic => {
+    const [place, ...more] = needs.flatMap(placesOf)
+    const use = needs[0]?.uses[0]
+    const begin = use?.program === undefined ? undefined : about.placeOf?.(use.program)
+    return make({
+      rule,
+      level,
+      message,
+      path: about.object,
+      subject: use?.program ?? use?.map,
+      function: use?.function,
+      instruction: use?.slot,
+      place: place ?? begin,
+      related: more.map((each) => ({ message: "here, too", place: each })),
+      key: needs.map(({ kind, name }) => `${kind} ${name}`).join(", "),
+      properties: { release: needs[0]?.since ?? null, requirements: needs.map(({ name }) => cut(name)) }
+    })
+  }
+  const named = load.because.slice(0, maximumNamed).map(labelOf).join(", ")
+  const others = load.because.length - maximumNamed
+  const oldest = load.release === undefined ? [] : [of(
+    "requires-kernel",
+    "note",
+    `the object needs Linux ${load.release} or newer, because of ${named}${others > 0 ? ` and ${others} more` : ""}`,
+    load.because
+  )]
+  const newer = release === undefined
+    ? []
+    : all.filter((each) => each.required && each.when === "load" && Requirements.isIn(each, release) === false)
+  return [
+    ...newer.map((each) =>
+      of(
+        "requires-newer-kernel",
+        "warning",
+        `${labelOf(each)} (${kinds[each.kind]}) came with Linux ${Requirements.availabilityText(each)}, and this is ${
+          cut(release ?? "")
+        }`,
+        [each]
+      )
+    ),
+    ...oldest
+  ]
 }

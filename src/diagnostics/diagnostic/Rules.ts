@@ -154,7 +154,11 @@ const others: Readonly<Record<string, Words>> = {
   "budget-malformed": ["The file of the budget cannot be read.", "Write it anew: --budget-write."],
   "requires-kernel": [
     "The object needs a kernel of this release or newer.",
-    "Guard what is newer, or leave it out for older kernels."
+    "Nothing, where all kernels that it is for are new enough; else guard what is newer, or leave it out."
+  ],
+  "requires-newer-kernel": [
+    "The object needs something that came with a later release of Linux than the kernel's.",
+    "Guard it, or leave it out for older kernels; a kernel may have it all the same, for distributions carry features back."
   ]
 }
 

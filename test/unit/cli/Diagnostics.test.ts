@@ -232,6 +232,21 @@ describe("--sarif and --github", () => {
       assert.strictEqual(planned.commands[0]?.properties.get("line"), String(place?.region?.startLine))
     }))
 
+  it.live("tell of what an object needs, and warn of what the kernel is too old for", () =>
+    Effect.gen(function*() {
+      const old = yield* logged("plan", object("xdp_firewall.bpf.o"), "--kernel", "simulated:5.4")
+      assert.strictEqual(old.status, 0)
+      const warning = old.run.results.find(({ level }) => level === "warning")
+      assert.strictEqual(warning?.ruleId, "requires-newer-kernel")
+      assert.match(warning?.message.text ?? "", /came with Linux 5\.\d+, and this is 5\.4/)
+      assert.deepStrictEqual(old.run.results.filter(({ level }) => level === "note").map(({ ruleId }) => ruleId), [
+        "requires-kernel"
+      ])
+      assert.strictEqual(old.commands[0]?.name, "warning")
+      const recent = yield* logged("plan", object("xdp_firewall.bpf.o"), "--kernel", "simulated")
+      assert.deepStrictEqual(recent.run.results.map(({ ruleId }) => ruleId), ["requires-kernel"])
+    }))
+
   it.live("tell of what cannot be linked", () =>
     Effect.gen(function*() {
       const out = Path.join(temporaryFolder(), "out.o")
