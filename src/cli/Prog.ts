@@ -19,6 +19,7 @@ import * as Packets from "./Packets.ts"
 import { budget } from "./prog/Budget.ts"
 import { attach, detach } from "./prog/AttachCommands.ts"
 import { load, loadall } from "./prog/Load.ts"
+import { profile } from "./prog/ProfileCommand.ts"
 import { stats } from "./prog/StatsCommand.ts"
 import { tracelog } from "./prog/Tracelog.ts"
 import * as Verbs from "./prog/Verbs.ts"
@@ -211,7 +212,7 @@ export const prog = Command.make("prog").pipe(
       "  or tag TAG."
   ),
   Command.withShortDescription(
-    "Programs of the kernel: load, loadall, budget, show, dump, run, stats, pin, attach, detach, tracelog"
+    "Programs of the kernel: load, loadall, budget, show, dump, run, stats, profile, pin, attach, detach, tracelog"
   ),
   Command.withSubcommands([
     load,
@@ -222,6 +223,7 @@ export const prog = Command.make("prog").pipe(
     dump,
     run,
     stats,
+    profile,
     pin,
     attach,
     detach,

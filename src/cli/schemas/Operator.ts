@@ -41,6 +41,14 @@ const stats = Schema.Struct({
   programs: Field.list(Ran, "The programs, those that took most time first.")
 })
 
+const Metric = Schema.Struct({
+  metric: Field.text("What was counted, in bpftool's words; what it does not have in perf's, with underscores."),
+  run_cnt: Field.exact("How often the program ran."),
+  value: Field.exact("What was counted in all its runs; clocks are nanoseconds."),
+  enabled: Field.exact("Nanoseconds for which the counter was to count."),
+  running: Field.exact("Nanoseconds for which it did: less where counters take turns.")
+}).annotate({ title: "A metric" })
+
 const Done = Schema.Struct({
   command: Field.list(Schema.String, "The command in its words."),
   output: Field.any(
@@ -63,6 +71,10 @@ export const documents: ByCommand = {
     description:
       "The commands of a file, as far as they were run: to the end, or to the first that failed. Keys are bpftool's.",
     schema: Field.list(Done, "The commands in their order.")
+  },
+  "prog profile": {
+    description: "What a program cost the processor while it was watched, by metric. Keys are bpftool's.",
+    schema: Field.list(Metric, "The metrics in the order in which they were asked for.")
   },
   "prog attach": nothing("A program attached without a link."),
   "prog detach": nothing("A program detached that was attached without a link."),
