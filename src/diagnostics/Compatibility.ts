@@ -3,9 +3,9 @@
  * and whether its own checks keep it from using that.
  *
  * Checked are all CO-RE relocations, what programs are attached to (fentry, fexit, fmod_ret, tp_btf, lsm, iter), functions
- * and variables of the kernel, and structs that the object implements; the kernel's configuration where it is known. Types
- * do not tell whether a function may be called or attached to, which addresses kallsyms has, or what the verifier makes of a
- * program.
+ * and variables of the kernel, and structs that the object implements; what it needs of BPF itself (`Requirements`), as far
+ * as the kernel's types or its release tell; the kernel's configuration where it is known. Types do not tell whether a
+ * function may be called or attached to, which addresses kallsyms has, or what the verifier makes of a program.
  *
  * ```ts
  * const object = Compatibility.prepare(opened)
@@ -26,11 +26,13 @@ import * as CoreReport from "../stages/relocate/CoreReport.ts"
 import type { RelocateError } from "../stages/relocate/RelocateError.ts"
 import * as SourceLines from "../stages/relocate/SourceLines.ts"
 import { type Finding, make as makeFinding, optional, type Verdict, worse } from "./compatibility/Finding.ts"
+import * as Needs from "./compatibility/Needs.ts"
 import type * as Place from "./compatibility/Place.ts"
 import * as Relocations from "./compatibility/Relocations.ts"
 import * as StructOps from "./compatibility/StructOps.ts"
 import * as Symbols from "./compatibility/Symbols.ts"
 import type { Target } from "./compatibility/Target.ts"
+import * as Requirements from "./Requirements.ts"
 
 export { refusalText, rules, verdicts, worse } from "./compatibility/Finding.ts"
 export type { Candidate, Finding, Rule, Verdict } from "./compatibility/Finding.ts"
@@ -68,6 +70,8 @@ export interface Prepared {
   readonly object: BpfObject
   readonly loaded: Part
   readonly optional: Part
+  /** What it needs of BPF itself, with the releases that brought it. */
+  readonly requirements: Requirements.Requirements
 }
 
 /** What an object comes to on a kernel. */
@@ -163,7 +167,8 @@ export const prepare = (object: BpfObject): Prepared => {
   return {
     object,
     loaded: partOf(object, isLoaded, budget),
-    optional: partOf(object, (program) => !isLoaded(program), budget)
+    optional: partOf(object, (program) => !isLoaded(program), budget),
+    requirements: Requirements.ofObject(object)
   }
 }
 
@@ -243,13 +248,14 @@ export const check = (prepared: Prepared, target: Target, places: Place.Places =
   const kconfig = Symbols.options(target, object)
   const main = checkPart(loaded, target, kconfig.bytes, true, places)
   const others = checkPart(prepared.optional, target, kconfig.bytes, false, places)
-  const all = [...kconfig.findings, ...main.findings, ...others.findings.map(optional)]
+  const needs = Needs.examine(target, prepared.requirements.all)
+  const all = [...kconfig.findings, ...needs.findings, ...main.findings, ...others.findings.map(optional)]
   all.sort((one, other) => severity[one.verdict] - severity[other.verdict])
   return {
     verdict: all.reduce<Verdict>((verdict, finding) => worse(verdict, finding.verdict), "green"),
     relocations: main.counts,
     findings: all.slice(0, maximumFindings),
     omitted: Math.max(0, all.length - maximumFindings),
-    unchecked: uncheckedOf(prepared, target)
+    unchecked: [...uncheckedOf(prepared, target), ...needs.unchecked]
   }
 }

@@ -42,7 +42,7 @@ import * as Types from "./requirements/TypeReleases.ts"
 
 export { availabilityText, compare, isIn } from "./requirements/Release.ts"
 export type { Availability } from "./requirements/Release.ts"
-export { isEnough, kinds, maximumUses, oldestOf } from "./requirements/Requirement.ts"
+export { isEnough, kinds, labelOf, maximumUses, oldestOf } from "./requirements/Requirement.ts"
 export type { Kind, Oldest, Requirement, Use } from "./requirements/Requirement.ts"
 
 /** What an object needs. */
@@ -107,7 +107,9 @@ const addProgramAttributes = (of: Of, program: Program): void => {
       name: Types.attachTypeSymbol(expectedAttachType),
       ...Types.ofAttachType(expectedAttachType),
       when: checkedAtLoad.has(type) && !optional ? "load" : "attach",
-      ...(optional ? { required: false, otherwise: "kernels that check no attach type do without it" } : {}),
+      ...(optional
+        ? { required: false, replaced: true as const, otherwise: "kernels that check no attach type do without it" }
+        : {}),
       use
     })
   }
@@ -160,6 +162,7 @@ const helperAt = (id: number, type: number, slot: number): AtSlot => {
         ? {}
         : {
           required: false,
+          replaced: true as const,
           otherwise: `a load puts ${older}() in its place`,
           feature: "ProbeReadKernel" as const
         })
@@ -264,7 +267,7 @@ const link = (name: string, availability: Availability, otherwise?: string): Par
   name,
   when: "attach",
   ...availability,
-  ...(otherwise === undefined ? {} : { required: false, otherwise })
+  ...(otherwise === undefined ? {} : { required: false, replaced: true as const, otherwise })
 })
 
 const ioctl = "older kernels attach through the perf event itself, without a link"
@@ -331,7 +334,7 @@ const addMap = (of: Of, object: BpfObject, map: MapDefinition, name: string): vo
       name: flag,
       ...availability,
       ...(mapped
-        ? { required: false, otherwise: "a load leaves it out", feature: "ArrayMmap" as const }
+        ? { required: false, replaced: true as const, otherwise: "a load leaves it out", feature: "ArrayMmap" as const }
         : {}),
       use
     })

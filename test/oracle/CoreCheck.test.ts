@@ -56,8 +56,8 @@ const isRefused = (object: BpfObject, types: Btf.Btf): boolean => {
   )
 }
 
-/** Rules that are about more than relocating: attach targets and struct_ops are looked for when a program is loaded. */
-const beyond: ReadonlySet<Compatibility.Rule> = new Set(["attach-target", "struct-ops"])
+/** Rules that are about more than relocating: what they look for is of interest when maps and programs are loaded. */
+const beyond: ReadonlySet<Compatibility.Rule> = new Set(["attach-target", "struct-ops", "kernel-feature"])
 
 describeWith({ kind: "oracle", files: [running, kernelsFolder] }, "cells on real kernels", () => {
   const paths = [running, kernel("6.1").btf, kernel("6.1", "oldest").btf, kernel("6.12").btf]

@@ -96,6 +96,11 @@ const openKernel = ({ name, path }: KernelFile): Kernel => {
 /** Kernels that are kept, the last ones that were used: questions are about neighbours. */
 const KEPT = 2
 
+/** What the matrix tells of an object's requirements: the rest is its own. */
+const oldestOf = (
+  { requirements: { attach, load } }: Compatibility.Prepared
+): Compatibility.ObjectRow["oldest"] => ({ load, attach })
+
 /** Begins the work: opens the objects. */
 export const make = ({ kernels, objects }: Setup): Checker => {
   const prepared = objects.map(openObject)
@@ -135,7 +140,8 @@ export const make = ({ kernels, objects }: Setup): Checker => {
       return {
         name: path.slice(path.lastIndexOf("/") + 1),
         path,
-        problem: one !== undefined && Result.isFailure(one) ? one.failure : undefined
+        problem: one !== undefined && Result.isFailure(one) ? one.failure : undefined,
+        oldest: one !== undefined && Result.isSuccess(one) ? oldestOf(one.success) : undefined
       }
     }),
     answer: (work, position) => {

@@ -4,6 +4,7 @@
 import * as Compatibility from "../../diagnostics/Compatibility.ts"
 import { clip } from "../text/Clip.ts"
 import { placeText } from "../text/MatrixText.ts"
+import { oldestReasons } from "../text/RequirementsText.ts"
 import { type Html, html } from "./Html.ts"
 
 const style = `
@@ -250,6 +251,21 @@ ${historyRows(matrix, moved)}</details>
   }`
 }
 
+const oldestHtml = ({ objects }: Compatibility.Matrix): Html => {
+  const rows = objects.flatMap(({ name, oldest }) => oldest === undefined ? [] : [{ name, ...oldest }])
+  return rows.length === 0 ? html`` : html`<h2>The oldest Linux that has what the programs and maps are made of</h2>
+<table class="history"><thead><tr><th>object</th><th>to be loaded</th><th>to be attached</th><th>for</th></tr></thead><tbody>
+${
+    rows.map(({ attach, load, name }) =>
+      html`<tr><td><code>${clip(name)}</code></td><td>${load.release ?? "?"}</td><td>${attach.release ?? "?"}</td><td>${
+        clip(oldestReasons(load))
+      }</td></tr>
+`
+    )
+  }</tbody></table>
+`
+}
+
 const uncheckedHtml = ({ kernels, objects, unchecked }: Compatibility.Matrix): Html =>
   unchecked.length === 0 ? html`` : html`<h2>Not checked, since nothing is known of it</h2>
 <ul>${
@@ -278,7 +294,9 @@ export const matrixPage = (matrix: Compatibility.Matrix, version: string): Html 
 </head>
 <body>
 <h1>Compatibility of ${title}</h1>
-${legend(matrix)}${tableHtml(matrix)}${findingsHtml(matrix)}${historyHtml(matrix)}${uncheckedHtml(matrix)}
+${legend(matrix)}${tableHtml(matrix)}${findingsHtml(matrix)}${historyHtml(matrix)}${oldestHtml(matrix)}${
+    uncheckedHtml(matrix)
+  }
 <p class="dim">effect-bpf ${version} core check</p>
 </body>
 </html>

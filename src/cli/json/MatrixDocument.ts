@@ -10,6 +10,7 @@ import type * as Compatibility from "../../diagnostics/Compatibility.ts"
 import type * as Documents from "../schemas/Core.ts"
 import { clip } from "../text/Clip.ts"
 import type { Json } from "./Json.ts"
+import { oldestJson } from "./RequirementsDocument.ts"
 
 const orNull = <A extends Json>(value: A | undefined): A | null => value ?? null
 
@@ -89,7 +90,12 @@ const historyJson = (
 
 /** The document of a matrix. */
 export const matrixDocument = (matrix: Compatibility.Matrix): typeof Documents.Check.Type => ({
-  objects: matrix.objects.map(({ name, path, problem }) => ({ name, path, problem: orNull(problem) })),
+  objects: matrix.objects.map(({ name, oldest, path, problem }) => ({
+    name,
+    path,
+    problem: orNull(problem),
+    oldest: oldest === undefined ? null : { load: oldestJson(oldest.load), attach: oldestJson(oldest.attach) }
+  })),
   kernels: matrix.kernels.map(({ name, path, problem }) => ({ name, path, problem: orNull(problem) })),
   summary: { ...matrix.summary },
   cells: matrix.cells.flatMap((row, object) =>

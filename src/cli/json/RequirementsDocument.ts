@@ -3,12 +3,15 @@
  * needs it.
  */
 import type * as Requirements from "../../diagnostics/Requirements.ts"
+import { labelOf } from "../../diagnostics/requirements/Requirement.ts"
+import type * as Documents from "../schemas/Requirements.ts"
 import { clip } from "../text/Clip.ts"
-import type { Json } from "./Json.ts"
 
 const clipped = (text: string | undefined): string | null => text === undefined ? null : clip(text)
 
-const useJson = ({ function: inside, map, program, slot, source }: Requirements.Use): Json => ({
+const useJson = (
+  { function: inside, map, program, slot, source }: Requirements.Use
+): typeof Documents.Requirement.Type.uses[number] => ({
   program: clipped(program),
   map: clipped(map),
   function: clipped(inside),
@@ -20,7 +23,7 @@ const useJson = ({ function: inside, map, program, slot, source }: Requirements.
 })
 
 /** One thing that is needed. */
-export const requirementJson = (requirement: Requirements.Requirement): Json => {
+export const requirementJson = (requirement: Requirements.Requirement): typeof Documents.Requirement.Type => {
   const { after, by, count, description, kind, module, name, otherwise, required, since, uses, when } = requirement
   return {
     kind,
@@ -39,14 +42,16 @@ export const requirementJson = (requirement: Requirements.Requirement): Json => 
 }
 
 /** The oldest kernel, and what says so. */
-export const oldestJson = ({ because, open, release }: Requirements.Oldest): { readonly [key: string]: Json } => ({
+export const oldestJson = ({ because, open, release }: Requirements.Oldest): typeof Documents.Oldest.Type => ({
   release: release ?? null,
-  because: because.map(({ name }) => clip(name)),
-  open: open.map(({ name }) => clip(name))
+  because: because.map((each) => clip(labelOf(each))),
+  open: open.map((each) => clip(labelOf(each)))
 })
 
 /** All that an object needs. */
-export const requirementsJson = ({ all, attach, load }: Requirements.Requirements): Json => ({
+export const requirementsJson = (
+  { all, attach, load }: Requirements.Requirements
+): typeof Documents.Requirements.Type => ({
   oldest: { load: oldestJson(load), attach: oldestJson(attach) },
   needs: all.map(requirementJson)
 })

@@ -2,12 +2,23 @@
 import * as Schema from "effect/Schema"
 import * as Field from "./Field.ts"
 import type { ByCommand } from "./Published.ts"
+import { Oldest } from "./Requirements.ts"
 
 const Named = Schema.Struct({
   name: Field.text("The name."),
   path: Field.text("The file."),
   problem: Field.orNull(Field.text("Why it cannot be read."))
-}).annotate({ identifier: "Named", title: "An object, or a kernel" })
+}).annotate({ identifier: "Named", title: "A kernel" })
+
+const Object = Schema.Struct({
+  ...Named.fields,
+  oldest: Field.orNull(
+    Schema.Struct({ load: Oldest, attach: Oldest }).annotate({
+      description:
+        "The oldest releases of Linux that it can be loaded into, and attached on; null where it cannot be opened."
+    })
+  )
+}).annotate({ identifier: "Object", title: "An object" })
 
 const verdict = Field.oneOf(
   ["green", "guarded", "unknown", "fatal"],
@@ -118,7 +129,7 @@ export const History = Schema.Struct({
 
 /** The document. */
 export const Check = Schema.Struct({
-  objects: Field.list(Named, "The objects."),
+  objects: Field.list(Object, "The objects."),
   kernels: Field.list(Named, "The kernels, in order."),
   summary: Schema.Struct({
     green: Field.count("How many cells."),

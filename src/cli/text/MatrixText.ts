@@ -4,7 +4,9 @@
  */
 import { displayWidth } from "effect/cli/CliOutput"
 import * as Compatibility from "../../diagnostics/Compatibility.ts"
+import { compare } from "../../diagnostics/requirements/Release.ts"
 import { clip } from "./Clip.ts"
+import { oldestReasons } from "./RequirementsText.ts"
 import { blank, counted, escape, heading, type Line, line, type Piece, span, type Tone, wrapped } from "./Text.ts"
 
 /** A sign for each verdict: different without colours, too. */
@@ -258,11 +260,35 @@ const summaryText = ({ kernels, objects, summary }: Compatibility.Matrix): Line 
   return wrapped(2, `${counted(objects.length, "object")} on ${counted(kernels.length, "kernel")}: ${parts.join(", ")}`)
 }
 
+/** The oldest kernel of each object, the newest of these first. */
+const oldestText = ({ objects }: Compatibility.Matrix): ReadonlyArray<Line> => {
+  const all = objects.flatMap(({ name, oldest }) => oldest === undefined ? [] : [{ name, oldest }])
+    .filter(({ oldest: { load } }) => load.release !== undefined || load.open.length > 0)
+    .toSorted((one, other) => compare(other.oldest.load.release ?? "", one.oldest.load.release ?? ""))
+  if (all.length === 0) return []
+  const more = all.length - LISTED
+  return [
+    blank,
+    heading("The oldest Linux that has what the programs and maps are made of"),
+    ...all.slice(0, LISTED).map(({ name, oldest: { attach, load } }) =>
+      wrapped(
+        8,
+        `  ${(load.release ?? "?").padEnd(5)} `,
+        span("name", clip(name)),
+        span("dim", clip(`: ${oldestReasons(load)}`)),
+        attach.release === load.release ? "" : `; to be attached ${attach.release ?? "?"}`
+      )
+    ),
+    ...(more > 0 ? [wrapped(4, `  and ${more} more; --json and --html have all`)] : [])
+  ]
+}
+
 /** The text of a matrix. */
 export const matrixText = (matrix: Compatibility.Matrix, options: MatrixOptions = {}): ReadonlyArray<Line> => [
   ...tableLines(matrix, options.width),
   ...findingsText(matrix, options.guarded === true),
   ...historyText(matrix),
+  ...oldestText(matrix),
   ...uncheckedText(matrix),
   blank,
   summaryText(matrix)

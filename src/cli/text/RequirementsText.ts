@@ -3,20 +3,24 @@
  */
 import * as Requirements from "../../diagnostics/Requirements.ts"
 import * as CoreText from "../../stages/relocate/CoreText.ts"
+import { clip } from "./Clip.ts"
 import { blank, heading, type Line, type Piece, span, wrapped } from "./Text.ts"
 
 /** The most names that one line has. */
 const NAMED = 4
 
-/** What a person calls it: parts of the instruction set have no name in the kernel. */
-export const labelOf = ({ description, kind, name }: Requirements.Requirement): string =>
-  kind === "instruction" ? description ?? name : name
-
 const namesOf = (requirements: ReadonlyArray<Requirements.Requirement>): string => {
-  const names = [...new Set(requirements.map(labelOf))]
+  const names = [...new Set(requirements.map((each) => clip(Requirements.labelOf(each))))]
   const more = names.length - NAMED
   return names.slice(0, NAMED).join(", ") + (more > 0 ? ` and ${more} more` : "")
 }
+
+/** What makes the oldest kernel that, in a few words. */
+export const oldestReasons = ({ because, open }: Requirements.Oldest): string =>
+  [
+    ...(because.length === 0 ? [] : [namesOf(because)]),
+    ...(open.length === 0 ? [] : [`when ${namesOf(open)} came is not known`])
+  ].join("; ")
 
 /** `5.12 and later, for atomics`; what came with a release that is not known is named besides. */
 export const oldestPieces = ({ because, open, release }: Requirements.Oldest): ReadonlyArray<Piece> => [
@@ -58,14 +62,14 @@ const requirementLine = (requirement: Requirements.Requirement): Line => {
   return wrapped(
     12,
     `  ${release.padEnd(6)}  `,
-    span("name", labelOf(requirement)),
-    description === undefined || kind === "instruction" ? "" : ` (${description})`,
+    span("name", clip(Requirements.labelOf(requirement))),
+    description === undefined || kind === "instruction" ? "" : ` (${clip(description)})`,
     module === undefined ? "" : ` of module ${module}`,
     // Names in capitals and of helpers say what they are.
     kind === "map-field" ? " in the value" : kind === "iterator" ? " (iterator)" : "",
     when === "attach" ? ", to be attached" : "",
     since === undefined ? span("warning", `, ${Requirements.availabilityText(requirement)}`) : "",
-    span("dim", usesText(requirement)),
+    span("dim", clip(usesText(requirement))),
     required || otherwise === undefined ? "" : `; ${otherwise}`
   )
 }

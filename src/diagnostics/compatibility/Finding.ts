@@ -38,6 +38,7 @@ export const rules = {
   "kernel-function": "The kernel does not have the function that a program calls, or has it with another prototype.",
   "kernel-variable": "The kernel does not have the variable that a program refers to, or has it with another type.",
   "struct-ops": "The kernel's struct is not the one that the object implements.",
+  "kernel-feature": "The kernel is older than a helper, a type, a flag or an instruction that the object needs.",
   "kernel-option": "The kernel's configuration does not have what a program reads, or has it with another type."
 } as const
 

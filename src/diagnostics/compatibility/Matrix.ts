@@ -2,6 +2,7 @@
  * Many objects on many kernels: the cells, each finding once with the kernels that have it, and histories.
  */
 import type { Cell } from "../Compatibility.ts"
+import type { Oldest } from "../requirements/Requirement.ts"
 import { type Finding, make as makeFinding, type Verdict, verdicts, worse } from "./Finding.ts"
 import * as History from "./History.ts"
 import type { Places } from "./Place.ts"
@@ -13,6 +14,8 @@ export interface ObjectRow {
   readonly path: string
   /** Why it cannot be opened. */
   readonly problem: string | undefined
+  /** The oldest kernels that it can be loaded into, and attached on; `undefined` where it cannot be opened. */
+  readonly oldest?: { readonly load: Oldest; readonly attach: Oldest } | undefined
 }
 
 /** A kernel of a matrix. */

@@ -6,6 +6,7 @@ import * as Btf from "../../btf/Btf.ts"
 import * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
 import * as KernelProfile from "../../services/Kernel/KernelProfile.ts"
 import * as Core from "../../stages/relocate/core/Core.ts"
+import * as Needs from "./Needs.ts"
 
 /** A kernel that is ready to be checked against. */
 export interface Target {
@@ -25,6 +26,8 @@ export interface Target {
   readonly info: () => KernelInfo.KernelInfo
   /** The types of vmlinux or of a module (`undefined` stands for vmlinux) of exactly this name and kind. */
   readonly named: (module: string | undefined, name: string, kind: number) => ReadonlyArray<number>
+  /** What its types say of BPF itself. */
+  readonly numbers: () => Needs.Numbers
   /** What is known, with answers to these requirements, as far as the profile has them. */
   readonly ask: (requirements: ReadonlyArray<KernelInfo.Requirement>) => KernelInfo.KernelInfo
 }
@@ -59,6 +62,7 @@ export const make = (name: string, profile: KernelProfile.KernelProfile): Target
     found.set(key, ids)
     return ids
   }
+  let numbers: Needs.Numbers | undefined
   const answered = new Map<string, KernelInfo.Answers | undefined>()
   /** The profile's answer, looked for once. */
   const answerTo = (requirement: KernelInfo.Requirement): KernelInfo.Answers | undefined => {
@@ -82,6 +86,7 @@ export const make = (name: string, profile: KernelProfile.KernelProfile): Target
     typesOf,
     named,
     info,
+    numbers: () => numbers ??= Needs.numbersOfTypes(vmlinux),
     ask: (requirements) => {
       // One by one: a fact that the profile does not have must not keep others from being known.
       const found = requirements.flatMap((requirement) => {

@@ -57,11 +57,17 @@ export interface Requirement extends Availability {
   readonly required: boolean
   /** What makes a kernel without it do, as a clause. */
   readonly otherwise?: string
+  /** Whether a load, or attaching, does something else in its place: the object knows nothing of it. */
+  readonly replaced?: true
   /** The first of what needs it; those for which it is required before others. */
   readonly uses: ReadonlyArray<Use>
   /** How many there are of them. */
   readonly count: number
 }
+
+/** What a person calls it: parts of the instruction set have no name in the kernel. */
+export const labelOf = ({ description, kind, name }: Pick<Requirement, "description" | "kind" | "name">): string =>
+  kind === "instruction" ? description ?? name : name
 
 /** The most uses that are kept. */
 export const maximumUses = 4

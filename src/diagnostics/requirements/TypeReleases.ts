@@ -189,6 +189,12 @@ export const attachTypeSymbol = (type: number): string =>
 const known = (found: string | undefined, isKnown: boolean): Availability =>
   found === undefined && isKnown ? newerThanAll : availabilityOf(found)
 
+/** The releases of all types of programs and maps and of all attach types, by the kernel's names. */
+export const releases: ReadonlyMap<string, string> = new Map([...programTypes, ...mapTypes, ...attachTypes])
+
+/** Whether a name is that of an attach type. */
+export const isAttachType = (symbol: string): boolean => attachTypes.has(symbol)
+
 /** Since when there are programs of a type. */
 export const ofProgramType = (type: number): Availability => availabilityOf(programTypes.get(programTypeSymbol(type)))
 

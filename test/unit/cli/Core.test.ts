@@ -323,6 +323,52 @@ describe("core check --json", () => {
     }))
 })
 
+describe("core check, of what objects need", () => {
+  const profile = (release: string): string => {
+    const folder = Path.join(temporaryFolder(), release)
+    for (const [name, bytes] of KernelProfile.encode({ ...KernelProfile.fromTypesAlone(small), release })) {
+      Fs.mkdirSync(Path.dirname(Path.join(folder, name)), { recursive: true })
+      Fs.writeFileSync(Path.join(folder, name), bytes)
+    }
+    return folder
+  }
+  const arena = fixture("arena.bpf.o")
+  const firewall = fixture("xdp_firewall.bpf.o")
+
+  it.live("tells what each kernel lacks, by its release, and the oldest Linux for each object", () =>
+    Effect.gen(function*() {
+      const [old, fitting] = [profile("6.1.0"), profile("6.12.0")]
+      const page = Path.join(temporaryFolder(), "matrix.html")
+      const { status, stdout } = yield* command(arena, firewall, "--btf", old, "--btf", fitting, "--html", page)
+      assert.strictEqual(status, 1)
+      assert.match(stdout, /^ {2}arena\.bpf\.o +x +\+/m)
+      assert.match(stdout, /^ {2}xdp_firewall\.bpf\.o +\+ +\+/m)
+      assert.match(
+        stdout,
+        /fatal {2}BPF_MAP_TYPE_ARENA\n {6}map \w+ needs it; it came with Linux 6\.9, and the kernel is 6\.1\.0\n/
+      )
+      assert.match(stdout, /^ {2}6\.9 +arena\.bpf\.o: casts between address spaces, for arenas, BPF_MAP_TYPE_ARENA$/m)
+      assert.match(stdout, /^ {2}5\.12 +xdp_firewall\.bpf\.o: atomic operations/m)
+      const html = Fs.readFileSync(page, "utf8")
+      assert.include(html, "<td><code>arena.bpf.o</code></td><td>6.9</td><td>6.9</td>")
+    }))
+
+  it.live("has it as data", () =>
+    Effect.gen(function*() {
+      const { stdout } = yield* command(arena, "--btf", profile("6.1.0"), "--json")
+      const { findings, objects } = JSON.parse(stdout)
+      assert.deepStrictEqual(objects[0].oldest.load, {
+        release: "6.9",
+        because: ["casts between address spaces, for arenas", "BPF_MAP_TYPE_ARENA"],
+        open: []
+      })
+      const [map] = findings.filter(({ subject }: { subject: string }) => subject === "BPF_MAP_TYPE_ARENA")
+      assert.deepInclude(map, { rule: "kernel-feature", verdict: "fatal" })
+      const { stdout: none } = yield* command(fixture("packets.pcap"), "--btf", profile("6.1.0"), "--json")
+      assert.isNull(JSON.parse(none).objects[0].oldest)
+    }))
+})
+
 describe("core check --sarif", () => {
   it.live("is a well-formed log with the source of each finding", () =>
     Effect.gen(function*() {

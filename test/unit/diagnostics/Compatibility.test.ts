@@ -268,7 +268,10 @@ describe("what a program is for", () => {
     )
     const bare = Compatibility.check(forSection("fentry"), kernel([], []))
     assert.strictEqual(bare.verdict, "green")
-    assert.deepStrictEqual(bare.unchecked, ["what prog0 is for, which is named when it is loaded"])
+    assert.deepStrictEqual(bare.unchecked, [
+      "what prog0 is for, which is named when it is loaded",
+      "whether the kernel has what Linux 5.5 has"
+    ])
     assert.deepStrictEqual(Compatibility.check(forSection("kprobe/gone"), kernel([], [])).findings, [])
   })
 })
@@ -419,7 +422,7 @@ describe("structs that an object implements", () => {
 
 describe("the kernel's configuration", () => {
   const object = opened("externs.bpf.o")
-  const known = { kernelVersion: 0x06_01_00, features: { BpfCookie: true, SyscallWrapper: true } }
+  const known = { release: "6.1.0", kernelVersion: 0x06_01_00, features: { BpfCookie: true, SyscallWrapper: true } }
   const configuration =
     "CONFIG_BPF_SYSCALL=y\nCONFIG_HZ=250\nCONFIG_BPF_JIT=y\nCONFIG_NET=y\nCONFIG_CC_VERSION_TEXT=\"gcc\"\n"
 
