@@ -30,30 +30,33 @@ export const fileName = (words: string): string => `${words.replaceAll(" ", "-")
 /** The identifier of a command's schema. */
 export const idOf = (words: string): string => `urn:effect-bpf:json:${version}:${words.replaceAll(" ", "-")}`
 
+type JsonObject = { readonly [key: string]: Json }
+
 const isList = (value: unknown): value is ReadonlyArray<unknown> => Array.isArray(value)
 
-const isObject = (value: unknown): value is { readonly [key: string]: unknown } =>
-  typeof value === "object" && value !== null && !isList(value)
+const isObject = (value: Json): value is JsonObject => typeof value === "object" && value !== null && !isList(value)
 
 /** `{ allOf: [A, B] }` as one object where A and B have no key in common: since 2020-12 a `$ref` may have neighbours. */
-const joined = (parts: ReadonlyArray<Json>): { readonly [key: string]: Json } | undefined => {
-  const keys = parts.flatMap((part) => isObject(part) ? Object.keys(part) : [""])
-  return keys.includes("") || new Set(keys).size < keys.length ? undefined : Object.assign({}, ...parts)
+const joined = (parts: ReadonlyArray<Json>): JsonObject | undefined => {
+  const objects = parts.filter(isObject)
+  const entries = objects.flatMap((part) => Object.entries(part))
+  const one = Object.fromEntries(entries)
+  return objects.length < parts.length || Object.keys(one).length < entries.length ? undefined : one
 }
 
-/** The schema with what is said in two places said in one. */
+const isJsonList = (value: Json | undefined): value is ReadonlyArray<Json> => isList(value)
+
+/** A schema as JSON, with what is said in two places said in one. */
 const tidied = (value: unknown): Json => {
   if (isList(value)) return value.map(tidied)
-  if (!isObject(value)) {
-    return value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean"
-      ? value
-      : null
+  if (typeof value !== "object" || value === null) {
+    return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : null
   }
   // byte is no format of JSON Schema, and contentEncoding says it.
   const entries = Object.entries(value).filter(([key, each]) => key !== "format" || each !== "byte")
     .map(([key, each]) => [key, tidied(each)] as const)
-  const { allOf, ...rest }: { readonly [key: string]: Json } = Object.fromEntries(entries)
-  const one = isList(allOf) ? joined([rest, ...allOf]) : undefined
+  const { allOf, ...rest }: JsonObject = Object.fromEntries(entries)
+  const one = isJsonList(allOf) ? joined([rest, ...allOf]) : undefined
   return one ?? Object.fromEntries(entries)
 }
 
