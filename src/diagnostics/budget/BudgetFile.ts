@@ -20,7 +20,7 @@
  * `thresholds` of the file are for all programs, those of a program for itself: what they leave out is as in
  * `Metric.metrics`, and `null` compares nothing.
  */
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import { attempt } from "../../internal/attempt.ts"
 import { BudgetFileError, isBudgetFileError } from "./BudgetError.ts"
 import * as Metric from "./Metric.ts"

@@ -90,7 +90,7 @@ describe("any diagnostic", () => {
         const [{ toolExecutionNotifications }] = run.invocations
         assert.strictEqual(run.results.length + toolExecutionNotifications.length, diagnostics.length)
         const ranks = run.results.map(({ level }) => Diagnostic.levels.indexOf(level))
-        assert.deepStrictEqual(ranks, [...ranks].sort())
+        assert.deepStrictEqual(ranks, [...ranks].sort((one, other) => one - other))
       }),
       { numRuns: runs(200) }
     )
