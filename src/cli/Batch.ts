@@ -36,7 +36,7 @@ const file = Command.make("file", {
     // What is known of the kernel is found out once for all.
     const kernel = yield* Effect.cached(KernelChoice.makeLive)
     const nested = (words: ReadonlyArray<string>) =>
-      run(mode === "text" ? words : [...words, "--json"]).pipe(
+      run(mode === "text" ? words : ["--json", ...words]).pipe(
         Effect.provideService(Nested, undefined),
         Effect.provideService(KernelChoice.SharedLive, kernel),
         Effect.as<0 | 1 | 2>(0),

@@ -82,7 +82,7 @@ describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "prog stats", () 
       const object = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")
       assert.strictEqual((yield* command("prog", "load", object, pin)).status, 0)
       const watch = (...more: ReadonlyArray<string>) =>
-        Effect.raceFirst(command("prog", "stats", "pinned", pin, "duration", "0.3", ...more), busy(pin))
+        Effect.raceFirst(command("prog", "stats", "pinned", pin, "duration", "0.15", ...more), busy(pin))
       const text = yield* watch()
       assert.deepStrictEqual({ status: text.status, stderr: text.stderr.replace(/^kernel.bpf_stats.*$/m, "") }, {
         status: 0,
@@ -93,7 +93,7 @@ describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "prog stats", () 
         /^ {2}\d+ +xdp +xdp_firewall +\d+ +\d+ +[\d.]+ (ns|µs|ms|s) +[\d.]+ (ns|µs) +[\d.]+ %$/m
       )
       assert.match(text.stdout, /^1 program ran in \d+(\.\d+)? m?s$/m)
-      const json = yield* watch("interval", "0.1", "--json")
+      const json = yield* watch("interval", "0.05", "--json")
       assert.strictEqual(json.status, 0, json.stderr)
       const document: unknown = JSON.parse(json.stdout)
       const programs: unknown = Reflect.get(Object(document), "programs")

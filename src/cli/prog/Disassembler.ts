@@ -35,16 +35,16 @@ interface Engine {
 const isCapstone = (value: unknown): value is Capstone =>
   typeof value === "object" && value !== null && typeof Reflect.get(value, "Capstone") === "function"
 
+/** The library's number of this name; -1, which it refuses, where it has none. */
 const constant = (library: Capstone, name: string): number => {
   const value: unknown = Reflect.get(library, name)
-  if (typeof value !== "number") throw new Error(`capstone has no ${name}`)
-  return value
+  return typeof value === "number" ? value : -1
 }
 
-/** Which constants of the library stand for a processor, as Node calls it. */
-const architectures: Readonly<Record<string, readonly [architecture: string, mode: string]>> = {
-  x64: ["ARCH_X86", "MODE_64"],
-  arm64: ["ARCH_ARM64", "MODE_LITTLE_ENDIAN"]
+/** Which constants of the library stand for a processor, as Node calls it, and how many bytes its shortest instruction has. */
+const architectures: Readonly<Record<string, readonly [architecture: string, mode: string, shortest: number]>> = {
+  x64: ["ARCH_X86", "MODE_64", 1],
+  arm64: ["ARCH_ARM64", "MODE_LITTLE_ENDIAN", 4]
 }
 
 /** Operands at the commas between them, not at those within parentheses and brackets. */
@@ -67,13 +67,11 @@ export const operandsOf = (text: string): ReadonlyArray<string> => {
 
 const hex = (byte: number): string => `0x${byte.toString(16).padStart(2, "0")}`
 
-/** A byte that is no instruction. */
-const lone = (code: Uint8Array, pc: number): MachineInsn => ({
-  pc,
-  length: 1,
-  operation: ".byte",
-  operands: [hex(code[pc] ?? 0)]
-})
+/** Bytes that are no instruction, as many as the shortest of the processor has. */
+const noInsn = (code: Uint8Array, pc: number, shortest: number): MachineInsn => {
+  const bytes = code.subarray(pc, pc + shortest)
+  return { pc, length: bytes.length, operation: ".byte", operands: Array.from(bytes, hex) }
+}
 
 const text = (value: object, key: string): string => {
   const found: unknown = Reflect.get(value, key)
@@ -86,8 +84,8 @@ const room = 1024
 /** The longest instruction of any processor here, bytes. */
 const longestInsn = 16
 
-/** Takes code apart; where it cannot, byte by byte. */
-const take = (engine: Engine, code: Uint8Array, address: bigint): ReadonlyArray<MachineInsn> => {
+/** Takes code apart; what it cannot take apart is bytes. */
+const take = (engine: Engine, shortest: number, code: Uint8Array, address: bigint): ReadonlyArray<MachineInsn> => {
   const insns: Array<MachineInsn> = []
   let pc = 0
   while (pc < code.length) {
@@ -108,7 +106,10 @@ const take = (engine: Engine, code: Uint8Array, address: bigint): ReadonlyArray<
     }
     // The last instruction may go on behind what was given.
     const isCut = pc > before && end < code.length && end - pc < longestInsn
-    if (pc < end && !isCut) insns.push(lone(code, pc++))
+    if (pc >= end || isCut) continue
+    const rest = noInsn(code, pc, shortest)
+    insns.push(rest)
+    pc += rest.length
   }
   return insns
 }
@@ -129,11 +130,20 @@ export const make = (architecture: string = process.arch) =>
       () => undefined
     )
     if (!isCapstone(library)) return undefined
-    const engine = yield* Effect.acquireRelease(
-      Effect.sync(() => new library.Capstone(constant(library, names[0]), constant(library, names[1]))),
+    const open = Effect.acquireRelease(
+      Effect.try(() => new library.Capstone(constant(library, names[0]), constant(library, names[1]))),
       (engine) => Effect.sync(() => engine.close())
+    ).pipe(
+      Effect.tap((engine) =>
+        architecture === "x64"
+          ? Effect.try(() => engine.option(constant(library, "OPT_SYNTAX"), constant(library, "OPT_SYNTAX_ATT")))
+          : Effect.void
+      )
     )
-    if (architecture === "x64") engine.option(constant(library, "OPT_SYNTAX"), constant(library, "OPT_SYNTAX_ATT"))
-    const disassemble: Disassemble = (code, address) => take(engine, code, address)
+    // One that was built without this processor is as good as none.
+    const engine = yield* Effect.orElseSucceed(open, () => undefined)
+    if (engine === undefined) return undefined
+    const [, , shortest] = names
+    const disassemble: Disassemble = (code, address) => take(engine, shortest, code, address)
     return disassemble
   })

@@ -183,6 +183,8 @@ const openEvents = Effect.fnUntraced(function*(
       value: { bytes: new Uint8Array(4), refs: [{ at: 0, size: 4, to: as }] },
       flags: 0n
     })
+    // The map holds it as long as it is open itself: there may be more of them than descriptors.
+    yield* session.call({ _tag: "Close", ref: as })
   }
 })
 
