@@ -15,6 +15,9 @@ export type Json =
   | ReadonlyArray<Json>
   | { readonly [key: string]: Json }
 
+/** A document with these keys, where numbers of any size are among the values: TypeScript does not know those of JSON. */
+export type Keys<Document> = { readonly [Key in keyof Document]: Json }
+
 /** Bytes as base64. */
 export const base64 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64")

@@ -11,11 +11,13 @@ import {
 import type { LinkDetail } from "../../services/Kernel/calls/LinkCalls.ts"
 import type { OpenLink } from "../link/Links.ts"
 import type { Holder } from "../objects/Holders.ts"
+import type * as Documents from "../schemas/Link.ts"
 import { exact } from "./Exact.ts"
 import { pidsJson } from "./HoldersDocument.ts"
-import type { Json } from "./Json.ts"
+import type { Json, Keys } from "./Json.ts"
 
-type Fields = { readonly [key: string]: Json }
+type LinkDocument = Keys<typeof Documents.Link.Type>
+type Fields = Partial<LinkDocument>
 
 const linkTypes: ReadonlySet<number> = new Set(Object.values(LinkType))
 const attachTypes: ReadonlySet<number> = new Set(Object.values(AttachType))
@@ -181,7 +183,7 @@ export const linkJson = (
   link: OpenLink,
   pins: ReadonlyArray<string> = [],
   holders: ReadonlyArray<Holder> = []
-): Fields => ({
+): LinkDocument => ({
   id: link.info.id,
   type: linkTypes.has(link.info.type) ? linkTypeName(link.info.type) : link.info.type,
   prog_id: link.info.progId,

@@ -4,8 +4,9 @@
 import * as Result from "effect/Result"
 import { type ListedProbe, problemsOf } from "../../attach/UsdtList.ts"
 import { type Argument, constantOf } from "../../usdt/Argument.ts"
+import type * as Documents from "../schemas/Usdt.ts"
 import { exact } from "./Exact.ts"
-import type { Json } from "./Json.ts"
+import type { Json, Keys } from "./Json.ts"
 
 const locationJson = (argument: Argument): Json => {
   const { location } = argument
@@ -25,13 +26,13 @@ const locationJson = (argument: Argument): Json => {
   }
 }
 
-const argumentJson = (argument: Argument): Json => ({
+const argumentJson = (argument: Argument): Keys<typeof Documents.Parameter.Type> => ({
   size: argument.size,
   signed: argument.signed,
   location: locationJson(argument)
 })
 
-const probeJson = (each: ListedProbe): Json => {
+const probeJson = (each: ListedProbe): Keys<typeof Documents.Probe.Type> => {
   const { arguments: parts, path, place, probe } = each
   const problems = problemsOf(each)
   return {

@@ -25,6 +25,13 @@ const Location = Schema.Union([
   })
 ]).annotate({ identifier: "Location", title: "Where an argument is" })
 
+/** An argument of a probe. */
+export const Parameter = Schema.Struct({
+  size: Field.count("Bytes."),
+  signed: Field.flag("Whether it may be negative."),
+  location: Location
+})
+
 /** A place of a probe. */
 export const Probe = Schema.Struct({
   path: Field.text("The file."),
@@ -42,11 +49,7 @@ export const Probe = Schema.Struct({
   ),
   note: Field.text("The arguments as the note has them."),
   arguments: Field.orNull(Field.list(
-    Schema.Struct({
-      size: Field.count("Bytes."),
-      signed: Field.flag("Whether it may be negative."),
-      location: Location
-    }),
+    Parameter,
     "The arguments; null where the note makes no sense."
   )),
   problems: Field.maybe(Field.list(Schema.String, "Why it cannot be attached to."))

@@ -8,6 +8,7 @@ import * as fc from "fast-check"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { subcommands } from "../../../src/cli/Main.ts"
+import type * as Btf from "../../../src/cli/schemas/Btf.ts"
 import { fileName, jsonSchema, listed, schemaText } from "../../../src/cli/schemas/Published.ts"
 import { commands, published } from "../../../src/cli/schemas/Schemas.ts"
 import { fault, faultOf, wordsOf } from "../../support/Documents.ts"
@@ -184,6 +185,21 @@ describe("schemas of documents", () => {
     assert.include(shown(few), "must have required property 'tag'")
     assert.include(shown({ ...prog, id: "7" }), "/id must be integer")
     assert.include(shown({ ...prog, id: -7 }), "/id must be >= 0")
+  })
+
+  it("are the types of documents: a key too many, one too few and one of another type do not compile", () => {
+    const blob: typeof Btf.Blob.Type = { path: "x.btf", bytes: 24, types: 0, byte_order: "little", base_types: null }
+    // @ts-expect-error a key that the schema does not name
+    const more: typeof Btf.Blob.Type = { path: "", bytes: 1, types: 1, byte_order: "big", base_types: 1, colour: "red" }
+    // @ts-expect-error none that it names is left out
+    const less: typeof Btf.Blob.Type = { path: "", bytes: 1, types: 1, byte_order: "big" }
+    // @ts-expect-error a text that is none of its texts
+    const other: typeof Btf.Blob.Type = { ...blob, byte_order: "middle" }
+    assert.deepStrictEqual(
+      [blob, more, less, other].map((each) => fault("btf relocate", commands["btf relocate"] ?? assert.fail(), each))
+        .map((wrong) => wrong === undefined),
+      [true, false, false, false]
+    )
   })
 
   it("named fault: a failure with another status, or with less, is told", () => {
