@@ -71,7 +71,10 @@ const ofTheCommand: ReadonlySet<string> = new Set([
   "CliAttach.test.ts",
   "CliObjects.test.ts",
   "CliTrace.test.ts",
-  "Examples.test.ts"
+  "Examples.test.ts",
+  "OperatorBatch.test.ts",
+  "OperatorJited.test.ts",
+  "OperatorMaps.test.ts"
 ])
 
 /** The test files that a machine leaves to another, unless they are asked for. */
