@@ -170,7 +170,7 @@ const pointerWords = (type: string, known: Register["known"]): string | undefine
 
 /** Bytes of a stack slot as the kernel shows them, a character for each. */
 const slotWords = (text: string): string => {
-  const unwritten = [...text].filter((each) => each === "?").length
+  const unwritten = text.split("?").length - 1
   if (unwritten > 0) return `a slot of which ${unwritten} of 8 bytes were never written`
   if (/^0+$/.test(text)) return "zeros"
   if (/d/.test(text)) return "a dynptr"

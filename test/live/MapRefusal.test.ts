@@ -12,10 +12,9 @@ describeWith({ kind: "live", root: true }, "a map that the kernel refuses", () =
     inSession((session) =>
       Effect.gen(function*() {
         const before = openDescriptors().length
+        const found = Effect.runPromiseWith(yield* Effect.context())
         yield* Effect.promise(() =>
-          fc.assert(
-            fc.asyncProperty(MapRefusals.cases, (each) => Effect.runPromise(MapRefusals.assertFound(session, each)))
-          )
+          fc.assert(fc.asyncProperty(MapRefusals.cases, (each) => found(MapRefusals.assertFound(session, each))))
         )
         assert.strictEqual(openDescriptors().length, before)
       })

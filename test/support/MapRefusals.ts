@@ -94,15 +94,8 @@ export const types: ReadonlyArray<{ readonly attr: Partial<MapAttributes>; reado
 
 /** The call with these changes. */
 export const changed = (attr: Partial<MapAttributes>, wrongs: ReadonlyArray<Wrong>): MapCreate => {
-  const call = mapCreate(0, attr)
-  return {
-    ...call,
-    attr: wrongs.reduce((attr, { attr: change, flag = 0, without = 0 }) => ({
-      ...attr,
-      ...change,
-      flags: (attr.flags | flag) & ~without
-    }), call.attr)
-  }
+  const flags = wrongs.reduce((flags, { flag = 0, without = 0 }) => (flags | flag) & ~without, attr.flags ?? 0)
+  return mapCreate(0, Object.assign({}, attr, ...wrongs.map(({ attr }) => attr), { flags }))
 }
 
 /** Maps with some of what is wrong for their types. */

@@ -13,8 +13,8 @@ export interface Said {
 
 /** Runs the child with this in front of its command. */
 const saidBy = (...before: ReadonlyArray<string>): ReadonlyMap<string, Said> => {
-  const [command = "", ...rest] = [...before, process.execPath, Path.join(repository, "test/support/rightsChild.ts")]
-  const done = run(command, rest)
+  const child = Path.join(repository, "test/support/rightsChild.ts")
+  const done = run("env", [...before, process.execPath, child])
   assert.strictEqual(done.status, 0, done.stderr)
   const said: ReadonlyArray<readonly [string, number, string, string, ReadonlyArray<string>]> = JSON.parse(done.stdout)
   return new Map(said.map(([kind, type, errno, reason, capabilities]) => {
@@ -41,7 +41,7 @@ export const withCapabilities = (...capabilities: ReadonlyArray<string>): Readon
 export const inNamespace = (): ReadonlyMap<string, Said> => saidBy("unshare", "--user", "--map-root-user")
 
 /** As this process. */
-export const asHere = (): ReadonlyMap<string, Said> => saidBy("env")
+export const asHere = (): ReadonlyMap<string, Said> => saidBy()
 
 const ofRights: ReadonlySet<string> = new Set(["MissingCapability", "UnprivilegedDisabled"])
 

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { MapFlag, MapType, ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import type { CallError } from "../../src/services/Kernel/KernelError.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Encode from "../../src/insn/Encode.ts"
 import { mapCreate, progLoad, returning } from "./LiveKernel.ts"
@@ -14,6 +15,15 @@ const printk = {
   refs: []
 }
 
+/** The error number, the reason and the capabilities that a failure tells of. */
+const outcomeOf = <A>(answer: Result.Result<A, CallError>): readonly [string, string, ReadonlyArray<string>] => {
+  if (Result.isSuccess(answer)) return ["", "", []]
+  const error = answer.failure
+  return error._tag === "KernelError" || error._tag === "VerifierError"
+    ? [error.errno, error.reason ?? "", error.capabilities ?? []]
+    : [error._tag, "", []]
+}
+
 const main = Effect.gen(function*() {
   const kernel = yield* KernelLive.make
   const said: Array<unknown> = []
@@ -21,9 +31,7 @@ const main = Effect.gen(function*() {
     const answer = yield* Effect.result(
       Effect.scoped(Effect.flatMap(kernel.session(), (session) => session.call(progLoad(0, returning(0), { type }))))
     )
-    const error = Result.isFailure(answer) ? answer.failure : undefined
-    const { capabilities, errno, reason } = { errno: "", reason: "", capabilities: [], ...error }
-    said.push(["prog", type, errno, reason, capabilities])
+    said.push(["prog", type, ...outcomeOf(answer)])
   }
   for (const type of Object.values(MapType)) {
     const answer = yield* Effect.result(
@@ -36,9 +44,7 @@ const main = Effect.gen(function*() {
           })
         )))
     )
-    const error = Result.isFailure(answer) ? answer.failure : undefined
-    const { capabilities, errno, reason } = { errno: "", reason: "", capabilities: [], ...error }
-    said.push(["map", type, errno, reason, capabilities])
+    said.push(["map", type, ...outcomeOf(answer)])
   }
   // A helper that not everybody's programs may call.
   const answer = yield* Effect.result(
@@ -49,9 +55,7 @@ const main = Effect.gen(function*() {
       )
     )
   )
-  const error = Result.isFailure(answer) ? answer.failure : undefined
-  const { capabilities, errno, reason } = { errno: "", reason: "", capabilities: [], ...error }
-  said.push(["helper", 6, errno, reason, capabilities])
+  said.push(["helper", 6, ...outcomeOf(answer)])
   return said
 })
 

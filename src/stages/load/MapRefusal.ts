@@ -277,7 +277,7 @@ const search = Effect.fnUntraced(function*(session: Session, wanted: MapCreate, 
     const alone: Array<RefusedAttribute> = []
     for (const part of parts) {
       // Refused sizes are refused with their types, too.
-      if (part.attribute === "btf" && alone.some(({ attribute }) => /_size$/.test(attribute))) continue
+      if (part.attribute === "btf" && alone.some(({ attribute }) => attribute.endsWith("_size"))) continue
       const verdict = yield* attempt(part.put(base, wanted))
       // The memory that it would take cannot be tried; without it the rest can.
       const isRefused = verdict === "Refused" ||

@@ -5,7 +5,7 @@ import * as fc from "fast-check"
 import { MapFlag, MapType } from "../../../../src/services/Kernel/abi/BpfConstants.ts"
 import * as Errno from "../../../../src/services/Kernel/abi/Errno.ts"
 import { Kernel, type Session } from "../../../../src/services/Kernel/Kernel.ts"
-import { type KernelCall, type ResultOf } from "../../../../src/services/Kernel/KernelCall.ts"
+import type { KernelCall, ResultOf } from "../../../../src/services/Kernel/KernelCall.ts"
 import { type CallError, fromErrno, KernelError } from "../../../../src/services/Kernel/KernelError.ts"
 import * as KernelSimulated from "../../../../src/services/Kernel/KernelSimulated.ts"
 import * as MapRefusal from "../../../../src/stages/load/MapRefusal.ts"
@@ -136,7 +136,7 @@ describe("MapRefusal.attributesOf", () => {
           fc.constantFrom(...Object.values(MapType)),
           fc.nat(0xffff_ffff),
           (answers, type, flags) => {
-            const kernel = scripted(session, (_, number) => answers[number % answers.length] as Errno.Errno | undefined)
+            const kernel = scripted(session, (_, number) => answers[number % answers.length])
             const call = mapCreate(0, { type, flags, keySize: 7, valueSize: 9, maxEntries: 3, extra: 1n, numaNode: 4 })
             return Effect.runPromise(Effect.map(MapRefusal.attributesOf(kernel.session, call, error("EINVAL")), () => {
               assert.strictEqual(kernel.open.size, 0)
