@@ -52,15 +52,23 @@ export const about = (path: string, object?: BpfObject): Effect.Effect<void> =>
     gathered?.objects.set(path, object)
   })
 
+/** Adds what a command fails with. */
+const fail = (error: object, gathered: Gathered): Effect.Effect<void> =>
+  Effect.map(module, ({ ofFailure }) => {
+    gathered.diagnostics.push(...ofFailure(error, gathered))
+  })
+
 /**
  * Runs a command's work, and tells what was found, whether it fails or not. That it cannot be told is a failure of its own
  * where the work has none.
  */
 export const gathering = <A, E extends object, R>(work: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
+    const outer = yield* Gathering
+    // Within another command, what is found is that one's to tell.
+    if (outer !== undefined) return yield* Effect.tapError(work, (error) => fail(error, outer))
     const wanted: Wanted = { sarif: yield* Output.SarifFlag, github: yield* Output.GithubFlag }
-    // Within another command, what is found is that one's.
-    if ((Option.isNone(wanted.sarif) && !wanted.github) || (yield* Gathering) !== undefined) return yield* work
+    if (Option.isNone(wanted.sarif) && !wanted.github) return yield* work
     if (Option.isSome(wanted.sarif) && wanted.sarif.value === "-" && (yield* Output.jsonMode) === "compact") {
       return yield* new UsageError({
         argument: "--sarif -",
@@ -68,11 +76,12 @@ export const gathering = <A, E extends object, R>(work: Effect.Effect<A, E, R>) 
       })
     }
     const gathered: Gathered = { diagnostics: [], objects: new Map() }
-    const { ofFailure, tell } = yield* module
-    const tellFailure = (error: object) => {
-      gathered.diagnostics.push(...ofFailure(error, gathered))
-      return Effect.catch(tell(gathered, wanted, false), (other) => Output.message(errorText(reportOf(other))))
-    }
+    const { tell } = yield* module
+    const tellFailure = (error: object) =>
+      fail(error, gathered).pipe(
+        Effect.andThen(tell(gathered, wanted, false)),
+        Effect.catch((other) => Output.message(errorText(reportOf(other))))
+      )
     return yield* Effect.provideService(
       work.pipe(Effect.tapError(tellFailure), Effect.tap(() => tell(gathered, wanted, true))),
       Gathering,

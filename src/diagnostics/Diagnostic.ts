@@ -218,6 +218,20 @@ const nameOf = (value: string | undefined, key: string) => value === undefined ?
 const subjectOf = (error: object): string | undefined =>
   ["program", "map", "name", "symbol", "subject"].map((name) => textIn(error, name)).find((name) => name !== undefined)
 
+/** The file that an error is about by itself: one that cannot be read, or one of many that are linked. */
+const fileOf = (error: object, tag: string): string | undefined =>
+  tag === "FileReadError" ? textIn(error, "path") : tag === "LinkError" ? textIn(error, "file") : undefined
+
+/** What of a map the kernel refuses. */
+const attributesOf = (error: object): ReadonlyArray<string> => {
+  const attributes: unknown = Reflect.get(error, "attributes")
+  return (Array.isArray(attributes) ? attributes : []).flatMap((each: unknown) => {
+    if (typeof each !== "object" || each === null) return []
+    const [attribute, value, reason] = ["attribute", "value", "reason"].map((name) => textIn(each, name))
+    return attribute === undefined ? [] : [`the kernel refuses ${attribute} ${value ?? ""}: ${reason ?? ""}`]
+  })
+}
+
 /**
  * The diagnostics of a failure: whatever failed, there is one. Errors of the library tell where; of others there is the
  * message. `BudgetExceeded` has none: `ofBudget` tells of each growth.
@@ -235,9 +249,9 @@ export const ofError = (error: object, about: About = {}): ReadonlyArray<Diagnos
   return [make({
     rule: tag === "KernelError" ? Rules.ofCall(call ?? "", reason) : Rules.ofError(tag, reason),
     message,
-    details: details.filter((line) => line !== textIn(error, "source")),
+    details: [...details.filter((line) => line !== textIn(error, "source")), ...attributesOf(error)],
     hint,
-    path: about.object,
+    path: fileOf(error, tag) ?? about.object,
     subject,
     function: textIn(error, "function"),
     instruction: numberIn(error, "slot") ?? numberIn(error, "instruction"),

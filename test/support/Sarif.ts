@@ -80,7 +80,7 @@ const ReportingDescriptor = Schema.Struct({
 
 /** 3.58 */
 const Notification = Schema.Struct({
-  descriptor: Schema.Struct({ id: Text }),
+  descriptor: Schema.optionalKey(Schema.Struct({ id: Text })),
   level: Schema.Literals(["error", "warning", "note"]),
   message: Message
 })
@@ -109,7 +109,7 @@ let judge: ValidateFunction | undefined
 /** The schema of OASIS: draft 4 of JSON Schema, of which it uses what later drafts have, but for the name of `id`. */
 const oasis = (): ValidateFunction => {
   if (judge !== undefined) return judge
-  const file = Path.join(repository, "test/support/oasis/sarif-schema-2.1.0.json.gz")
+  const file = Path.join(repository, "test/fixtures/oasis/sarif-schema-2.1.0.json.gz")
   const { $schema: _, id, ...schema } = JSON.parse(Zlib.gunzipSync(Fs.readFileSync(file)).toString("utf8"))
   const ajv = new Ajv({
     strict: false,

@@ -111,16 +111,24 @@ const descriptorOf = (id: string): Json => {
   }
 }
 
+/** The most results of a run that GitHub takes. */
+export const maximumResults = 25_000
+
 /**
  * The log: one run, a result for each diagnostic, the worst first. What is about no file is told as a notification, since tools
  * show results in files.
  */
 export const sarifDocument = (diagnostics: ReadonlyArray<Diagnostic.Diagnostic>, options: SarifOptions): Json => {
   const sorted = Diagnostic.worstFirst(diagnostics)
-  const rules = [...new Set(sorted.map(({ rule }) => rule))].sort()
+  const rules = [...new Set(sorted.slice(0, maximumResults).map(({ rule }) => rule))].sort()
   const results: Array<Json> = []
   const notifications: Array<Json> = []
-  for (const diagnostic of sorted) {
+  const omitted = sorted.length - maximumResults
+  if (omitted > 0) {
+    const text = `${omitted} more, none of them worse than these, are left out`
+    notifications.push({ level: "warning", message: { text } })
+  }
+  for (const diagnostic of sorted.slice(0, maximumResults)) {
     const location = locationOf(diagnostic, options)
     const ruleIndex = rules.indexOf(diagnostic.rule)
     if (location !== undefined) results.push(resultOf(diagnostic, location, ruleIndex, options))

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { sarifDocument } from "../../../src/cli/json/Sarif.ts"
+import { maximumResults, sarifDocument } from "../../../src/cli/json/Sarif.ts"
 import { annotation, annotations } from "../../../src/cli/text/Annotations.ts"
 import { relativeTo } from "../../../src/cli/text/SourceRoot.ts"
 import { line, plain, render, withoutCommands } from "../../../src/cli/text/Text.ts"
@@ -94,6 +94,17 @@ describe("any diagnostic", () => {
       }),
       { numRuns: runs(200) }
     )
+  })
+
+  it("is left out of a log of more than GitHub takes, where it is none of the worst", () => {
+    const of = (level: Diagnostic.Level) => Diagnostic.make({ rule: "failure", level, message: level, path: "a.o" })
+    const many = [...Array.from({ length: maximumResults }, () => of("note")), of("error")]
+    const [run] = Sarif.logOf(log(many)).runs
+    assert.lengthOf(run.results, maximumResults)
+    assert.strictEqual(run.results[0]?.level, "error")
+    assert.deepStrictEqual(run.invocations[0].toolExecutionNotifications.map(({ message }) => message.text), [
+      "1 more, none of them worse than these, are left out"
+    ])
   })
 
   it("makes one annotation, and forges nothing", () => {
@@ -254,7 +265,7 @@ describe("--sarif and --github", () => {
       const { run, status } = yield* logged("gen", "object", out, main, main)
       assert.strictEqual(status, 1)
       assert.match(
-        run.results[0]?.ruleId ?? run.invocations[0].toolExecutionNotifications[0]?.descriptor.id ?? "",
+        run.results[0]?.ruleId ?? run.invocations[0].toolExecutionNotifications[0]?.descriptor?.id ?? "",
         /^linker-/
       )
     }))
@@ -286,7 +297,7 @@ describe("--sarif and --github", () => {
       const { run, status } = yield* logged("prog", "budget", object("xdp_firewall.bpf.o"), "--budget-write")
       assert.strictEqual(status, 2)
       assert.deepStrictEqual(run.results, [])
-      assert.deepStrictEqual(run.invocations[0].toolExecutionNotifications.map(({ descriptor }) => descriptor.id), [
+      assert.deepStrictEqual(run.invocations[0].toolExecutionNotifications.map(({ descriptor }) => descriptor?.id), [
         "usage"
       ])
     }))

@@ -97,7 +97,7 @@ describeWith({ kind: "live", root: true }, "a budget that is exceeded", () => {
           ["note", "budget-new"]
         ])
         const place = results[0]?.locations[0].physicalLocation
-        assert.strictEqual(place?.artifactLocation.uri, "test/fixtures/subprograms.bpf.c")
+        assert.match(place?.artifactLocation.uri ?? "", /test\/fixtures\/subprograms\.bpf\.c$/)
         assert.isAbove(place?.region?.startLine ?? 0, 1)
         assert.match(results[0]?.message.text ?? "", /^program no_calls has 2 instructions, were 1; 1 are allowed/)
         assert.deepStrictEqual(commandsIn(stderr).map(({ name }) => name), ["error", "notice"])
