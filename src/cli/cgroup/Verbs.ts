@@ -16,7 +16,7 @@ import type { TargetRef } from "../../services/Kernel/Ref.ts"
 import { mounts } from "../objects/Mounts.ts"
 import * as Objects from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
-import { suggest, UsageError } from "../Usage.ts"
+import { oneOf, UsageError } from "../Usage.ts"
 import { cgroupAttachType, cgroupAttachTypes } from "./AttachTypes.ts"
 
 /** A program of a cgroup. */
@@ -251,7 +251,7 @@ export const attachmentOf = (verb: "attach" | "detach", words: Words.Words): Res
     const attachType = cgroupAttachType(typeName)
     if (attachType === undefined) {
       const names = cgroupAttachTypes.map(attachTypeName)
-      return yield* Result.fail(usage(typeName, "cgroups have no such attach type", suggest(typeName, names, "types")))
+      return yield* Result.fail(usage(typeName, "cgroups have no such attach type", oneOf(typeName, names)))
     }
     const [reference, given] = yield* Words.reference("prog", behind)
     let flags = 0

@@ -13,7 +13,7 @@ import type { LinkDetail } from "../../services/Kernel/calls/LinkCalls.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
 import * as Objects from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
-import { suggest, UsageError } from "../Usage.ts"
+import { oneOf, UsageError } from "../Usage.ts"
 
 /** A program that traffic control or a device runs beside others: tcx and netkit. */
 export interface PlacedProg extends AttachedProg {
@@ -203,7 +203,7 @@ const placeIn = (verb: "attach" | "detach", words: Words.Words): Words.Read<Plac
   return Words.wrong(
     name ?? `net ${verb}`,
     name === undefined ? "where is not said" : "there is no such place on a device",
-    name === undefined ? `${names.join(", ")}` : suggest(name, names, "places")
+    oneOf(name ?? "", names)
   )
 }
 

@@ -78,7 +78,8 @@ const programs = (...ids: ReadonlyArray<number>) => ({
 })
 
 /** Nothing that a terminal acts upon. */
-const isSafe = (lines: ReadonlyArray<Line>): boolean => !/[\u001b\u202e\u0007]/.test(render(lines, plain))
+const isSafe = (lines: ReadonlyArray<Line>): boolean =>
+  !/[\p{Cc}\p{Bidi_Control}]/u.test(render(lines, plain).replaceAll("\n", ""))
 
 describe("cgroup", () => {
   const root = temporaryFolder()
