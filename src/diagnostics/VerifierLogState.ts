@@ -97,9 +97,12 @@ export const register = (name: string, text: string): Register => {
   if (open < 0 && name.startsWith("fp") && /^[?0mrdifS]{8}$/.test(head)) {
     return { name, text, type: "bytes", known: new Map() }
   }
-  const offset = /^fp(-?\d+)?$/.exec(head)
+  // Of a caller's stack, too: `fp[0]-8`.
+  const offset = /^fp(?:\[\d{1,2}\])?(-?\d{1,20}|0x[0-9a-f]{1,16})?$/.exec(head)
   const known = new Map(attributesOf(inside))
-  if (offset?.[1] !== undefined) known.set("off", offset[1])
+  if (offset?.[1] !== undefined) {
+    known.set("off", offset[1].startsWith("0x") ? String(BigInt.asIntN(64, BigInt(offset[1]))) : offset[1])
+  }
   const type = old !== null ? "scalar" : offset !== null ? "fp" : head
   const imm = known.get("imm")
   const fixed = type === "scalar" && imm !== undefined && known.size === 1 ? constantOf(imm) : undefined

@@ -191,8 +191,17 @@ const signatureHint = (errno: Errno.Errno): string | undefined => {
 const explained = (error: CallError): CallError => {
   const hint = error._tag === "VerifierError" && error.log === "" ? signatureHint(error.errno) : undefined
   if (hint === undefined || error._tag !== "VerifierError") return error
-  const { errno, errnoNumber, log, program, summary } = error
-  return new VerifierError({ program, errno, errnoNumber, log, summary, hint })
+  const { capabilities, errno, errnoNumber, log, program, reason, summary } = error
+  return new VerifierError({
+    program,
+    errno,
+    errnoNumber,
+    log,
+    summary,
+    hint,
+    ...(reason === undefined ? {} : { reason }),
+    ...(capabilities === undefined ? {} : { capabilities })
+  })
 }
 
 /** One run, from nothing. The loader itself is gone afterwards. */

@@ -255,6 +255,8 @@ describe("VerifierLogWords.describe", () => {
     assert.strictEqual(words("ctx()"), "the context")
     assert.strictEqual(words("ctx(off=8)"), "the context, 8 bytes behind its start")
     assert.strictEqual(words("fp-8"), "the address of the stack, 8 bytes below its top")
+    assert.strictEqual(words("fp[0]-16"), "the address of the stack, 16 bytes below its top")
+    assert.strictEqual(words("fp0xfffffffffffffff0"), "the address of the stack, 16 bytes below its top")
     assert.strictEqual(words("map_ptr(map=flows,ks=4,vs=8)"), "map flows")
     assert.strictEqual(
       words("map_value(map=flows,ks=4,vs=8,smin=umin=0,smax=umax=255,var_off=(0x0; 0xff))"),
