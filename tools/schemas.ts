@@ -1,11 +1,13 @@
 /**
  * Writes the JSON Schemas of the command's documents into docs/schemas, removes those of commands that are no more, and lists
  * them in docs/json.md.
- *   node tools/schemas.ts
+ *   node tools/schemas.ts             after a schema has changed
+ *   node tools/schemas.ts --promise   also promise all that is in them now: with each release
  */
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { fileName, listed, schemaText } from "../src/cli/schemas/Published.ts"
+import { fileName, listed, schemaText, version } from "../src/cli/schemas/Published.ts"
+import { outlines } from "../src/cli/schemas/Outline.ts"
 import { published } from "../src/cli/schemas/Schemas.ts"
 
 const folder = Path.join(import.meta.dirname, "../docs/schemas")
@@ -18,3 +20,9 @@ for (const [name, text] of wanted) Fs.writeFileSync(Path.join(folder, name), tex
 
 const page = Path.join(folder, "../json.md")
 Fs.writeFileSync(page, listed(Fs.readFileSync(page, "utf8"), published))
+
+if (process.argv.includes("--promise")) {
+  const promised = Path.join(import.meta.dirname, `../test/fixtures/documents/${version}.txt`)
+  Fs.mkdirSync(Path.dirname(promised), { recursive: true })
+  Fs.writeFileSync(promised, outlines(published))
+}

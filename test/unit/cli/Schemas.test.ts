@@ -9,7 +9,8 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { subcommands } from "../../../src/cli/Main.ts"
 import type * as Btf from "../../../src/cli/schemas/Btf.ts"
-import { fileName, jsonSchema, listed, schemaText } from "../../../src/cli/schemas/Published.ts"
+import { broken, outlines } from "../../../src/cli/schemas/Outline.ts"
+import { fileName, jsonSchema, listed, schemaText, version } from "../../../src/cli/schemas/Published.ts"
 import { commands, published } from "../../../src/cli/schemas/Schemas.ts"
 import { fault, faultOf, wordsOf } from "../../support/Documents.ts"
 import { command } from "../../support/InProcess.ts"
@@ -170,6 +171,33 @@ describe("schemas of documents", () => {
     ])
     const described = { ...schema, properties: { a: { description: "A." } }, additionalProperties: false }
     assert.deepStrictEqual(looseIn(described), [])
+  })
+
+  it("keep what was promised: node tools/schemas.ts --promise promises what has come, with a release", () => {
+    const promised = Fs.readFileSync(Path.join(repository, `test/fixtures/documents/${version}.txt`), "utf8")
+    assert.deepStrictEqual(broken(promised, outlines(published)), [])
+    assert.include(promised, "prog show: [] object\nprog show: []/id! integer\n")
+  })
+
+  it("named fault: promises that are broken are told, and what is added breaks none", () => {
+    const one = (schema: Schema.Constraint) => outlines({ one: { description: "One.", schema } })
+    const before = Schema.Struct({ id: Schema.Finite, name: Schema.optionalKey(Schema.String) })
+    const breaking = (schema: Schema.Constraint) => broken(one(before), one(schema))
+    assert.deepStrictEqual(breaking(before), [])
+    assert.deepStrictEqual(breaking(Schema.Struct({ ...before.fields, more: Schema.String })), [])
+    assert.deepStrictEqual(breaking(Schema.Struct({ id: Schema.Finite, name: Schema.String })), [])
+    assert.deepStrictEqual(breaking(Schema.Struct({ name: before.fields.name })), ["one: /id has gone"])
+    assert.deepStrictEqual(breaking(Schema.Struct({ ...before.fields, id: Schema.NullOr(Schema.Finite) })), [
+      "one: /id may be null"
+    ])
+    assert.deepStrictEqual(breaking(Schema.Struct({ ...before.fields, id: Schema.optionalKey(Schema.Finite) })), [
+      "one: /id is not always there"
+    ])
+    assert.deepStrictEqual(breaking(Schema.Union([before, Schema.Struct({ other: Schema.Finite })])), [
+      "one: /id is not always there"
+    ])
+    assert.deepStrictEqual(breaking(Schema.Union([before, Schema.Array(before)])), ["one:  may be array"])
+    assert.deepStrictEqual(broken(one(before), ""), ["one:  has gone", "one: /id has gone", "one: /name has gone"])
   })
 
   it("take what bpftool would show", () => {
