@@ -13,9 +13,10 @@ export const captured = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     const console = yield* Console.Console
     const decoder = new TextDecoder()
     const parts: Array<string> = []
-    const keeping: Console.Console = Object.assign(Object.create(console), {
+    const keeping: Console.Console = {
+      ...console,
       log: (...values: ReadonlyArray<unknown>) => void parts.push(`${values.map(String).join(" ")}\n`)
-    })
+    }
     const answer = yield* Effect.provideService(
       Effect.provideService(effect, Console.Console, keeping),
       Stdio.Stdio,

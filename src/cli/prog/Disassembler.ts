@@ -32,6 +32,8 @@ interface Engine {
   readonly close: () => void
 }
 
+const isLoader = (value: unknown): value is () => Promise<unknown> => typeof value === "function"
+
 const isCapstone = (value: unknown): value is Capstone =>
   typeof value === "object" && value !== null && typeof Reflect.get(value, "Capstone") === "function"
 
@@ -78,6 +80,14 @@ const text = (value: object, key: string): string => {
   return typeof found === "string" ? found : ""
 }
 
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
+
+/** The objects of what should be a list of them. */
+const listOf = (value: unknown): ReadonlyArray<object> => {
+  const list: ReadonlyArray<unknown> = Array.isArray(value) ? value : []
+  return list.filter(isObject)
+}
+
 /** Bytes that are given to the library at once: what it stops at would be given to it again with all that follows. */
 const room = 1024
 
@@ -98,8 +108,8 @@ const take = (engine: Engine, shortest: number, code: Uint8Array, address: bigin
       found = []
     }
     const before = pc
-    for (const each of Array.isArray(found) ? found : []) {
-      const size: unknown = typeof each === "object" && each !== null ? Reflect.get(each, "size") : undefined
+    for (const each of listOf(found)) {
+      const size: unknown = Reflect.get(each, "size")
       if (typeof size !== "number" || size < 1 || pc + size > code.length) break
       insns.push({ pc, length: size, operation: text(each, "mnemonic"), operands: operandsOf(text(each, "op_str")) })
       pc += size
@@ -125,7 +135,7 @@ export const make = (architecture: string = process.arch) =>
     const library = yield* Effect.orElseSucceed(
       Effect.tryPromise(async (): Promise<unknown> => {
         const load: unknown = createRequire(import.meta.url)(packageName)
-        return typeof load === "function" ? await load() : undefined
+        return isLoader(load) ? await load() : undefined
       }),
       () => undefined
     )

@@ -12,7 +12,7 @@ import type { CallError } from "../../services/Kernel/KernelError.ts"
 import type { MapRef, ProgRef } from "../../services/Kernel/Ref.ts"
 import * as Objects from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
-import { UsageError } from "../Usage.ts"
+import type { UsageError } from "../Usage.ts"
 import * as ProfileCode from "./ProfileCode.ts"
 import { seconds } from "./Stats.ts"
 
@@ -217,8 +217,8 @@ const notWatched = (name: string) => (error: CallError): CallError | ProfileErro
   }
 }
 
-/** Loads a program for a function of another, and attaches it. */
-const attach = Effect.fnUntraced(function*(
+/** Loads a program for a function of another. */
+const load = Effect.fnUntraced(function*(
   session: Session,
   name: string,
   attachType: number,
@@ -242,23 +242,26 @@ const attach = Effect.fnUntraced(function*(
     attachTo: target,
     log: { level: 0 }
   })
-  return Effect.gen(function*() {
-    const link = session.fresh("Link")
-    const create = session.call({
-      _tag: "LinkCreate",
-      as: link,
-      of: prog,
-      target: { _tag: "None" },
-      attachType,
-      flags: 0
-    })
-    // Kernels before 5.13 make no links of functions.
-    yield* Effect.catch(create, (error) =>
-      errnoOf(error) === "EINVAL"
-        ? session.call({ _tag: "RawTracepointOpen", as: link, prog, cookie: 0n })
-        : Effect.fail(error))
-  })
+  return prog
 })
+
+/** Attaches a program to the function that it was loaded for. */
+const attach = (session: Session, prog: ProgRef, attachType: number): Effect.Effect<void, CallError> => {
+  const link = session.fresh("Link")
+  const create = session.call({
+    _tag: "LinkCreate",
+    as: link,
+    of: prog,
+    target: { _tag: "None" },
+    attachType,
+    flags: 0
+  })
+  // Kernels before 5.13 make no links of functions.
+  return Effect.catch(create, (error) =>
+    errnoOf(error) === "EINVAL"
+      ? session.call({ _tag: "RawTracepointOpen", as: link, prog, cookie: 0n })
+      : Effect.fail(error))
+}
 
 /** The maps of a profile, with the counters open. */
 export const maps = Effect.fnUntraced(function*(session: Session, wanted: ReadonlyArray<Metric>) {
@@ -353,10 +356,12 @@ export const profile = Effect.fnUntraced(function*<E, R>(
   }
   const made = yield* maps(session, wanted.metrics)
   const both = Effect.gen(function*() {
-    const exit = yield* attach(session, "profile_exit", AttachType.BPF_TRACE_FEXIT, ProfileCode.exit(made), target)
-    const entry = yield* attach(session, "profile_entry", AttachType.BPF_TRACE_FENTRY, ProfileCode.entry(made), target)
-    yield* exit
-    yield* entry
+    const { BPF_TRACE_FENTRY, BPF_TRACE_FEXIT } = AttachType
+    const exit = yield* load(session, "profile_exit", BPF_TRACE_FEXIT, ProfileCode.exit(made), target)
+    const entry = yield* load(session, "profile_entry", BPF_TRACE_FENTRY, ProfileCode.entry(made), target)
+    // The end first: it does nothing before a beginning.
+    yield* attach(session, exit, BPF_TRACE_FEXIT)
+    yield* attach(session, entry, BPF_TRACE_FENTRY)
   })
   yield* Effect.mapError(both, notWatched(prog.name))
   yield* begun

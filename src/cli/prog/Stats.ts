@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Objects from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
-import { UsageError } from "../Usage.ts"
+import type { UsageError } from "../Usage.ts"
 
 /** What is watched, and for how long. */
 export interface Watch {
