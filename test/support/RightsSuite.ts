@@ -11,10 +11,11 @@ export interface Said {
   readonly capabilities: ReadonlyArray<string>
 }
 
-/** Runs the child with this in front of its command. */
-const saidBy = (...before: ReadonlyArray<string>): ReadonlyMap<string, Said> => {
-  const child = Path.join(repository, "test/support/rightsChild.ts")
-  const done = run("env", [...before, process.execPath, child])
+const child = Path.join(repository, "test/support/rightsChild.ts")
+
+/** Runs the child by this tool. */
+const saidBy = (tool: string, ...args: ReadonlyArray<string>): ReadonlyMap<string, Said> => {
+  const done = run(tool, [...args, child])
   assert.strictEqual(done.status, 0, done.stderr)
   const said: ReadonlyArray<readonly [string, number, string, string, ReadonlyArray<string>]> = JSON.parse(done.stdout)
   return new Map(said.map(([kind, type, errno, reason, capabilities]) => {
@@ -33,15 +34,17 @@ export const withCapabilities = (...capabilities: ReadonlyArray<string>): Readon
     "--clear-groups",
     `--inh-caps=${set}`,
     `--ambient-caps=${set}`,
-    `--bounding-set=${set}`
+    `--bounding-set=${set}`,
+    process.execPath
   )
 }
 
 /** As root of a user namespace of its own. */
-export const inNamespace = (): ReadonlyMap<string, Said> => saidBy("unshare", "--user", "--map-root-user")
+export const inNamespace = (): ReadonlyMap<string, Said> =>
+  saidBy("unshare", "--user", "--map-root-user", process.execPath)
 
 /** As this process. */
-export const asHere = (): ReadonlyMap<string, Said> => saidBy()
+export const asHere = (): ReadonlyMap<string, Said> => saidBy(process.execPath)
 
 const ofRights: ReadonlySet<string> = new Set(["MissingCapability", "UnprivilegedDisabled"])
 

@@ -69,6 +69,7 @@ const started = [
   "examples/trace.ts",
   "test/support/loaderLimit.ts",
   "test/support/reopenChild.ts",
+  "test/support/rightsChild.ts",
   "test/support/withoutInput.ts"
 ]
 
