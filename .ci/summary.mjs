@@ -3,6 +3,7 @@
  * since of a long log often just the end is kept, and the sums as the last line.
  */
 import * as Fs from "node:fs"
+import { stripVTControlCharacters } from "node:util"
 
 /** Lines of a failure's message that are repeated. */
 const maximumLines = 12
@@ -13,7 +14,7 @@ const sum = { passed: 0, failed: 0, skipped: 0 }
 const failures = []
 
 const beginning = (text) => {
-  const lines = String(text ?? "").replaceAll(/\u001b\[[0-9;]*m/g, "").split("\n")
+  const lines = stripVTControlCharacters(String(text ?? "")).split("\n")
   return lines.slice(0, maximumLines).map((line) => `    ${line.slice(0, 500)}`).join("\n")
 }
 
@@ -42,6 +43,7 @@ for (const file of process.argv.slice(2)) {
   }
 }
 
-for (const { message, name } of failures.slice(0, maximumFailures)) console.log(`FAILED ${name}\n${beginning(message)}`)
-if (failures.length > maximumFailures) console.log(`... and ${failures.length - maximumFailures} more failures`)
-console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`)
+const lines = failures.slice(0, maximumFailures).map(({ message, name }) => `FAILED ${name}\n${beginning(message)}`)
+if (failures.length > maximumFailures) lines.push(`... and ${failures.length - maximumFailures} more failures`)
+lines.push(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`)
+process.stdout.write(`${lines.join("\n")}\n`)
