@@ -46,7 +46,10 @@ const wantsDocuments = (args: ReadonlyArray<string>): boolean =>
   !args.some((arg) => /^(--help|-h|--version|-v|--completions.*)$/.test(arg)) &&
   args[args.indexOf("--sarif") + 1] !== "-"
 
-/** The documents of an output: each on a line, or laid out, where its last line is the first that is not indented again. */
+/**
+ * The documents of an output: each on a line, or laid out, where its last line is the first that is not indented again. Text
+ * that is no JSON is thrown.
+ */
 const documentsOf = (stdout: string): ReadonlyArray<unknown> => {
   const documents: Array<unknown> = []
   let lines: Array<string> = []
@@ -74,7 +77,12 @@ export const faultOf = (
   const own = published[words]
   const { failure } = published
   if (own === undefined || failure === undefined) return undefined
-  const documents = documentsOf(stdout)
+  let documents: ReadonlyArray<unknown>
+  try {
+    documents = documentsOf(stdout)
+  } catch (thrown) {
+    return `${words} --json printed what is no JSON: ${String(thrown)}\n${stdout.slice(0, 2000)}`
+  }
   if (status === 0 && documents.length !== 1 && own.lines !== true) {
     return `${words} --json printed ${documents.length} documents, not one`
   }

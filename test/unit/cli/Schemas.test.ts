@@ -239,6 +239,8 @@ describe("schemas of documents", () => {
     const twice = `${JSON.stringify(prog)}\n${JSON.stringify(prog)}\n`
     assert.include(faultOf(["prog", "show", "--json"], { status: 0, stdout: twice }), "printed 2 documents")
     assert.include(faultOf(["prog", "show", "--json"], { status: 0, stdout: "" }), "printed 0 documents")
+    assert.include(faultOf(["prog", "show", "--json"], { status: 0, stdout: "7: xdp" }), "printed what is no JSON")
+    assert.include(faultOf(["prog", "show", "-p"], { status: 0, stdout: "[\n  7\n" }), "printed what is no JSON")
   })
 
   it("are found by the words of a command, wherever its flags stand", () => {
