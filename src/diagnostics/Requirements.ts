@@ -91,6 +91,7 @@ const add = (
     when: "load",
     ...found,
     required: required && found.required !== false,
+    ...(required ? {} : { leftOut: true as const }),
     ...(without === undefined ? {} : { otherwise: without })
   })
 }

@@ -7,10 +7,11 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Result from "effect/Result"
 import * as Requirements from "../../src/diagnostics/Requirements.ts"
+import { MapType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import { Kernel, type KernelShape } from "../../src/services/Kernel/Kernel.ts"
 import * as Execute from "../../src/stages/load/Execute.ts"
 import * as Plan from "../../src/stages/load/Plan.ts"
-import type { BpfObject, Program } from "../../src/stages/open/BpfObject.ts"
+import type { BpfObject, MapDefinition, Program } from "../../src/stages/open/BpfObject.ts"
 import { functionAt } from "../../src/stages/open/BpfObject.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
@@ -74,11 +75,26 @@ const alone = (object: BpfObject, entry: Program): BpfObject => {
   }
 }
 
+/** Types of maps that have as many elements as they say. */
+const ofElements: ReadonlySet<number> = new Set([
+  MapType.BPF_MAP_TYPE_HASH,
+  MapType.BPF_MAP_TYPE_ARRAY,
+  MapType.BPF_MAP_TYPE_PERCPU_HASH,
+  MapType.BPF_MAP_TYPE_PERCPU_ARRAY
+])
+
+/** Maps whose size is left to who loads them: one element will do. */
+const sized = (map: MapDefinition): MapDefinition => {
+  const { attr, origin } = map
+  const isSized = origin === "Btf" && attr.maxEntries === 0 && ofElements.has(attr.type)
+  return isSized ? { ...map, attr: { ...attr, maxEntries: 1 } } : map
+}
+
 /** All objects, and all of their programs alone, the ones too that a load leaves out. */
 export const casesOf = (name: string, bytes: Uint8Array): ReadonlyArray<Case> => {
   const opened = Open.fromBytes(bytes, { path: name, pinRoot: Path.join(bpffs(), "requirements") })
   if (Result.isFailure(opened)) return []
-  const object = opened.success
+  const object = { ...opened.success, maps: opened.success.maps.map(sized) }
   const entries = object.programs.filter(({ entry }) => entry)
   return [
     { name, object },
@@ -101,12 +117,17 @@ export interface Outcome {
   readonly oldest: string
 }
 
-const messageOf = (error: unknown): string => {
+/** What refused a load, in one line. */
+export const messageOf = (error: unknown): string => {
   const { log, message } = error as { readonly log?: string; readonly message?: string }
   const last = log?.trim().split("\n").findLast((line) => !line.startsWith("processed")) ?? ""
   return `${message ?? String(error)}`.split("\n").slice(0, 3).join(" / ").slice(0, 300) +
     (last === "" ? "" : ` [${last}]`)
 }
+
+/** Work that a test expects to be done, on this kernel. */
+export const provided = <A, E>(kernel: KernelShape, effect: Effect.Effect<A, E, Kernel>): Effect.Effect<A> =>
+  Effect.orDie(Effect.provideService(effect, Kernel, kernel))
 
 /** Loads an object, and lets go of it; answers what refused it. */
 export const load = (kernel: KernelShape, object: BpfObject): Effect.Effect<unknown> =>

@@ -6,6 +6,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import { createRequire } from "node:module"
 import * as Path from "node:path"
+import * as CellLoads from "../support/CellLoads.ts"
 import * as FailingLogs from "../support/failing/FailingLogs.ts"
 import { repository, toolPath } from "../support/Require.ts"
 import type { Kernel } from "../support/Require.ts"
@@ -97,6 +98,12 @@ const withFailing = (): ReadonlyArray<readonly [string, string]> => {
   ]
 }
 
+/** Objects whose cells of the compatibility matrix are held against loads, where the corpus is at hand. */
+const withCells = (): ReadonlyArray<Entry> =>
+  CellLoads.objects.map((name) => [name, CellLoads.objectPath(name)] as const)
+    .filter(([, path]) => Fs.existsSync(path))
+    .map(([name, path]) => file(Path.join(CellLoads.prebuilt.slice(1), name), path))
+
 /** What all guests have in common: the entries of the archive, and the names of the test files in it. */
 export const common = async (names: ReadonlyArray<string>, scratch: string): Promise<ReadonlyArray<Entry>> => {
   await Bundle.tests(names, Path.join(scratch, "tests"))
@@ -122,6 +129,7 @@ export const common = async (names: ReadonlyArray<string>, scratch: string): Pro
         ...withFailing()
       ])
     ),
+    ...withCells(),
     file("init", Path.join(import.meta.dirname, "guest/init.sh"), true),
     file("run-tests", Path.join(import.meta.dirname, "guest/run-tests.sh"), true),
     { _tag: "Link", path: "bin/sh", target: "busybox" },

@@ -180,7 +180,7 @@ export const examine = (target: Target, requirements: ReadonlyArray<Requirement>
   const findings: Array<Finding> = []
   const unknown: Array<Requirement> = []
   for (const requirement of requirements) {
-    const { kind, replaced, required, uses, when } = requirement
+    const { kind, leftOut, replaced, required, uses, when } = requirement
     if (replaced === true || elsewhere.has(kind)) continue
     const found = presence(target, requirement, numbers)
     if (found.has === true) continue
@@ -199,7 +199,7 @@ export const examine = (target: Target, requirements: ReadonlyArray<Requirement>
       function: use?.function,
       slot: use?.slot,
       source: use?.source,
-      optional: !required
+      optional: leftOut === true
     }))
   }
   return { findings, unchecked: uncheckedOf(unknown) }

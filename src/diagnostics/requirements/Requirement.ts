@@ -59,6 +59,8 @@ export interface Requirement extends Availability {
   readonly otherwise?: string
   /** Whether a load, or attaching, does something else in its place: the object knows nothing of it. */
   readonly replaced?: true
+  /** Whether only what a load leaves out unless told otherwise needs it. */
+  readonly leftOut?: true
   /** The first of what needs it; those for which it is required before others. */
   readonly uses: ReadonlyArray<Use>
   /** How many there are of them. */
