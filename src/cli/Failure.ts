@@ -2,7 +2,6 @@
  * What becomes of a failure: a message for people on standard error, a document on standard output with `--json`, and
  * the exit status, 1 when the work failed and 2 for wrong usage.
  */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { BtfRelocateError } from "../btf/BtfRelocateError.ts"
@@ -177,10 +176,7 @@ export const reporting = <A, E extends object, R>(
       const { document, said } = yield* explained(error, report(error, log))
       const mode = yield* Output.jsonMode
       if (mode !== "text") {
-        {
-          const text = jsonText(errorDocument(error, said, document), mode === "pretty").trimEnd()
-          yield* Console.log(yield* Output.guardedJson(text))
-        }
+        yield* Output.verbatim(jsonText(errorDocument(error, said, document), mode === "pretty").trimEnd())
       }
       yield* Output.message(errorText(said))
       // Edits come from the command line, so one that does not fit is wrong usage, too.

@@ -86,5 +86,5 @@ export const gathering = <A, E extends object, R>(work: Effect.Effect<A, E, R>) 
       work.pipe(Effect.tapError(tellFailure), Effect.tap(() => tell(gathered, wanted, true))),
       Gathering,
       gathered
-    )
+    ).pipe(Effect.provideService(Output.ForRunner, wanted.github))
   })

@@ -1,7 +1,6 @@
 /**
  * How what commands have found is told: which paths, which forms. Loaded where somebody wants it.
  */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Fs from "node:fs"
@@ -69,6 +68,6 @@ export const tell = Effect.fnUntraced(function*(gathered: Gathered, { github, sa
   if (Option.isNone(sarif)) return
   const document = sarifDocument(gathered.diagnostics, { version, relative, successful })
   const text = jsonText(document, (yield* Output.jsonMode) === "pretty")
-  if (sarif.value === "-") yield* Console.log(text.trimEnd())
+  if (sarif.value === "-") yield* Output.verbatim(text.trimEnd())
   else yield* FileOutput.writeFile(sarif.value, new TextEncoder().encode(text))
 })

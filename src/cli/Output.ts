@@ -2,6 +2,7 @@
  * Where the command writes: results to standard output, as text or as one JSON document; messages to standard error.
  */
 import * as Console from "effect/Console"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
@@ -94,17 +95,36 @@ const renderingOfErrors = Effect.gen(function*() {
   } satisfies Rendering
 })
 
-/** Text that GitHub's runner takes for no command, whatever is in it, where it reads what is printed. */
-const guarded = Effect.fnUntraced(function*(text: string) {
+/** Whether GitHub's runner reads what is printed: what runs within another command does not have that one's flags. */
+export const ForRunner = Context.Reference<boolean>("effect-bpf/cli/ForRunner", { defaultValue: () => false })
+
+const isForRunner = Effect.gen(function*() {
   // Help and wrong usage come before there are any flags.
-  const github = yield* Effect.serviceOption(GithubFlag)
-  return Option.isSome(github) && github.value ? withoutCommands(text) : text
+  const flag = yield* Effect.serviceOption(GithubFlag)
+  return (yield* ForRunner) || (Option.isSome(flag) && flag.value)
 })
 
-/** The same of JSON, which says the same afterwards. */
-export const guardedJson = Effect.fnUntraced(function*(text: string) {
-  return (yield* GithubFlag) ? text.replaceAll("##[", "#\\u0023[") : text
+/** Text that GitHub's runner takes for no command, whatever is in it, where it reads what is printed. */
+const guarded = Effect.fnUntraced(function*(text: string) {
+  return (yield* isForRunner) ? withoutCommands(text) : text
 })
+
+/** The same of text in parts, line by line. */
+function* guardedParts(parts: Iterable<Uint8Array>): Generator<Uint8Array> {
+  const [decoder, encoder] = [new TextDecoder("utf-8", { ignoreBOM: true }), new TextEncoder()]
+  let rest = ""
+  for (const part of parts) {
+    const text = rest + decoder.decode(part, { stream: true })
+    const end = text.lastIndexOf("\n") + 1
+    rest = text.slice(end)
+    if (end > 0) yield encoder.encode(withoutCommands(text.slice(0, end)))
+  }
+  rest += decoder.decode()
+  if (rest !== "") yield encoder.encode(withoutCommands(rest))
+}
+
+/** Prints text on standard output as it is, with a newline at its end. */
+export const verbatim = (text: string): Effect.Effect<void> => Effect.flatMap(guarded(text), (text) => Console.log(text))
 
 /** Prints text on standard output. */
 export const print = Effect.fnUntraced(function*(lines: ReadonlyArray<Line>) {
@@ -129,12 +149,12 @@ export const result = Effect.fnUntraced(function*(
   const sarif = yield* SarifFlag
   if (Option.isSome(sarif) && sarif.value === "-") return
   if (mode === "text") yield* print(text())
-  else yield* Console.log(yield* guardedJson(body(jsonText(document(), mode === "pretty"))))
+  else yield* verbatim(body(jsonText(document(), mode === "pretty")))
 })
 
 /** Prints texts on standard output, a line each, as they are. */
 export const lines = (texts: ReadonlyArray<string>): Effect.Effect<void> =>
-  texts.length === 0 ? Effect.void : Console.log(texts.join("\n"))
+  texts.length === 0 ? Effect.void : verbatim(texts.join("\n"))
 
 /** Whether the reader of standard output has left, as `head` does: no failure, there is just nobody left to write for. */
 const isClosedPipe = (error: PlatformError): boolean => {
@@ -159,7 +179,8 @@ export const stream = Effect.fnUntraced(function*(
 ) {
   const stdio = yield* Stdio.Stdio
   let total = 0
-  const bytes = Stream.fromIterable(parts, { chunkSize: 1 }).pipe(
+  const given = (yield* isForRunner) ? guardedParts(parts) : parts
+  const bytes = Stream.fromIterable(given, { chunkSize: 1 }).pipe(
     Stream.tap((part) => {
       total += part.length
       return written(total)

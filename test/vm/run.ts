@@ -69,6 +69,8 @@ const ofTheCommand: ReadonlySet<string> = new Set([
   "Applications.test.ts",
   "Cli.test.ts",
   "CliAttach.test.ts",
+  "CliBudget.test.ts",
+  "CliDiagnostics.test.ts",
   "CliObjects.test.ts",
   "CliTrace.test.ts",
   "Examples.test.ts",

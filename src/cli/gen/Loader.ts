@@ -5,7 +5,6 @@ import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -87,7 +86,7 @@ const recordFile = Effect.fnUntraced(function*(options: Options) {
   const json = yield* Effect.orDie(Schema.encodeEffect(LoaderProgram.codec)(loader))
   if (Option.isNone(output)) {
     const mode = yield* Output.jsonMode
-    return yield* Console.log(textOf(json, mode === "pretty"))
+    return yield* Output.verbatim(textOf(json, mode === "pretty"))
   }
   yield* FileOutput.writeFile(output.value, new TextEncoder().encode(`${textOf(json, true)}\n`))
   yield* Output.result(

@@ -4,7 +4,6 @@
 import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import { nameOfFile } from "../../stages/gen/skeleton/SkeletonShape.ts"
@@ -84,7 +83,7 @@ export const write = Effect.fnUntraced(function*(
   verb: string = "loads"
 ) {
   const mode = yield* Output.jsonMode
-  if (Option.isNone(output) && mode === "text") return yield* Console.log(text.trimEnd())
+  if (Option.isNone(output) && mode === "text") return yield* Output.verbatim(text.trimEnd())
   if (Option.isSome(output)) yield* FileOutput.writeFile(output.value, new TextEncoder().encode(text))
   yield* Output.result(
     (): Json => ({

@@ -65,11 +65,11 @@ export const escape = (text: string): string =>
   })
 
 /**
- * Text that a runner of GitHub's takes for no command, whatever is in it: neither `::name::` at the beginning of a line nor `##[name]` in
- * it.
+ * Text that a runner of GitHub's takes for no command, whatever is in it: neither `::name::` at the beginning of a line nor
+ * `##[name]` in it. JSON says the same afterwards.
  */
 export const withoutCommands = (text: string): string =>
-  text.replaceAll(/^(\s*):(?=:)/gm, "$1\\x3a").replaceAll("##[", "#\\x23[")
+  text.replaceAll(/^(\s*):(?=:)/gm, "$1\\u003a").replaceAll("##[", "#\\u0023[")
 
 const textOf = (piece: Piece): string => escape(typeof piece === "string" ? piece : piece.text)
 

@@ -155,6 +155,20 @@ describe("what is printed beside annotations", () => {
     )
   })
 
+  it("is what it was where it is JSON", () => {
+    fc.assert(
+      fc.property(fc.json(), hostile, (text, more) => {
+        const document: unknown = [JSON.parse(text), more, { [more]: more }]
+        for (const indent of [0, 2]) {
+          const printed = withoutCommands(JSON.stringify(document, undefined, indent))
+          assert.deepStrictEqual(JSON.parse(printed), document)
+          assert.deepStrictEqual(commandsIn(printed), [])
+        }
+      }),
+      { numRuns: runs(200) }
+    )
+  })
+
   it("named fault: as it is, it forges", () => {
     assert.isNotEmpty(commandsIn(render([line("  ", "::error::forged")], plain)))
     assert.isNotEmpty(commandsIn(render([line("a ##[error]forged")], plain)))
@@ -290,6 +304,19 @@ describe("--sarif and --github", () => {
       const nowhere = yield* command("inspect", object("xdp_firewall.bpf.o"), "--sarif", "/absent/log.sarif")
       assert.strictEqual(nowhere.status, 1)
       assert.match(nowhere.stderr, /\/absent\/log\.sarif: cannot be written: there is no such folder/)
+    }))
+
+  it.live("tell of the commands of a batch, and guard what they print", () =>
+    Effect.gen(function*() {
+      const folder = temporaryFolder()
+      const forged = Path.join(folder, "::error::forged")
+      Fs.writeFileSync(forged, "##[error]no object")
+      const file = Path.join(folder, "batch")
+      Fs.writeFileSync(file, `inspect ${object("xdp_firewall.bpf.o")}\ninspect "${forged}"\n`)
+      const { commands, run, status, stderr } = yield* logged("batch", "file", file)
+      assert.strictEqual(status, 1)
+      assert.deepStrictEqual(run.results.map(({ ruleId }) => ruleId), ["elf-malformed"])
+      assert.lengthOf(commands, 1, stderr)
     }))
 
   it.live("of wrong usage are about no file", () =>
