@@ -47,6 +47,7 @@ const networkPrograms: ReadonlySet<number> = new Set([
   ProgType.BPF_PROG_TYPE_LWT_SEG6LOCAL,
   ProgType.BPF_PROG_TYPE_SK_SKB,
   ProgType.BPF_PROG_TYPE_SK_MSG,
+  ProgType.BPF_PROG_TYPE_LIRC_MODE2,
   ProgType.BPF_PROG_TYPE_FLOW_DISSECTOR,
   ProgType.BPF_PROG_TYPE_CGROUP_DEVICE,
   ProgType.BPF_PROG_TYPE_CGROUP_SOCK,
