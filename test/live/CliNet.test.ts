@@ -9,6 +9,7 @@ import * as Tc from "../../src/attach/Tc.ts"
 import * as Tcx from "../../src/attach/Tcx.ts"
 import * as Xdp from "../../src/attach/Xdp.ts"
 import * as Command from "../support/Command.ts"
+import { check } from "../support/Documents.ts"
 import { command } from "../support/InProcess.ts"
 import { network } from "../support/Network.ts"
 import * as Fixture from "../support/NetworkFixture.ts"
@@ -167,7 +168,7 @@ describeWith(
           env: { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1" }
         })
         assert.deepStrictEqual({ status: ended.status, stderr: ended.stderr }, { status: 0, stderr: "" })
-        const shown: unknown = JSON.parse(ended.stdout)
+        const shown: unknown = JSON.parse(check(["net", "show", "--json"], ended).stdout)
         const id = yield* Fixture.idOf(loaded, "dissect")
         assert.deepStrictEqual(list(list(shown)[0]?.["flow_dissector"]), [{ id }])
         const filter = yield* Fixture.idOf(loaded, "filter")

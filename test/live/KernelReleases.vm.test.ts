@@ -6,6 +6,7 @@ import { assert, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import { check } from "../support/Documents.ts"
 import { describeWith, repository, run } from "../support/Require.ts"
 
 type Section = "program_types" | "map_types" | "attach_types" | "kernel_features" | "misc"
@@ -110,7 +111,7 @@ describeWith(
       [Path.join(repository, "src/bin.ts"), "feature", "probe", "--json"],
       { env: { FORCE_COLOR: "0", NODE_NO_WARNINGS: "1" } }
     )
-    const said = (): Probed => JSON.parse(stdout)
+    const said = (): Probed => JSON.parse(check(["feature", "probe", "--json"], { status, stdout }).stdout)
 
     it("succeeds, on a kernel of the table, and nothing is refused", () => {
       assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })

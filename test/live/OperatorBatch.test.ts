@@ -42,10 +42,7 @@ describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "batch file besid
   it("reads standard input, in a process of its own", () => {
     const pin = Path.join(bpffs(), "batch")
     const input = `map create ${pin} type array key 4 value 4 entries 1 name one\nmap dump pinned ${pin}\n`
-    const ended = run(process.execPath, [Command.command(), "batch", "file", "-", "-j"], {
-      input,
-      env: { NODE_NO_WARNINGS: "1" }
-    })
+    const ended = Command.run(["batch", "file", "-", "-j"], { input, env: { NODE_NO_WARNINGS: "1" } })
     assert.deepStrictEqual({ status: ended.status, stderr: ended.stderr }, { status: 0, stderr: "" })
     const bytes = ["0x00", "0x00", "0x00", "0x00"]
     assert.deepInclude(JSON.parse(ended.stdout)[1], { output: [{ key: bytes, value: bytes }] })
