@@ -92,7 +92,7 @@ describeWith({ kind: "live", root: true, linux: "6.9", tools: ["mount", "umount"
         const text = yield* command("token", "show")
         assert.include(text.stdout, `${folder}\n  commands: map_create prog_load\n  maps: any\n`)
       } finally {
-        run("umount", ["--lazy", folder])
+        run("umount", ["-l", folder])
       }
       assert.deepStrictEqual(those(yield* ours("token", "show"), "token_info", [folder]), [])
     }))

@@ -1,7 +1,9 @@
 /** `btf dump`: types as a list, a C header or JSON. */
 import * as Effect from "effect/Effect"
+import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { Btf } from "../../btf/Btf.ts"
 import * as BtfDump from "../../btf/BtfDump.ts"
@@ -14,7 +16,8 @@ import * as Output from "../Output.ts"
 import * as Progress from "../Progress.ts"
 import { errorText, reportOf } from "../text/ErrorText.ts"
 import { UsageError } from "../Usage.ts"
-import { during, file } from "./Common.ts"
+import { during } from "./Common.ts"
+import * as Source from "./Source.ts"
 
 /** The text of a dump in parts; what is missing from it goes to `problems`. */
 function* textOf(parts: Iterable<BtfDump.Part>, problems: Array<BtfError>): Generator<Uint8Array> {
@@ -68,14 +71,40 @@ const checkRoots = (btf: Btf, ids: ReadonlyArray<number>): Effect.Effect<void, U
   )
 }
 
+// Imported where types of the kernel are asked for: files need no kernel.
+const kernelModules = Effect.promise(async () => ({
+  ...(await import("../objects/OnKernel.ts")),
+  ...(await import("./FromKernel.ts"))
+}))
+
+/** The types of a source, and which of them are meant: all, where none is named. */
+const read = Effect.fnUntraced(function*(source: Source.Source, base: Option.Option<string>) {
+  if (source._tag === "File") {
+    return { btf: (yield* BtfInput.read(source.path, { base })).file.btf, roots: [] as ReadonlyArray<number> }
+  }
+  if (Option.isSome(base)) {
+    return yield* new UsageError({ argument: "--base-btf", detail: "the kernel knows what its types are split over" })
+  }
+  const { load, onKernel } = yield* kernelModules
+  return yield* onKernel((objects) => load(objects, source))
+})
+
 /** The command. */
 export const dump = Command.make("dump", {
-  file,
+  file: Argument.String("file").pipe(
+    Argument.withDescription(`The types: ${BtfInput.fileDescription}; or bpftool's file, id, prog and map`)
+  ),
+  words: Argument.String("words").pipe(
+    Argument.withDescription(
+      "Behind id: its number; behind prog: a program; behind map: a map, and key, value, kv or all; then format raw or c, unsorted"
+    ),
+    Argument.variadic()
+  ),
   format: Flag.Literals("format", ["raw", "c"]).pipe(
     Flag.withAlias("f"),
     Flag.withMetavar("FORMAT"),
-    Flag.withDescription("raw: a line for each type and each part of it; c: a header that compiles"),
-    Flag.withDefault("raw")
+    Flag.withDescription("raw: a line for each type and each part of it, the default; c: a header that compiles"),
+    Flag.optional
   ),
   base: BtfInput.baseFlag,
   rootId: Flag.Int("root-id").pipe(
@@ -88,20 +117,24 @@ export const dump = Command.make("dump", {
     Flag.withoutNegation,
     Flag.withDefault(false)
   )
-}, ({ base, file: path, format, rootId, unsorted }) =>
+}, ({ base, file, format: formatFlag, rootId, unsorted: unsortedFlag, words }) =>
   reporting(Effect.gen(function*() {
     const mode = yield* Output.jsonMode
+    const asked = yield* Effect.fromResult(Source.read(file, words))
+    const path = Source.written(asked.source)
+    const format = Option.getOrElse(formatFlag, () => asked.format ?? "raw")
+    const unsorted = unsortedFlag || asked.unsorted
     if (format === "c" && mode !== "text") {
       return yield* new UsageError({ argument: "--json", detail: "C is no JSON", hint: "leave out --format c" })
     }
     if (format === "raw" && unsorted) {
       return yield* new UsageError({ argument: "--unsorted", detail: "goes with --format c only" })
     }
-    const input = yield* during(`reading ${path}`, BtfInput.read(path, { base }))
-    const { btf } = input.file
+    const { btf, roots: meant } = yield* during(`reading ${path}`, read(asked.source, base))
     yield* checkRoots(btf, rootId)
+    const wanted = rootId.length === 0 ? meant : rootId
     const problems: Array<BtfError> = []
-    const roots = rootId.length === 0 ? {} : { rootIds: rootId }
+    const roots = wanted.length === 0 ? {} : { rootIds: wanted }
     const parts = textOf(
       format === "c"
         ? BtfDump.toC(btf, { sorted: !unsorted, ...roots })
@@ -136,6 +169,7 @@ export const dump = Command.make("dump", {
       {
         command: "effect-bpf btf dump vmlinux --json | jq '.types[] | select(.name == \"task_struct\").size'",
         description: "For scripts"
-      }
+      },
+      { command: "effect-bpf btf dump map name stats value format c", description: "The types of a map's values" }
     ])
   )

@@ -52,10 +52,16 @@ export interface Attached {
 /** Errors that say that something has gone, or is not there in this kernel or on this device. */
 const absent: ReadonlySet<string> = new Set(["ENOENT", "ENODEV", "EINVAL", "EOPNOTSUPP", "ENOTSUPP"])
 
-const ifThere = <A, R>(effect: Effect.Effect<A, CallError, R>): Effect.Effect<A | undefined, CallError, R> =>
+/** Also that a device is no netkit, or the end of one that programs cannot be attached by. */
+const noPlace: ReadonlySet<string> = new Set([...absent, "ENXIO", "EACCES"])
+
+const ifThere = <A, R>(
+  effect: Effect.Effect<A, CallError, R>,
+  errors: ReadonlySet<string> = absent
+): Effect.Effect<A | undefined, CallError, R> =>
   Effect.catch(
     effect,
-    (error) => error._tag === "KernelError" && absent.has(error.errno) ? Effect.succeed(undefined) : Effect.fail(error)
+    (error) => error._tag === "KernelError" && errors.has(error.errno) ? Effect.succeed(undefined) : Effect.fail(error)
   )
 
 /** The places beside filters where programs see the packets of a device, in the order in which bpftool shows them. */
@@ -85,7 +91,8 @@ const placedOn = Effect.fnUntraced(function*(objects: Objects.Objects, device: D
         target: { _tag: "Device", ifindex: device.index },
         attachType,
         flags: 0
-      })
+      }),
+      noPlace
     )
     for (const program of attached?.programs ?? []) {
       found.push({ _tag: "Placed", device, attachType, name: yield* nameOf(objects, program.id), ...program })

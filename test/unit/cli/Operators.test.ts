@@ -1,8 +1,11 @@
 /** What operators' commands make of a kernel whose objects come and go: on a simulated kernel, in this process. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as FromKernel from "../../../src/cli/btf/FromKernel.ts"
 import * as BtfObjects from "../../../src/cli/btf/Objects.ts"
+import * as Source from "../../../src/cli/btf/Source.ts"
 import { btfObjectJson } from "../../../src/cli/json/BtfObjectsDocument.ts"
 import * as Objects from "../../../src/cli/objects/Objects.ts"
 import { btfObjectsText } from "../../../src/cli/text/BtfObjectsText.ts"
@@ -88,5 +91,66 @@ describe("btf show", () => {
       assert.match(yield* said(show("id", "1", "x")), /x: nothing more is expected/)
       assert.match(yield* said(show("name", "x")), /name: this begins no object of types/)
       assert.match(yield* said(show("id", "999")), /KernelError.*ENOENT/)
+    }))
+})
+
+describe("the source of btf dump", () => {
+  const read = (line: string) => {
+    const [first = "", ...behind] = line.split(" ")
+    return Source.read(first, behind)
+  }
+  const asked = (line: string) => {
+    const { format, source, unsorted } = Result.getOrThrow(read(line))
+    return [Source.written(source), source._tag, format, unsorted]
+  }
+
+  it("is a file, or what bpftool's words name", () => {
+    assert.deepStrictEqual(asked("vmlinux"), ["vmlinux", "File", undefined, false])
+    assert.deepStrictEqual(asked("file vmlinux format c"), ["vmlinux", "File", "c", false])
+    assert.deepStrictEqual(asked("vmlinux format c unsorted"), ["vmlinux", "File", "c", true])
+    assert.deepStrictEqual(asked("id 7"), ["id 7", "Id", undefined, false])
+    assert.deepStrictEqual(asked("prog tag 00112233aabbccdd format raw"), [
+      "prog tag 00112233aabbccdd",
+      "Prog",
+      "raw",
+      false
+    ])
+    for (const part of ["key", "value", "kv", "all"] as const) {
+      const { source } = Result.getOrThrow(read(`map name stats ${part} format c`))
+      assert.deepStrictEqual(source, { _tag: "Map", reference: { _tag: "Name", name: "stats" }, part })
+    }
+    // Files of these names are files, where nothing follows.
+    for (const name of ["id", "prog", "map", "file"]) assert.strictEqual(asked(name)[1], "File")
+  })
+
+  it("says what is wrong", () => {
+    const wrong = (line: string): string => {
+      const result = read(line)
+      return Result.isFailure(result) ? result.failure.message : assert.fail(line)
+    }
+    assert.match(wrong("id x"), /a number from 0 to/)
+    assert.match(wrong("prog x"), /this begins no prog/)
+    assert.match(wrong("map tag 0"), /maps have no tags/)
+    assert.match(wrong("vmlinux format"), /raw or c is expected/)
+    assert.match(wrong("vmlinux format json"), /raw or c is expected/)
+    assert.match(wrong("vmlinux sorted"), /nothing of this name is expected/)
+    assert.match(wrong("map id 1 keys"), /keys: nothing of this name/)
+  })
+
+  it.effect("in the kernel is told of with the types that are meant", () =>
+    Effect.gen(function*() {
+      const load = (line: string) =>
+        withLoads((objects) =>
+          Effect.flatMap(
+            Effect.fromResult(read(line)),
+            ({ source }) => source._tag === "File" ? Effect.die(line) : FromKernel.load(objects, source)
+          )
+        )
+      const { btf, roots } = yield* load("map id 1")
+      assert.isNotEmpty(roots)
+      assert.isTrue(roots.every((id) => id < btf.endId))
+      assert.deepStrictEqual((yield* load("map id 1 all")).roots, [])
+      assert.deepStrictEqual((yield* load("map id 1 key")).roots, roots.slice(0, 1))
+      assert.match(yield* said(load("id 99")), /ENOENT/)
     }))
 })

@@ -228,6 +228,12 @@ describe("net", () => {
         const attached = yield* show((call) => call._tag === tag ? "ENODEV" : base(call))
         assert.lengthOf(attached.xdp, 2)
       }
+      // As of devices that are no netkit, and of the other end of one.
+      for (const errno of ["ENXIO", "EACCES"] as const) {
+        const isPlace = (call: KernelCall) => call._tag === "ProgQuery" && call.target._tag === "Device"
+        const attached = yield* show((call) => isPlace(call) ? errno : base(call))
+        assert.deepStrictEqual(attached.tc.map(({ _tag }) => _tag), ["Filter", "Filter", "Filter", "Filter"])
+      }
       for (const tag of ["ProgQuery", "QdiscList", "FilterList", "IdNext", "DeviceList"] as const) {
         const error = yield* Effect.flip(show((call) => call._tag === tag ? "EPERM" : base(call)))
         assert.match(error.message, /EPERM/, tag)
