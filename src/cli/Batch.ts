@@ -17,10 +17,12 @@ import * as Packets from "./Packets.ts"
 import { counted, line, span } from "./text/Text.ts"
 import { UsageError } from "./Usage.ts"
 
+const nameOf = (path: string): string => path === "-" ? "standard input" : path
+
 /** The commands of a file, read whole before the first is run. */
 const script = Effect.fnUntraced(function*(path: string) {
   const bytes = yield* Packets.readBytes(path)
-  return yield* Effect.fromResult(Script.parse(new TextDecoder().decode(bytes), path === "-" ? "standard input" : path))
+  return yield* Effect.fromResult(Script.parse(new TextDecoder().decode(bytes), nameOf(path)))
 })
 
 const file = Command.make("file", {
@@ -58,7 +60,7 @@ const file = Command.make("file", {
         const left = commands.length - index - 1
         yield* Output.message([
           line(
-            span("error", `${file}:${number}: ${words.join(" ")} has failed`),
+            span("error", `${nameOf(file)}:${number}: ${words.join(" ")} has failed`),
             left === 0 ? "" : `; ${counted(left, "command")} behind it ${left === 1 ? "was" : "were"} not run`
           )
         ])
