@@ -63,6 +63,8 @@ export interface Explanation {
   readonly cause?: { readonly id: CauseId; readonly title: string; readonly subject?: string }
   /** The verifier's own words, in one line. */
   readonly complaint: string
+  /** Why, in the sentence of newer kernels. */
+  readonly reason?: string
   readonly place?: Place
   /** The instruction that the verifier looked at last, in slots of the whole program. */
   readonly instruction?: { readonly at: number; readonly text?: string }
@@ -221,19 +223,18 @@ const branchOf = ({ source, ...branch }: VerifierLogPath.Branch): VerifierLogPat
   ...(source === undefined ? {} : { source: { ...source, text: cut(source.text) } })
 })
 
+/** The place that a log names: the line above the instruction, or that of the report of newer kernels, which has a column. */
+const inLog = ({ report, source }: VerifierLogParse.ParsedLog): Parameters<typeof placeOf>[0] => {
+  if (source === undefined) return report?.at ?? {}
+  const { file, line, text } = source
+  return { source: text, ...(file === undefined ? {} : { file }), ...(line === undefined ? {} : { line }) }
+}
+
 /** Explains a refusal. Of a log of more than `maximumLog` characters the end is read; the rest is not looked at. */
 export const of = (refusal: Refusal): Explanation => {
   const log = VerifierLogParse.parse(refusal.log.slice(-maximumLog), { keep: 100_000 })
   const cause = VerifierLogCause.causeOf(log)
-  const { at } = log.report ?? {}
-  const fromLog = log.source === undefined && at !== undefined ? at : { ...log.source, source: log.source?.text }
-  const fromObject = placeOf(refusal)
-  const { file, line, source } = fromLog
-  const place = fromObject ?? placeOf({
-    ...(file === undefined ? {} : { file }),
-    ...(line === undefined ? {} : { line }),
-    ...(source === undefined ? {} : { source })
-  })
+  const place = placeOf(refusal) ?? placeOf(inLog(log))
   const last = log.instruction
   const instruction = refusal.instruction ?? last?.at
   const path = VerifierLogPath.of(log.entries)
@@ -248,6 +249,7 @@ export const of = (refusal: Refusal): Explanation => {
       }
     }),
     complaint: cut(cause?.complaint ?? log.complaint.join("; ")),
+    ...(log.report?.reason === undefined ? {} : { reason: cut(log.report.reason) }),
     ...(place === undefined ? {} : { place }),
     ...(instruction === undefined ? {} : {
       instruction: {

@@ -18,6 +18,7 @@ export const explanationJson = (explanation: Explanation): Json => ({
   title: explanation.cause?.title ?? null,
   subject: explanation.cause?.subject ?? null,
   complaint: explanation.complaint,
+  reason: explanation.reason ?? null,
   place: placeJson(explanation.place),
   instruction: explanation.instruction === undefined
     ? null

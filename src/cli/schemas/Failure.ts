@@ -19,6 +19,7 @@ const Explanation = Schema.Struct({
   title: Field.orNull(Field.text("The cause in a few words.")),
   subject: Field.orNull(Field.text("What the complaint is about: a helper, a map.")),
   complaint: Field.text("The verifier's own words."),
+  reason: Field.orNull(Field.text("Why, in a sentence: of Linux 7.3 and later.")),
   place: Field.orNull(Place),
   instruction: Field.orNull(
     Schema.Struct({

@@ -90,10 +90,11 @@ const branchText = ({ at, condition, source }: Branch): Line => {
 
 /** The lines below the message of a refusal. `columns` is how wide the terminal is. */
 export const explanationText = (explanation: Explanation, columns = defaultColumns): ReadonlyArray<Line> => {
-  const { cause, instruction, known, path, pathBefore, place, related } = explanation
+  const { cause, instruction, known, path, pathBefore, place, reason, related } = explanation
   return [
     ...(place === undefined ? [] : placeText(place, columns)),
     ...(cause === undefined ? [] : [noteOf("cause:", cause.title)]),
+    ...(reason === undefined ? [] : [noteOf("reason:", reason)]),
     ...(instruction?.text === undefined
       ? []
       : [noteOf("instruction:", `${instruction.at}: ${instruction.text}`)]),

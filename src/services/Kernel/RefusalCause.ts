@@ -37,7 +37,8 @@ export const refusalCauses = [
   {
     id: "UserNamespace",
     title: "capabilities that are worth nothing outside of a user namespace",
-    advice: "run it outside, or let it use a BPF token (a bpf file system mounted with delegate options)"
+    advice:
+      "run it outside, or let it use a BPF token that delegates this (a bpf file system mounted with delegate options)"
   },
   {
     id: "LockedDown",

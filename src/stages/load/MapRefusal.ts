@@ -271,7 +271,11 @@ const search = Effect.fnUntraced(function*(session: Session, wanted: MapCreate, 
     const verdict = yield* attempt(base)
     if (verdict === "Unclear") return []
     if (verdict === "Refused") {
-      return [refused(wanted, errno, { attribute: "type", value: mapTypeName(wanted.attr.type) })]
+      const { attr, valueType } = wanted
+      // The type of these maps is the struct that programs are to implement.
+      return attr.type === MapType.BPF_MAP_TYPE_STRUCT_OPS && valueType !== undefined
+        ? [refused(wanted, errno, { attribute: "value_type", value: valueType.name })]
+        : [refused(wanted, errno, { attribute: "type", value: mapTypeName(attr.type) })]
     }
     const parts = partsOf(wanted, base)
     const alone: Array<RefusedAttribute> = []

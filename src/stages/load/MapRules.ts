@@ -210,7 +210,9 @@ export const reasonOf = (
         ? "the kernel needs the types of key and value for this type"
         : "the types of key or value have other sizes than key_size and value_size, or this kernel takes none for this type"
     case "value_type":
-      return "for struct_ops maps only, of a struct that this kernel implements so"
+      return type === MapType.BPF_MAP_TYPE_STRUCT_OPS
+        ? "this kernel does not let programs implement the struct, or was built without struct_ops maps"
+        : "for struct_ops maps only"
     case "exclusive_to":
       return "this kernel knows no maps for one program alone: Linux 6.18 was the first"
   }

@@ -67,6 +67,32 @@ describe("VerifierLogExplanation.of", () => {
     assert.deepStrictEqual(place, { file: "count.bpf.c", line: 23, text: "e->count++;" })
   })
 
+  it("takes the reason, the place and what to do from the report of newer kernels", () => {
+    const explanation = VerifierLogExplanation.of({
+      program: "reader",
+      log: `7: (79) r0 = *(u64 *)(r6 +0)
+R6 invalid mem access 'map_value_or_null'
+
+Verification failed: Register Type Safety: Invalid dereference
+
+Reason:
+  R6 may be NULL here.
+
+At:
+  reader @ prog.bpf.c:12:9
+  Source context:
+  >>> 12 |   return *value;
+  Instruction context:
+  >>> 7 | (79) r0 = *(u64 *)(r6 +0)
+
+Suggestion:
+  Add a NULL check before the access.
+`
+    })
+    assert.deepInclude(explanation, { reason: "R6 may be NULL here.", advice: "Add a NULL check before the access." })
+    assert.deepStrictEqual(explanation.place, { file: "prog.bpf.c", line: 12, column: 9, text: "return *value;" })
+  })
+
   it("puts the caret on the word, the call or the operator of the column, which counts bytes", () => {
     const meant = (source: string, column: number, indent = 0): string => {
       const { place } = VerifierLogExplanation.of({ program: "p", log: "", source, column, indent, line: 1 })

@@ -169,7 +169,8 @@ export const decide = (call: KernelCall, surroundings: Surroundings.Surroundings
     return {
       reason: "UserNamespace",
       hint: "this process is in a user namespace, where its capabilities are worth nothing to bpf(2): " +
-        "run it outside, or let it use a BPF token (a bpf file system mounted with delegate options)"
+        "run it outside, or let it use a BPF token that delegates this (a bpf file system mounted with delegate_cmds, " +
+        "delegate_maps, delegate_progs and delegate_attachs)"
     }
   }
   if (Surroundings.isLockedDown(surroundings)) {

@@ -5,7 +5,7 @@ import * as fc from "fast-check"
 import { MapFlag, MapType } from "../../../../src/services/Kernel/abi/BpfConstants.ts"
 import * as Errno from "../../../../src/services/Kernel/abi/Errno.ts"
 import { Kernel, type Session } from "../../../../src/services/Kernel/Kernel.ts"
-import type { KernelCall, ResultOf } from "../../../../src/services/Kernel/KernelCall.ts"
+import type { KernelCall, MapCreate, ResultOf } from "../../../../src/services/Kernel/KernelCall.ts"
 import { type CallError, fromErrno, KernelError } from "../../../../src/services/Kernel/KernelError.ts"
 import * as KernelSimulated from "../../../../src/services/Kernel/KernelSimulated.ts"
 import * as MapRefusal from "../../../../src/stages/load/MapRefusal.ts"
@@ -73,6 +73,19 @@ describe("MapRefusal.attributesOf", () => {
         const call = mapCreate(0, { type: MapType.BPF_MAP_TYPE_ARENA, keySize: 3 })
         const found = yield* MapRefusal.attributesOf(old, call, error("EINVAL"))
         assert.deepStrictEqual(MapRefusals.texts(found), ["type arena"])
+      })
+    )))
+
+  it("names the struct of a struct_ops map, which is what the kernel does not have", () =>
+    Effect.runPromise(simulated((session) =>
+      Effect.gen(function*() {
+        const { session: without } = scripted(session, () => "ENOTSUPP")
+        const call: MapCreate = {
+          ...mapCreate(0, { type: MapType.BPF_MAP_TYPE_STRUCT_OPS, valueSize: 256, maxEntries: 1 }),
+          valueType: { name: "bpf_struct_ops_none", kind: "Typedef", weak: false }
+        }
+        const found = yield* MapRefusal.attributesOf(without, call, error("ENOTSUPP"))
+        assert.deepStrictEqual(MapRefusals.texts(found), ["value_type bpf_struct_ops_none"])
       })
     )))
 
