@@ -67,6 +67,28 @@ const documentsOf = (stdout: string): ReadonlyArray<unknown> => {
 const isFailure = (document: unknown): boolean =>
   typeof document === "object" && document !== null && "error" in document && "type" in document && "hints" in document
 
+/** What is wrong with a document of a command that ended so: its own, or that of a failure. */
+const faultOfOne = (words: string, own: Published, document: unknown, succeeded: boolean): string | undefined => {
+  const { failure } = published
+  if (!succeeded && failure !== undefined && isFailure(document)) return fault("failure", failure, document)
+  return fault(words, own, document) ?? (words === "batch file" ? faultInBatch(document) : undefined)
+}
+
+/** What is wrong with the documents inside that of a batch: of one that prints several there is a list. */
+const faultInBatch = (document: unknown): string | undefined => {
+  const done: ReadonlyArray<{ readonly command: ReadonlyArray<string>; readonly output: unknown }> =
+    Array.isArray(document) ? document : []
+  for (const { command, output } of done) {
+    const words = wordsOf(command)
+    const own = words === undefined ? undefined : published[words]
+    if (words === undefined || own === undefined || output === null || typeof output === "string") continue
+    const wrong = faultOfOne(words, own, output, false)
+    const isList = Array.isArray(output) && output.every((each) => faultOfOne(words, own, each, false) === undefined)
+    if (wrong !== undefined && !isList) return wrong
+  }
+  return undefined
+}
+
 /** What is wrong with what a command has printed; nothing where it is as it must be, or no document was asked for. */
 export const faultOf = (
   args: ReadonlyArray<string>,
@@ -75,8 +97,7 @@ export const faultOf = (
   const words = wordsOf(args)
   if (words === undefined || !wantsDocuments(args)) return undefined
   const own = published[words]
-  const { failure } = published
-  if (own === undefined || failure === undefined) return undefined
+  if (own === undefined) return undefined
   let documents: ReadonlyArray<unknown>
   try {
     documents = documentsOf(stdout)
@@ -87,9 +108,7 @@ export const faultOf = (
     return `${words} --json printed ${documents.length} documents, not one`
   }
   for (const document of documents) {
-    const wrong = status !== 0 && isFailure(document)
-      ? fault("failure", failure, document)
-      : fault(words, own, document)
+    const wrong = faultOfOne(words, own, document, status === 0)
     if (wrong !== undefined) return wrong
   }
   return undefined

@@ -256,6 +256,18 @@ describe("schemas of documents", () => {
     assert.isUndefined(faultOf(["inspect", "x.o"], other))
   })
 
+  it("look at the documents inside that of a batch", () => {
+    const batch = (...output: ReadonlyArray<unknown>) =>
+      faultOf(["batch", "file", "-", "--json"], {
+        status: 0,
+        stdout: JSON.stringify(output.map((each) => ({ command: ["prog", "show"], output: each })))
+      })
+    const failed = { error: "no", type: "UsageError", hints: [] }
+    assert.isUndefined(batch(prog, [prog], [prog, prog], null, "7: xdp", failed))
+    assert.include(batch(prog, { ...prog, colour: "red" }), "prog show --json")
+    assert.isDefined(batch([prog, { ...prog, colour: "red" }]))
+  })
+
   it("look at documents that are laid out, too", () => {
     const stdout = `${JSON.stringify({ ...prog, colour: "red" }, undefined, 2)}\n`
     assert.isDefined(faultOf(["prog", "show", "--pretty"], { status: 0, stdout }))
