@@ -121,7 +121,7 @@ export interface Outcome {
 export const messageOf = (error: unknown): string => {
   const { log, message } = error as { readonly log?: string; readonly message?: string }
   const last = log?.trim().split("\n").findLast((line) => !line.startsWith("processed")) ?? ""
-  return `${message ?? String(error)}`.split("\n").slice(0, 3).join(" / ").slice(0, 300) +
+  return (message ?? String(error)).split("\n").slice(0, 3).join(" / ").slice(0, 300) +
     (last === "" ? "" : ` [${last}]`)
 }
 

@@ -58,7 +58,7 @@ export interface Requirement extends Availability {
   /** What makes a kernel without it do, as a clause. */
   readonly otherwise?: string
   /** Whether a load, or attaching, does something else in its place: the object knows nothing of it. */
-  readonly replaced?: true
+  readonly replaced?: boolean
   /** Whether only what a load leaves out unless told otherwise needs it. */
   readonly leftOut?: true
   /** The first of what needs it; those for which it is required before others. */
