@@ -13,7 +13,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
 import { type Json, jsonText } from "./json/Json.ts"
-import { escape, type Line, render, type Rendering, withoutCommands } from "./text/Text.ts"
+import { escape, type Line, partsWithoutCommands, render, type Rendering, withoutCommands } from "./text/Text.ts"
 
 /** `--json`: results, and failures, as one JSON document on standard output. */
 export const JsonFlag = GlobalFlag.Setting("json")({
@@ -109,22 +109,9 @@ const guarded = Effect.fnUntraced(function*(text: string) {
   return (yield* isForRunner) ? withoutCommands(text) : text
 })
 
-/** The same of text in parts, line by line. */
-function* guardedParts(parts: Iterable<Uint8Array>): Generator<Uint8Array> {
-  const [decoder, encoder] = [new TextDecoder("utf-8", { ignoreBOM: true }), new TextEncoder()]
-  let rest = ""
-  for (const part of parts) {
-    const text = rest + decoder.decode(part, { stream: true })
-    const end = text.lastIndexOf("\n") + 1
-    rest = text.slice(end)
-    if (end > 0) yield encoder.encode(withoutCommands(text.slice(0, end)))
-  }
-  rest += decoder.decode()
-  if (rest !== "") yield encoder.encode(withoutCommands(rest))
-}
-
 /** Prints text on standard output as it is, with a newline at its end. */
-export const verbatim = (text: string): Effect.Effect<void> => Effect.flatMap(guarded(text), (text) => Console.log(text))
+export const verbatim = (text: string): Effect.Effect<void> =>
+  Effect.flatMap(guarded(text), (text) => Console.log(text))
 
 /** Prints text on standard output. */
 export const print = Effect.fnUntraced(function*(lines: ReadonlyArray<Line>) {
@@ -179,7 +166,7 @@ export const stream = Effect.fnUntraced(function*(
 ) {
   const stdio = yield* Stdio.Stdio
   let total = 0
-  const given = (yield* isForRunner) ? guardedParts(parts) : parts
+  const given = (yield* isForRunner) ? partsWithoutCommands(parts) : parts
   const bytes = Stream.fromIterable(given, { chunkSize: 1 }).pipe(
     Stream.tap((part) => {
       total += part.length

@@ -31,7 +31,8 @@ const read = (head: string, separator: string, rest: string): Command => {
 
 /** The command of a line. */
 export const commandIn = (line: string): Command | undefined => {
-  const text = line.trimStart()
+  // What .NET takes for blanks.
+  const text = line.replace(/^[\s\u0085]+/, "")
   const end = text.startsWith("::") ? text.indexOf("::", 2) : -1
   if (end > 0) return read(text.slice(2, end), ",", text.slice(end + 2))
   const old = line.indexOf("##[")

@@ -18,6 +18,8 @@ export interface SarifOptions {
   readonly relative: (path: string) => string
   /** Whether the command did its work, whatever it found. */
   readonly successful: boolean
+  /** The most results that the log has; by default what GitHub takes. */
+  readonly maximum?: number
 }
 
 /** The name of a rule as SARIF wants it for people. */
@@ -112,7 +114,7 @@ const descriptorOf = (id: string): Json => {
 }
 
 /** The most results of a run that GitHub takes. */
-export const maximumResults = 25_000
+const maximumResults = 25_000
 
 /**
  * The log: one run, a result for each diagnostic, the worst first. What is about no file is told as a notification, since tools
@@ -120,15 +122,16 @@ export const maximumResults = 25_000
  */
 export const sarifDocument = (diagnostics: ReadonlyArray<Diagnostic.Diagnostic>, options: SarifOptions): Json => {
   const sorted = Diagnostic.worstFirst(diagnostics)
-  const rules = [...new Set(sorted.slice(0, maximumResults).map(({ rule }) => rule))].sort()
+  const kept = sorted.slice(0, options.maximum ?? maximumResults)
+  const rules = [...new Set(kept.map(({ rule }) => rule))].sort()
   const results: Array<Json> = []
   const notifications: Array<Json> = []
-  const omitted = sorted.length - maximumResults
+  const omitted = sorted.length - kept.length
   if (omitted > 0) {
     const text = `${omitted} more, none of them worse than these, are left out`
     notifications.push({ level: "warning", message: { text } })
   }
-  for (const diagnostic of sorted.slice(0, maximumResults)) {
+  for (const diagnostic of kept) {
     const location = locationOf(diagnostic, options)
     const ruleIndex = rules.indexOf(diagnostic.rule)
     if (location !== undefined) results.push(resultOf(diagnostic, location, ruleIndex, options))

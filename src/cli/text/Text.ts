@@ -69,7 +69,21 @@ export const escape = (text: string): string =>
  * `##[name]` in it. JSON says the same afterwards.
  */
 export const withoutCommands = (text: string): string =>
-  text.replaceAll(/^(\s*):(?=:)/gm, "$1\\u003a").replaceAll("##[", "#\\u0023[")
+  text.replaceAll(/^([\s\u0085]*):(?=:)/gm, "$1\\u003a").replaceAll("##[", "#\\u0023[")
+
+/** The same of text in parts, which may end anywhere. */
+export function* partsWithoutCommands(parts: Iterable<Uint8Array>): Generator<Uint8Array> {
+  const [decoder, encoder] = [new TextDecoder("utf-8", { ignoreBOM: true }), new TextEncoder()]
+  let rest = ""
+  for (const part of parts) {
+    const text = rest + decoder.decode(part, { stream: true })
+    const end = text.lastIndexOf("\n") + 1
+    rest = text.slice(end)
+    if (end > 0) yield encoder.encode(withoutCommands(text.slice(0, end)))
+  }
+  rest += decoder.decode()
+  if (rest !== "") yield encoder.encode(withoutCommands(rest))
+}
 
 const textOf = (piece: Piece): string => escape(typeof piece === "string" ? piece : piece.text)
 

@@ -4,10 +4,10 @@ import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { maximumResults, sarifDocument } from "../../../src/cli/json/Sarif.ts"
+import { sarifDocument } from "../../../src/cli/json/Sarif.ts"
 import { annotation, annotations } from "../../../src/cli/text/Annotations.ts"
 import { relativeTo } from "../../../src/cli/text/SourceRoot.ts"
-import { line, plain, render, withoutCommands } from "../../../src/cli/text/Text.ts"
+import { line, partsWithoutCommands, plain, render, withoutCommands } from "../../../src/cli/text/Text.ts"
 import * as Diagnostic from "../../../src/diagnostics/Diagnostic.ts"
 import { commandIn, commandsIn } from "../../support/GithubRunner.ts"
 import { command } from "../../support/InProcess.ts"
@@ -31,6 +31,7 @@ const hostile = fc.oneof(
     "file.c,line=1,title=forged",
     "\ud800",
     "\u0000",
+    "\n\u0085 \t::error::forged",
     "../../etc/passwd",
     "/abs/a b.c",
     "https://example.org/x?y#z",
@@ -92,15 +93,16 @@ describe("any diagnostic", () => {
         const ranks = run.results.map(({ level }) => Diagnostic.levels.indexOf(level))
         assert.deepStrictEqual(ranks, [...ranks].sort((one, other) => one - other))
       }),
-      { numRuns: runs(200) }
+      { numRuns: runs(60) }
     )
   })
 
   it("is left out of a log of more than GitHub takes, where it is none of the worst", () => {
     const of = (level: Diagnostic.Level) => Diagnostic.make({ rule: "failure", level, message: level, path: "a.o" })
-    const many = [...Array.from({ length: maximumResults }, () => of("note")), of("error")]
-    const [run] = Sarif.logOf(log(many)).runs
-    assert.lengthOf(run.results, maximumResults)
+    const options = { version: "1.2.3", relative: same, successful: true, maximum: 2 }
+    const document = sarifDocument([of("note"), of("note"), of("error")], options)
+    const [run] = Sarif.logOf(JSON.parse(JSON.stringify(document))).runs
+    assert.lengthOf(run.results, 2)
     assert.strictEqual(run.results[0]?.level, "error")
     assert.deepStrictEqual(run.invocations[0].toolExecutionNotifications.map(({ message }) => message.text), [
       "1 more, none of them worse than these, are left out"
@@ -164,6 +166,24 @@ describe("what is printed beside annotations", () => {
           assert.deepStrictEqual(JSON.parse(printed), document)
           assert.deepStrictEqual(commandsIn(printed), [])
         }
+      }),
+      { numRuns: runs(200) }
+    )
+  })
+
+  it("is guarded in parts, too, wherever they end", () => {
+    fc.assert(
+      fc.property(fc.array(hostile), fc.array(fc.nat(40)), (texts, sizes) => {
+        const whole = texts.join("\n").toWellFormed()
+        const bytes = new TextEncoder().encode(whole)
+        const parts: Array<Uint8Array> = []
+        let at = 0
+        for (const size of sizes) parts.push(bytes.subarray(at, at += size))
+        parts.push(bytes.subarray(at))
+        const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+        const printed = [...partsWithoutCommands(parts)].map((part) => decoder.decode(part, { stream: true })).join("")
+        assert.strictEqual(printed, withoutCommands(whole))
+        assert.deepStrictEqual(commandsIn(printed), [])
       }),
       { numRuns: runs(200) }
     )
