@@ -3,6 +3,8 @@ import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import { MapFlag, MapType, mapTypeName } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import * as Blobs from "../../src/services/Kernel/live/features/Blobs.ts"
+import * as Ref from "../../src/services/Kernel/Ref.ts"
 import { inSession, mapCreate, openDescriptors } from "../support/LiveKernel.ts"
 import * as MapRefusals from "../support/MapRefusals.ts"
 import { describeWith } from "../support/Require.ts"
@@ -39,6 +41,32 @@ describeWith({ kind: "live", root: true }, "a map that the kernel refuses", () =
         assert.deepStrictEqual(yield* found({ flags: MapFlag.BPF_F_NUMA_NODE, numaNode: 1000 }), ["numa_node 1000"])
         assert.deepStrictEqual(yield* found({ type: 1000 }), [`type ${mapTypeName(1000)}`])
         assert.deepStrictEqual(yield* found({ extra: 7n }), ["map_extra 7"])
+      })
+    ))
+
+  it.live("with types of other sizes, or an inner map where there is none, is told so", () =>
+    inSession((session) =>
+      Effect.gen(function*() {
+        const btf = Ref.btf(0)
+        yield* session.call({ _tag: "BtfLoad", as: btf, bytes: Blobs.plain })
+        yield* session.call(mapCreate(1))
+        const types = { btf, key: 1, value: 1 }
+        const found = (attr: Parameters<typeof mapCreate>[1], more: Parameters<typeof mapCreate>[2]) =>
+          Effect.map(
+            MapRefusals.refusalOf(session, mapCreate(0, attr, more)),
+            ({ attributes = [] }) => MapRefusals.texts(attributes)
+          )
+        // The types are numbers of 4 bytes.
+        assert.deepStrictEqual(yield* found({ valueSize: 8 }, { types }), ["btf given"])
+        assert.deepStrictEqual(yield* found({ keySize: 8, valueSize: 4 }, { types }), ["btf given"])
+        const storage = { type: MapType.BPF_MAP_TYPE_TASK_STORAGE, maxEntries: 0, flags: MapFlag.BPF_F_NO_PREALLOC }
+        assert.deepStrictEqual(yield* found({ ...storage, valueSize: 16 }, { types }), ["btf given"])
+        assert.deepStrictEqual(
+          yield* found({ type: MapType.BPF_MAP_TYPE_ARRAY, keySize: 2, valueSize: 4 }, { types }),
+          ["key_size 2"]
+        )
+        const nested = { type: MapType.BPF_MAP_TYPE_HASH_OF_MAPS, valueSize: 8, maxEntries: 0 }
+        assert.deepStrictEqual(yield* found(nested, { inner: Ref.map(1) }), ["max_entries 0", "value_size 8"])
       })
     ))
 

@@ -10,6 +10,7 @@
  */
 import * as Effect from "effect/Effect"
 import { MapFlag, MapType, mapTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
+import { perCpu } from "../../services/Kernel/abi/ElementSize.ts"
 import type { Errno } from "../../services/Kernel/abi/Errno.ts"
 import type { Session } from "../../services/Kernel/Kernel.ts"
 import type { MapAttributes, MapCreate } from "../../services/Kernel/KernelCall.ts"
@@ -213,11 +214,14 @@ const partsOf = (wanted: MapCreate, base: MapCreate): ReadonlyArray<Part> => [
   ...optional("exclusive_to", "exclusiveTo", wanted, base)
 ]
 
+/** How many CPUs a machine may have, for what has a value for each. */
+const manyCpus = 64
+
 /** About how many bytes a map takes that is created like this. */
 const weightOf = ({ attr }: MapCreate): number =>
   rings.has(attr.type) || attr.type === MapType.BPF_MAP_TYPE_ARENA
     ? attr.maxEntries
-    : (attr.keySize + attr.valueSize + 64) * Math.max(1, attr.maxEntries)
+    : (attr.keySize + attr.valueSize * (perCpu.has(attr.type) ? manyCpus : 1) + 64) * Math.max(1, attr.maxEntries)
 
 const refused = (wanted: MapCreate, errno: Errno, part: Omit<Part, "put">): RefusedAttribute => ({
   attribute: part.attribute,

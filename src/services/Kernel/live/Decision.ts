@@ -67,24 +67,51 @@ const helpersOfPerfmon: ReadonlySet<string> = new Set([
   "bpf_task_pt_regs"
 ])
 
+/** Helpers of all types of programs that are for privileged loaders alone. */
+const helpersOfBpf: ReadonlySet<string> = new Set([
+  "bpf_spin_lock",
+  "bpf_spin_unlock",
+  "bpf_jiffies64",
+  "bpf_per_cpu_ptr",
+  "bpf_this_cpu_ptr",
+  "bpf_timer_init",
+  "bpf_timer_set_callback",
+  "bpf_timer_start",
+  "bpf_timer_cancel",
+  "bpf_kptr_xchg",
+  "bpf_for_each_map_elem",
+  "bpf_loop",
+  "bpf_user_ringbuf_drain",
+  "bpf_ringbuf_reserve_dynptr",
+  "bpf_ringbuf_submit_dynptr",
+  "bpf_ringbuf_discard_dynptr",
+  "bpf_dynptr_from_mem",
+  "bpf_dynptr_read",
+  "bpf_dynptr_write",
+  "bpf_dynptr_data"
+])
+
 /** Complaints of the verifier that whoever has this capability does not get. */
 const rightsOf = (log: string): { readonly capability: "BPF" | "PERFMON"; readonly what: string } | undefined => {
   const cause = VerifierLogCause.causeOf(VerifierLogParse.parse(log.slice(-longestLog), { keep: 0 }))
   switch (cause?.id) {
     case "HelperUnavailable": {
       const helper = cause.subject ?? ""
+      // The others are not for this type of program, whoever loads it.
       return helpersOfPerfmon.has(helper)
         ? { capability: "PERFMON", what: `calling ${helper}()` }
-        : { capability: "BPF", what: `calling ${helper.startsWith("bpf_") ? `${helper}()` : "this helper"}` }
+        : helpersOfBpf.has(helper)
+        ? { capability: "BPF", what: `calling ${helper}()` }
+        : undefined
     }
     case "PointerLeak":
       return { capability: "PERFMON", what: "doing this with addresses of the kernel" }
     case "UnboundedLoop":
       return { capability: "BPF", what: "loading a program with loops" }
-    case "FunctionArguments":
-      return { capability: "BPF", what: "loading a program of several functions" }
     default:
-      return undefined
+      return /are allowed for (?:root only|CAP_BPF and CAP_SYS_ADMIN)/.test(log.slice(-longestLog))
+        ? { capability: "BPF", what: "loading a program that calls functions of its own or of the kernel" }
+        : undefined
   }
 }
 

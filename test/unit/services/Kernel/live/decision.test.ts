@@ -69,6 +69,10 @@ describe("Decision.of", () => {
     assert.deepStrictEqual(said("3: (85) call bpf_spin_lock#93\nunknown func bpf_spin_lock#93\n", none), ["CAP_BPF"])
     assert.isUndefined(said("3: (85) call bpf_spin_lock#93\nunknown func bpf_spin_lock#93\n", bpf))
     assert.deepStrictEqual(said("0: (95) exit\nR0 leaks addr as return value\n", bpf), ["CAP_PERFMON"])
+    // A helper of another type of program is nobody's here.
+    assert.isUndefined(said("3: (85) call bpf_skb_store_bytes#9\nunknown func bpf_skb_store_bytes#9\n", none))
+    const calls = "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN\n"
+    assert.deepStrictEqual(said(calls, none), ["CAP_BPF"])
     assert.deepStrictEqual(said("back-edge from insn 3 to 1\n", none), ["CAP_BPF"])
     // What nobody may do is no matter of rights.
     assert.isUndefined(said("0: (79) r0 = *(u64 *)(r1 +0)\nR1 invalid mem access 'scalar'\n", none))
