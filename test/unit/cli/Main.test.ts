@@ -73,7 +73,12 @@ describe("effect-bpf", () => {
     [["prog", "load", firewall, "/sys/fs/bpf/x", "autoattached"], /autoattached: nothing of this name is known/],
     [["prog", "load", firewall, "/sys/fs/bpf/x", "map", "idx", "99", "id", "1"], /the object has no such map/],
     [["prog", "load", firewall, "/sys/fs/bpf/x", "type", "nothing"], /is no known section/],
-    [["prog", "dump", "jited", "id", "1"], /machine code is not taken apart here\nhint: prog dump xlated/],
+    [["prog", "dump", "code", "id", "1"], /what is to be shown of the program is expected\nhint: prog dump xlated/],
+    [["prog", "stats", "id", "1", "duration", "1e3"], /a number of seconds from 0\.001 to 1000000 is expected/],
+    [["prog", "profile", "id", "1", "heat"], /heat: nothing of this name is counted\nhint: there are cycles/],
+    [["prog", "attach", "id", "1", "xdp"], /xdp: programs are not attached so here/],
+    [["prog", "tracelog", "stdout"], /prog: none is named/],
+    [["batch", "file"], /file/],
     [["prog", "run", "tag", "1"], /a tag is 16 hexadecimal digits/]
   ]
 
