@@ -18,6 +18,17 @@ import { bpffs, describeWith, missing, run } from "../support/Require.ts"
 
 let made = 0
 
+/** A number for a queueing discipline that no other device has: bpftool asks each device for those of all. */
+const major = ((process.pid % 0x7000) + 0x100).toString(16)
+
+const living = new Set<string>()
+
+const remove = (name: string): void => {
+  if (living.delete(name)) run("ip", ["link", "del", name])
+}
+
+process.on("exit", () => living.forEach(remove))
+
 const tool = (...args: readonly [string, ...Array<string>]): void => {
   const [name, ...rest] = args
   const { status, stderr } = run(name, rest)
@@ -28,10 +39,11 @@ const tool = (...args: readonly [string, ...Array<string>]): void => {
 const pair = Effect.acquireRelease(
   Effect.sync(() => {
     const name = `eb${process.pid}v${made++}`
+    living.add(name)
     tool("ip", "link", "add", name, "type", "veth", "peer", "name", `${name}p`)
     return { name, ifindex: Number(Fs.readFileSync(`/sys/class/net/${name}/ifindex`, "utf8")) }
   }),
-  ({ name }) => Effect.sync(() => tool("ip", "link", "del", name))
+  ({ name }) => Effect.sync(() => remove(name))
 )
 
 /** What bpftool 7.1 knows of a document: no programs beside filters, and no netfilter. */
@@ -63,9 +75,9 @@ describeWith({ kind: "live", root: true, tools: ["bpftool", "ip", "tc"] }, "effe
       const hasActions = followed.status === 0
       if (!hasActions) Fs.writeSync(2, `skipped: actions of filters: ${followed.stderr}`)
       tool("tc", "filter", "add", "dev", name, "egress", "bpf", "bytecode", "1,6 0 0 4294967295,")
-      tool("tc", "qdisc", "add", "dev", name, "root", "handle", "1:", "htb")
-      tool("tc", "class", "add", "dev", name, "parent", "1:", "classid", "1:10", "htb", "rate", "1mbit")
-      for (const parent of ["1:", "1:10"]) {
+      tool("tc", "qdisc", "add", "dev", name, "root", "handle", `${major}:`, "htb")
+      tool("tc", "class", "add", "dev", name, "parent", `${major}:`, "classid", `${major}:10`, "htb", "rate", "1mbit")
+      for (const parent of [`${major}:`, `${major}:10`]) {
         tool("tc", "filter", "add", "dev", name, "parent", parent, "bpf", "da", "object-pinned", pin)
       }
       const shown = yield* ours("net", "show", "dev", name)

@@ -34,6 +34,9 @@ describeWith({ kind: "live", root: true, linux: "6.0", tools: ["bpftool"] }, "st
       try {
         assert.isNotEmpty(all)
         assert.lengthOf(made, all.length, "each has a name of its own that the kernel knows")
+        const again = yield* command("struct_ops", "register", fixture("struct_ops.bpf.o"))
+        assert.strictEqual(again.status, 1)
+        assert.match(again.stderr, /EEXIST.*\nhint: the kernel has a struct of this name already/)
         for (const { id, link_id, name, pinned } of all) {
           assert.deepStrictEqual([link_id, pinned], [null, null])
           const listed = those(yield* ours("struct_ops", "list"), "id", [id])

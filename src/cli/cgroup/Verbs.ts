@@ -190,7 +190,7 @@ export function* folders(path: string): Generator<string> {
 
 const deviceOf = (path: string): number | undefined => {
   try {
-    return Fs.lstatSync(path).dev
+    return Fs.statSync(path).dev
   } catch {
     return undefined
   }

@@ -7,6 +7,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import type { CallError } from "../../services/Kernel/KernelError.ts"
+import { mounts } from "./Mounts.ts"
 import type { Objects } from "./Objects.ts"
 
 /** `--bpffs`: bpftool's flag. */
@@ -20,20 +21,8 @@ export const flag = Flag.Boolean("bpffs").pipe(
 /** The most names that are looked at. */
 const maximumNames = 1 << 16
 
-const octal = (text: string): string =>
-  text.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
-
 /** Where bpf file systems are mounted. */
-const mounts = (): ReadonlyArray<string> => {
-  try {
-    return Fs.readFileSync("/proc/self/mounts", "utf8").split("\n").flatMap((line) => {
-      const [, folder, type] = line.split(" ")
-      return type === "bpf" && folder !== undefined ? [octal(folder)] : []
-    })
-  } catch {
-    return []
-  }
-}
+const folders = (): ReadonlyArray<string> => mounts().flatMap(({ folder, type }) => type === "bpf" ? [folder] : [])
 
 /** The names below these folders: what cannot be read is passed over. */
 const names = (folders: ReadonlyArray<string>): ReadonlyArray<string> => {
@@ -78,7 +67,7 @@ export const find = Effect.fnUntraced(function*({ fresh, session }: Objects, kin
       yield* session.call({ _tag: "Close", ref: prog })
       return id
     })
-  for (const path of names(mounts())) {
+  for (const path of names(folders())) {
     // Objects of another kind, and what is no object, are refused.
     const id = yield* Effect.orElseSucceed(idOf(path), () => undefined)
     if (id !== undefined) pins.set(id, [...(pins.get(id) ?? []), path])

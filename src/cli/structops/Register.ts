@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Option from "effect/Option"
+import { AttachError } from "../../attach/AttachError.ts"
 import * as StructOps from "../../attach/StructOps.ts"
 import { MapFlag } from "../../services/Kernel/abi/BpfConstants.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
@@ -52,6 +53,21 @@ const structsOf = (
     : Effect.succeed(structs)
 }
 
+/** What the kernel's answer means of a struct, which is registered by setting an element of a map. */
+const explained = <E>(error: E): E | AttachError =>
+  error instanceof AttachError && error.errno === "EEXIST"
+    ? new AttachError({
+      reason: error.reason,
+      kind: error.kind,
+      target: error.target,
+      program: error.program,
+      detail: error.detail,
+      errno: error.errno,
+      hint:
+        "the kernel has a struct of this name already: effect-bpf struct_ops list shows those that programs implement"
+    })
+    : error
+
 /** Registers one struct, and pins its link where it has one. */
 const register = Effect.fnUntraced(function*(
   loaded: LoadedObject,
@@ -60,7 +76,7 @@ const register = Effect.fnUntraced(function*(
 ) {
   const map = loaded.session.stamp(Ref.map(loaded.object.maps.findIndex((each) => each.name === name)))
   const { id } = yield* loaded.session.call({ _tag: "MapGetInfo", map })
-  const link = yield* StructOps.attach(loaded, name)
+  const link = yield* Effect.mapError(StructOps.attach(loaded, name), explained)
   const info = yield* link.info
   const path = link.ref !== undefined && Option.isSome(folder)
     ? yield* Effect.fromResult(Pins.path(folder.value, name))

@@ -81,6 +81,16 @@ const programs = (...ids: ReadonlyArray<number>) => ({
 const isSafe = (lines: ReadonlyArray<Line>): boolean =>
   !/[\p{Cc}\p{Bidi_Control}]/u.test(render(lines, plain).replaceAll("\n", ""))
 
+/** Whether a folder is there that may be written to. */
+const isWritable = (folder: string): boolean => {
+  try {
+    Fs.accessSync(folder, Fs.constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
 describe("cgroup", () => {
   const root = temporaryFolder()
   const folders = ["a", "a/b", "c"].map((name) => Path.join(root, name))
@@ -112,6 +122,23 @@ describe("cgroup", () => {
       }
       const error = yield* Effect.flip(paths(gone(root)))
       assert.match(error.message, /ENOENT/)
+    }))
+
+  it.effect("tree of a link to a folder is that of the folder", () =>
+    Effect.gen(function*() {
+      // On another file system than the link itself, where there is one.
+      const link = Path.join(
+        isWritable("/dev/shm") ? Fs.mkdtempSync("/dev/shm/effect-bpf-") : temporaryFolder(),
+        "link"
+      )
+      Fs.symlinkSync(root, link)
+      const found = yield* on(gone(""), (objects) => Cgroup.tree(objects, { path: link, effective: false }))
+      assert.deepStrictEqual(found.map(({ path }) => path), [
+        link,
+        ...["a", "a/b", "c"].map((name) => Path.join(link, name))
+      ])
+      Fs.rmSync(link)
+      if (Path.dirname(link).startsWith("/dev/shm/")) Fs.rmdirSync(Path.dirname(link))
     }))
 
   it.effect("programs that go are left out; each is asked about once; what is forbidden is told", () =>
