@@ -179,7 +179,7 @@ describeWith({ kind: "live" }, "programs of the live kernel", () => {
       assert.match(unreachable.hint ?? "", /never run/)
       const unknown = yield* verifierError(session.call(progLoad(3, returning(0), { type: 999 })))
       assert.strictEqual(unknown.log, "")
-      assert.match(unknown.message, /EINVAL\)\nhint: the kernel refused the attributes before verification/)
+      assert.match(unknown.message, /EINVAL\)\nhint: this kernel has no type 999 programs/)
     })))
 
   it.live("hand out the log that was asked for", () =>
