@@ -27,23 +27,24 @@ const ofKernelTypes: ReadonlySet<number> = new Set([
   ProgType.BPF_PROG_TYPE_STRUCT_OPS
 ])
 
-const unknownType = (type: number): Permission.Decision => ({
-  reason: "UnknownType",
-  hint:
-    `this kernel has no programs of type ${
-      progTypeName(type)
-    }: use a newer kernel, or one that was built with what the ` +
-    "type belongs to (see `feature probe`)"
-})
+const unknownType = (type: number): Permission.Decision => {
+  const name = progTypeName(type)
+  return {
+    reason: "UnknownType",
+    hint: `this kernel has no ${name} programs: use a newer one, or one that was built with what they belong to ` +
+      "(see `feature probe`)"
+  }
+}
 
-const missingTypes = (type: number): Permission.Decision => ({
-  reason: "MissingKernelTypes",
-  hint:
-    `programs of type ${
-      progTypeName(type)
-    } are for places in the kernel that its types describe, and this kernel shows ` +
-    "none: use one that was built with CONFIG_DEBUG_INFO_BTF"
-})
+const missingTypes = (type: number): Permission.Decision => {
+  const name = progTypeName(type)
+  return {
+    reason: "MissingKernelTypes",
+    hint:
+      `${name} programs are for places in the kernel that its types describe, and this kernel shows none: use one that ` +
+      "was built with CONFIG_DEBUG_INFO_BTF"
+  }
+}
 
 /** A program that the kernel refused before it verified it, and without a word. */
 const ofAttributes = ({ attr }: ProgLoad, facts: Facts): Permission.Decision | undefined => {
