@@ -13,9 +13,10 @@ import * as Insn from "../../../src/insn/Insn.ts"
 import * as C from "../../../src/insn/InsnConstants.ts"
 import { helperCount, helperId, helperName } from "../../../src/insn/Helpers.ts"
 import { AttachType, MapType, ProgType } from "../../../src/services/Kernel/abi/BpfConstants.ts"
-import type { BpfObject } from "../../../src/stages/open/BpfObject.ts"
+import type { BpfObject, Program } from "../../../src/stages/open/BpfObject.ts"
 import * as Open from "../../../src/stages/open/Open.ts"
 import * as Reachability from "../../../src/stages/relocate/Reachability.ts"
+import { objects as coreObjects } from "../../support/CoreObjects.ts"
 import * as Mutate from "../../support/Mutate.ts"
 import { allFixtures, fixture } from "../../support/Require.ts"
 
@@ -171,6 +172,59 @@ describe("guards", () => {
     }
     assert.isAbove(asked(Reachability.budget()), 0)
     assert.strictEqual(asked({ steps: 0, cells: 0 }), 0)
+  })
+})
+
+describe("what an object checks for", () => {
+  /** An object whose only program has these instructions, with what stands in the object otherwise. */
+  const withCode = (object: BpfObject, insns: Uint8Array, relocations: Program["relocations"] = []): BpfObject => {
+    const [first, ...others] = object.programs.filter(({ entry }) => entry)
+    if (first === undefined) throw new Error("there is a program")
+    const only = { ...first, insns, relocations, autoload: true }
+    return {
+      ...object,
+      programs: object.programs.flatMap((each) => each === first ? [only] : others.includes(each) ? [] : [each])
+    }
+  }
+  const needOf = (object: BpfObject, helper: string) =>
+    Requirements.ofObject(object).all.find(({ name }) => name === helper)
+
+  it("by CO-RE: what exists only on kernels that have it", () => {
+    const record = coreObjects.find(({ name }) => name === "readPidGuarded")
+    const object = Result.getOrThrow(Open.fromBytes(record?.bytes ?? new Uint8Array(), { path: "guarded.bpf.o" }))
+    const [program] = object.programs
+    // exists; if it is 0, the next is skipped; the next
+    const code = (program?.insns ?? new Uint8Array()).slice()
+    const loop = helperId("bpf_loop") ?? 0
+    Insn.setSlot(code, 2, Insn.CALL, 0, 0, 0, loop)
+    const guarded = needOf(withCode(object, code, program?.relocations), "bpf_loop")
+    assert.deepInclude(guarded, { since: "5.17", required: false, otherwise: "guarded by the program's own checks" })
+    // The named fault: the other way round, it is what a kernel without comes to.
+    Insn.setOpcode(code, 1, C.BPF_JMP | C.BPF_JNE | C.BPF_K)
+    assert.isTrue(needOf(withCode(object, code, program?.relocations), "bpf_loop")?.required)
+  })
+
+  it("by LINUX_KERNEL_VERSION: what only later releases come to", () => {
+    const object = open("externs.bpf.o")
+    const version = object.externs.findIndex(({ name }) => name === "LINUX_KERNEL_VERSION")
+    const program = (from: number, helper: number): BpfObject => {
+      const code = new Uint8Array(8 * 7)
+      Insn.setSlot(code, 0, Insn.LD_IMM64, 1, 0, 0, 0)
+      Insn.setSlot(code, 2, C.BPF_LDX | C.BPF_MEM | C.BPF_W, 1, 1, 0, 0)
+      Insn.setSlot(code, 3, C.BPF_JMP | C.BPF_JLT | C.BPF_K, 1, 0, 1, from)
+      Insn.setSlot(code, 4, Insn.CALL, 0, 0, 0, helper)
+      Insn.setSlot(code, 5, C.BPF_ALU64 | C.BPF_MOV | C.BPF_K, 0, 0, 0, 0)
+      Insn.setSlot(code, 6, Insn.EXIT, 0, 0, 0, 0)
+      return withCode(object, code, [{ _tag: "Extern", at: 0, extern: version }])
+    }
+    const release = fc.tuple(fc.constantFrom(5, 6), fc.integer({ min: 0, max: 19 }))
+    const helper = fc.integer({ min: 100, max: helperCount - 1 }).filter((id) => ![112, 113, 114, 115].includes(id))
+    fc.assert(fc.property(release, helper, ([major, minor], id) => {
+      const need = needOf(program(major * 0x10000 + minor * 0x100, id), helperName(id) ?? "")
+      const came = ofHelperIn(id, ProgType.BPF_PROG_TYPE_SYSCALL).since ?? ""
+      // Called from a release on that has it: no older kernel comes to it.
+      assert.strictEqual(need?.required, compare(`${major}.${minor}`, came) < 0, `${helperName(id)} since ${came}`)
+    }))
   })
 })
 
