@@ -1,9 +1,14 @@
 /** `prog stats`: programs watched while they run, with bpftool as the judge of the counts. */
 import { assert, it } from "@effect/vitest"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import { run as commandLine } from "../../src/cli/Main.ts"
 import * as Objects from "../../src/cli/objects/Objects.ts"
 import * as Stats from "../../src/cli/prog/Stats.ts"
 import { ProgType } from "../../src/services/Kernel/abi/BpfConstants.ts"
@@ -108,5 +113,29 @@ describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "prog stats", () 
         assert.strictEqual(status, 2)
         assert.match(stderr, expected)
       }
+    }))
+})
+
+describeWith({ kind: "live", root: true, files: ["/sys/kernel/tracing/trace_pipe"] }, "commands that watch", () => {
+  /** Runs a command until it says that it does, interrupts it, and answers what it has printed. */
+  const interrupted = (...args: ReadonlyArray<string>) =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(commandLine("1.2.3")(args))
+      const begun = Effect.repeat(
+        Effect.andThen(Effect.sleep("2 millis"), TestConsole.errorLines),
+        { until: (lines) => lines.length > 0 }
+      )
+      assert.match((yield* begun).join("\n"), /until interrupted: Ctrl-C/)
+      yield* Fiber.interrupt(fiber)
+      return (yield* TestConsole.logLines).join("\n")
+    }).pipe(
+      Effect.provideService(TerminalCapabilities, { canColor: false, canAnimate: false, canPrompt: false }),
+      Effect.provide([NodeServices.layer, TestConsole.layer])
+    )
+
+  it.live("tell what they have seen when they are interrupted", () =>
+    Effect.gen(function*() {
+      assert.match(yield* interrupted("prog", "stats", "interval", "0.005"), /^\d+ programs? ran in [\d.]+ \S+/m)
+      yield* interrupted("prog", "tracelog")
     }))
 })

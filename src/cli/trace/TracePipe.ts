@@ -21,19 +21,24 @@ const paths = ["/sys/kernel/tracing/trace_pipe", "/sys/kernel/debug/tracing/trac
 /** Bytes that are read at once. */
 const room = 65_536
 
+/** How often is read at most before somebody is shown what came: programs may print faster than this reads. */
+const most = 64
+
 const isEmpty = (thrown: unknown): boolean =>
   typeof thrown === "object" && thrown !== null && Reflect.get(thrown, "code") === "EAGAIN"
 
 /** What is in the pipe now; it never waits. */
-const readNow = (fd: number): string => {
+const readNow = (fd: number, decoder: InstanceType<typeof TextDecoder>): string => {
   const bytes = new Uint8Array(room)
   let text = ""
   try {
-    for (;;) {
+    for (let time = 0; time < most; time++) {
       const count = Fs.readSync(fd, bytes, 0, room, null)
       if (count === 0) return text
-      text += new TextDecoder().decode(bytes.subarray(0, count))
+      // A character may be in two parts.
+      text += decoder.decode(bytes.subarray(0, count), { stream: true })
     }
+    return text
   } catch (thrown) {
     if (isEmpty(thrown)) return text
     throw thrown
@@ -59,9 +64,10 @@ export const open: Effect.Effect<TracePipe, TracePipeError, Scope.Scope> = Effec
     (fd) => Effect.sync(() => Fs.closeSync(fd))
   )
   let rest = ""
+  const decoder = new TextDecoder()
   const look = Effect.try({
     try: (): ReadonlyArray<string> => {
-      const lines = (rest + readNow(fd)).split("\n")
+      const lines = (rest + readNow(fd, decoder)).split("\n")
       rest = lines.pop() ?? ""
       return lines
     },
