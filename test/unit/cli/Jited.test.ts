@@ -76,30 +76,41 @@ describe("machine code", () => {
     assert.isUndefined(await Effect.runPromise(Effect.scoped(make("riscv64"))))
   })
 
+  const covers = (disassemble: Disassemble): void =>
+    fc.assert(
+      fc.property(
+        fc.oneof({ weight: 20, arbitrary: fc.uint8Array({ maxLength: 200 }) }, {
+          weight: 1,
+          arbitrary: fc.uint8Array({ minLength: 2000, maxLength: 3000 })
+        }),
+        fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+        (code, address) => {
+          let pc = 0
+          for (const insn of disassemble(code, address)) {
+            assert.strictEqual(insn.pc, pc)
+            assert.isAtLeast(insn.length, 1)
+            pc += insn.length
+          }
+          assert.strictEqual(pc, code.length)
+        }
+      ),
+      { numRuns: 60 }
+    )
+
   for (const architecture of ["x64", "arm64"]) {
-    it(`any bytes of ${architecture} are taken apart to the last, each once`, () =>
-      taking(architecture, (disassemble) => {
-        fc.assert(
-          fc.property(
-            fc.oneof({ weight: 20, arbitrary: fc.uint8Array({ maxLength: 200 }) }, {
-              weight: 1,
-              arbitrary: fc.uint8Array({ minLength: 2000, maxLength: 3000 })
-            }),
-            fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
-            (code, address) => {
-              let pc = 0
-              for (const insn of disassemble(code, address)) {
-                assert.strictEqual(insn.pc, pc)
-                assert.isAtLeast(insn.length, 1)
-                pc += insn.length
-              }
-              assert.strictEqual(pc, code.length)
-            }
-          ),
-          { numRuns: 60 }
-        )
-      }))
+    it(`any bytes of ${architecture} are taken apart to the last, each once`, () => taking(architecture, covers))
   }
+
+  it("named fault: what ends at bytes that are no instruction is told", () =>
+    taking("x64", (disassemble) => {
+      assert.throws(() =>
+        covers((code, address) => {
+          const insns = disassemble(code, address)
+          const end = insns.findIndex(({ operation }) => operation === ".byte")
+          return end < 0 ? insns : insns.slice(0, end)
+        })
+      )
+    }))
 
   it("instructions at the seams of what is taken apart at once are whole", () =>
     taking("x64", (disassemble) => {
