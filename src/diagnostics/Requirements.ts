@@ -42,7 +42,7 @@ import * as Types from "./requirements/TypeReleases.ts"
 
 export { availabilityText, compare, isIn } from "./requirements/Release.ts"
 export type { Availability } from "./requirements/Release.ts"
-export { isEnough, kinds, labelOf, maximumUses, oldestOf } from "./requirements/Requirement.ts"
+export { isEnough, kinds, labelOf, lackingIn, maximumUses, oldestOf } from "./requirements/Requirement.ts"
 export type { Kind, Oldest, Requirement, Use } from "./requirements/Requirement.ts"
 
 /** What an object needs. */

@@ -18,9 +18,10 @@ import type { LoadPlan, Step } from "../../stages/load/LoadPlan.ts"
 import type { PlannedObject } from "../../stages/load/Plan.ts"
 import * as CoreReport from "../../stages/relocate/CoreReport.ts"
 import type { Assumed } from "../Assuming.ts"
+import type * as Documents from "../schemas/Plan.ts"
 import { clip } from "../text/Clip.ts"
 import { coreJson } from "./CoreDocument.ts"
-import { base64, type Json } from "./Json.ts"
+import { base64, type Json, type Keys } from "./Json.ts"
 import { requirementsJson } from "./RequirementsDocument.ts"
 
 /** What the kernel calls each call: a command of bpf(2), or another system call. */
@@ -140,7 +141,7 @@ export const callJson = (call: KernelCall): Readonly<Record<"call" | "command" |
 /** Any value that is part of a call. */
 export const valueJson = (value: unknown): Json => partJson(value)
 
-const stepJson = (step: Step): Json =>
+const stepJson = (step: Step): Keys<Documents.StepDocument> =>
   step._tag === "Call"
     ? {
       call: step.call._tag,
@@ -162,7 +163,7 @@ const stepJson = (step: Step): Json =>
     }
 
 /** Steps as JSON. */
-export const stepsJson = (plan: LoadPlan): ReadonlyArray<Json> => plan.map(stepJson)
+export const stepsJson = (plan: LoadPlan): ReadonlyArray<Keys<Documents.StepDocument>> => plan.map(stepJson)
 
 const factJson = (fact: KernelInfo.Fact<unknown>): Json => {
   if (fact._tag === "Known") {
@@ -174,7 +175,7 @@ const factJson = (fact: KernelInfo.Fact<unknown>): Json => {
 }
 
 /** What the plan was made for. Only what the object made necessary is known; the rest is `null` or left out. */
-export const kernelJson = (kernel: string, info: KernelInfo.KernelInfo): Json => ({
+export const kernelJson = (kernel: string, info: KernelInfo.KernelInfo): Keys<typeof Documents.Kernel.Type> => ({
   name: kernel,
   release: info.release === "" ? null : info.release,
   architecture: info.architecture === "" ? null : info.architecture,
@@ -193,13 +194,13 @@ export const planDocument = (
   kernel: string,
   path: string,
   assumed: ReadonlyArray<Assumed> = []
-): Json => ({
+): Keys<typeof Documents.Plan.Type> => ({
   object: { name: planned.object.name, path },
   kernel: kernelJson(kernel, planned.info),
   maps: planned.object.maps.map(({ name }) => name),
   programs: planned.object.programs.map(({ name }) => name),
   assumed,
-  requirements: requirementsJson(Requirements.ofPlan(planned)),
+  requirements: requirementsJson(Requirements.ofPlan(planned), planned.info.release),
   steps: stepsJson(planned.plan),
   ...coreJson(CoreReport.of(planned.relocated))
 })

@@ -3,7 +3,7 @@
  * needs it.
  */
 import type * as Requirements from "../../diagnostics/Requirements.ts"
-import { labelOf } from "../../diagnostics/requirements/Requirement.ts"
+import { labelOf, lackingIn } from "../../diagnostics/requirements/Requirement.ts"
 import type * as Documents from "../schemas/Requirements.ts"
 import { clip } from "../text/Clip.ts"
 
@@ -48,10 +48,12 @@ export const oldestJson = ({ because, open, release }: Requirements.Oldest): typ
   open: open.map((each) => clip(labelOf(each)))
 })
 
-/** All that an object needs. */
+/** All that an object needs, and what of it a kernel of this release does not have. */
 export const requirementsJson = (
-  { all, attach, load }: Requirements.Requirements
+  { all, attach, load }: Requirements.Requirements,
+  release: string
 ): typeof Documents.Requirements.Type => ({
   oldest: { load: oldestJson(load), attach: oldestJson(attach) },
+  lacking: lackingIn(all, release).map((each) => clip(labelOf(each))),
   needs: all.map(requirementJson)
 })

@@ -47,5 +47,9 @@ export const Requirements = Schema.Struct({
   oldest: Schema.Struct({ load: Oldest, attach: Oldest }).annotate({
     description: "The oldest kernels that the object can be loaded into, and attached on."
   }),
+  lacking: Field.list(
+    Schema.String,
+    "What of it the kernel that the plan is for does not have, by its release; that kernel may have it all the same."
+  ),
   needs: Field.list(Requirement, "What is required first, the newest of it first.")
 }).annotate({ identifier: "Requirements", title: "What an object needs of the kernel" })

@@ -38,7 +38,7 @@ import { attachDetails } from "./AttachText.ts"
 import { clip } from "./Clip.ts"
 import { coreReportText } from "./CoreReportText.ts"
 import { hexBytes } from "./HexDump.ts"
-import { oldestLines, requirementsText } from "./RequirementsText.ts"
+import { lackingLines, oldestLines, requirementsText } from "./RequirementsText.ts"
 import { blank, counted, heading, type Line, span, wrapped } from "./Text.ts"
 
 /** What a ref of the plan is called in the object. Templates of inner maps are numbered behind the object's maps. */
@@ -308,6 +308,7 @@ export const planText = (
         `${counted(count, "call")}:`
     ),
     ...oldestLines(requirements),
+    ...lackingLines(requirements, info.release),
     blank,
     ...(plan.length === 0 ? [wrapped(2, "  none: the object has neither maps nor programs that a load takes")] : []),
     ...stepLines(object, plan, (position) => String(position + 1), 0),

@@ -41,6 +41,17 @@ export const oldestLines = ({ attach, load }: Requirements.Requirements): Readon
   ]
 }
 
+/** What a kernel does not have by its release, where that is known. */
+export const lackingLines = (
+  { all }: Requirements.Requirements,
+  release: string
+): ReadonlyArray<Line> => {
+  const lacking = Requirements.lackingIn(all, release)
+  return lacking.length === 0
+    ? []
+    : [wrapped(4, span("warning", `By its release this kernel does not have ${namesOf(lacking)}`))]
+}
+
 const useText = (use: Requirements.Use): string => {
   const where = CoreText.place(use.source) ??
     (use.slot === undefined ? undefined : `${use.function} at instruction ${use.slot}`)

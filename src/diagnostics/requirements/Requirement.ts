@@ -137,6 +137,10 @@ export const oldestOf = (requirements: ReadonlyArray<Requirement>): Oldest => {
   }
 }
 
+/** What is required of these and a release does not have. */
+export const lackingIn = (requirements: ReadonlyArray<Requirement>, release: string): ReadonlyArray<Requirement> =>
+  requirements.filter((each) => each.required && isIn(each, release) === false)
+
 /** Whether a release has all that is required of these; `undefined` where that is not known. */
 export const isEnough = (requirements: ReadonlyArray<Requirement>, release: string): boolean | undefined => {
   let known = true

@@ -170,6 +170,18 @@ describe("requirements in plans", () => {
     assert.match(textOf("map_types_new.bpf.o"), /when BPF_MAP_TYPE_RHASH came is not known, which may make it newer/)
   })
 
+  it("say what the kernel of the plan does not have, by its release", () => {
+    const plan = planned("arena.bpf.o")
+    const old = { ...plan, info: { ...plan.info, release: "6.1.0" } }
+    assert.match(
+      render(planText(old, "old", "arena.bpf.o"), plain),
+      /^By its release this kernel does not have .*, BPF_MAP_TYPE_ARENA/m
+    )
+    assert.notMatch(textOf("arena.bpf.o"), /By its release/)
+    const { requirements } = JSON.parse(JSON.stringify(planDocument(old, "old", "arena.bpf.o")))
+    assert.include(requirements.lacking, "BPF_MAP_TYPE_ARENA")
+  })
+
   it("are data", () => {
     const document = JSON.stringify(planDocument(planned("usdt.bpf.o"), "live", "usdt.bpf.o"))
     const { requirements } = JSON.parse(document)
