@@ -21,6 +21,6 @@ describeWith({ kind: "live" }, "a jump table on the running kernel", () => {
       if (error._tag === "VerifierError") return assert.strictEqual(error.program, "prog")
       if (error._tag !== "KernelError") return assert.fail(error.message)
       assert.deepStrictEqual([error.call, error.errno, error.subject], ["MapCreate", "EINVAL", ".jumptables"])
-      assert.match(error.hint ?? "", /may not know map type insn_array/)
+      assert.match(error.hint ?? "", /does not know insn_array maps/)
     }).pipe(Effect.provide(KernelLive.layer)))
 })
