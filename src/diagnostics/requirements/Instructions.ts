@@ -13,9 +13,9 @@ export type InstructionFeature = keyof typeof features
 
 /** What is known of each. */
 export const features = {
-  unsignedLess: { ...since("4.14"), description: "jumps if less, of instruction set version 2" },
+  unsignedLess: { ...since("4.14"), description: "jumps if less" },
   subprograms: { ...since("4.16"), description: "calls of functions of the object" },
-  jumps32: { ...since("5.1"), description: "jumps that compare 32 bits, of instruction set version 3" },
+  jumps32: { ...since("5.1"), description: "jumps that compare 32 bits" },
   globalData: { ...since("5.2"), description: "variables in sections of data" },
   largePrograms: { ...since("5.2"), description: "more than 4096 instructions" },
   loops: { ...since("5.3"), description: "loops" },
@@ -25,12 +25,12 @@ export const features = {
   kernelFunctions: { ...since("5.13"), description: "calls of functions of the kernel" },
   version4: {
     ...since("6.6"),
-    description: "signed division, sign extension, byte swaps or long jumps, of instruction set version 4"
+    description: "instruction set version 4"
   },
   mayGoto: { ...since("6.9"), description: "loops with may_goto" },
-  addressSpaces: { ...since("6.9"), description: "casts between address spaces, for arenas" },
-  acquireRelease: { ...since("6.15"), description: "loads that acquire, stores that release" },
-  indirectJumps: { ...since("6.19"), description: "jumps through a register, by jump tables" }
+  addressSpaces: { ...since("6.9"), description: "casts between address spaces" },
+  acquireRelease: { ...since("6.15"), description: "loads that acquire or stores that release" },
+  indirectJumps: { ...since("6.19"), description: "jumps through a register" }
 } as const satisfies Readonly<Record<string, Availability & { readonly description: string }>>
 
 /** A program that is told what each of its instructions uses. */

@@ -347,7 +347,7 @@ describe("core check, of what objects need", () => {
         stdout,
         /fatal {2}BPF_MAP_TYPE_ARENA\n {6}map \w+ needs it; it came with Linux 6\.9, and the kernel is 6\.1\.0\n/
       )
-      assert.match(stdout, /^ {2}6\.9 +arena\.bpf\.o: casts between address spaces, for arenas, BPF_MAP_TYPE_ARENA$/m)
+      assert.match(stdout, /^ {2}6\.9 +arena\.bpf\.o: casts between address spaces, BPF_MAP_TYPE_ARENA$/m)
       assert.match(stdout, /^ {2}5\.12 +xdp_firewall\.bpf\.o: atomic operations/m)
       const html = Fs.readFileSync(page, "utf8")
       assert.include(html, "<td><code>arena.bpf.o</code></td><td>6.9</td><td>6.9</td>")
@@ -359,7 +359,7 @@ describe("core check, of what objects need", () => {
       const { findings, objects } = JSON.parse(stdout)
       assert.deepStrictEqual(objects[0].oldest.load, {
         release: "6.9",
-        because: ["casts between address spaces, for arenas", "BPF_MAP_TYPE_ARENA"],
+        because: ["casts between address spaces", "BPF_MAP_TYPE_ARENA"],
         open: []
       })
       const map = findings.find(({ subject }: { subject: string }) => subject === "BPF_MAP_TYPE_ARENA")
