@@ -169,7 +169,7 @@ describeWith({ kind: "live" }, "maps of every type", () => {
           return
         }
         if (Result.isSuccess(loaded)) return assert.fail(`it loads, and ${support?._tag} was said`)
-        mustBeRefused(support, loaded.failure, /this kernel may not know map type .*: see `feature probe`/)
+        mustBeRefused(support, loaded.failure, /this kernel does not know \S+ maps, .*: see `feature probe`/)
       }))
   }
 })
@@ -214,7 +214,7 @@ describeWith({ kind: "live" }, "programs of every type", () => {
             return
           }
           if (Result.isSuccess(loaded)) return assert.fail(`it loads, and ${told?._tag} was said`)
-          mustBeRefused(told, loaded.failure, /it may not know program type .*: see `feature probe`/)
+          mustBeRefused(told, loaded.failure, /this kernel has no \S+ programs: .*see `feature probe`/)
         }))
     }
   }
