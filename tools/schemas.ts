@@ -1,8 +1,8 @@
 /**
  * Writes the JSON Schemas of the command's documents into docs/schemas, removes those of commands that are no more, and lists
  * them in docs/json.md.
- *   node tools/schemas.ts             after a schema has changed
- *   node tools/schemas.ts --promise   also promise all that is in them now: with each release
+ *   npm run schemas                after a schema has changed
+ *   npm run schemas -- --promise   also promise all that is in them now: with each release
  */
 import * as Fs from "node:fs"
 import * as Path from "node:path"

@@ -3,7 +3,7 @@ import type { Btf } from "../../btf/Btf.ts"
 import type { DedupReport } from "../../btf/BtfDedup.ts"
 import type * as BtfDiff from "../../btf/BtfDiff.ts"
 import type * as Documents from "../schemas/Btf.ts"
-import type { Json } from "./Json.ts"
+import type { Json, Keys } from "./Json.ts"
 
 /** A blob that was written. */
 export const blobDocument = (path: string, btf: Btf): typeof Documents.Blob.Type => ({
@@ -36,7 +36,7 @@ export const dedupDocument = (
   exhausted: report.exhausted
 })
 
-const typeAt = ({ first, id, kind, name }: BtfDiff.TypeAt): Json => ({
+const typeAt = ({ first, id, kind, name }: BtfDiff.TypeAt): typeof Documents.TypeAt.Type => ({
   kind,
   name: name === "" ? "(anon)" : name,
   id,
@@ -81,7 +81,11 @@ const typeChange = (change: BtfDiff.TypeChange): Json => ({
 })
 
 /** A difference. */
-export const diffDocument = (before: string, after: string, difference: BtfDiff.Difference): Json => ({
+export const diffDocument = (
+  before: string,
+  after: string,
+  difference: BtfDiff.Difference
+): Keys<typeof Documents.Diff.Type> => ({
   before,
   after,
   compared: { ...difference.compared },

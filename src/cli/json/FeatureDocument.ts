@@ -16,7 +16,8 @@ import {
 } from "../../services/Kernel/abi/BpfConstants.ts"
 import { descriptions, features, type Support } from "../../services/Kernel/Feature.ts"
 import { type FeatureReport, kconfigKeys, misc, miscs } from "../../services/Kernel/FeatureReport.ts"
-import type { Json } from "./Json.ts"
+import type * as Documents from "../schemas/Feature.ts"
+import type { Json, Keys } from "./Json.ts"
 
 type Section = Readonly<Record<string, Json>>
 
@@ -122,7 +123,10 @@ const undeterminedJson = ({ helpers, kconfig, kconfigProblem }: FeatureReport): 
 })
 
 /** The document. `kernel` is the name of the kernel that was asked. */
-export const featureDocument = (report: FeatureReport, kernel: string): Json => ({
+export const featureDocument = (
+  report: FeatureReport,
+  kernel: string
+): Partial<Keys<typeof Documents.Features.Type>> => ({
   kernel: {
     name: kernel,
     release: report.release === "" ? null : report.release,

@@ -7,7 +7,7 @@ import type { Explained } from "../../stages/gen/LoaderExplain.ts"
 import type { LoaderProgram } from "../../stages/gen/LoaderProgram.ts"
 import type * as Documents from "../schemas/Gen.ts"
 import { clip } from "../text/Clip.ts"
-import type { Json } from "./Json.ts"
+import type { Keys } from "./Json.ts"
 import { callJson, valueJson } from "./PlanDocument.ts"
 
 /** What `gen loader` wrote. */
@@ -29,7 +29,7 @@ export const recordedDocument = (
   notes: loader.notes
 })
 
-const differenceJson = (difference: Difference): Json => {
+const differenceJson = (difference: Difference): Keys<typeof Documents.Difference.Type> => {
   switch (difference._tag) {
     case "Missing":
     case "Added":
@@ -55,7 +55,7 @@ export const replayDocument = (
   loader: LoaderProgram,
   { inputs, maps, programs, replayed, symbols }: Explained,
   diff: { readonly object: string; readonly differences: ReadonlyArray<Difference> } | undefined
-): Json => ({
+): Keys<typeof Documents.Replay.Type> => ({
   path,
   kernel: kernel ?? null,
   byte_order: loader.byteOrder,

@@ -117,12 +117,15 @@ export const Dedup = Schema.Struct({
   exhausted: Field.flag("Whether comparing was given up for taking too long.")
 })
 
-const TypeAt = {
+const typeAtFields = {
   kind: Field.text("The kind: struct, enum."),
   name: Field.text("The name; (anon) for none."),
   id: Field.count("The type, by its identifier."),
   first: Field.maybe(Field.text("The first enumerator of an enum without a name."))
 }
+
+/** A type of one of two sets. */
+export const TypeAt = Schema.Struct(typeAtFields)
 
 /** How two sets of types differ. */
 export const Diff = Schema.Struct({
@@ -133,11 +136,11 @@ export const Diff = Schema.Struct({
     after: Field.count("Types of the second."),
     same: Field.count("How many are the same.")
   }).annotate({ description: "How many types were compared." }),
-  removed: Field.list(Schema.Struct(TypeAt), "Types that are gone."),
-  added: Field.list(Schema.Struct(TypeAt), "Types that are new."),
+  removed: Field.list(TypeAt, "Types that are gone."),
+  added: Field.list(TypeAt, "Types that are new."),
   changed: Field.list(
     Schema.Struct({
-      ...TypeAt,
+      ...typeAtFields,
       new_id: Field.count("The type in the second file."),
       changes: Field.list(
         Schema.Struct({

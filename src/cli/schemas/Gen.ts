@@ -130,7 +130,8 @@ export const Recorded = Schema.Struct({
   notes: Field.list(Schema.String, "What is worth knowing.")
 })
 
-const Difference = Schema.Union([
+/** Where a loader does something else than is planned. */
+export const Difference = Schema.Union([
   Schema.Struct({
     difference: Field.oneOf(["missing", "added"], "Whether a planned call is missing, or was made besides."),
     position: Field.count("Where, in calls from the first."),

@@ -120,7 +120,7 @@ const changed = (document: unknown, { steps, value, way }: Made): void => {
 }
 
 describe("schemas of documents", () => {
-  it("are published as they are in the sources: node tools/schemas.ts writes them", () => {
+  it("are published as they are in the sources: npm run schemas writes them", () => {
     const files = Fs.readdirSync(folder).filter((name) => name.endsWith(".json")).sort()
     assert.deepStrictEqual(files, Object.keys(published).map(fileName).sort())
     for (const [words, each] of Object.entries(published)) {
@@ -173,7 +173,7 @@ describe("schemas of documents", () => {
     assert.deepStrictEqual(looseIn(described), [])
   })
 
-  it("keep what was promised: node tools/schemas.ts --promise promises what has come, with a release", () => {
+  it("keep what was promised: npm run schemas -- --promise promises what has come, with a release", () => {
     const promised = Fs.readFileSync(Path.join(repository, `test/fixtures/documents/${version}.txt`), "utf8")
     assert.deepStrictEqual(broken(promised, outlines(published)), [])
     assert.include(promised, "prog show: [] object\nprog show: []/id! integer\n")
