@@ -191,6 +191,25 @@ processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
   })
 })
 
+describe("a place", () => {
+  const columnOf = (column: number, indent?: number): number | undefined =>
+    Diagnostic.make({
+      rule: "failure",
+      message: "m",
+      place: { file: "a.c", line: 1, column, text: "/* ä€😀 */ x;", indent }
+    }).place?.column
+
+  it("has its column in UTF-16 units, as tools count, where compilers count bytes", () => {
+    // Two blanks, then 3 + 2 + 3 + 4 + 4 bytes, or 3 + 1 + 1 + 2 + 4 units, in front of the x.
+    assert.strictEqual(columnOf(2 + 16 + 1, 2), 2 + 11 + 1)
+    assert.strictEqual(columnOf(3, 2), 3)
+    assert.strictEqual(columnOf(1, 2), 1)
+    assert.strictEqual(columnOf(19), 19)
+    // Beyond the line nothing is known of.
+    assert.strictEqual(columnOf(2 ** 31, 2), 2 + 13 + 1)
+  })
+})
+
 describe("a budget's diagnostics", () => {
   const numbers = (stack: number) => new Map([["stack", stack]] as const)
   const budget: Budget.Budget = {
