@@ -2,6 +2,9 @@
  * The programs that measure another one: one runs when it begins, the other when it has ended. Each reads the counters of the CPU
  * that it runs on; what they have grown by is added up in a map with a value for each CPU, so that nobody waits for anybody.
  * Pure.
+ *
+ * A program stays on its CPU while it runs: the kernel sees to that. A run that another run of the same program interrupts on that
+ * CPU is not counted, the other is.
  */
 import * as Encode from "../../insn/Encode.ts"
 import { BPF_ADD, BPF_DW, BPF_JEQ, BPF_JNE, BPF_SUB, BPF_W } from "../../insn/InsnConstants.ts"

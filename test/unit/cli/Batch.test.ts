@@ -6,6 +6,8 @@ import * as fc from "fast-check"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Script from "../../../src/cli/batch/Script.ts"
+import { doneJson } from "../../../src/cli/json/BatchDocument.ts"
+import { jsonText } from "../../../src/cli/json/Json.ts"
 import { command } from "../../support/InProcess.ts"
 import { repository, temporaryFolder } from "../../support/Require.ts"
 
@@ -67,6 +69,26 @@ describe("a file of commands", () => {
     fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 300 }), (text) => {
       const result = Script.parse(text, "f")
       if (Result.isSuccess(result)) assert.isTrue(result.success.every(({ words }) => words.length > 0))
+    }))
+  })
+})
+
+describe("what a command has printed", () => {
+  const output = (text: string) => jsonText(doneJson({ words: ["a"], text }), false)
+
+  it("is its document with every digit, a list of several, null of none, and a text where it is none", () => {
+    assert.strictEqual(
+      output("{\"a\":18446744073709551615,\"b\":[-9223372036854775808,1.5,null]}\n"),
+      "{\"command\":[\"a\"],\"output\":{\"a\":18446744073709551615,\"b\":[-9223372036854775808,1.5,null]}}\n"
+    )
+    assert.strictEqual(output("1\n\n[2]\n"), "{\"command\":[\"a\"],\"output\":[1,[2]]}\n")
+    assert.strictEqual(output(""), "{\"command\":[\"a\"],\"output\":null}\n")
+    assert.strictEqual(output("usage: x\n"), "{\"command\":[\"a\"],\"output\":\"usage: x\"}\n")
+  })
+
+  it("is the same document as it was, whatever it is", () => {
+    fc.assert(fc.property(fc.jsonValue(), (value) => {
+      assert.deepStrictEqual(Reflect.get(Object(JSON.parse(output(`${JSON.stringify(value)}\n`))), "output"), value)
     }))
   })
 })
