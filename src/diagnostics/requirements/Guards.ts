@@ -131,6 +131,7 @@ export const of = (object: BpfObject, budget: Reachability.Budget): Guards => {
   }
   const first = codeBefore({ since: "4.1" })
   const base = relocated(first)
+  const positions = new Map(base?.programs.map((program, position) => [program, position]))
   const asked = new Map<number, Reachability.Ask>()
   const askOf = (version: number, made: RelocatedObject): Reachability.Ask => {
     const ask = asked.get(version) ?? Reachability.of(made)
@@ -147,8 +148,7 @@ export const of = (object: BpfObject, budget: Reachability.Budget): Guards => {
       const found = new Set<number>()
       for (const [version, group] of byVersion) {
         const made = relocated(version)
-        const position = base.programs.indexOf(program)
-        const there = made?.programs[position]
+        const there = made?.programs[positions.get(program) ?? -1]
         if (made === undefined || there === undefined) continue
         const verdicts = askOf(version, made)(withoutAll(there, asks), group.map(({ slot }) => slot), budget)
         for (const [slot, verdict] of verdicts) if (verdict === "guarded") found.add(slot)
