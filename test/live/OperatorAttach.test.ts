@@ -188,6 +188,30 @@ describeWith({ kind: "live", root: true, files: [marker] }, "prog tracelog", () 
     }))
 })
 
+describeWith(
+  { kind: "live", root: true, files: [marker], tools: ["bpftool", "timeout"] },
+  "prog tracelog beside bpftool",
+  () => {
+    it.live("has the same element for the same line", () =>
+      Effect.gen(function*() {
+        const text = `compared ${process.pid}`
+        /** The line of the mark without what differs each time: processor, state and time. */
+        const line = (stdout: string): ReadonlyArray<string> => {
+          const lines: ReadonlyArray<string> = JSON.parse(stdout)
+          return lines.filter((each) => each.includes(text)).map((each) =>
+            each.replace(/\[\d+\] \S+ +\d+\.\d+:/, "[CPU] STATE TIME:")
+          )
+        }
+        Fs.writeFileSync(marker, text)
+        const theirs = run("timeout", ["-s", "INT", "0.3", "bpftool", "-j", "prog", "tracelog"])
+        Fs.writeFileSync(marker, text)
+        const ours = yield* command("prog", "tracelog", "duration", "0.05", "--json")
+        assert.lengthOf(line(ours.stdout), 1)
+        assert.deepStrictEqual(line(ours.stdout), line(theirs.stdout))
+      }))
+  }
+)
+
 describeWith({ kind: "live", root: true, linux: "6.18" }, "prog tracelog of one program", () => {
   it.live("takes what it has printed, each line once", () =>
     Effect.scoped(Effect.gen(function*() {
