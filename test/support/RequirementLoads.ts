@@ -58,6 +58,7 @@ const mapsOf = (object: BpfObject, entries: ReadonlyArray<Program>): ReadonlySet
 /** An object with one program alone, and the maps that this one uses. */
 const alone = (object: BpfObject, entry: Program): BpfObject => {
   const position = object.programs.indexOf(entry)
+  const hasStructs = object.maps.some(({ structOps }) => structOps !== undefined)
   const implementing = object.maps.flatMap(({ structOps }) => {
     const members = structOps?.members.map(({ program }) => program) ?? []
     return members.includes(position) ? members.flatMap((member) => object.programs[member] ?? []) : []
@@ -65,7 +66,9 @@ const alone = (object: BpfObject, entry: Program): BpfObject => {
   const used = mapsOf(object, [entry, ...implementing])
   return {
     ...object,
-    programs: object.programs.map((each) => ({ ...each, autoload: each === entry })),
+    // Structs name their programs by position; elsewhere the others are of no use, and take time.
+    programs: object.programs.filter((each) => each === entry || !each.entry || hasStructs)
+      .map((each) => ({ ...each, autoload: each === entry })),
     maps: object.maps.map((map, at) => {
       // A struct's map goes with its programs, and names them all.
       const implemented = map.structOps?.members.some(({ program }) => program === position) === true
@@ -151,7 +154,14 @@ interface Exception {
   readonly because: string
 }
 
-const everywhere = ["6.1", "6.12", "6.18"]
+/** The series of kernels whose exceptions are known. */
+const everywhere: ReadonlyArray<string> = ["6.1", "6.12", "6.18"]
+
+/** Why the kernel of a release is not judged; `undefined` where it is. */
+export const notJudged = (release: string): string | undefined =>
+  everywhere.includes(release.split(".").slice(0, 2).join("."))
+    ? undefined
+    : `the exceptions are known of Linux ${everywhere.join(", ")}, and this is ${release}`
 
 /** All of them, one by one. */
 export const exceptions: ReadonlyArray<Exception> = [
