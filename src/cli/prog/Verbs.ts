@@ -14,7 +14,7 @@ import * as Packets from "../Packets.ts"
 import { UsageError } from "../Usage.ts"
 import type { Disassemble } from "./Disassembler.ts"
 import * as Jited from "./Jited.ts"
-import { callDistances, list, type XlatedInsn } from "./Xlated.ts"
+import { callDistances, list, noNames, type XlatedInsn } from "./Xlated.ts"
 
 /** `prog show`: the programs of a reference, or all. */
 export const show = Effect.fnUntraced(function*(objects: Objects.Objects, words: Words.Words) {
@@ -166,9 +166,9 @@ export const dumpJited = Effect.fnUntraced(function*(
   }
   const known = { btf: yield* Objects.types(objects, info.btfId), disassemble: options.disassemble }
   const addresses = info.jitedSymbols ?? []
-  const functions = Jited.list(info, { ...known, symbols: options.symbols(new Set(), addresses) })
-  if (!options.named) return { bytes: info.machineCode.bytes, functions }
-  const symbols = options.symbols(new Set(), [...addresses, ...Jited.targets(functions)])
+  // The kernel's table is long: it is gone through once, for all that is to be named.
+  const targets = options.named ? Jited.targets(Jited.list(info, { ...known, symbols: noNames })) : []
+  const symbols = options.symbols(new Set(), [...addresses, ...targets])
   return { bytes: info.machineCode.bytes, functions: Jited.list(info, { ...known, symbols }) }
 })
 
