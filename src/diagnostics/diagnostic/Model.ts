@@ -136,8 +136,9 @@ export interface Told {
 
 /** A column in UTF-16 units, of one in bytes. */
 const columnOf = (column: number, { indent, text }: Told): number => {
-  const inside = column - 1 - (indent ?? column)
-  if (inside <= 0 || text === undefined) return column
+  if (text === undefined || indent === undefined || !Number.isSafeInteger(indent) || indent < 0) return column
+  const inside = column - 1 - indent
+  if (inside <= 0) return column
   const bytes = new TextEncoder().encode(text.slice(0, inside)).subarray(0, inside)
   return column - inside + new TextDecoder().decode(bytes).length
 }

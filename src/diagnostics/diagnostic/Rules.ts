@@ -215,27 +215,28 @@ const calls: ReadonlyArray<readonly [pattern: RegExp, rule: string]> = [
   [/^ProgLoad$/, "program-refused"]
 ]
 
+/** All rules. */
+export const list: ReadonlyArray<Rule> = [
+  ...family("open", open),
+  ...family("relocate", relocate),
+  ...family("plan", plan),
+  ...family("linker", linker),
+  ...causes.map(({ advice, id, title }): Rule => ({
+    id: `verifier-${kebab(id)}`,
+    summary: `The verifier refused a program: ${title}.`,
+    help: sentence(advice)
+  })),
+  ...refusalCauses.map(({ advice, id, title }): Rule => ({
+    id: `refused-${kebab(id)}`,
+    summary: `The kernel refused a call: ${title}.`,
+    help: sentence(advice)
+  })),
+  ...Object.entries(others).map(([id, [summary, help]]): Rule => ({ id, summary, help })),
+  ...Object.entries(compatibility).map(([id, summary]): Rule => ({ id, summary, help: summary }))
+]
+
 /** All rules by their names. */
-export const rules: ReadonlyMap<string, Rule> = new Map(
-  [
-    ...family("open", open),
-    ...family("relocate", relocate),
-    ...family("plan", plan),
-    ...family("linker", linker),
-    ...causes.map(({ advice, id, title }): Rule => ({
-      id: `verifier-${kebab(id)}`,
-      summary: `The verifier refused a program: ${title}.`,
-      help: sentence(advice)
-    })),
-    ...refusalCauses.map(({ advice, id, title }): Rule => ({
-      id: `refused-${kebab(id)}`,
-      summary: `The kernel refused a call: ${title}.`,
-      help: sentence(advice)
-    })),
-    ...Object.entries(others).map(([id, [summary, help]]): Rule => ({ id, summary, help })),
-    ...Object.entries(compatibility).map(([id, summary]): Rule => ({ id, summary, help: summary }))
-  ].map((rule) => [rule.id, rule])
-)
+export const rules: ReadonlyMap<string, Rule> = new Map(list.map((rule) => [rule.id, rule]))
 
 /** The name of a rule; `failure` where there is none of it. */
 const known = (id: string): string => rules.has(id) ? id : "failure"

@@ -1,6 +1,7 @@
 /** Diagnostics: rules that stay, and what becomes of each failure and finding. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
+import * as fc from "fast-check"
 import * as Budget from "../../../src/diagnostics/Budget.ts"
 import * as Diagnostic from "../../../src/diagnostics/Diagnostic.ts"
 import * as Rules from "../../../src/diagnostics/diagnostic/Rules.ts"
@@ -13,6 +14,7 @@ import { PinnedMapError } from "../../../src/stages/load/PinnedMap.ts"
 import { PlanError } from "../../../src/stages/load/PlanError.ts"
 import { OpenError } from "../../../src/stages/open/OpenError.ts"
 import { RelocateError } from "../../../src/stages/relocate/RelocateError.ts"
+import { runs } from "../../support/Require.ts"
 
 const only = (error: object, about: Diagnostic.About = {}): Diagnostic.Diagnostic => {
   const [first, ...more] = Diagnostic.ofError(error, about)
@@ -22,6 +24,7 @@ const only = (error: object, about: Diagnostic.About = {}): Diagnostic.Diagnosti
 
 describe("rules", () => {
   it("have names and words that tools take", () => {
+    assert.strictEqual(Diagnostic.rules.size, Rules.list.length)
     for (const [id, { help, summary, ...rule }] of Diagnostic.rules) {
       assert.strictEqual(rule.id, id)
       assert.match(id, /^[a-z]+(-[a-z]+)*$/)
@@ -188,6 +191,48 @@ processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     assert.strictEqual(only({}).message, "Something failed.")
     class Odd extends Schema.TaggedError<Odd>()("Odd", { reason: Schema.Number }) {}
     assert.strictEqual(only(new Odd({ reason: 1 })).rule, "failure")
+  })
+})
+
+describe("any failure", () => {
+  const text = fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom("x:1", "\n\n", "a\nhint: b", "b".repeat(5000)))
+  const number = fc.oneof(fc.integer(), fc.double())
+  const value = fc.oneof(text, number, fc.constant(null), fc.array(fc.dictionary(text, text)))
+  const refusal = fc.record({
+    _tag: fc.constant("VerifierError"),
+    program: text,
+    errno: text,
+    log: text,
+    summary: text,
+    hint: text,
+    file: text,
+    line: number,
+    column: number,
+    indent: number,
+    source: text,
+    instruction: number
+  }, { requiredKeys: ["_tag", "program", "errno", "log", "summary"] })
+  const keys = ["message", "reason", "call", "file", "line", "column", "source", "hint", "name", "attributes"]
+  const other = fc.tuple(
+    fc.constantFrom("KernelError", "OpenError", "RelocateError", "LinkError", "Other", "__proto__"),
+    fc.dictionary(fc.constantFrom(...keys), value)
+  ).map(([_tag, fields]) => ({ ...fields, _tag }))
+  const error = fc.oneof(refusal, other)
+
+  it("has one diagnostic, of bounded length, by a rule that is known", () => {
+    fc.assert(
+      fc.property(error, (error) => {
+        const { details, hint = "", message, place, rule } = only(error, { object: "a.o" })
+        assert.isTrue(Diagnostic.rules.has(rule))
+        assert.isNotEmpty(message)
+        assert.isAtMost(details.length, 20)
+        for (const each of [message, hint, ...details]) assert.isAtMost(each.length, 1001)
+        assert.notMatch(message, /[\r\n]/)
+        if (place?.line !== undefined) assert.isAtLeast(place.line, 1)
+        if (place?.column !== undefined) assert.isAtLeast(place.column, 1)
+      }),
+      { numRuns: runs(300) }
+    )
   })
 })
 
