@@ -199,7 +199,6 @@ const inCode = ({ code }: RelocatedProgram, type: number): ReadonlyArray<AtSlot>
     }
   })
   for (const ref of code.refs) {
-    if (ref._tag === "MapValueRef") found.push(featureAt("globalData", ref.at))
     if (ref._tag !== "SymbolRef" || ref.symbol.kind === "Address") continue
     const { name, weak } = ref.symbol
     const weakly = weak ? { required: false, otherwise: "it is weak: the program is told that it is not there" } : {}

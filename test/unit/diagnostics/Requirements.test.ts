@@ -78,6 +78,8 @@ describe("Requirements", () => {
     const [read] = named(usdt, "bpf_probe_read_kernel")
     assert.isFalse(read?.required)
     assert.include(read?.otherwise ?? "", "bpf_probe_read()")
+    // Each place once.
+    assert.strictEqual(named(usdt, "globalData")[0]?.count, 4)
     const [output] = named(usdt, "bpf_ringbuf_output")
     assert.isFalse(output?.required)
     assert.strictEqual(usdt.load.release, "5.8")
