@@ -76,12 +76,12 @@ describeWith({ kind: "live", root: true, linux: "5.15" }, "effect-bpf trace and 
     const { attached } = await said
     try {
       const id = String(attached.find(({ program }) => program === "on_tracepoint")?.link_id)
-      assert.strictEqual(command("link", "pin", "id", id, path).status, 0)
+      assert.strictEqual(command("link", "pin", "id", id, path, "--json").status, 0)
       const one = command("link", "show", "pinned", path, "--json", "--bpffs")
       assert.deepInclude(JSON.parse(one.stdout), { id: Number(id), type: "perf_event", pinned: [path] })
       // Kernels before 6.6 do not tell of which event.
       assert.match(command("link", "show", "id", id).stdout, /perf_event/)
-      const refused = command("link", "detach", "id", id)
+      const refused = command("link", "detach", "id", id, "--json")
       assert.strictEqual(refused.status, 1)
       assert.match(refused.stderr, /links of this type cannot be detached by force/)
       child.kill("SIGINT")

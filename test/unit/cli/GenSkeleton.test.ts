@@ -135,6 +135,8 @@ describe("gen subskeleton", () => {
         /a header that finds what is in .*, 4 maps and 1 program under the name link_library_bpf/
       )
       assert.match(Fs.readFileSync(output, "utf8"), /link_library_bpf__open\(const struct bpf_object \*src\)/)
+      const document = yield* subskeleton(fixture("link_library.bpf.o"), "--json")
+      assert.deepInclude(JSON.parse(document.stdout), { name: "link_library_bpf", language: "c" })
     }))
 
   it.live("makes a TypeScript module", () =>

@@ -10,6 +10,7 @@ import { profilingText } from "../../../src/cli/text/ProfilingText.ts"
 import { duration, statsText } from "../../../src/cli/text/StatsText.ts"
 import { plain, render } from "../../../src/cli/text/Text.ts"
 import * as Ref from "../../../src/services/Kernel/Ref.ts"
+import { faultOf } from "../../support/Documents.ts"
 
 const ran = (id: number, more: Partial<Ran> = {}): Ran => ({
   id,
@@ -102,6 +103,8 @@ describe("prog profile", () => {
       { metric: "instructions", run_cnt: 4, value: 500, enabled: 100, running: 100 },
       { metric: "llc_misses", run_cnt: 4, value: 1, enabled: 100, running: 100 }
     ])
+    const stdout = JSON.stringify(profilingJson(profile))
+    assert.isUndefined(faultOf(["prog", "profile", "--json"], { status: 0, stdout }))
   })
 
   it("numbers of events are the kernel's", () => {

@@ -17,6 +17,7 @@ import * as KernelSimulated from "../../../src/services/Kernel/KernelSimulated.t
 import type { LoadedObject } from "../../../src/stages/load/Execute.ts"
 import * as Globals from "../../../src/stages/load/Globals.ts"
 import * as Open from "../../../src/stages/open/Open.ts"
+import { faultOf } from "../../support/Documents.ts"
 import { testRun } from "../../support/LiveKernel.ts"
 import { loadFixture } from "../../support/LoadFixture.ts"
 import { fixture } from "../../support/Require.ts"
@@ -213,6 +214,8 @@ describe("map event_pipe", () => {
         }
         assert.deepStrictEqual(pipeJson(other), { type: 5, cpu: 0, index: 0, data: ["0x05", "0x00"] })
         assert.match(render(pipeText(other), plain), /^CPU 0 index 0, record of type 5\n/)
+        const stdout = [first, lost, other].map((item) => `${JSON.stringify(pipeJson(item))}\n`).join("")
+        assert.isUndefined(faultOf(["map", "event_pipe", "--json"], { status: 0, stdout }))
       })
     ))
 
