@@ -99,6 +99,8 @@ export const casesOf = (name: string, bytes: Uint8Array): ReadonlyArray<Case> =>
   if (Result.isFailure(opened)) return []
   const object = { ...opened.success, maps: opened.success.maps.map(sized) }
   const entries = object.programs.filter(({ entry }) => entry)
+  // The only program of an object is the whole of it.
+  if (entries.length === 1 && entries.every(({ autoload }) => autoload)) return [{ name, object }]
   return [
     { name, object },
     ...entries.map((entry) => ({ name: `${name}:${entry.name}`, object: alone(object, entry) }))
