@@ -15,7 +15,7 @@ import * as Open from "../../src/stages/open/Open.ts"
 import * as Core from "../../src/stages/relocate/core/Core.ts"
 import { compareObject, coreBeside, relocateObject } from "../support/CoreBeside.ts"
 import * as Peer from "../support/Peer.ts"
-import { allFixtures, describeWith, fixture, repository, runs, temporaryFolder } from "../support/Require.ts"
+import { allFixtures, describeWith, fixture, repository, temporaryFolder, runsToMeet } from "../support/Require.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import {
   accesses,
@@ -83,7 +83,7 @@ describeWith({ kind: "live", tools: Peer.peerTools, files: [vmlinux] }, "CO-RE b
           seen.refused += comparison.refused
           assert.strictEqual(comparison.programs + comparison.refused, 1)
         }),
-        { numRuns: runs(150), endOnFailure: true }
+        { numRuns: runsToMeet(150), endOnFailure: true }
       )
       assert.isAbove(seen.compared, 500)
     })

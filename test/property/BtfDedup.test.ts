@@ -11,7 +11,7 @@ import * as Arbitrary from "../support/arbitrary/Btf.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import { echoes, echoesOver } from "../support/arbitrary/BtfEchoes.ts"
 import { classes, declarations, isDeclaration, recordOf } from "../support/BtfClasses.ts"
-import { fixture, runs } from "../support/Require.ts"
+import { fixture, runs, runsToMeet } from "../support/Require.ts"
 
 type Dedup = (btf: Btf.Btf) => Result.Result<Deduped, { readonly message: string }>
 
@@ -276,7 +276,7 @@ describe("dedup over a base", () => {
     })
 
   it("keeps the meaning and is idempotent with declarations on both sides", () => {
-    fc.assert(meaning(BtfDedup.dedup), { numRuns: runs(1000) })
+    fc.assert(meaning(BtfDedup.dedup), { numRuns: runsToMeet(1000) })
   })
 
   it("named fault: a type of the base is taken for the next one", () => {

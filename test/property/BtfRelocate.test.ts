@@ -13,7 +13,7 @@ import * as B from "../support/arbitrary/BtfBlob.ts"
 import { lower } from "../support/arbitrary/BtfC.ts"
 import { roundTripFault } from "../support/BtfRoundTrip.ts"
 import type { Transforms } from "../support/BtfRoundTrip.ts"
-import { runs } from "../support/Require.ts"
+import { runs, runsToMeet } from "../support/Require.ts"
 
 /** A law must fail on its named fault: a counterexample must be found. */
 const refuted = <T>(property: fc.IProperty<T>): void => {
@@ -192,7 +192,7 @@ describe("types that mean nothing", () => {
         }
         seen.ambiguous++
       }),
-      { numRuns: runs(400) }
+      { numRuns: runsToMeet(400) }
     )
     for (const [what, count] of Object.entries(seen)) assert.isAbove(count, 0, what)
   })
@@ -223,7 +223,7 @@ describe("types that mean nothing", () => {
           }
         }
       ),
-      { numRuns: runs(400) }
+      { numRuns: runsToMeet(400) }
     )
     assert.isAbove(parsedSplits, 0)
     assert.isAbove(relocations, 0)

@@ -9,7 +9,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import * as Elf from "../../src/services/Elf/Elf.ts"
-import { repository, runs } from "../support/Require.ts"
+import { repository, runs, runsToMeet } from "../support/Require.ts"
 import { image, u32, u64 } from "../support/arbitrary/ElfImage.ts"
 
 // ---- parse(write(x)) = x ----
@@ -232,7 +232,7 @@ describe("parse returns a value or a tagged error", () => {
         const outcome = readAll(Elf.parse)(bytes)
         seen.set(outcome, (seen.get(outcome) ?? 0) + 1)
       }),
-      { numRuns: runs(1500) }
+      { numRuns: runsToMeet(1500) }
     )
     assert.isAbove(seen.get("read") ?? 0, 50, "mutations that keep the file readable")
     assert.isAbove(seen.size, 8, `reasons seen: ${[...seen.keys()].join(", ")}`)

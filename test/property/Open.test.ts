@@ -9,7 +9,7 @@ import * as Btf from "../../src/btf/Btf.ts"
 import * as BtfExt from "../../src/btf/BtfExt.ts"
 import * as Elf from "../../src/services/Elf/Elf.ts"
 import * as Mutate from "../support/Mutate.ts"
-import { fixture, runs } from "../support/Require.ts"
+import { fixture, runs, runsToMeet } from "../support/Require.ts"
 import * as BadInput from "../unit/stages/BadInput.ts"
 import { assertQuick } from "../support/CpuTime.ts"
 
@@ -34,7 +34,7 @@ describe("damaged objects", () => {
       fc.property(fc.constantFrom(...subjects), Mutate.edits, (subject, edits) => {
         judged(Mutate.apply(subject, edits, subjects))
       }),
-      { numRuns: runs(20_000) }
+      { numRuns: runsToMeet(20_000) }
     )
     // The edits must get past the first check, or the property says little.
     assert.isAbove(errors.size, 50, [...errors].join("\n"))

@@ -11,7 +11,7 @@ import * as C from "../../src/insn/InsnConstants.ts"
 import type { BpfObject, Program, Relocation } from "../../src/stages/open/BpfObject.ts"
 import * as Layout from "../../src/stages/relocate/Layout.ts"
 import * as Vm from "../../src/vm/Vm.ts"
-import { runs } from "../support/Require.ts"
+import { runs, runsToMeet } from "../support/Require.ts"
 import * as Pipeline from "../unit/stages/Pipeline.ts"
 import { makeWorld, type World, wellFormed } from "../unit/vm/world.ts"
 
@@ -58,7 +58,7 @@ describe("the virtual machine", () => {
         const what = fault?.reason ?? status
         seen.set(what, (seen.get(what) ?? 0) + 1)
       }),
-      { numRuns: runs(10_000) }
+      { numRuns: runsToMeet(10_000) }
     )
     // The programs are of some use only if they end in many ways.
     for (const what of ["Done", "NotMapped", "OutOfBounds", "NotWritable", "BadAccess", "Ready", "Helper"]) {

@@ -42,7 +42,8 @@ type Failure = NonNullable<OurLoad["error"]>
 
 const failureOf = (error: unknown): Failure => {
   if (!(error instanceof Error)) return { tag: "unknown", reason: "", message: String(error) }
-  const reason = "reason" in error ? String(error.reason) : "errno" in error ? String(error.errno) : ""
+  // What the kernel answered, where it was asked: why it did may stand beside.
+  const reason = "errno" in error ? String(error.errno) : "reason" in error ? String(error.reason) : ""
   const text = (field: string): string | undefined => {
     const value: unknown = Object.entries(error).find(([name]) => name === field)?.[1]
     return typeof value === "string" ? value : undefined

@@ -413,6 +413,12 @@ export const modulesOf = ({ modules }: Kernel): ReadonlyArray<string> =>
  */
 export const runs = (count: number): number => Math.max(1, Math.round(count * runsMultiplier(process.env["FC_RUNS"])))
 
+/**
+ * The runs of a property whose test also asserts what its cases have met, which takes `count` of them: more by `FC_RUNS`, never
+ * fewer.
+ */
+export const runsToMeet = (count: number): number => Math.max(count, runs(count))
+
 /** Reads `FC_RUNS`: a positive number, fractions allowed; anything else throws. */
 export const runsMultiplier = (text: string | undefined): number => {
   const value = text === undefined || text === "" ? 1 : Number(text)

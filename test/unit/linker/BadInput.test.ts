@@ -9,7 +9,7 @@ import { image } from "../../support/arbitrary/ElfImage.ts"
 import * as Group from "../../support/arbitrary/Link.ts"
 import { elf64 } from "../../support/BtfElf.ts"
 import { type Ends, judge, linkMutants, subjects } from "../../support/LinkMutants.ts"
-import { fixture, runs } from "../../support/Require.ts"
+import { fixture, runs, runsToMeet } from "../../support/Require.ts"
 
 const part = (name: string): Linker.LinkInput => ({ name: `${name}.o`, bytes: fixture(`link/${name}.bpf.o`) })
 
@@ -24,7 +24,7 @@ describe("damaged objects", () => {
   it("of every fixture link, or give a tagged error", () => {
     const all = subjects()
     const ends: Ends = { counts: new Map(), slowest: 0 }
-    for (const subject of all) linkMutants(subject, all, runs(20), ends)
+    for (const subject of all) linkMutants(subject, all, runsToMeet(20), ends)
     for (const reason of ["linked", "Elf", "Section", "Symbol", "Btf"]) {
       assert.isAbove(ends.counts.get(reason) ?? 0, 0, reason)
     }

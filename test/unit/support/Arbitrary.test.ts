@@ -10,7 +10,7 @@ import * as Arbitrary from "../../support/arbitrary/Btf.ts"
 import { expectSuccess } from "../../support/arbitrary/BtfBlob.ts"
 import * as ArbitraryElf from "../../support/arbitrary/Elf.ts"
 import * as ArbitraryInsn from "../../support/arbitrary/Insn.ts"
-import { runs } from "../../support/Require.ts"
+import { runs, runsToMeet } from "../../support/Require.ts"
 import { judge } from "../stages/BadInput.ts"
 
 const parsed = (blob: Arbitrary.Blob, base?: Btf.Btf): Btf.Btf => expectSuccess(Btf.parse(blob.bytes, { base }))
@@ -108,7 +108,7 @@ describe("arbitrary BTF", () => {
         if (Result.isSuccess(result)) accepted += 1
         else reasons.add(result.failure.reason)
       }),
-      { numRuns: runs(1000) }
+      { numRuns: runsToMeet(1000) }
     )
     assert.isAbove(accepted, 50)
     assert.isAbove(reasons.size, 6, [...reasons].join(" "))
@@ -140,7 +140,7 @@ describe("arbitrary objects", () => {
         const verdict = judge(bytes)
         ends.add(verdict.error?.replaceAll(/[0-9]+/g, "#") ?? verdict.reached)
       }),
-      { numRuns: runs(150) }
+      { numRuns: runsToMeet(150) }
     )
     assert.isAbove(ends.size, 5, [...ends].join("\n"))
   })
@@ -152,7 +152,7 @@ describe("arbitrary objects", () => {
         const verdict = judge(bytes)
         ends.add(verdict.error?.replaceAll(/[0-9]+/g, "#") ?? verdict.reached)
       }),
-      { numRuns: runs(200) }
+      { numRuns: runsToMeet(200) }
     )
     assert.isAbove(ends.size, 8, [...ends].join("\n"))
   })

@@ -10,7 +10,7 @@ import * as B from "../../../support/arbitrary/BtfBlob.ts"
 import * as MinCore from "../../../support/MinCore.ts"
 import { recorded, type RecordSpec } from "../relocate/core/Records.ts"
 
-const LIMIT = 15_000
+const LIMIT = 60_000
 const int = B.int("int", 4, 1)
 const mov = Encode.mov64Imm(1, 1)
 

@@ -10,7 +10,7 @@ import { recorded, type RecordSpec, relocate } from "./Records.ts"
 
 const int = B.int("int", 4, 1)
 const mov = Encode.mov64Imm(1, 1)
-const LIMIT = 10_000
+const LIMIT = 60_000
 
 /** The reason of the first error, or what became of the first record. */
 const answer = (
