@@ -115,6 +115,29 @@ export class Gathering {
   }
 }
 
+/** What is common to the requirements of one program or map. */
+export interface Of {
+  readonly into: Gathering
+  /** Whether a load takes it, or why it does without. */
+  readonly required: boolean
+  readonly otherwise: string | undefined
+}
+
+/** Adds what one program or map needs. */
+export const add = (
+  { into, otherwise, required }: Of,
+  found: Pick<Found, "kind" | "name" | "use"> & Partial<Found> & Availability
+): void => {
+  const without = otherwise ?? found.otherwise
+  into.add({
+    when: "load",
+    ...found,
+    required: required && found.required !== false,
+    ...(required ? {} : { leftOut: true as const }),
+    ...(without === undefined ? {} : { otherwise: without })
+  })
+}
+
 /** The oldest release that does, and what says so. */
 export interface Oldest {
   /** `undefined` where nothing is needed whose release is known. */
