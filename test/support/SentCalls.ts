@@ -8,9 +8,11 @@ import * as Arena from "../../src/services/Kernel/abi/Arena.ts"
 import * as Attr from "../../src/services/Kernel/abi/Attr.ts"
 import { Command } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import * as Errno from "../../src/services/Kernel/abi/Errno.ts"
-import type { KernelShape } from "../../src/services/Kernel/Kernel.ts"
+import type { KernelShape, Session } from "../../src/services/Kernel/Kernel.ts"
+import type { KernelCall } from "../../src/services/Kernel/KernelCall.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Facts from "../../src/services/Kernel/live/Facts.ts"
+import type * as Ref from "../../src/services/Kernel/Ref.ts"
 import * as Sys from "../../src/services/Kernel/sys/Sys.ts"
 import * as Insn from "../../src/insn/Insn.ts"
 import { BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from "../../src/insn/InsnConstants.ts"
@@ -54,6 +56,23 @@ export const make = (
   const described = new Map<number, Described>()
   // The stages ask before they make a call of their own, so what is sent meanwhile is a probe.
   let asking = 0
+  const probing = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => asking++),
+      () => effect,
+      () => Effect.sync(() => asking--)
+    )
+  // What no plan has a name for is tried, to find out why the kernel refused a map.
+  const withTries = (session: Session): Session => {
+    const tried = new Set<Ref.Ref>()
+    const fresh = <T extends Ref.RefTag>(kind: T) => {
+      const ref = session.fresh(kind)
+      tried.add(ref)
+      return ref
+    }
+    const isTry = (call: KernelCall): boolean => "as" in call && tried.has(call.as)
+    return { ...session, fresh, call: (call) => isTry(call) ? probing(session.call(call)) : session.call(call) }
+  }
   const nameOf = (fd: number): string | null => fd === 0 ? null : described.get(fd)?.name ?? null
 
   const record = (command: number, arena: Arena.Arena, result: number): void => {
@@ -204,13 +223,8 @@ export const make = (
   return {
     kernel: {
       ...kernel,
-      ask: (requirements) =>
-        Effect.acquireUseRelease(
-          Effect.sync(() => asking++),
-          () => kernel.ask(requirements),
-          () => Effect.sync(() => asking--)
-        ),
-      session: (more) => kernel.session({ ...more, ...options })
+      ask: (requirements) => probing(kernel.ask(requirements)),
+      session: (more) => Effect.map(kernel.session({ ...more, ...options }), withTries)
     },
     sent
   }
