@@ -123,7 +123,7 @@ describe("link([a]) ≅ a", () => {
   for (const [fault, bent] of Object.entries(singleFaults)) {
     it(`would fail for a linker that ${fault}`, () => {
       const little = ArbitraryElf.wellFormed.filter(({ parts }) => parts.byteOrder === "little")
-      assert.isTrue(fc.check(fc.property(little, ({ bytes }) => survives(bent)(bytes)), { numRuns: 200 }).failed)
+      assert.isTrue(fc.check(fc.property(little, ({ bytes }) => survives(bent)(bytes)), { numRuns: 2000 }).failed)
     })
   }
 
@@ -180,13 +180,13 @@ describe("linking in parts", () => {
   it("would fail for a linker that resolves all in a part", () => {
     const eager: Link = (inputs) => link(inputs)
     const property = fc.property(groupAndOrder, ({ group, order }) => associates(Group.filesOf(group, order), eager))
-    assert.isTrue(fc.check(property, { numRuns: 200 }).failed)
+    assert.isTrue(fc.check(property, { numRuns: 2000 }).failed)
   })
 
   it("would fail for a linker that loses a file", () => {
     const lossy: Link = (inputs, options) => link(inputs.length > 1 ? inputs.slice(1) : inputs, options)
     const property = fc.property(groupAndOrder, ({ group, order }) => associates(Group.filesOf(group, order), lossy))
-    assert.isTrue(fc.check(property, { numRuns: 200 }).failed)
+    assert.isTrue(fc.check(property, { numRuns: 2000 }).failed)
   })
 
   for (const order of ["bpf", "eb"]) {

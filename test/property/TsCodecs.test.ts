@@ -103,7 +103,7 @@ describe("generated codecs", () => {
   })
 
   const refuted = (property: ReturnType<typeof law>): void => {
-    assert.isTrue(fc.check(property, { numRuns: 400 }).failed, "the fault went unseen")
+    assert.isTrue(fc.check(property, { numRuns: 4000 }).failed, "the fault went unseen")
   }
 
   it("named fault: one offset is off by one", () => {

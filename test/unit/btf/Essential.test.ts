@@ -129,12 +129,12 @@ describe("types by essential name", () => {
   it("named fault: enums of 64 bits are of a kind of their own", () => {
     const narrow: typeof Btf.idsOfEssential = (btf, kind, name) =>
       Btf.idsOfEssential(btf, kind, name).filter((id) => Btf.kindOf(btf, id) === kind)
-    assert.isTrue(fc.check(law(narrow), { numRuns: 300 }).failed)
+    assert.isTrue(fc.check(law(narrow), { numRuns: 3000 }).failed)
   })
   it("named fault: a flavor is a name like any other", () => {
     const whole: typeof Btf.idsOfEssential = (btf, kind, name) =>
       Btf.idsOfEssential(btf, kind, name).filter((id) => Btf.nameOf(btf, id) === textOf(name))
-    assert.isTrue(fc.check(law(whole), { numRuns: 300 }).failed)
+    assert.isTrue(fc.check(law(whole), { numRuns: 3000 }).failed)
   })
 
   it("is the same of text as of a blob's bytes", () => {
@@ -171,7 +171,7 @@ describe("types by essential name", () => {
   it("named fault: those of another flavor are found as well", () => {
     const loose: typeof Btf.ownNamed = (btf, name, kind) =>
       name === "" ? [] : Btf.idsOfEssential(btf, kind, Btf.essentialOf(name))
-    assert.isTrue(fc.check(exactly(loose), { numRuns: 300 }).failed)
+    assert.isTrue(fc.check(exactly(loose), { numRuns: 3000 }).failed)
   })
   it("are not searched for longer than there are steps", () => {
     const many = B.btfOf(Array.from({ length: 100 }, () => B.struct("a", 0, [])))
