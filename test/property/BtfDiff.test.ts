@@ -103,7 +103,9 @@ describe("what one side gained, the other lost", () => {
       const difference = BtfDiff.diff(before, after, options)
       return { ...difference, removed: difference.removed.slice(1) }
     }
-    assert.isTrue(fc.check(fc.property(relatives, ([one, two]) => bothWays(faulty)(one, two)), { numRuns: 3000 }).failed)
+    assert.isTrue(
+      fc.check(fc.property(relatives, ([one, two]) => bothWays(faulty)(one, two)), { numRuns: 3000 }).failed
+    )
   })
 })
 
