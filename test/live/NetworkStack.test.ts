@@ -4,7 +4,6 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Net from "node:net"
 import * as Cgroup from "../../src/attach/Cgroup.ts"
 import * as Lirc from "../../src/attach/Lirc.ts"
 import * as Netfilter from "../../src/attach/Netfilter.ts"
@@ -12,6 +11,7 @@ import * as Netns from "../../src/attach/Netns.ts"
 import * as Sockmap from "../../src/attach/Sockmap.ts"
 import * as Tc from "../../src/attach/Tc.ts"
 import { AttachType } from "../../src/services/Kernel/abi/BpfConstants.ts"
+import { connection, descriptorOf } from "../support/Connection.ts"
 import { borrowed, cgroup, cgroupRoot, hits, idOf, inCgroup, live, load } from "../support/NetworkFixture.ts"
 import { network } from "../support/Network.ts"
 import { describeWith, missing, run } from "../support/Require.ts"
@@ -267,35 +267,6 @@ describeWith({ kind: "live", root: true, tools: ["ip", "bash", "bpftool"] }, "pr
     })))
 })
 
-/** Two ends of a connection over the loopback device. */
-const connection = Effect.acquireRelease(
-  Effect.callback<{ readonly near: Net.Socket; readonly far: Net.Socket; readonly server: Net.Server }>((resume) => {
-    const server = Net.createServer()
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      if (address === null || typeof address === "string") return
-      const near = Net.connect(address.port, "127.0.0.1")
-      server.once("connection", (far) => {
-        near.once("connect", () => resume(Effect.succeed({ near, far, server })))
-        if (!near.connecting) resume(Effect.succeed({ near, far, server }))
-      })
-    })
-  }),
-  ({ far, near, server }) =>
-    Effect.callback<void>((resume) => {
-      near.destroy()
-      far.destroy()
-      server.close(() => resume(Effect.void))
-    })
-)
-
-/** The descriptor of a socket of Node's. */
-const descriptorOf = (socket: Net.Socket): number => {
-  const handle: unknown = Reflect.get(socket, "_handle")
-  const fd: unknown = typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined
-  return typeof fd === "number" ? fd : assert.fail("a socket without descriptor")
-}
-
 describeWith({ kind: "live", root: true }, "maps of sockets", () => {
   for (
     const [name, attachType] of [
@@ -321,7 +292,7 @@ describeWith({ kind: "live", root: true }, "maps of sockets", () => {
               map: sockets,
               key: new Uint8Array(4),
               value: {
-                bytes: new Uint8Array(BigUint64Array.of(BigInt(descriptorOf(name === "message" ? near : far))).buffer),
+                bytes: new Uint8Array(BigUint64Array.of(descriptorOf(name === "message" ? near : far)).buffer),
                 refs: []
               },
               flags: 0n

@@ -2,12 +2,12 @@
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
-import * as Net from "node:net"
 import * as Netns from "../../src/attach/Netns.ts"
 import * as Sockmap from "../../src/attach/Sockmap.ts"
 import * as Tc from "../../src/attach/Tc.ts"
 import { AttachType } from "../../src/services/Kernel/abi/BpfConstants.ts"
 import * as Command from "../support/Command.ts"
+import { connection, descriptorOf } from "../support/Connection.ts"
 import { command } from "../support/InProcess.ts"
 import { loadFixture } from "../support/LoadFixture.ts"
 import { hits, idOf, live, load, type Name } from "../support/NetworkFixture.ts"
@@ -16,35 +16,6 @@ import { describeWith, run } from "../support/Require.ts"
 import { programNamed, runContext, runNamed } from "../support/RingProducer.ts"
 
 const done = { status: 0, stdout: "null", stderr: "" }
-
-/** Two ends of a connection over the loopback device. */
-const connection = Effect.acquireRelease(
-  Effect.callback<{ readonly near: Net.Socket; readonly far: Net.Socket; readonly server: Net.Server }>((resume) => {
-    const server = Net.createServer()
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      if (address === null || typeof address === "string") return
-      const near = Net.connect(address.port, "127.0.0.1")
-      server.once("connection", (far) => {
-        const ready = (): void => resume(Effect.succeed({ near, far, server }))
-        if (near.connecting) near.once("connect", ready)
-        else ready()
-      })
-    })
-  }),
-  ({ far, near, server }) =>
-    Effect.callback<void>((resume) => {
-      near.destroy()
-      far.destroy()
-      server.close(() => resume(Effect.void))
-    })
-)
-
-const descriptorOf = (socket: Net.Socket): bigint => {
-  const handle: unknown = Reflect.get(socket, "_handle")
-  const fd: unknown = typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined
-  return typeof fd === "number" ? BigInt(fd) : assert.fail("a socket without descriptor")
-}
 
 describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "prog attach to maps of sockets", () => {
   const cases: ReadonlyArray<readonly [Name, string, number]> = [

@@ -14,6 +14,7 @@ import {
 } from "../../insn/InsnConstants.ts"
 import type { InfoRecords, ProgInfo } from "../../services/Kernel/KernelCall.ts"
 import type { SymbolNames } from "../../services/Kernel/live/SymbolNames.ts"
+import { declaration } from "../objects/Declaration.ts"
 
 /** The C line that an instruction came from. */
 export interface XlatedLine {
@@ -37,69 +38,6 @@ export interface XlatedInsn {
 
 /** No names. */
 export const noNames: SymbolNames = { callBase: undefined, names: new Map() }
-
-/** How deep a declaration is followed. */
-const maximumDepth = 32
-
-/** The longest declaration that is written, in UTF-16 units. */
-const longest = 4096
-
-/** The parts of a declaration in bpftool's manner: words with a space behind each. `undefined` where it has no form. */
-const declared = (btf: Btf.Btf, id: number, depth = 0): string | undefined => {
-  if (depth > maximumDepth) return undefined
-  if (id === 0) return "void "
-  const type = Btf.typeOf(btf, id)
-  const behind = (id: number, make: (inner: string) => string): string | undefined => {
-    const inner = declared(btf, id, depth + 1)
-    return inner === undefined || inner.length > longest ? undefined : make(inner)
-  }
-  switch (type._tag) {
-    case "Int":
-    case "Typedef":
-    case "Float":
-      return `${type.name} `
-    case "Struct":
-      return `struct ${type.name} `
-    case "Union":
-      return `union ${type.name} `
-    case "Enum":
-    case "Enum64":
-      return `enum ${type.name} `
-    case "Fwd":
-      return `${type.forward} ${type.name} `
-    case "Array":
-      return behind(type.type, (inner) => `${inner}[${type.length}]`)
-    case "Ptr":
-      return behind(type.type, (inner) => `${inner}* `)
-    case "Volatile":
-      return behind(type.type, (inner) => `volatile ${inner}`)
-    case "Const":
-      return behind(type.type, (inner) => `const ${inner}`)
-    case "Restrict":
-      return behind(type.type, (inner) => `restrict ${inner}`)
-    case "FuncProto":
-      return signature(btf, type, "", depth)
-    case "Func": {
-      const proto = Btf.typeOf(btf, type.type)
-      return proto._tag === "FuncProto" ? signature(btf, proto, type.name, depth) : undefined
-    }
-    default:
-      return undefined
-  }
-}
-
-const signature = (btf: Btf.Btf, proto: Btf.FuncProtoType, name: string, depth: number): string | undefined => {
-  const result = declared(btf, proto.returnType, depth + 1)
-  if (result === undefined) return undefined
-  const params: Array<string> = []
-  for (const param of proto.params) {
-    const type = param.type === 0 ? "..." : declared(btf, param.type, depth + 1)
-    if (type === undefined) return undefined
-    params.push(param.type === 0 ? type : `${type}${param.name}`)
-  }
-  const text = `${result}${name}(${params.join(", ")})`
-  return text.length > longest ? undefined : text
-}
 
 /** The words of a record, by its number of words. */
 const words = (info: InfoRecords, count: number): ReadonlyArray<ReadonlyArray<number>> => {
@@ -126,7 +64,7 @@ export const lineList = (info: InfoRecords, btf: Btf.Btf): ReadonlyArray<readonl
   ])
 
 const protoOf = (btf: Btf.Btf, type: number): string | undefined =>
-  Btf.exists(btf, type) && type !== 0 ? declared(btf, type) : undefined
+  Btf.exists(btf, type) && type !== 0 ? declaration(btf, type) : undefined
 
 /** The functions of function records in their order, as C would declare them. */
 export const protoList = (info: InfoRecords, btf: Btf.Btf): ReadonlyArray<string | undefined> =>

@@ -10,10 +10,10 @@ import type { CallError } from "../../services/Kernel/KernelError.ts"
 import * as Ref from "../../services/Kernel/Ref.ts"
 import { type Functions, formatted } from "../json/FormattedValue.ts"
 import type { Json } from "../json/Json.ts"
+import { signature } from "../objects/Declaration.ts"
 import * as Objects from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
 import { UsageError } from "../Usage.ts"
-import { signature } from "./Signature.ts"
 
 /** A map that holds a struct of the kernel. */
 export interface StructOpsMap {
