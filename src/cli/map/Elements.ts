@@ -6,6 +6,7 @@ import * as Result from "effect/Result"
 import type { Btf } from "../../btf/Btf.ts"
 import * as BtfValue from "../../btf/BtfValue.ts"
 import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
+import { isOfMaps } from "../../services/Kernel/abi/MapShape.ts"
 import { perCpu } from "../../services/Kernel/abi/ElementSize.ts"
 import { Kernel } from "../../services/Kernel/Kernel.ts"
 import type { MapInfo } from "../../services/Kernel/KernelCall.ts"
@@ -36,8 +37,7 @@ export interface Element {
 export const isPerCpu = (info: MapInfo): boolean => perCpu.has(info.type)
 
 /** Whether values are maps: look-ups answer their identifiers, updates take maps. */
-export const holdsMaps = ({ type }: MapInfo): boolean =>
-  type === MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS || type === MapType.BPF_MAP_TYPE_HASH_OF_MAPS
+export const holdsMaps = ({ type }: MapInfo): boolean => isOfMaps(type)
 
 /** Whether values are programs. */
 export const holdsProgs = ({ type }: MapInfo): boolean => type === MapType.BPF_MAP_TYPE_PROG_ARRAY

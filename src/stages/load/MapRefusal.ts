@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import { MapFlag, MapType, mapTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
 import { perCpu } from "../../services/Kernel/abi/ElementSize.ts"
 import type { Errno } from "../../services/Kernel/abi/Errno.ts"
+import * as MapShape from "../../services/Kernel/abi/MapShape.ts"
 import type { Session } from "../../services/Kernel/Kernel.ts"
 import type { MapAttributes, MapCreate } from "../../services/Kernel/KernelCall.ts"
 import { type CallError, KernelError, type RefusedAttribute } from "../../services/Kernel/KernelError.ts"
@@ -34,64 +35,15 @@ const largest = 4 * 1024 * 1024
 /** A ring of this size is a power of two and a multiple of any page size. */
 const ringSize = 65_536
 
-/** Sizes and flags of the simplest map of a type; types that are not known here are tried as hashes. */
-const simplest = (type: number, { keySize, valueSize }: MapAttributes): Partial<MapAttributes> => {
-  switch (type) {
-    case MapType.BPF_MAP_TYPE_STACK_TRACE:
-      return { valueSize: 8 }
-    case MapType.BPF_MAP_TYPE_LPM_TRIE:
-      return { keySize: 8, valueSize: 8, flags: MapFlag.BPF_F_NO_PREALLOC }
-    case MapType.BPF_MAP_TYPE_RHASH:
-      return { flags: MapFlag.BPF_F_NO_PREALLOC }
-    case MapType.BPF_MAP_TYPE_CGROUP_STORAGE:
-    case MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
-      return { keySize: 16, valueSize: 8, maxEntries: 0 }
-    case MapType.BPF_MAP_TYPE_QUEUE:
-    case MapType.BPF_MAP_TYPE_STACK:
-    case MapType.BPF_MAP_TYPE_BLOOM_FILTER:
-      return { keySize: 0 }
-    case MapType.BPF_MAP_TYPE_RINGBUF:
-    case MapType.BPF_MAP_TYPE_USER_RINGBUF:
-      return { keySize: 0, valueSize: 0, maxEntries: ringSize }
-    case MapType.BPF_MAP_TYPE_SK_STORAGE:
-    case MapType.BPF_MAP_TYPE_INODE_STORAGE:
-    case MapType.BPF_MAP_TYPE_TASK_STORAGE:
-    case MapType.BPF_MAP_TYPE_CGRP_STORAGE:
-      return { maxEntries: 0, flags: MapFlag.BPF_F_NO_PREALLOC }
-    case MapType.BPF_MAP_TYPE_ARENA:
-      return { keySize: 0, valueSize: 0, flags: MapFlag.BPF_F_MMAPABLE }
-    case MapType.BPF_MAP_TYPE_INSN_ARRAY:
-      return { valueSize: 16 }
-    case MapType.BPF_MAP_TYPE_STRUCT_OPS:
-      return { keySize, valueSize }
-    default:
-      return {}
-  }
-}
-
-/** Types whose values the kernel must know the type of. */
-const typed: ReadonlySet<number> = new Set([
-  MapType.BPF_MAP_TYPE_SK_STORAGE,
-  MapType.BPF_MAP_TYPE_INODE_STORAGE,
-  MapType.BPF_MAP_TYPE_TASK_STORAGE,
-  MapType.BPF_MAP_TYPE_CGRP_STORAGE
-])
-
-const nested: ReadonlySet<number> = new Set([MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, MapType.BPF_MAP_TYPE_HASH_OF_MAPS])
-
-const rings: ReadonlySet<number> = new Set([MapType.BPF_MAP_TYPE_RINGBUF, MapType.BPF_MAP_TYPE_USER_RINGBUF])
-
-const plain = (type: number, attr: MapAttributes): MapAttributes => ({
+/** The simplest map of a type. The keys and values of struct_ops maps are the kernel's. */
+const plain = (type: number, { keySize, valueSize }: MapAttributes): MapAttributes => ({
   name: "",
   type,
-  keySize: 4,
-  valueSize: 4,
-  maxEntries: 1,
-  flags: 0,
   numaNode: 0,
   ifindex: 0,
   extra: 0n,
-  ...simplest(type, attr)
+  ...MapShape.simplest(type, ringSize),
+  ...(type === MapType.BPF_MAP_TYPE_STRUCT_OPS ? { keySize, valueSize } : {})
 })
 
 /** BTF of one type, a number of 4 bytes, in this machine's byte order: what kernels need of keys and values of storage maps. */
@@ -197,7 +149,9 @@ const types = (wanted: MapCreate, base: MapCreate): ReadonlyArray<Part> =>
 const sizes = (wanted: MapCreate, base: MapCreate): ReadonlyArray<Part> => {
   const keySize = numeric("key_size", "keySize", wanted, base)
   // Of other sizes than their types no map is taken.
-  return typed.has(wanted.attr.type) ? keySize : [...keySize, ...numeric("value_size", "valueSize", wanted, base)]
+  return MapShape.needsTypes(wanted.attr.type)
+    ? keySize
+    : [...keySize, ...numeric("value_size", "valueSize", wanted, base)]
 }
 
 const partsOf = (wanted: MapCreate, base: MapCreate): ReadonlyArray<Part> => [
@@ -219,7 +173,7 @@ const manyCpus = 64
 
 /** About how many bytes a map takes that is created like this. */
 const weightOf = ({ attr }: MapCreate): number =>
-  rings.has(attr.type) || attr.type === MapType.BPF_MAP_TYPE_ARENA
+  MapShape.isRing(attr.type) || attr.type === MapType.BPF_MAP_TYPE_ARENA
     ? attr.maxEntries
     : (attr.keySize + attr.valueSize * (perCpu.has(attr.type) ? manyCpus : 1) + 64) * Math.max(1, attr.maxEntries)
 
@@ -251,13 +205,13 @@ const search = Effect.fnUntraced(function*(session: Session, wanted: MapCreate, 
   const baseOf = Effect.gen(function*() {
     const { type } = wanted.attr
     let base: MapCreate = { _tag: "MapCreate", as: wanted.as, attr: plain(type, wanted.attr) }
-    if (typed.has(type)) {
+    if (MapShape.needsTypes(type)) {
       const as = session.fresh("Btf")
       yield* session.call({ _tag: "BtfLoad", as, bytes: integerTypes() })
       made.push(as)
       base = { ...base, types: { btf: as, key: 1, value: 1 } }
     }
-    if (nested.has(type)) {
+    if (MapShape.isOfMaps(type)) {
       const as = session.fresh("Map")
       yield* session.call({ _tag: "MapCreate", as, attr: plain(MapType.BPF_MAP_TYPE_ARRAY, wanted.attr) })
       made.push(as)

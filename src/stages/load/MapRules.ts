@@ -5,6 +5,7 @@
  */
 import { MapFlag, MapType, mapTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { Errno } from "../../services/Kernel/abi/Errno.ts"
+import { isOfMaps, isRing } from "../../services/Kernel/abi/MapShape.ts"
 import type { MapAttributes, MapCreate } from "../../services/Kernel/KernelCall.ts"
 import type { RefusedAttribute } from "../../services/Kernel/KernelError.ts"
 
@@ -12,8 +13,6 @@ const isAnyOf = (...types: ReadonlyArray<number>): (type: number) => boolean => 
   const set = new Set(types)
   return (type) => set.has(type)
 }
-
-const isRing = isAnyOf(MapType.BPF_MAP_TYPE_RINGBUF, MapType.BPF_MAP_TYPE_USER_RINGBUF)
 
 /** Maps whose keys are indices. */
 const isIndexed = isAnyOf(
@@ -51,8 +50,6 @@ const isOfObjects = isAnyOf(
   MapType.BPF_MAP_TYPE_HASH_OF_MAPS,
   MapType.BPF_MAP_TYPE_XSKMAP
 )
-
-const isOfMaps = isAnyOf(MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS, MapType.BPF_MAP_TYPE_HASH_OF_MAPS)
 
 /** Maps of which something else says how many elements there are. */
 const isUncounted = isAnyOf(

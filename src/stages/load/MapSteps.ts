@@ -2,6 +2,7 @@
  * The steps that make one map: create it, fill it, seal it, or take a pinned one.
  */
 import { MapFlag, MapType } from "../../services/Kernel/abi/BpfConstants.ts"
+import { isRing } from "../../services/Kernel/abi/MapShape.ts"
 import type { Adopt, GetById, MapAttributes, MapCreate, ObjGet, Value } from "../../services/Kernel/KernelCall.ts"
 import type { Variable } from "../../services/Kernel/KernelConfig.ts"
 import type * as KernelInfo from "../../services/Kernel/KernelInfo.ts"
@@ -37,9 +38,6 @@ const withoutTypes: ReadonlySet<number> = new Set([
   MapType.BPF_MAP_TYPE_STACK,
   MapType.BPF_MAP_TYPE_ARENA
 ])
-
-const isRing = (type: number): boolean =>
-  type === MapType.BPF_MAP_TYPE_RINGBUF || type === MapType.BPF_MAP_TYPE_USER_RINGBUF
 
 /** What must be known of the kernel to give a map its size. */
 export const requirementsOf = (map: MapDefinition): ReadonlyArray<KernelInfo.Requirement> => {

@@ -10,7 +10,7 @@ import type { BtfExt } from "../../btf/BtfExt.ts"
 import type { MapAttributes } from "../../services/Kernel/KernelCall.ts"
 import type { Variable } from "../../services/Kernel/KernelConfig.ts"
 import type { ByteOrder } from "../../services/Elf/Elf.ts"
-import { MapType } from "../../services/Kernel/abi/BpfConstants.ts"
+import { isOfMaps } from "../../services/Kernel/abi/MapShape.ts"
 import type { Given } from "./Given.ts"
 import type { SectionDefinition } from "./SectionDefinitions.ts"
 
@@ -182,8 +182,7 @@ export const isGlobalData = (map: MapDefinition): boolean =>
   map.origin === "Data" || map.origin === "Rodata" || map.origin === "Bss" || map.origin === "Kconfig"
 
 /** Whether the elements of a map of this type are maps. */
-export const holdsMaps = (type: number): boolean =>
-  type === MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS || type === MapType.BPF_MAP_TYPE_HASH_OF_MAPS
+export const holdsMaps = (type: number): boolean => isOfMaps(type)
 
 /** The function that holds this slot of this section, by binary search. */
 export const functionAt = (

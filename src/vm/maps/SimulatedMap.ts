@@ -24,6 +24,7 @@ import type { MapAttributes } from "../../services/Kernel/KernelCall.ts"
 import { MapFlag, MapType } from "../../services/Kernel/abi/BpfConstants.ts"
 import { ofDescriptors, perCpu } from "../../services/Kernel/abi/ElementSize.ts"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
+import { isOfMaps } from "../../services/Kernel/abi/MapShape.ts"
 import * as ArrayMap from "./ArrayMap.ts"
 import * as BloomFilter from "./BloomFilter.ts"
 import * as DeviceMap from "./DeviceMap.ts"
@@ -171,12 +172,9 @@ const neverInner: ReadonlySet<number> = new Set([
   MapType.BPF_MAP_TYPE_STRUCT_OPS
 ])
 
-const isMapOfMaps = (type: number): boolean =>
-  type === MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS || type === MapType.BPF_MAP_TYPE_HASH_OF_MAPS
-
 /** Whether a map can give the shape of inner maps: 0 or a negative error number. */
 const checkInner = (inner: SimulatedMap | undefined): number => {
-  if (inner === undefined || isMapOfMaps(inner.shape.attr.type)) return -Errno.numbers.EINVAL
+  if (inner === undefined || isOfMaps(inner.shape.attr.type)) return -Errno.numbers.EINVAL
   return neverInner.has(inner.shape.attr.type) ? -Errno.numbers.ENOTSUPP : 0
 }
 
@@ -202,7 +200,7 @@ export const create = <H = unknown>(
   // The kernel looks at the inner map before it takes memory.
   const outOfMemory = refused === -Errno.numbers.ENOMEM
   if (refused !== 0 && !outOfMemory) return fail(refused)
-  if (isMapOfMaps(attr.type)) {
+  if (isOfMaps(attr.type)) {
     const unfit = checkInner(options.inner)
     if (unfit !== 0) return fail(unfit)
   }
@@ -213,7 +211,7 @@ export const create = <H = unknown>(
   return Result.succeed({
     shape,
     store,
-    inner: isMapOfMaps(attr.type) ? options.inner?.shape.attr : undefined,
+    inner: isOfMaps(attr.type) ? options.inner?.shape.attr : undefined,
     userReads: (attr.flags & MapFlag.BPF_F_WRONLY) === 0,
     userWrites: (attr.flags & MapFlag.BPF_F_RDONLY) === 0,
     frozen: false,

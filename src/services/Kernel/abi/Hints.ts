@@ -8,6 +8,7 @@ import { ofAttaching } from "./AttachHints.ts"
 import { ofElements } from "./ElementHints.ts"
 import type { Errno } from "./Errno.ts"
 import { MapFlag, mapTypeName, MapType, ProgType, progTypeName } from "./BpfConstants.ts"
+import { isOfMaps, isRing } from "./MapShape.ts"
 import type { CallTag, MapAttributes, ProgAttributes, ProgTestRun } from "../KernelCall.ts"
 
 /** A hint for an error of a call. */
@@ -75,9 +76,7 @@ export const mapCreate = (
 (errno) => {
   if (errno !== "EINVAL" && errno !== "E2BIG") return general(errno)
   const type = mapTypeName(attr.type)
-  const isRing = attr.type === MapType.BPF_MAP_TYPE_RINGBUF || attr.type === MapType.BPF_MAP_TYPE_USER_RINGBUF
-  const isNested = attr.type === MapType.BPF_MAP_TYPE_ARRAY_OF_MAPS || attr.type === MapType.BPF_MAP_TYPE_HASH_OF_MAPS
-  if (isRing) {
+  if (isRing(attr.type)) {
     if (attr.keySize !== 0 || attr.valueSize !== 0) {
       return `a ${type} has neither keys nor values: their sizes must be 0`
     }
@@ -85,7 +84,7 @@ export const mapCreate = (
       return `the size of a ${type} in bytes must be a power of two and a multiple of the page size, ${pageSize}`
     }
   }
-  if (isNested && !hasInner) return `a ${type} must be told the shape of its inner maps`
+  if (isOfMaps(attr.type) && !hasInner) return `a ${type} must be told the shape of its inner maps`
   if (attr.maxEntries === 0 && !withoutEntries.has(attr.type)) {
     return `a ${type} must have at least one entry: max_entries is 0`
   }
