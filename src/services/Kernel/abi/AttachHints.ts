@@ -4,14 +4,7 @@
  * Sources: `kernel/bpf/syscall.c`, `kernel/events/core.c`, `kernel/trace/`; reference page `attach`.
  */
 import type { AttachingTag } from "../calls/Attaching.ts"
-import type { Errno } from "./Errno.ts"
-
-/** A hint for an error of a call. */
-type Hint = (errno: Errno) => string | undefined
-
-/** Hints for these errors, and the general ones for others. */
-const either = (general: Hint, own: Readonly<Partial<Record<Errno, string>>>): Hint => (errno) =>
-  own[errno] ?? general(errno)
+import { either, type Hint } from "./GeneralHints.ts"
 
 /** The hints of the calls that have to do with attaching; `general` is what an error means whatever the call was. */
 export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint } => {

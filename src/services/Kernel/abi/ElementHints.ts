@@ -4,14 +4,7 @@
  * Source: `kernel/bpf/syscall.c`, `kernel/bpf/hashtab.c`.
  */
 import type { ElementCalls } from "../calls/ElementCalls.ts"
-import type { Errno } from "./Errno.ts"
-
-/** A hint for an error of a call. */
-type Hint = (errno: Errno) => string | undefined
-
-/** Hints for these errors, and the general ones for others. */
-const either = (general: Hint, own: Readonly<Partial<Record<Errno, string>>>): Hint => (errno) =>
-  own[errno] ?? general(errno)
+import { either, type Hint } from "./GeneralHints.ts"
 
 /** The hints of these calls; `general` is what an error means whatever the call was. */
 export const ofElements = (general: Hint): { readonly [T in keyof ElementCalls]: Hint } => {
