@@ -192,7 +192,3 @@ export const decide = (call: KernelCall, surroundings: Surroundings.Surroundings
     }
     : undefined
 }
-
-/** What `decide` says, in words. */
-export const explain = (call: KernelCall, surroundings: Surroundings.Surroundings): string | undefined =>
-  decide(call, surroundings)?.hint

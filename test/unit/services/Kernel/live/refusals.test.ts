@@ -86,11 +86,11 @@ describe("a missing right", () => {
     ["of little locked memory", hash, { memlock: { soft: 1000n, hard: 0n } }, /which is 1000 bytes /]
   ]
   for (const [name, call, around, said] of cases) {
-    it(`${name} is named`, () => assert.match(Permission.explain(call, surroundings(around)) ?? "", said))
+    it(`${name} is named`, () => assert.match(Permission.decide(call, surroundings(around))?.hint ?? "", said))
   }
 
   it("is not guessed at where nothing is known, and not looked for in calls that need none", () => {
-    assert.isUndefined(Permission.explain(kprobe, { status: "", lockdown: "" }))
+    assert.isUndefined(Permission.decide(kprobe, { status: "", lockdown: "" })?.hint)
     assert.isUndefined(Permission.explain({ _tag: "MapFreeze", map: Ref.map(0) }, surroundings({ mask: masks.none })))
     // Everybody may create it on this kernel: the rights are not what is missing.
     const open = Permission.explain(hash, surroundings({ mask: masks.none, unprivilegedDisabled: "0\n" }))
