@@ -91,9 +91,11 @@ describe("a missing right", () => {
 
   it("is not guessed at where nothing is known, and not looked for in calls that need none", () => {
     assert.isUndefined(Permission.decide(kprobe, { status: "", lockdown: "" })?.hint)
-    assert.isUndefined(Permission.explain({ _tag: "MapFreeze", map: Ref.map(0) }, surroundings({ mask: masks.none })))
+    assert.isUndefined(
+      Permission.decide({ _tag: "MapFreeze", map: Ref.map(0) }, surroundings({ mask: masks.none }))?.hint
+    )
     // Everybody may create it on this kernel: the rights are not what is missing.
-    const open = Permission.explain(hash, surroundings({ mask: masks.none, unprivilegedDisabled: "0\n" }))
+    const open = Permission.decide(hash, surroundings({ mask: masks.none, unprivilegedDisabled: "0\n" }))?.hint
     assert.notMatch(open ?? "", /does not have/)
   })
 })
@@ -115,7 +117,7 @@ describe("what is read of a process", () => {
         filesOf({ "/proc/self/status": whole.slice(0, length), "/proc/self/uid_map": "0 0" })
       )
       assert.isFalse(Surroundings.isInUserNamespace(read))
-      assert.isString(Permission.explain(kprobe, read) ?? "")
+      assert.isString(Permission.decide(kprobe, read)?.hint ?? "")
     }
   })
 })
