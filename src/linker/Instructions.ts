@@ -24,7 +24,7 @@ const sourceOf = (section: InputSection, offset: number): number => {
 }
 
 /** The immediate value of the instruction at `offset`. */
-export const immediateAt = (section: InputSection, offset: number): number =>
+const immediateAt = (section: InputSection, offset: number): number =>
   viewOf(section).getInt32(offset + 4, section.input.littleEndian)
 
 /** Where a call of a subprogram, or the load of its address, leads in its own section; without a relocation. */

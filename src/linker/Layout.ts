@@ -55,7 +55,7 @@ export interface Layout {
 export type Holes = ReadonlyMap<InputSection, ReadonlyArray<Range>>
 
 /** Index of the first section that is made of inputs: after the empty one, the strings and the symbols. */
-export const FIRST_INDEX = 3
+const FIRST_INDEX = 3
 
 const MAX_SIZE = 0xffff_ffff
 

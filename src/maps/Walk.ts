@@ -68,7 +68,7 @@ export const batchCount = ({ info, key, value }: Bytes): number =>
   Math.max(1, Math.min(batchElements, info.maxEntries, Math.floor(batchBytes / Math.max(1, key.size + value.size))))
 
 /** Whether the elements of a map can be read, perhaps, in batches that survive changes. */
-export const hasBatches = ({ info }: Bytes): boolean => hashes.has(info.type) || arrays.has(info.type)
+const hasBatches = ({ info }: Bytes): boolean => hashes.has(info.type) || arrays.has(info.type)
 
 /** Starts a walk; `remove` takes elements away as they are met. */
 export const start = (bytes: Bytes, remove: boolean = false): Next =>

@@ -31,7 +31,7 @@ import { recordWords } from "./DedupWork.ts"
 const LEVELS = 6
 
 /** The signature of type `id` as something that another type refers to. */
-export const signatureOf = (work: DedupWork, id: number): number => {
+const signatureOf = (work: DedupWork, id: number): number => {
   const { at, kinds, words } = work
   let signature = emptyHash()
   let current = id

@@ -7,7 +7,7 @@ import { anonymousWithin, flatten } from "./Flatten.ts"
 import type { Budget } from "./Flatten.ts"
 
 /** How many paths are told for one type. */
-export const PATH_LIMIT = 16
+const PATH_LIMIT = 16
 
 /** How many types are looked at for them, and how deeply they may lie within each other. */
 const VISIT_LIMIT = 256

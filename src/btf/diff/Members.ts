@@ -19,7 +19,7 @@ export interface Members {
 }
 
 /** The index in `after` of each member of `before`; -1 for one that is gone. */
-export const matchMembers = (before: Members, after: Members): Int32Array => {
+const matchMembers = (before: Members, after: Members): Int32Array => {
   const forth = new Int32Array(before.list.length).fill(-1)
   const back = new Int32Array(after.list.length).fill(-1)
   const pair = (one: number, other: number): void => {

@@ -15,7 +15,7 @@ export interface Root {
 }
 
 /** The kind under which a type is compared; `undefined` for what is compared as a part of others. */
-export const diffKindOf = (btf: Btf, id: number): DiffKind | undefined => {
+const diffKindOf = (btf: Btf, id: number): DiffKind | undefined => {
   switch (kindOf(btf, id)) {
     case Kind.BTF_KIND_STRUCT:
       return "struct"
@@ -202,8 +202,7 @@ const innerNames = (side: Side, id: number): ReadonlySet<number> => {
 }
 
 /** The prototype of a function, or the type itself. */
-export const functionProto = (btf: Btf, id: number): number =>
-  kindOf(btf, id) === Kind.BTF_KIND_FUNC ? word(btf, id, 8) : id
+const functionProto = (btf: Btf, id: number): number => kindOf(btf, id) === Kind.BTF_KIND_FUNC ? word(btf, id, 8) : id
 
 /** All that is compared of a type, as text: equal for types between which there is no difference. */
 const shapeOf = (side: Side, id: number): string => {

@@ -19,7 +19,7 @@ export interface Flat {
 }
 
 /** Stands for a record of kind 0, which is not `void`. */
-export const UNKNOWN_KIND = BTF_KIND_LIMIT
+const UNKNOWN_KIND = BTF_KIND_LIMIT
 
 const hostLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 

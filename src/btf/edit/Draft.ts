@@ -148,7 +148,7 @@ export const put = (draft: Draft, at: number, value: number): void => {
 export const get = (draft: Draft, at: number): number => draft.view.getUint32(at, draft.littleEndian)
 
 /** The information word. */
-export const infoWord = (kind: number, vlen: number, kflag: boolean): number =>
+const infoWord = (kind: number, vlen: number, kflag: boolean): number =>
   ((kflag ? 0x8000_0000 : 0) + kind * 0x100_0000 + vlen) >>> 0
 
 /** The kind that an information word says. */

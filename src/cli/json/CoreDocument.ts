@@ -55,7 +55,7 @@ const outcomeJson = (
 }
 
 /** One relocation. */
-export const entryJson = (entry: CoreEntry): RelocationDocument => ({
+const entryJson = (entry: CoreEntry): RelocationDocument => ({
   program: entry.program,
   insn: entry.slot,
   function: entry.function,

@@ -163,7 +163,7 @@ const stepJson = (step: Step): Keys<Documents.StepDocument> =>
     }
 
 /** Steps as JSON. */
-export const stepsJson = (plan: LoadPlan): ReadonlyArray<Keys<Documents.StepDocument>> => plan.map(stepJson)
+const stepsJson = (plan: LoadPlan): ReadonlyArray<Keys<Documents.StepDocument>> => plan.map(stepJson)
 
 const factJson = (fact: KernelInfo.Fact<unknown>): Json => {
   if (fact._tag === "Known") {
@@ -175,7 +175,7 @@ const factJson = (fact: KernelInfo.Fact<unknown>): Json => {
 }
 
 /** What the plan was made for. Only what the object made necessary is known; the rest is `null` or left out. */
-export const kernelJson = (kernel: string, info: KernelInfo.KernelInfo): Keys<typeof Documents.Kernel.Type> => ({
+const kernelJson = (kernel: string, info: KernelInfo.KernelInfo): Keys<typeof Documents.Kernel.Type> => ({
   name: kernel,
   release: info.release === "" ? null : info.release,
   architecture: info.architecture === "" ? null : info.architecture,

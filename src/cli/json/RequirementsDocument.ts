@@ -23,7 +23,7 @@ const useJson = (
 })
 
 /** One thing that is needed. */
-export const requirementJson = (requirement: Requirements.Requirement): typeof Documents.Requirement.Type => {
+const requirementJson = (requirement: Requirements.Requirement): typeof Documents.Requirement.Type => {
   const { after, by, count, description, kind, module, name, otherwise, required, since, uses, when } = requirement
   return {
     kind,

@@ -23,7 +23,7 @@ type Tracelog =
   | { readonly _tag: "Stream"; readonly output: ProgStream.Output; readonly prog: Words.Reference }
 
 /** Reads the words. */
-export const tracelogOf = (words: Words.Words): Result.Result<Tracelog, UsageError> =>
+const tracelogOf = (words: Words.Words): Result.Result<Tracelog, UsageError> =>
   Result.gen(function*() {
     const [first, ...rest] = words
     switch (first) {

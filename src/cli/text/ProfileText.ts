@@ -62,7 +62,7 @@ const rows = (profile: KernelProfile): ReadonlyArray<Row> => {
 }
 
 /** What is known of a kernel, a line for each fact; of what is not known, why. */
-export const profileText = (profile: KernelProfile): ReadonlyArray<Line> => {
+const profileText = (profile: KernelProfile): ReadonlyArray<Line> => {
   const all = rows(profile)
   const width = Math.max(...all.map(({ name }) => name.length))
   return all.map(({ name, value, why }) =>

@@ -23,7 +23,7 @@ export const oldestReasons = ({ because, open }: Requirements.Oldest): string =>
   ].join("; ")
 
 /** `5.12 and later, for atomics`; what came with a release that is not known is named besides. */
-export const oldestPieces = ({ because, open, release }: Requirements.Oldest): ReadonlyArray<Piece> => [
+const oldestPieces = ({ because, open, release }: Requirements.Oldest): ReadonlyArray<Piece> => [
   ...(release === undefined
     ? ["any Linux with BPF"]
     : ["Linux ", span("name", release), ` and later, for ${namesOf(because)}`]),

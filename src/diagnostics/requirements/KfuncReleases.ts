@@ -111,9 +111,6 @@ export const ofKfunc = (name: string): Availability => {
   return release === undefined ? unknownRelease : since(release)
 }
 
-/** The last release that has a function, where one took it away. */
-export const lastOfKfunc = (name: string): string | undefined => removed.get(name)
-
 /** Whether a release has taken a function away. */
 export const isRemovedIn = (name: string, release: string): boolean => {
   const last = removed.get(name)
@@ -124,7 +121,7 @@ export const isRemovedIn = (name: string, release: string): boolean => {
 export const moduleOfKfunc = (name: string): string | undefined => modules.find(([, names]) => names.test(name))?.[0]
 
 /** Since when programs of a type may call any function of the kernel. */
-export const ofKfuncsIn = (type: number): Availability => {
+const ofKfuncsIn = (type: number): Availability => {
   switch (type) {
     case ProgType.BPF_PROG_TYPE_SCHED_CLS:
     case ProgType.BPF_PROG_TYPE_XDP:

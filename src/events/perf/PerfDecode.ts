@@ -33,7 +33,7 @@ export interface PerfOther {
 export type PerfItem<A> = PerfSample<A> | PerfLost | PerfOther
 
 /** Bytes of the payload of a value of `size` bytes, with those that the kernel fills up with. */
-export const paddedSize = (size: number): number => Math.ceil((size + 4) / 8) * 8 - 4
+const paddedSize = (size: number): number => Math.ceil((size + 4) / 8) * 8 - 4
 
 /** Payloads as they are, each a copy, with the up to 7 bytes that the kernel has filled up with. */
 export const raw: Codec<Uint8Array> = {

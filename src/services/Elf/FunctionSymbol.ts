@@ -72,9 +72,9 @@ export const addressOf = (binary: ElfBinary, symbols: BinarySymbols, index: numb
 /** Why a symbol has no place in the file: it is not defined there. */
 export const UNDEFINED = -1
 /** It is defined without a section (`SHN_ABS`, `SHN_COMMON`), or with one that does not exist. */
-export const ABSOLUTE = -2
+const ABSOLUTE = -2
 /** Its code is not in this file, or not in its section. */
-export const ELSEWHERE = -3
+const ELSEWHERE = -3
 
 /**
  * Where the sections of a binary are in memory and in the file, as numbers for loops. An address is two halves, because a

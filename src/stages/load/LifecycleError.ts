@@ -35,9 +35,6 @@ export class LifecycleError extends Schema.TaggedError<LifecycleError>()("Lifecy
   }
 }
 
-/** Whether something thrown is a `LifecycleError`. */
-export const isLifecycleError = (thrown: unknown): thrown is LifecycleError => thrown instanceof LifecycleError
-
 /** A refusal; the hint may be absent. */
 export const refuse = (
   reason: LifecycleError["reason"],

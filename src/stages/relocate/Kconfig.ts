@@ -56,7 +56,7 @@ const tristates: Readonly<Record<string, bigint>> = { n: 0n, y: 1n, m: 2n }
  * An integer as C reads it: decimal, `0x` hexadecimal, `0` octal, with a sign; `undefined` for anything else, and for
  * what does not fit 64 bits.
  */
-export const parseInteger = (text: string): bigint | undefined => {
+const parseInteger = (text: string): bigint | undefined => {
   // At most 64 bits: 22 octal digits. Longer text is not worth the work of turning it into a number.
   const match = /^([+-]?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})$/.exec(text)
   const digits = match?.[2]

@@ -12,7 +12,7 @@ import type { Placement } from "./RelocatedObject.ts"
 import { RelocateError } from "./RelocateError.ts"
 
 /** The most instructions that a program may have: the verifier's limit for the privileged. */
-export const maxSlots = 1_000_000
+const maxSlots = 1_000_000
 
 /** Instructions that all programs of an object together may have; more is an attack on memory, not an object. */
 export const maxTotalSlots = 4_000_000

@@ -104,7 +104,7 @@ export const kfunc = (environment: Environment, name: string): Helper | undefine
 }
 
 /** The fault of a kernel function that nothing implements, by name. */
-export const unknownKfunc = (name: string): Helper => (machine: Machine): Handled =>
+const unknownKfunc = (name: string): Helper => (machine: Machine): Handled =>
   fault(machine, { reason: "UnknownKfunc", value: name, hint: "give an override that stands in for it" })
 
 /**

@@ -57,7 +57,7 @@ const tailWord = (bytes: Uint8Array, at: number, left: number): number => {
 }
 
 /** Jenkins' hash of `length` bytes at `at`, 32 bits. Of whole words it is the same as the hash of the words. */
-export const jenkinsHash = (bytes: Uint8Array, at: number, length: number, seed: number): number => {
+const jenkinsHash = (bytes: Uint8Array, at: number, length: number, seed: number): number => {
   let a = (0xdeadbeef + length + seed) | 0
   let b = a
   let c = a

@@ -274,7 +274,7 @@ export const kept = (attr: MapAttributes, possibleCpus: number): MapAttributes =
 })
 
 /** What a map takes from its creation on in the kernel, bytes; what it takes here once all of it was touched. */
-export const memoryBytes = (attr: MapAttributes, around: Surroundings): number => {
+const memoryBytes = (attr: MapAttributes, around: Surroundings): number => {
   const { flags, keySize, maxEntries, type, valueSize } = attr
   const value = roundUp8(valueSize)
   switch (type) {

@@ -39,7 +39,7 @@ export const progBindMap: Hint = (errno) => {
 }
 
 /** Why an identifier was not told. */
-export const idNext: Hint = (errno) => {
+const idNext: Hint = (errno) => {
   switch (errno) {
     case "EPERM":
       return "objects by their identifiers need root, or CAP_SYS_ADMIN; pins need neither"
@@ -53,7 +53,7 @@ export const idNext: Hint = (errno) => {
 }
 
 /** Why the object of an identifier was not opened. */
-export const getById: Hint = (errno) => {
+const getById: Hint = (errno) => {
   switch (errno) {
     case "EPERM":
       return idNext(errno)

@@ -77,7 +77,7 @@ export const mapRecord = (
     )
 
 /** Reads a `struct bpf_map_info`. */
-export const decodeMapInfo = (info: Uint8Array): MapInfo => {
+const decodeMapInfo = (info: Uint8Array): MapInfo => {
   const { fields } = Attr.MapInfo
   const vmlinuxValueTypeId = Arena.readNumber(info, fields.btf_vmlinux_value_type_id)
   return {

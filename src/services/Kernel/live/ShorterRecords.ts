@@ -12,7 +12,7 @@ import * as Errno from "../abi/Errno.ts"
 import type { InfoRecords, ProgLoad } from "../KernelCall.ts"
 
 /** Records of the same length in which everything behind the first `known` bytes of each is zero. */
-export const withoutTails = ({ recordSize, records }: InfoRecords, known: number): InfoRecords => {
+const withoutTails = ({ recordSize, records }: InfoRecords, known: number): InfoRecords => {
   const shortened = new Uint8Array(records)
   for (let at = 0; at < shortened.length; at += recordSize) shortened.fill(0, at + known, at + recordSize)
   return { recordSize, records: shortened }

@@ -17,7 +17,7 @@ import { fromErrno, type KernelError } from "../KernelError.ts"
 import { errnoOf, type Sys } from "../sys/Sys.ts"
 
 /** Where a bpf file system is looked for when nothing else is said. */
-export const defaultPath = "/sys/fs/bpf"
+const defaultPath = "/sys/fs/bpf"
 
 /** The flag, the same in the flags of all calls, that says that a token's descriptor is there. */
 const BPF_F_TOKEN_FD = MapFlag.BPF_F_TOKEN_FD

@@ -31,7 +31,7 @@ const withTarget: ReadonlySet<number> = new Set([
 ])
 
 /** Helpers of which the kernel warns in its own log when a program is loaded that calls them. */
-export const noisy: ReadonlySet<number> = new Set(
+const noisy: ReadonlySet<number> = new Set(
   ["bpf_trace_printk", "bpf_trace_vprintk", "bpf_probe_write_user"].flatMap((name) => helperId(name) ?? [])
 )
 

@@ -55,7 +55,7 @@ const wordOnTarget: ReadonlyMap<number, string> = new Map([
 ])
 
 /** What a refusal means that comes with the verifier's word where the kernel has what was asked for. */
-export const judgedByLog = ({ log, result }: Answer, word: string): Support => {
+const judgedByLog = ({ log, result }: Answer, word: string): Support => {
   if (result >= 0 || (result === -Errno.numbers.EINVAL && log.includes(word))) return supported
   return denied(-result)
 }
