@@ -5,8 +5,8 @@ import * as Path from "node:path"
 import { probeBpf } from "../../test/support/bpfProbe.ts"
 import { network } from "../../test/support/Network.ts"
 import { toolPath } from "../../test/support/Require.ts"
-import { peer } from "../../test/support/XskPeer.ts"
 import type { Case } from "../Harness.ts"
+import * as Peers from "../Peers.ts"
 
 /** Frames of one run: divide by the time. */
 const FRAMES = 20_000
@@ -22,8 +22,6 @@ export default (): ReadonlyArray<Case> => {
   const scope = Effect.runSync(Scope.make())
   process.on("exit", () => Effect.runSync(Scope.close(scope, Exit.void)))
   const box = Effect.runSync(Scope.provide(network, scope))
-  const inC = peer()
-  if ("reason" in inC) process.stderr.write(`no peer of AF_XDP: ${inC.reason}\n`)
   return [64, 1500].map((length): Case => {
     const ends = [box.path, box.device, `/run/netns/${box.peer}`, "outer"]
     const args = [...ends, ...[FRAMES, length, REPETITIONS].map(String)]
@@ -36,9 +34,7 @@ export default (): ReadonlyArray<Case> => {
         command: process.execPath,
         args: [Path.join(import.meta.dirname, "../peers/xskLoop.ts"), ...args]
       },
-      ...("path" in inC
-        ? { peer: { ...measured, name: "C over system calls", command: inC.path, args: ["bench", ...args] } }
-        : {})
+      ...Peers.xskPeer(args, REPETITIONS)
     }
   })
 }

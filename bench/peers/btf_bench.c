@@ -5,28 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "btf_peer.h"
+#include "timing.h"
 
 static void into_nothing(void *context, const char *format, va_list list)
 {
 	(void)context, (void)format, (void)list;
-}
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1e9 + time.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 struct work {
@@ -43,13 +28,13 @@ struct work {
 static double parse_once(struct work *work)
 {
 	struct mallinfo2 before = mallinfo2();
-	double time = now();
+	double time = time_now();
 	struct btf *btf = btf__new(work->bytes, work->size);
 	struct mallinfo2 after;
 
 	if (!btf)
 		return -1;
-	time = now() - time;
+	time = time_now() - time;
 	after = mallinfo2();
 	work->heap = after.uordblks + after.hblkhd - before.uordblks - before.hblkhd;
 	btf__free(btf);
@@ -59,13 +44,13 @@ static double parse_once(struct work *work)
 // From wherever libbpf finds the running kernel's types, the reading included.
 static double load_once(struct work *work)
 {
-	double time = now();
+	double time = time_now();
 	struct btf *btf = btf__load_vmlinux_btf();
 
 	(void)work;
 	if (!btf)
 		return -1;
-	time = now() - time;
+	time = time_now() - time;
 	btf__free(btf);
 	return time;
 }
@@ -74,18 +59,18 @@ static double find_once(struct work *work)
 {
 	// Many at once, so that the clock is not what is measured: about 50 microseconds or more.
 	static int calls;
-	double time, start = now();
+	double time, start = time_now();
 
-	while (calls == 0 || now() - start < (calls < 0 ? 50e3 : 0)) {
+	while (calls == 0 || time_now() - start < (calls < 0 ? 50e3 : 0)) {
 		btf__find_by_name_kind(work->btf, work->name, work->kind);
 		calls--;
 	}
 	if (calls < 0)
 		calls = -calls;
-	time = now();
+	time = time_now();
 	for (int i = 0; i < calls; i++)
 		btf__find_by_name_kind(work->btf, work->name, work->kind);
-	return (now() - time) / calls;
+	return (time_now() - time) / calls;
 }
 
 static double append_once(struct work *work)
@@ -96,9 +81,9 @@ static double append_once(struct work *work)
 
 	if (!btf)
 		return -1;
-	time = now();
+	time = time_now();
 	error = btf__add_btf(btf, work->btf);
-	time = now() - time;
+	time = time_now() - time;
 	btf__free(btf);
 	return error < 0 ? -1 : time;
 }
@@ -109,8 +94,8 @@ static double dedup_once(struct work *work)
 	double time = -1;
 
 	if (btf && btf__add_btf(btf, work->btf) >= 0) {
-		time = now();
-		time = btf__dedup(btf, NULL) ? -1 : now() - time;
+		time = time_now();
+		time = btf__dedup(btf, NULL) ? -1 : time_now() - time;
 	}
 	btf__free(btf);
 	return time;
@@ -118,14 +103,14 @@ static double dedup_once(struct work *work)
 
 static double dump_once(struct work *work)
 {
-	double time = now();
+	double time = time_now();
 	struct btf_dump *dump = btf_dump__new(work->btf, into_nothing, NULL, NULL);
 	int error = dump ? 0 : errno;
 
 	for (__u32 id = 1; id < btf__type_cnt(work->btf) && !error; id++)
 		error = btf_dump__dump_type(dump, id);
 	btf_dump__free(dump);
-	return error ? -1 : now() - time;
+	return error ? -1 : time_now() - time;
 }
 
 int bench_command(int count, char **args, struct btf *base)
@@ -165,11 +150,7 @@ int bench_command(int count, char **args, struct btf *base)
 		}
 		if (time < 0)
 			return failed_with(errno ? errno : EINVAL);
-		qsort(times, repetitions, sizeof(*times), by_value);
-		printf("{\"median_ns\":%.1f,\"min_ns\":%.1f,\"n\":%ld", times[repetitions / 2], times[0], repetitions);
-		if (work.heap)
-			printf(",\"heap_bytes\":%zu", work.heap);
-		printf("}");
+		print_times(times, repetitions, work.heap ? "heap_bytes" : NULL, work.heap);
 		free(times);
 		return 0;
 	}

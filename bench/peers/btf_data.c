@@ -22,7 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "timing.h"
 
 #define BEYOND (1 << 20)
 
@@ -123,27 +124,12 @@ static void answer_requests(const struct btf *btf)
 	btf_dump__free(dump);
 }
 
-static int compare(const void *left, const void *right)
-{
-	uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-
-	return (a > b) - (a < b);
-}
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
 static void bench(const struct btf *btf, const char *name, size_t length, int count)
 {
 	static unsigned char data[BEYOND];
 	struct btf_dump *dump = dumper(btf);
 	int id = btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT);
-	uint64_t *times;
+	double *times;
 	size_t byte;
 	int at;
 
@@ -154,16 +140,15 @@ static void bench(const struct btf *btf, const char *name, size_t length, int co
 	times = room(count * sizeof(*times));
 	for (at = -3; at < count; at++) {
 		LIBBPF_OPTS(btf_dump_type_data_opts, options);
-		uint64_t start = now();
+		double start = time_now();
 
 		text_length = 0;
 		if (btf_dump__dump_type_data(dump, id, data, length, &options) < 0)
 			die("the dump fails");
 		if (at >= 0)
-			times[at] = now() - start;
+			times[at] = time_now() - start;
 	}
-	qsort(times, count, sizeof(*times), compare);
-	printf("{\"median_ns\":%llu,\"n\":%d}\n", (unsigned long long)times[count / 2], count);
+	print_times(times, count, NULL, 0);
 	free(times);
 	btf_dump__free(dump);
 }

@@ -24,17 +24,18 @@ build() {
 }
 
 # libbpf has to be the shared one: only there does it call the peer's own syscall().
-build libbpf_peer libbpf_peer.c record.c pretend.c json.c
-build btf_peer btf_peer.c btf_answer.c btf_blob.c btf_make.c btf_text.c btf_bench.c json.c
+build libbpf_peer libbpf_peer.c record.c pretend.c json.c timing.c
+build btf_peer btf_peer.c btf_answer.c btf_blob.c btf_make.c btf_text.c btf_bench.c json.c timing.c
 build load_peer load_peer.c json.c
-build btf_data btf_data.c
-build link_peer link_peer.c
-build map_peer map_peer.c
-build ring_peer ring_peer.c -pthread
-build perf_peer perf_peer.c
+build btf_data btf_data.c timing.c
+build link_peer link_peer.c timing.c
+build map_peer map_peer.c timing.c
+build ring_peer ring_peer.c timing.c -pthread
+build perf_peer perf_peer.c timing.c
+build xsk_peer xsk_peer.c timing.c
 
 # What libbpf keeps to itself is in the static library only; Debian's libbpf 1.1 has not all of it.
 if [ -n "${LIBBPF:-}" ]; then
 	flags="-I$LIBBPF/include $LIBBPF/lib64/libbpf.a -lelf -lz"
-	build offsets_peer offsets_peer.c
+	build offsets_peer offsets_peer.c timing.c
 fi

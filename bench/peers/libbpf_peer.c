@@ -29,6 +29,7 @@
 
 #include "json.h"
 #include "record.h"
+#include "timing.h"
 
 static struct bpf_object *object;
 
@@ -437,13 +438,6 @@ static void *read_file(const char *path, size_t *size)
 	return bytes;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	long long x = *(const long long *)a, y = *(const long long *)b;
-
-	return (x > y) - (x < y);
-}
-
 struct benched {
 	const char *path;
 	void *bytes;
@@ -453,13 +447,13 @@ struct benched {
 enum bench_kind { BENCH_OPEN, BENCH_LOAD, BENCH_OWN, BENCH_REST, BENCH_GEN };
 
 // One repetition: the time until the object is closed again, or -1.
-static long long once(const struct benched *one, enum bench_kind kind, const char *btf)
+static double once(const struct benched *one, enum bench_kind kind, const char *btf)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "bench", .btf_custom_path = btf);
 	LIBBPF_OPTS(gen_loader_opts, generated);
-	long long start = record_now(), inside = record_inside(), loading = record_loading();
+	long long inside = record_inside(), loading = record_loading();
+	double start = time_now(), time;
 	struct bpf_object *opened = bpf_object__open_mem(one->bytes, one->size, &options);
-	long long time;
 
 	if (!opened)
 		return -1;
@@ -476,32 +470,17 @@ static long long once(const struct benched *one, enum bench_kind kind, const cha
 		return -1;
 	}
 	bpf_object__close(opened);
-	time = record_now() - start;
+	time = time_now() - start;
 	if (kind == BENCH_REST)
 		time -= record_loading() - loading;
 	return kind == BENCH_OWN ? time - (record_inside() - inside) : time;
-}
-
-// What getrusage(2) says is that of the process that started this one, where that had more.
-static long long peak_bytes(void)
-{
-	FILE *file = fopen("/proc/self/status", "r");
-	long long kilobytes = 0;
-	char line[128];
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "VmHWM: %lld", &kilobytes) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kilobytes * 1024;
 }
 
 static int bench_command(enum bench_kind kind, const char *what, char **paths, int count, long repetitions,
 			 const char **btfs, int btf_count)
 {
 	long warm_up = repetitions < 5 ? repetitions : 5;
-	long long *times = room(repetitions * sizeof(*times)), *apart = room(repetitions * sizeof(*apart));
+	double *times = room(repetitions * sizeof(*times)), *apart = room(repetitions * sizeof(*apart));
 	struct benched *objects = room(count * sizeof(*objects));
 	long long peak = 0;
 	bool failed = false;
@@ -515,10 +494,11 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 		what = "read";
 	libbpf_set_print(append_to_log);
 	for (long i = -warm_up; i < repetitions && !failed; i++) {
-		long long total = 0, loading = record_loading();
+		long long loading = record_loading();
+		double total = 0;
 
 		for (int j = 0; j < count * btf_count && !failed; j++) {
-			long long time = once(&objects[j % count], kind, btfs[j / count]);
+			double time = once(&objects[j % count], kind, btfs[j / count]);
 
 			failed = time < 0;
 			total += time;
@@ -537,13 +517,11 @@ static int bench_command(enum bench_kind kind, const char *what, char **paths, i
 	if (failed) {
 		put_error(what, errno);
 	} else {
-		qsort(times, repetitions, sizeof(*times), by_value);
-		put_number("median_ns", times[repetitions / 2]);
+		put_number("median_ns", median_time(times, repetitions));
 		put_number("min_ns", times[0]);
 		put_number("n", repetitions);
 		if (kind == BENCH_REST) {
-			qsort(apart, repetitions, sizeof(*apart), by_value);
-			put_number("apart_ns", apart[repetitions / 2]);
+			put_number("apart_ns", median_time(apart, repetitions));
 			put_number("peak_bytes", peak);
 		}
 	}

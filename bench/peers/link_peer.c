@@ -10,39 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bpf/libbpf.h>
 
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1e9 + time.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-// The most memory since this program began, in bytes: getrusage() also counts what the one that started it had.
-static long peak(void)
-{
-	FILE *file = fopen("/proc/self/status", "r");
-	char line[256];
-	long kilobytes = 0;
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "VmHWM: %ld", &kilobytes) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kilobytes * 1024;
-}
+#include "timing.h"
 
 static int link_once(const char *out, int count, char **files)
 {
@@ -70,7 +41,7 @@ int main(int argc, char **argv)
 	if (!times)
 		return 1;
 	for (long i = -warm_up; i < repetitions; i++) {
-		double start = now();
+		double start = time_now();
 		int error = link_once(argv[2], argc - 3, argv + 3);
 
 		if (error) {
@@ -78,11 +49,9 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		if (i >= 0)
-			times[i] = now() - start;
+			times[i] = time_now() - start;
 	}
-	qsort(times, repetitions, sizeof(*times), by_value);
-	printf("{\"median_ns\":%.1f,\"min_ns\":%.1f,\"n\":%ld,\"peak_bytes\":%ld}\n", times[repetitions / 2], times[0],
-	       repetitions, peak());
+	print_times(times, repetitions, "peak_bytes", peak_bytes());
 	free(times);
 	return 0;
 }

@@ -15,19 +15,14 @@ import * as Plan from "../../src/stages/load/Plan.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
 import * as Stage from "../../src/stages/Stage.ts"
+import { peak, since, timesOf } from "./repeat.ts"
 
 const WARM_UP = 5
 
 const [mode = "rest", repetitions = "20", ...paths] = process.argv.slice(2)
 const objects = paths.map((path) => ({ path, bytes: new Uint8Array(Fs.readFileSync(path)) }))
 
-/** What getrusage(2) says is that of the process that started this one, where that had more. */
-const peakBytes = (): number => {
-  const [, kilobytes = "0"] = /VmHWM:\s*(\d+)/.exec(Fs.readFileSync("/proc/self/status", "utf8")) ?? []
-  return Number(kilobytes) * 1024
-}
-
-let apart = 0n
+let apart = 0
 let entered = 0n
 
 /** Sums up the time inside the kernel that programs take to load. */
@@ -38,7 +33,7 @@ const clock: Kernel.Observer = {
     }),
   after: ({ call }) =>
     Effect.sync(() => {
-      if (call._tag === "ProgLoad") apart += process.hrtime.bigint() - entered
+      if (call._tag === "ProgLoad") apart += since(entered)
     })
 }
 
@@ -51,28 +46,24 @@ const once = Effect.forEach(
   { discard: true }
 )
 
-const median = (values: ReadonlyArray<bigint>): number =>
-  Number(values.toSorted((one, other) => Number(one - other))[values.length >> 1] ?? 0n)
-
 const measured = Effect.gen(function*() {
-  const times: Array<bigint> = []
-  const loading: Array<bigint> = []
-  let peak = 0
+  const times: Array<number> = []
+  const loading: Array<number> = []
+  let most = 0
   for (let round = -WARM_UP; round < Number(repetitions); round++) {
-    apart = 0n
+    apart = 0
     const begun = process.hrtime.bigint()
     yield* once
-    const time = process.hrtime.bigint() - begun
-    if (peak === 0) peak = peakBytes()
+    const time = since(begun)
+    if (most === 0) most = peak()
     if (round < 0) continue
     times.push(time - apart)
     loading.push(apart)
   }
   return {
-    median_ns: median(times),
-    n: times.length,
-    ...(mode === "rest" ? { apart_ns: median(loading) } : {}),
-    peak_bytes: peak
+    ...timesOf(times),
+    ...(mode === "rest" ? { apart_ns: timesOf(loading).median_ns } : {}),
+    peak_bytes: most
   }
 })
 

@@ -5,20 +5,20 @@
 import * as Effect from "effect/Effect"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import { mapLoop, mapTypes } from "../cases/maps.ts"
+import { since, timesOf } from "./repeat.ts"
 
 const repetitions = Number(process.argv[2] ?? 30)
 const type = mapTypes[process.argv[3] ?? "array"] ?? 0
 
 const measured = Effect.gen(function*() {
   const { once } = yield* mapLoop(type)
-  const times: Array<bigint> = []
+  const times: Array<number> = []
   for (let count = 0; count < repetitions; count++) {
     const begun = process.hrtime.bigint()
     yield* once
-    times.push(process.hrtime.bigint() - begun)
+    times.push(since(begun))
   }
-  times.sort((one, other) => Number(one - other))
-  return { median_ns: Number(times[times.length >> 1] ?? 0n), n: repetitions }
+  return timesOf(times)
 })
 
 const result = await Effect.runPromise(measured.pipe(Effect.scoped, Effect.provide(KernelLive.layer)))

@@ -9,19 +9,19 @@ import * as Effect from "effect/Effect"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import * as Testing from "../../src/testing/Testing.ts"
 import { firewall, packet } from "../cases/simulated.ts"
+import { since, timesOf } from "./repeat.ts"
 
 const [repetitions = 100, packets = 1] = process.argv.slice(2).map(Number)
 
 const measured = Effect.gen(function*() {
   const object = yield* Testing.load(firewall)
-  const times: Array<bigint> = []
+  const times: Array<number> = []
   for (let count = 0; count < repetitions; count++) {
     const begun = process.hrtime.bigint()
     const { duration } = yield* object.run("xdp_firewall", { packet, repeat: packets })
-    times.push(packets > 1 ? BigInt(duration * packets) : process.hrtime.bigint() - begun)
+    times.push(packets > 1 ? duration * packets : since(begun))
   }
-  times.sort((one, other) => Number(one - other))
-  return { median_ns: Number(times[times.length >> 1] ?? 0n), n: repetitions }
+  return timesOf(times)
 })
 
 const result = await Effect.runPromise(measured.pipe(Effect.scoped, Effect.provide(KernelLive.layer)))

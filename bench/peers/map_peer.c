@@ -11,27 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
+#include "timing.h"
+
 #define BATCH 4096
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
-
-static int compare(const void *one, const void *other)
-{
-	uint64_t a = *(const uint64_t *)one, b = *(const uint64_t *)other;
-
-	return a < b ? -1 : a > b;
-}
 
 static void fail(const char *what)
 {
@@ -109,7 +95,7 @@ int main(int argc, char **argv)
 		void (*work)(int, uint32_t);
 	} works[] = { { "get", get }, { "set", set }, { "setall", set_all }, { "entries", entries } };
 	uint32_t count, repetitions;
-	uint64_t *times;
+	double *times;
 	int fd;
 
 	if (argc != 5 || strcmp(argv[1], "bench"))
@@ -129,13 +115,12 @@ int main(int argc, char **argv)
 		if (strcmp(argv[2], works[i].name))
 			continue;
 		for (uint32_t round = 0; round < repetitions; round++) {
-			uint64_t begun = now();
+			double begun = time_now();
 
 			works[i].work(fd, count);
-			times[round] = now() - begun;
+			times[round] = time_now() - begun;
 		}
-		qsort(times, repetitions, sizeof(*times), compare);
-		printf("{\"median_ns\":%lu,\"n\":%u}\n", times[repetitions / 2], repetitions);
+		print_times(times, repetitions, NULL, 0);
 		return 0;
 	}
 	return 2;

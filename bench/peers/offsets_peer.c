@@ -15,9 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bpf/libbpf.h>
+
+#include "timing.h"
 
 // As libbpf 1.5 declares them for itself.
 long elf_find_func_offset_from_file(const char *binary_path, const char *name);
@@ -30,36 +31,6 @@ static int silent(enum libbpf_print_level level, const char *format, va_list lis
 {
 	(void)level, (void)format, (void)list;
 	return 0;
-}
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1e9 + time.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-// The most memory since this program began, in bytes: getrusage() also counts what the one that started it had.
-static long peak(void)
-{
-	FILE *file = fopen("/proc/self/status", "r");
-	char line[256];
-	long kilobytes = 0;
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "VmHWM: %ld", &kilobytes) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kilobytes * 1024;
 }
 
 // The lines of a file, without their ends; the count is in *count.
@@ -91,7 +62,7 @@ static int bench(const char *binary, int count, const char **names, int repetiti
 
 	for (int i = -5; i < repetitions; i++) {
 		unsigned long *offsets = NULL;
-		double start = now();
+		double start = time_now();
 		int error = elf_resolve_syms_offsets(binary, count, names, &offsets, FUNCTION);
 
 		if (error) {
@@ -99,12 +70,10 @@ static int bench(const char *binary, int count, const char **names, int repetiti
 			return 1;
 		}
 		if (i >= 0)
-			times[i] = now() - start;
+			times[i] = time_now() - start;
 		free(offsets);
 	}
-	qsort(times, repetitions, sizeof(*times), by_value);
-	printf("{\"median_ns\": %.0f, \"min_ns\": %.0f, \"n\": %d, \"peak_bytes\": %ld}\n", times[repetitions / 2],
-	       times[0], repetitions, peak());
+	print_times(times, repetitions, "peak_bytes", peak_bytes());
 	return 0;
 }
 

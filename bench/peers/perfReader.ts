@@ -13,6 +13,7 @@ import * as Execute from "../../src/stages/load/Execute.ts"
 import * as Plan from "../../src/stages/load/Plan.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
+import { since, timesOf } from "./repeat.ts"
 
 const [, , way = "full", path = "", records = "0", repetitions = "1"] = process.argv
 const wanted = Number(records)
@@ -49,7 +50,7 @@ const measured = Effect.gen(function*() {
     lost: wrong,
     other: wrong
   }
-  const times: Array<bigint> = []
+  const times: Array<number> = []
   for (let count = 0; count < Number(repetitions); count++) {
     const until = next + wanted
     const contextIn = new Uint8Array(BigUint64Array.of(BigInt(wanted), 0n, 0n).buffer)
@@ -65,11 +66,10 @@ const measured = Effect.gen(function*() {
         for (const item of items) if (item._tag !== "Sample" || item.value.sequence !== next++) wrong()
       }
     }
-    times.push(process.hrtime.bigint() - begun)
+    times.push(since(begun))
     if (next !== until) wrong()
   }
-  times.sort((one, other) => Number(one - other))
-  return { median_ns: Number(times[times.length >> 1] ?? 0n), n: times.length }
+  return timesOf(times)
 })
 
 const result = await Effect.runPromise(measured.pipe(Effect.scoped, Effect.provide(KernelLive.layer)))

@@ -12,21 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 
+#include "timing.h"
+
 static uint64_t next, lost;
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
 
 static void take(void *context, int cpu, void *data, __u32 size)
 {
@@ -67,13 +60,6 @@ static void print_perf(void *map, int cpu, void *data, __u32 size)
 	print(map, cpu, data, size);
 }
 
-static int compare(const void *one, const void *other)
-{
-	const uint64_t a = *(const uint64_t *)one, b = *(const uint64_t *)other;
-
-	return a < b ? -1 : a > b;
-}
-
 static int map_of(struct bpf_object *object, const char *name)
 {
 	return bpf_object__find_map_fd_by_name(object, name);
@@ -91,7 +77,7 @@ static int run_on_first(struct bpf_object *object, const char *name, uint64_t co
 static int full(struct bpf_object *object, uint64_t records, int repetitions)
 {
 	struct perf_buffer *buffer;
-	uint64_t *times = calloc(repetitions, sizeof(*times));
+	double *times = calloc(repetitions, sizeof(*times));
 	size_t pages = 1;
 
 	// 32 bytes each.
@@ -101,21 +87,21 @@ static int full(struct bpf_object *object, uint64_t records, int repetitions)
 	if (!buffer || !times)
 		return 1;
 	for (int i = 0; i < repetitions; i++) {
-		uint64_t until = next + records, begun;
+		uint64_t until = next + records;
+		double begun;
 
 		if (run_on_first(object, "send_fast", records))
 			return 1;
-		begun = now();
+		begun = time_now();
 		if (perf_buffer__consume(buffer))
 			return 1;
-		times[i] = now() - begun;
+		times[i] = time_now() - begun;
 		if (next != until || lost) {
 			fprintf(stderr, "%llu of %llu records\n", (unsigned long long)next, (unsigned long long)until);
 			return 1;
 		}
 	}
-	qsort(times, repetitions, sizeof(*times), compare);
-	printf("{\"median_ns\":%llu,\"n\":%d}\n", (unsigned long long)times[repetitions / 2], repetitions);
+	print_times(times, repetitions, NULL, 0);
 	perf_buffer__free(buffer);
 	return 0;
 }

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -17,6 +16,7 @@
 
 #include "json.h"
 #include "pretend.h"
+#include "timing.h"
 
 static struct bpf_object *object; // being loaded, null outside of that; its names tell probes apart
 
@@ -294,14 +294,6 @@ static void moved(int from, int to)
 
 static long long inside, loading;
 
-long long record_now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000LL + time.tv_nsec;
-}
-
 long long record_inside(void)
 {
 	return inside;
@@ -346,10 +338,11 @@ long syscall(long number, ...)
 		result = -1;
 		errno = EINVAL;
 	} else if (number == __NR_bpf) {
-		long long start = record_now(), took;
+		double start = time_now();
+		long long took;
 
 		result = real(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
-		took = record_now() - start;
+		took = time_now() - start;
 		inside += took;
 		if (argument[0] == BPF_PROG_LOAD)
 			loading += took;

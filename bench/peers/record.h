@@ -17,8 +17,7 @@
 void record_begin(struct bpf_object *object);
 void record_end(void);
 
-// The time in nanoseconds, how much of it was spent inside bpf(2) so far, and how much of that loading programs.
-long long record_now(void);
+// How many nanoseconds were spent inside bpf(2) so far, and how many of them loading programs.
 long long record_inside(void);
 long long record_loading(void);
 

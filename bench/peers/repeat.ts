@@ -7,19 +7,30 @@ export const peak = (): number => {
   return Number(kilobytes) * 1024
 }
 
-/** Runs it `repetitions` times after a warm-up; nanoseconds of the median and the fastest run. */
-export const repeat = (
-  once: () => void,
-  repetitions: number,
-  warmUp: number
-): { readonly median_ns: number; readonly min_ns: number; readonly n: number } => {
+/** What a peer prints of its repetitions, in nanoseconds. */
+export interface Times {
+  readonly median_ns: number
+  readonly min_ns: number
+  readonly n: number
+}
+
+/** What is printed of the times of repetitions, given in nanoseconds and any order. */
+export const timesOf = (nanoseconds: ReadonlyArray<number>): Times => {
+  const sorted = nanoseconds.toSorted((a, b) => a - b)
+  return { median_ns: sorted[sorted.length >> 1] ?? 0, min_ns: sorted[0] ?? 0, n: sorted.length }
+}
+
+/** The nanoseconds since a time of `process.hrtime.bigint()`. */
+export const since = (begun: bigint): number => Number(process.hrtime.bigint() - begun)
+
+/** Runs it `repetitions` times after a warm-up. */
+export const repeat = (once: () => void, repetitions: number, warmUp: number): Times => {
   for (let i = 0; i < warmUp; i++) once()
   const times: Array<number> = []
   for (let i = 0; i < repetitions; i++) {
-    const start = process.hrtime.bigint()
+    const begun = process.hrtime.bigint()
     once()
-    times.push(Number(process.hrtime.bigint() - start))
+    times.push(since(begun))
   }
-  times.sort((a, b) => a - b)
-  return { median_ns: times[repetitions >> 1] ?? 0, min_ns: times[0] ?? 0, n: repetitions }
+  return timesOf(times)
 }

@@ -17,6 +17,7 @@ import * as Edit from "../../src/stages/open/Edit.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
 import { mapNamed, runContext, runNamed, runOften } from "../../test/support/RingProducer.ts"
+import { since, timesOf } from "./repeat.ts"
 
 const [, , way = "full", path = "", records = "0", repetitions = "1"] = process.argv
 const wanted = Number(records)
@@ -40,14 +41,14 @@ const measured = Effect.gen(function*() {
   const take = (view: DataView, at: number): void => {
     if (view.getUint32(at, true) !== next++) wrong()
   }
-  const times: Array<bigint> = []
+  const times: Array<number> = []
   for (let count = 0; count < Number(repetitions); count++) {
     const until = next + wanted
     if (way === "full") {
       yield* runNamed(loaded, "plain_many", runContext({ events: wanted }))
       const begun = process.hrtime.bigint()
       const taken = RingBuffer.take(ring, take)
-      times.push(process.hrtime.bigint() - begun)
+      times.push(since(begun))
       if (Result.isFailure(taken) || next !== until) return yield* Effect.die(new Error("records are missing"))
       continue
     }
@@ -62,11 +63,10 @@ const measured = Effect.gen(function*() {
         Effect.sync(() => {
           for (const each of numbers) if (each !== next++) wrong()
         }))
-    times.push(process.hrtime.bigint() - begun)
+    times.push(since(begun))
     yield* Fiber.join(producer)
   }
-  times.sort((one, other) => Number(one - other))
-  return { median_ns: Number(times[times.length >> 1] ?? 0n), n: times.length }
+  return timesOf(times)
 })
 
 const result = await Effect.runPromise(measured.pipe(Effect.scoped, Effect.provide(KernelLive.layer)))

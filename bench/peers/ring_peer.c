@@ -11,10 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+
+#include "timing.h"
 
 struct run_context {
 	uint64_t events;
@@ -24,14 +25,6 @@ struct run_context {
 
 static uint64_t next, records;
 static int filter;
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
 
 static int take(void *context, void *data, size_t size)
 {
@@ -51,20 +44,14 @@ static void *send(void *unused)
 	return (void *)(intptr_t)bpf_prog_test_run_opts(filter, &options);
 }
 
-static int compare(const void *one, const void *other)
-{
-	const uint64_t a = *(const uint64_t *)one, b = *(const uint64_t *)other;
-
-	return a < b ? -1 : a > b;
-}
-
 int main(int argc, char **argv)
 {
 	struct bpf_object *object;
 	struct ring_buffer *ring;
 	struct bpf_map *map;
 	int many, repetitions, live;
-	uint64_t *times, until;
+	double *times;
+	uint64_t until;
 
 	if (argc != 5 || (strcmp(argv[1], "full") && strcmp(argv[1], "live"))) {
 		fprintf(stderr, "usage: %s full|live OBJECT RECORDS REPETITIONS\n", argv[0]);
@@ -90,12 +77,12 @@ int main(int argc, char **argv)
 		struct run_context run = { .events = records };
 		LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &run, .ctx_size_in = sizeof(run));
 		pthread_t thread;
-		uint64_t begun;
+		double begun;
 
 		until = next + records;
 		if (!live && bpf_prog_test_run_opts(many, &options))
 			return 1;
-		begun = now();
+		begun = time_now();
 		if (live && pthread_create(&thread, NULL, send, NULL))
 			return 1;
 		while (next < until) {
@@ -106,11 +93,10 @@ int main(int argc, char **argv)
 				return 1;
 			}
 		}
-		times[i] = now() - begun;
+		times[i] = time_now() - begun;
 		if (live)
 			pthread_join(thread, NULL);
 	}
-	qsort(times, repetitions, sizeof(*times), compare);
-	printf("{\"median_ns\":%llu,\"n\":%d}\n", (unsigned long long)times[repetitions / 2], repetitions);
+	print_times(times, repetitions, NULL, 0);
 	return 0;
 }

@@ -11,6 +11,7 @@ import * as System from "../../examples/xsk/System.ts"
 import * as Traffic from "../../examples/xsk/Traffic.ts"
 import * as Xsk from "../../examples/xsk/Xsk.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
+import { since, timesOf } from "./repeat.ts"
 
 const [fromNetns = "", fromDevice = "", toNetns = "", toDevice = "", ...numbers] = process.argv.slice(2)
 const [count = 0, length = 0, repetitions = 0] = numbers.map(Number)
@@ -63,10 +64,9 @@ const loop = Effect.gen(function*() {
   for (let repetition = 0; repetition < repetitions + warmUp; repetition++) {
     const begin = process.hrtime.bigint()
     round()
-    if (repetition >= warmUp) times.push(Number(process.hrtime.bigint() - begin))
+    if (repetition >= warmUp) times.push(since(begin))
   }
-  times.sort((a, b) => a - b)
-  process.stdout.write(JSON.stringify({ median_ns: times[repetitions >> 1], n: repetitions, sum }))
+  process.stdout.write(JSON.stringify({ ...timesOf(times), sum }))
 })
 
 await Effect.runPromise(loop.pipe(Effect.scoped, Effect.provide([System.layer, KernelLive.layer])))

@@ -9,6 +9,7 @@ import * as BtfPermute from "../../src/btf/BtfPermute.ts"
 import * as Arbitrary from "../support/arbitrary/Btf.ts"
 import { elfSection, expectSuccess } from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { build, canBuild } from "../support/RebuildBtf.ts"
 import { allFixtures, describeWith, fixture, run, runs, temporaryFolder } from "../support/Require.ts"
 
@@ -67,8 +68,8 @@ describeWith({ kind: "oracle", files: [kernelPath] }, "the running kernel's type
   })
 })
 
-for (const version of BtfPeer.versions) {
-  describeWith({ kind: "oracle", ...BtfPeer.needs(version) }, `append beside libbpf, ${version}`, () => {
+for (const version of Libbpf.versions) {
+  describeWith({ kind: "oracle", ...Libbpf.needs(version) }, `append beside libbpf, ${version}`, () => {
     it("of generated types gives the same bytes", () => {
       const sample = fc.sample(
         fc.tuple(Arbitrary.programs(), Arbitrary.programs(), Arbitrary.order, fc.boolean()),
@@ -95,7 +96,7 @@ for (const version of BtfPeer.versions) {
   })
 
   describeWith(
-    { kind: "oracle", ...BtfPeer.needs(version), files: [...BtfPeer.needs(version).files, kernelPath] },
+    { kind: "oracle", ...Libbpf.needs(version), files: [...Libbpf.needs(version).files, kernelPath] },
     `the kernel's types beside libbpf, ${version}`,
     () => {
       it("appended to themselves have the same bytes", { timeout: 60_000 }, () => {
@@ -111,7 +112,7 @@ for (const version of BtfPeer.versions) {
 }
 
 describeWith(
-  { kind: "oracle", tools: BtfPeer.needs("system").tools, files: [kernelPath] },
+  { kind: "oracle", tools: Libbpf.needs("system").tools, files: [kernelPath] },
   "the kernel's types as libbpf sees them",
   () => {
     it("sorted by name have the same sizes and alignments, and are found", { timeout: 60_000 }, () => {

@@ -11,9 +11,10 @@ import * as Btf from "../../src/btf/Btf.ts"
 import { dump } from "../../src/btf/BtfDataDump.ts"
 import { wellFormed } from "../support/arbitrary/Btf.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
-import { askDataPeer, buildDataPeer } from "../support/BtfDataPeer.ts"
+import { askDataPeer } from "../support/BtfDataPeer.ts"
 import type { DataAnswer, DataRequest } from "../support/BtfDataPeer.ts"
-import { describeWith, newLibbpf, runs, temporaryFolder } from "../support/Require.ts"
+import * as Libbpf from "../support/Libbpf.ts"
+import { describeWith, runs, temporaryFolder } from "../support/Require.ts"
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
 
@@ -243,11 +244,10 @@ const withoutFaults = (btf: Btf.Btf, requests: ReadonlyArray<DataRequest>): Read
 const withoutNil = (text: string): string => text.replaceAll("(nil)", "0x0")
 
 describeWith(
-  { kind: "oracle", tools: ["cc"], files: [newLibbpf] },
+  { kind: "oracle", ...Libbpf.needs("1.5") },
   "typed data dump against libbpf 1.5",
   () => {
-    let built: string | undefined
-    const judge = (): string => (built ??= buildDataPeer(newLibbpf))
+    const judge = (): string => Libbpf.program("btf_data", "1.5")
 
     if (Fs.existsSync(vmlinux)) {
       it("is the same text for types of the running kernel", () => {
@@ -357,7 +357,7 @@ const some = (btf: Btf.Btf, id: number, holds: (type: Btf.BtfType) => boolean): 
 }
 
 describeWith(
-  { kind: "oracle", tools: ["cc"], files: [vmlinux, "/usr/include/bpf/btf.h"] },
+  { kind: "oracle", ...Libbpf.needs("system"), files: [vmlinux] },
   "typed data dump against Debian's libbpf as it is",
   () => {
     it("is the same text where the faults do not show", () => {
@@ -379,7 +379,7 @@ describeWith(
               ))
       )
       assert.isAbove(requests.length, 1000)
-      const answers = askDataPeer(buildDataPeer(), vmlinux, requests)
+      const answers = askDataPeer(Libbpf.program("btf_data", "system"), vmlinux, requests)
       const normalise = (text: string) => withoutNumbers(text).replaceAll("(nil)", "0x0").replaceAll(")()", ")(void)")
       assert.deepEqual(differences(btf, requests, answers, normalise).slice(0, 3), [])
     })

@@ -11,6 +11,7 @@ import * as BtfDedup from "../../src/btf/BtfDedup.ts"
 import * as BtfEdit from "../../src/btf/BtfEdit.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import {
   corpus,
   corpusFolder,
@@ -44,7 +45,7 @@ const sectionOf = (path: string, name: string): Uint8Array | undefined => {
 }
 
 describeWith(
-  { kind: "oracle", ...BtfPeer.needs("1.5"), files: [...BtfPeer.needs("1.5").files, corpusFolder] },
+  { kind: "oracle", ...Libbpf.needs("1.5"), files: [...Libbpf.needs("1.5").files, corpusFolder] },
   "dedup of the corpus beside libbpf",
   () => {
     it("appended to itself, each object's BTF is libbpf's, byte for byte", () => {
@@ -90,7 +91,7 @@ describeWith(
 )
 
 describeWith(
-  { kind: "oracle", ...BtfPeer.needs("1.5"), files: [...BtfPeer.needs("1.5").files, kernelsFolder] },
+  { kind: "oracle", ...Libbpf.needs("1.5"), files: [...Libbpf.needs("1.5").files, kernelsFolder] },
   "dedup of kernels beside libbpf",
   () => {
     it("two builds of one kernel in one blob are libbpf's result, byte for byte", () => {

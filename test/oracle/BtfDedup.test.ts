@@ -16,6 +16,7 @@ import * as Arbitrary from "../support/arbitrary/Btf.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import { classes } from "../support/BtfClasses.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { differences } from "../support/DedupCases.ts"
 import { allFixtures, describeWith, fixture, run, runs, temporaryFolder } from "../support/Require.ts"
 
@@ -57,9 +58,9 @@ const assertEqual = (inputs: ReadonlyArray<Btf.Btf>, answers: ReadonlyArray<BtfP
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
 
-for (const version of BtfPeer.versions) {
+for (const version of Libbpf.versions) {
   describeWith(
-    { kind: "oracle", tools: BtfPeer.needs(version).tools, files: [...BtfPeer.needs(version).files, vmlinux] },
+    { kind: "oracle", tools: Libbpf.needs(version).tools, files: [...Libbpf.needs(version).files, vmlinux] },
     `dedup of the running kernel's types beside libbpf (${version})`,
     () => {
       it("appended to themselves, they are libbpf's result, byte for byte", () => {
@@ -77,7 +78,7 @@ for (const version of BtfPeer.versions) {
     }
   )
 
-  describeWith({ kind: "oracle", ...BtfPeer.needs(version) }, `dedup beside libbpf (${version})`, () => {
+  describeWith({ kind: "oracle", ...Libbpf.needs(version) }, `dedup beside libbpf (${version})`, () => {
     it("of all fixtures appended to themselves is equal byte for byte", () => {
       const blobs = allFixtures().map((name) => ({ name, btf: parsed(B.elfSection(fixture(name), ".BTF")) }))
       const doubled = blobs.map(({ btf }) => appended(btf, btf))
@@ -220,7 +221,7 @@ const paholes = (path: string): Btf.Btf => {
 }
 
 describeWith(
-  { kind: "oracle", tools: ["clang", ...BtfPeer.needs("system").tools] },
+  { kind: "oracle", tools: ["clang", ...Libbpf.needs("system").tools] },
   "dedup of BPF objects of several files",
   () => {
     for (const target of ["bpf", "bpfeb"]) {
@@ -241,7 +242,7 @@ describeWith(
 
 for (const compiler of ["cc", "clang"]) {
   describeWith(
-    { kind: "oracle", tools: [compiler, "pahole", ...BtfPeer.needs("system").tools] },
+    { kind: "oracle", tools: [compiler, "pahole", ...Libbpf.needs("system").tools] },
     `dedup of pahole's BTF of ${compiler}'s objects`,
     () => {
       it("file by file is libbpf's, and has the types of the whole program", () => {

@@ -8,6 +8,7 @@ import * as BtfDump from "../../src/btf/BtfDump.ts"
 import * as A from "../support/arbitrary/Btf.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { assertionsOf, compileErrors, dumpNamed } from "../support/DumpedC.ts"
 import { allFixtures, describeWith, fixture, newBpftool, repository, run, runs } from "../support/Require.ts"
 import {
@@ -122,7 +123,7 @@ describeWith({ kind: "oracle", tools: ["bpftool"] }, "dumps of compiled objects"
   })
 })
 
-describeWith({ kind: "oracle", ...BtfPeer.needs("1.5") }, "dumps of generated BTF", () => {
+describeWith({ kind: "oracle", ...Libbpf.needs("1.5") }, "dumps of generated BTF", () => {
   /** What libbpf makes of blobs, each with the text and whether there was an error. */
   const peer = (blobs: ReadonlyArray<Uint8Array>) =>
     BtfPeer.batch("1.5", blobs.map((bytes) => ["dumpc", BtfPeer.inline(bytes)]), { seconds: 10 })

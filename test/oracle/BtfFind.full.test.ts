@@ -3,12 +3,13 @@ import * as Fs from "node:fs"
 import * as Btf from "../../src/btf/Btf.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { describeWith } from "../support/Require.ts"
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
 
 describeWith(
-  { kind: "oracle", tools: BtfPeer.needs().tools, files: [vmlinux] },
+  { kind: "oracle", tools: Libbpf.needs().tools, files: [vmlinux] },
   "all names of the running kernel",
   () => {
     it("are found where libbpf finds them", { timeout: 300_000 }, () => {

@@ -8,6 +8,7 @@ import * as BtfPermute from "../../src/btf/BtfPermute.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import { elf32, elf64 } from "../support/BtfElf.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { allFixtures, describeWith, fixture, repository, run, temporaryFolder } from "../support/Require.ts"
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
@@ -23,7 +24,7 @@ const answers = (btf: Btf.Btf, queries: ReadonlyArray<{ readonly name: string; r
   // libbpf says -ENOENT.
   queries.map(({ kind, name }) => (kind === 0 ? Btf.findOne(btf, name) : Btf.findOne(btf, name, kind)) ?? -2)
 
-describeWith({ kind: "oracle", tools: BtfPeer.needs().tools, files: [vmlinux] }, "names of the running kernel", () => {
+describeWith({ kind: "oracle", tools: Libbpf.needs().tools, files: [vmlinux] }, "names of the running kernel", () => {
   const kernel = B.expectSuccess(Btf.parse(read(vmlinux)))
   const folder = temporaryFolder()
 
@@ -52,7 +53,7 @@ describeWith({ kind: "oracle", tools: BtfPeer.needs().tools, files: [vmlinux] },
 })
 
 describeWith(
-  { kind: "oracle", tools: [...BtfPeer.needs().tools, "bpftool"] },
+  { kind: "oracle", tools: [...Libbpf.needs().tools, "bpftool"] },
   "names of objects",
   () => {
     it("are all found where libbpf and bpftool have them", () => {
@@ -75,12 +76,12 @@ describeWith(
   }
 )
 
-describeWith({ kind: "oracle", ...BtfPeer.needs("1.5"), files: [vmlinux] }, "files", () => {
+describeWith({ kind: "oracle", ...Libbpf.needs("1.5"), files: [vmlinux] }, "files", () => {
   const kernel = B.expectSuccess(Btf.parse(read(vmlinux)))
   const folder = temporaryFolder()
 
   /** What libbpf makes of the file, written again; `undefined` with the reason where it refuses. */
-  const theirs = (version: BtfPeer.Version, bytes: Uint8Array, base?: string): Uint8Array | string => {
+  const theirs = (version: Libbpf.Version, bytes: Uint8Array, base?: string): Uint8Array | string => {
     const path = Path.join(folder, "file")
     Fs.writeFileSync(path, bytes)
     const answer = BtfPeer.ask(version, "raw", path, "-", ...(base === undefined ? [] : ["--base", base]))

@@ -5,6 +5,7 @@ import * as Path from "node:path"
 import * as Btf from "../../src/btf/Btf.ts"
 import { elfSection, expectSuccess } from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import * as Beside from "../support/LayoutBeside.ts"
 import { describeWith, kernel, kernelsFolder, modulesOf, run } from "../support/Require.ts"
 
@@ -13,8 +14,8 @@ const read = (path: string): Uint8Array => new Uint8Array(Fs.readFileSync(path))
 describeWith(
   {
     kind: "oracle",
-    tools: [...BtfPeer.needs().tools, "pahole"],
-    files: [...BtfPeer.needs("1.5").files, kernelsFolder]
+    tools: [...Libbpf.needs().tools, "pahole"],
+    files: [...Libbpf.needs("1.5").files, kernelsFolder]
   },
   "layouts of Debian's kernels",
   () => {
@@ -23,7 +24,7 @@ describeWith(
       const moduleBtf = (path: string): Btf.Btf => expectSuccess(Btf.parse(elfSection(read(path), ".BTF"), { base }))
 
       it(`all types of ${one.release}, libbpf of the machine and 1.5`, () => {
-        for (const version of BtfPeer.versions) {
+        for (const version of Libbpf.versions) {
           const judged = BtfPeer.layout(version, one.btf)
           assert.strictEqual(judged.length, base.endId - 1)
           assert.deepEqual(Beside.layoutDifferences(base, judged), [], version)

@@ -5,6 +5,7 @@ import * as Path from "node:path"
 import * as Btf from "../../src/btf/Btf.ts"
 import { elfSection, expectSuccess } from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import * as Beside from "../support/LayoutBeside.ts"
 import { allFixtures, describeWith, fixture, kernel, kernelsFolder, repository, run } from "../support/Require.ts"
 
@@ -26,10 +27,10 @@ const pahole = (path: string): ReadonlyArray<Beside.Printed> => {
 }
 
 describeWith(
-  { kind: "oracle", ...BtfPeer.needs("system", "1.5"), files: [...BtfPeer.needs("1.5").files, running] },
+  { kind: "oracle", ...Libbpf.needs("system", "1.5"), files: [...Libbpf.needs("1.5").files, running] },
   "layouts beside libbpf",
   () => {
-    for (const version of BtfPeer.versions) {
+    for (const version of Libbpf.versions) {
       it(`all types of the running kernel, libbpf ${version}`, () => {
         const btf = blobOf(running)
         const judged = BtfPeer.layout(version, running)

@@ -10,11 +10,12 @@ import * as Btf from "../../src/btf/Btf.ts"
 import { distill } from "../../src/btf/BtfDistill.ts"
 import { mismatchText, relocate } from "../../src/btf/BtfRelocate.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { roundTripFault } from "../support/BtfRoundTrip.ts"
 import { describeWith, kernel, kernelsFolder, modulesOf, temporaryFolder } from "../support/Require.ts"
 import { elfSection, expectSuccess } from "../support/arbitrary/BtfBlob.ts"
 
-const needs = BtfPeer.needs("1.5")
+const needs = Libbpf.needs("1.5")
 
 interface Module {
   readonly name: string

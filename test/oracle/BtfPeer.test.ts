@@ -2,18 +2,19 @@
 import { assert, it } from "@effect/vitest"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { describeWith } from "../support/Require.ts"
 
 const blob = BtfPeer.inline(B.blob([B.int("int", 4, 1), B.ptr(1), B.ptr(1)]))
 
-describeWith({ kind: "oracle", ...BtfPeer.needs("1.5") }, "libbpf as a judge of BTF", () => {
+describeWith({ kind: "oracle", ...Libbpf.needs("1.5") }, "libbpf as a judge of BTF", () => {
   it("is of the version that was asked for", () => {
-    const [first] = BtfPeer.versions.map((version) => BtfPeer.library(version))
+    const [first] = Libbpf.versions.map((version) => BtfPeer.library(version))
     assert.match(first ?? "", /^v1\.\d/)
     assert.strictEqual(BtfPeer.library("1.5"), "v1.5")
   })
 
-  for (const version of BtfPeer.versions) {
+  for (const version of Libbpf.versions) {
     it(`answers in order, failures too (${version})`, () => {
       const answers = BtfPeer.batch(version, [
         ["dedup", blob, "-"],

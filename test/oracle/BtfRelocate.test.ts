@@ -9,6 +9,7 @@ import * as Arbitrary from "../support/arbitrary/Btf.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import type { Order, Rec } from "../support/arbitrary/BtfBlob.ts"
 import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { describeWith, runs } from "../support/Require.ts"
 
 /** A base, split BTF over it, and another base that is much like the first. */
@@ -84,7 +85,7 @@ const namesSeveralKinds = (distilled: Btf.Btf, target: Btf.Btf): boolean => {
  */
 const isEmpty = (distilled: Btf.Btf): boolean => distilled.endId === 1
 
-const needs = BtfPeer.needs("1.5")
+const needs = Libbpf.needs("1.5")
 
 describeWith({ kind: "oracle", tools: needs.tools, files: needs.files }, "distilled base and relocation", () => {
   const sample = fc.sample(cases, { numRuns: runs(500), seed: Number(process.env["FC_SEED"] ?? 1) })

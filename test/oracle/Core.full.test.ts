@@ -10,7 +10,7 @@ import * as Btf from "../../src/btf/Btf.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Core from "../../src/stages/relocate/core/Core.ts"
 import { elfSection } from "../support/arbitrary/BtfBlob.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { type CoreComparison, coreBeside } from "../support/CoreBeside.ts"
 import { bpffs, corpus, corpusFolder, describeWith, kernel, kernelsFolder } from "../support/Require.ts"
 
@@ -53,8 +53,8 @@ const kernels: ReadonlyArray<{ readonly name: string; readonly file: string; rea
   { name: "Linux 6.12", file: kernelsFolder, path: () => kernel("6.12").btf }
 ]
 
-for (const version of BtfPeer.versions) {
-  const needs = BtfPeer.needs(version)
+for (const version of Libbpf.versions) {
+  const needs = Libbpf.needs(version)
   const judge = `libbpf ${version}`
 
   for (const { file, name, path: pathOf } of kernels) {

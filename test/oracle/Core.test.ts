@@ -15,6 +15,7 @@ import * as Open from "../../src/stages/open/Open.ts"
 import * as Core from "../../src/stages/relocate/core/Core.ts"
 import { compareObject, coreBeside, relocateObject } from "../support/CoreBeside.ts"
 import * as Peer from "../support/Peer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { allFixtures, describeWith, fixture, repository, temporaryFolder, runsToMeet } from "../support/Require.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import {
@@ -46,7 +47,7 @@ const both = (local: ReadonlyArray<B.Rec>, specs: ReadonlyArray<RecordSpec>, ker
   return { loaded, programs, comparison: compareObject(programs, loaded) }
 }
 
-describeWith({ kind: "live", tools: Peer.peerTools, files: [vmlinux] }, "CO-RE beside libbpf", () => {
+describeWith({ kind: "live", ...Libbpf.needs("system"), files: [vmlinux] }, "CO-RE beside libbpf", () => {
   it("the fixtures, on the running kernel", () => {
     const target = Core.target(Result.getOrThrow(Btf.parse(new Uint8Array(Fs.readFileSync(vmlinux)))))
     let records = 0

@@ -7,6 +7,7 @@ import { attempt } from "../../src/internal/attempt.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import { type Edge, edges } from "../support/CoreEdges.ts"
 import * as Peer from "../support/Peer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { describeWith, temporaryFolder } from "../support/Require.ts"
 import { hex, objectFile, show } from "../unit/stages/relocate/core/Records.ts"
 
@@ -33,7 +34,7 @@ const libbpf = (folder: string, { kernel, local, specs }: Edge): { readonly insn
   return "refused"
 }
 
-describeWith({ kind: "live", tools: Peer.peerTools }, "the edges of CO-RE before libbpf", () => {
+describeWith({ kind: "live", ...Libbpf.needs("system") }, "the edges of CO-RE before libbpf", () => {
   for (const [section, list] of Object.entries(edges)) {
     describe(section, () => {
       for (const each of list) {

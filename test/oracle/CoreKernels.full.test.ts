@@ -10,7 +10,7 @@ import * as Path from "node:path"
 import * as Btf from "../../src/btf/Btf.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Core from "../../src/stages/relocate/core/Core.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { coreBeside, compareObject, relocateObject } from "../support/CoreBeside.ts"
 import { objects, type QuestionName } from "../support/CoreObjects.ts"
 import * as Table from "../support/KernelTable.ts"
@@ -86,8 +86,8 @@ for (const { files, name, path } of kernels) {
     }
   )
 
-  for (const version of BtfPeer.versions) {
-    const needs = BtfPeer.needs(version)
+  for (const version of Libbpf.versions) {
+    const needs = Libbpf.needs(version)
     describeWith(
       { kind: "live", tools: needs.tools, files: [...needs.files, ...files] },
       `CO-RE on ${name}, beside libbpf ${version}`,
@@ -142,7 +142,7 @@ const offsets = (path: string): Readonly<Record<string, number>> => {
   return values
 }
 
-describeWith({ kind: "live", tools: Peer.peerTools }, "variants of the small kernel, beside libbpf", () => {
+describeWith({ kind: "live", ...Libbpf.needs("system") }, "variants of the small kernel, beside libbpf", () => {
   const small = Variants.smallKernel()
   const folder = temporaryFolder()
   const paths = objects.map(({ asks, bytes, name }) => {

@@ -18,6 +18,7 @@ import {
 import * as LoadInChild from "../support/LoadInChild.ts"
 import type { LoadOptions } from "../support/LoadOurs.ts"
 import * as Peer from "../support/Peer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { bpffs, corpus, corpusFolder, describeWith, run, temporaryFolder } from "../support/Require.ts"
 
 /** The verifier may look at a million instructions, which takes it seconds. */
@@ -93,7 +94,7 @@ class Findings {
 }
 
 describeWith(
-  { kind: "live", tools: [...Peer.peerTools, "bpftool"], files: [corpusFolder] },
+  { kind: "live", tools: [...Libbpf.needs("system").tools, "bpftool"], files: [corpusFolder] },
   "loads of the corpus, beside libbpf",
   () => {
     const loader = LoadInChild.make(limitMilliseconds)

@@ -9,7 +9,7 @@ import { Kernel } from "../../src/services/Kernel/Kernel.ts"
 import * as KernelLive from "../../src/services/Kernel/KernelLive.ts"
 import type { LoadedObject } from "../../src/stages/load/Execute.ts"
 import * as EventTypes from "../../src/stages/open/EventTypes.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { loadFixture } from "../support/LoadFixture.ts"
 import { describeWith, repository, run } from "../support/Require.ts"
 
@@ -50,13 +50,13 @@ const runWith = (
   )
 
 describeWith(
-  { kind: "live", root: true, linux: "5.18", ...BtfPeer.needs("system") },
+  { kind: "live", root: true, linux: "5.18", ...Libbpf.needs("system") },
   "records beside libbpf",
   () => {
     it.live("are the same, of ring buffers and perf buffers, and decoded to the same values", () =>
       Effect.gen(function*() {
         const theirs = printed(
-          run(Path.join(Path.dirname(BtfPeer.peer("system")), "perf_peer"), ["records", object]).stdout
+          run(Libbpf.program("perf_peer", "system"), ["records", object]).stdout
         )
         assert.strictEqual(theirs.length, 40 + 40 + 30)
         const kernel = yield* KernelLive.make

@@ -10,7 +10,7 @@ import * as FileSource from "../../src/attach/FileSource.ts"
 import * as Binary from "../../src/services/Elf/ElfBinary.ts"
 import * as C from "../../src/services/Elf/ElfConstants.ts"
 import * as FunctionOffsets from "../../src/services/Elf/FunctionOffset.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import * as Judge from "../support/Offsets.ts"
 import { describeWith, run, temporaryFolder } from "../support/Require.ts"
 
@@ -276,7 +276,7 @@ describeWith({ kind: "oracle", tools: ["readelf", "clang"] }, "functions of othe
   }
 })
 
-describeWith({ kind: "oracle", ...BtfPeer.needs("1.5") }, "functions beside libbpf", () => {
+describeWith({ kind: "oracle", ...Libbpf.needs("1.5") }, "functions beside libbpf", () => {
   it("chooses for every name of libc, with and without versions, what libbpf chooses", () => {
     const names = [...Judge.byName(Judge.judgedFunctions(libc)).values()].flatMap((all) => {
       const [first] = all

@@ -7,7 +7,7 @@
 import { assert, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { type InfoDifference, infoDifferences } from "../support/InfosBeside.ts"
 import { loadOurs } from "../support/LoadOurs.ts"
 import * as Peer from "../support/Peer.ts"
@@ -15,7 +15,7 @@ import { allFixtures, bpffs, describeWith, fixture, repository } from "../suppor
 
 /** What infos show beside one version of libbpf. */
 interface Judge {
-  readonly version: BtfPeer.Version
+  readonly version: Libbpf.Version
   /** Fixtures that one of the two does not load, or of which it loads something else. Why is told in LibbpfCalls. */
   readonly notCompared: ReadonlySet<string>
   /** The infos of a fixture that differ. */
@@ -63,7 +63,7 @@ const judges: ReadonlyArray<Judge> = [
 
 const pathOf = (name: string): string => Path.join(repository, "test/fixtures", name)
 
-const loadBoth = async (name: string, version: BtfPeer.Version) => {
+const loadBoth = async (name: string, version: Libbpf.Version) => {
   const pinRoot = Path.join(bpffs(), "pins")
   const libbpf = Peer.load(pathOf(name), ["--pin-root", pinRoot], version)
   Fs.rmSync(pinRoot, { recursive: true, force: true })
@@ -75,7 +75,7 @@ const loadBoth = async (name: string, version: BtfPeer.Version) => {
 const where = ({ at, field }: InfoDifference): string => `${at}: ${field}`
 
 for (const { differing, notCompared, version } of judges) {
-  describeWith({ kind: "live", ...BtfPeer.needs(version) }, `infos after a load, beside libbpf (${version})`, () => {
+  describeWith({ kind: "live", ...Libbpf.needs(version) }, `infos after a load, beside libbpf (${version})`, () => {
     let compared = 0
 
     for (const name of allFixtures().filter((each) => each.endsWith(".bpf.o"))) {

@@ -7,7 +7,7 @@
 import { assert, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { deliberate, type DeliberateName, loadDifferences, whichDeliberate } from "../support/LoadedBeside.ts"
 import { loadOurs, openDescriptors } from "../support/LoadOurs.ts"
 import type { CallDifference } from "../support/Normalise.ts"
@@ -17,7 +17,7 @@ import { allFixtures, bpffs, describeWith, fixture, repository, run, temporaryFo
 
 /** What loads show beside one version of libbpf. */
 interface Judge {
-  readonly version: BtfPeer.Version
+  readonly version: Libbpf.Version
   /** Fixtures that differ, and how. Not listed is `kernelVersion`, which every program shows. */
   readonly differing: Readonly<Record<string, ReadonlyArray<DeliberateName>>>
 }
@@ -74,7 +74,7 @@ const show = ({ at, field, libbpf, ours }: CallDifference): string =>
   `${at}: ${field} is ${ours}, libbpf has ${libbpf}`.slice(0, 2000)
 
 /** Loads with both, each with its own share of pins. */
-const loadBoth = async (name: string, version: BtfPeer.Version) => {
+const loadBoth = async (name: string, version: Libbpf.Version) => {
   const pinRoot = Path.join(bpffs(), "pins")
   const libbpf = Peer.load(pathOf(name), ["--pin-root", pinRoot], version)
   Fs.rmSync(pinRoot, { recursive: true, force: true })
@@ -84,7 +84,7 @@ const loadBoth = async (name: string, version: BtfPeer.Version) => {
 }
 
 for (const { differing, version } of judges) {
-  describeWith({ kind: "live", ...BtfPeer.needs(version) }, `the calls of a load, beside libbpf (${version})`, () => {
+  describeWith({ kind: "live", ...Libbpf.needs(version) }, `the calls of a load, beside libbpf (${version})`, () => {
     const versions: Array<string> = []
 
     for (const name of littleEndian) {
@@ -112,51 +112,58 @@ for (const { differing, version } of judges) {
   })
 }
 
-describeWith({ kind: "live", tools: [...Peer.peerTools, "bpftool"] }, "calls beside libbpf, besides", () => {
-  it("an object that bpftool has linked", async () => {
-    const path = Path.join(temporaryFolder(), "linked.o")
-    const linked = run("bpftool", ["gen", "object", path, pathOf("link_library.bpf.o"), pathOf("link_main.bpf.o")])
-    assert.strictEqual(linked.status, 0, linked.stderr)
-    const bytes = new Uint8Array(Fs.readFileSync(path))
-    assert.deepStrictEqual(differences(bytes, path, Peer.open(path)), [])
-    const ours = await loadOurs(bytes, { path })
-    assert.strictEqual(ours.stage, "loaded", ours.error?.message)
-    const found = loadDifferences(ours, Peer.load(path))
-    assert.deepStrictEqual([...new Set(found.map(({ field }) => field))], ["kern_version"])
-  })
+describeWith(
+  { kind: "live", tools: [...Libbpf.needs("system").tools, "bpftool"] },
+  "calls beside libbpf, besides",
+  () => {
+    it("an object that bpftool has linked", async () => {
+      const path = Path.join(temporaryFolder(), "linked.o")
+      const linked = run("bpftool", ["gen", "object", path, pathOf("link_library.bpf.o"), pathOf("link_main.bpf.o")])
+      assert.strictEqual(linked.status, 0, linked.stderr)
+      const bytes = new Uint8Array(Fs.readFileSync(path))
+      assert.deepStrictEqual(differences(bytes, path, Peer.open(path)), [])
+      const ours = await loadOurs(bytes, { path })
+      assert.strictEqual(ours.stage, "loaded", ours.error?.message)
+      const found = loadDifferences(ours, Peer.load(path))
+      assert.deepStrictEqual([...new Set(found.map(({ field }) => field))], ["kern_version"])
+    })
 
-  it("libbpf sends the instructions that bpf_program__insns() has", () => {
-    const { calls, programs } = Peer.load(pathOf("subprograms.bpf.o"))
-    const sent = (calls ?? []).filter((call) => call.command === "PROG_LOAD" && !call.probe).map((call) => call.insns)
-    assert.deepStrictEqual((programs ?? []).map((program) => program.insns), sent)
-  })
+    it("libbpf sends the instructions that bpf_program__insns() has", () => {
+      const { calls, programs } = Peer.load(pathOf("subprograms.bpf.o"))
+      const sent = (calls ?? []).filter((call) => call.command === "PROG_LOAD" && !call.probe).map((call) => call.insns)
+      assert.deepStrictEqual((programs ?? []).map((program) => program.insns), sent)
+    })
 
-  it("a bent instruction, map, value, record or order is seen", async () => {
-    const { libbpf, ours } = await loadBoth("global_data.bpf.o", "system")
-    const seen = (edit: (call: Peer.Call) => Partial<Peer.Call>): ReadonlyArray<string> => {
-      const bent = { ...libbpf, calls: (libbpf.calls ?? []).map((call) => ({ ...call, ...edit(call) })) }
-      return [
-        ...new Set(loadDifferences(ours, bent).filter((each) => !whichDeliberate(each)).map(({ field }) => field))
-      ]
-    }
-    const longer = (hex: string | null | undefined): string => `${hex}00`
-    assert.deepStrictEqual(seen(() => ({})), [])
-    assert.deepStrictEqual(seen(({ insns }) => typeof insns === "string" ? { insns: `ff${insns.slice(2)}` } : {}), [
-      "insn"
-    ])
-    assert.deepStrictEqual(seen(({ map_flags: flags }) => flags === undefined ? {} : { map_flags: flags ^ 1 }), [
-      "map_flags"
-    ])
-    for (const field of ["prog_flags", "expected_attach_type"] as const) {
-      assert.deepStrictEqual(seen((call) => call[field] === undefined ? {} : { [field]: call[field] ^ 0x10 }), [field])
-    }
-    assert.deepStrictEqual(seen(({ value }) => value === undefined ? {} : { value: longer(value) }), ["value"])
-    assert.deepStrictEqual(seen(({ line_info: lines }) => lines === undefined ? {} : { line_info: longer(lines) }), [
-      "line_info"
-    ])
-    assert.deepStrictEqual(seen(({ btf, command }) => command === "BTF_LOAD" ? { btf: longer(btf) } : {}), ["btf"])
-    assert.deepStrictEqual(seen(({ command }) => ({ probe: command === "MAP_FREEZE" })), ["sequence"])
-    const elsewhere = (call: Peer.Call) => call.map_references?.map((each) => ({ ...each, map: "map:elsewhere" })) ?? []
-    assert.deepStrictEqual(seen((call) => ({ map_references: elsewhere(call) })), ["map_references"])
-  })
-})
+    it("a bent instruction, map, value, record or order is seen", async () => {
+      const { libbpf, ours } = await loadBoth("global_data.bpf.o", "system")
+      const seen = (edit: (call: Peer.Call) => Partial<Peer.Call>): ReadonlyArray<string> => {
+        const bent = { ...libbpf, calls: (libbpf.calls ?? []).map((call) => ({ ...call, ...edit(call) })) }
+        return [
+          ...new Set(loadDifferences(ours, bent).filter((each) => !whichDeliberate(each)).map(({ field }) => field))
+        ]
+      }
+      const longer = (hex: string | null | undefined): string => `${hex}00`
+      assert.deepStrictEqual(seen(() => ({})), [])
+      assert.deepStrictEqual(seen(({ insns }) => typeof insns === "string" ? { insns: `ff${insns.slice(2)}` } : {}), [
+        "insn"
+      ])
+      assert.deepStrictEqual(seen(({ map_flags: flags }) => flags === undefined ? {} : { map_flags: flags ^ 1 }), [
+        "map_flags"
+      ])
+      for (const field of ["prog_flags", "expected_attach_type"] as const) {
+        assert.deepStrictEqual(seen((call) => call[field] === undefined ? {} : { [field]: call[field] ^ 0x10 }), [
+          field
+        ])
+      }
+      assert.deepStrictEqual(seen(({ value }) => value === undefined ? {} : { value: longer(value) }), ["value"])
+      assert.deepStrictEqual(seen(({ line_info: lines }) => lines === undefined ? {} : { line_info: longer(lines) }), [
+        "line_info"
+      ])
+      assert.deepStrictEqual(seen(({ btf, command }) => command === "BTF_LOAD" ? { btf: longer(btf) } : {}), ["btf"])
+      assert.deepStrictEqual(seen(({ command }) => ({ probe: command === "MAP_FREEZE" })), ["sequence"])
+      const elsewhere = (call: Peer.Call) =>
+        call.map_references?.map((each) => ({ ...each, map: "map:elsewhere" })) ?? []
+      assert.deepStrictEqual(seen((call) => ({ map_references: elsewhere(call) })), ["map_references"])
+    })
+  }
+)

@@ -6,6 +6,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { type DeliberateName, differences, whichDeliberate } from "../support/OpenedBeside.ts"
 import * as Peer from "../support/Peer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { corpus, corpusFolder, describeWith } from "../support/Require.ts"
 
 /** The differences that the corpus shows; one that no longer occurs fails. */
@@ -19,7 +20,7 @@ const expected: ReadonlyArray<DeliberateName> = [
 ]
 
 describeWith(
-  { kind: "oracle", tools: Peer.peerTools, files: [corpusFolder] },
+  { kind: "oracle", ...Libbpf.needs("system"), files: [corpusFolder] },
   "open of the corpus, beside libbpf",
   () => {
     it("all objects are the same, apart from what is meant to differ", () => {

@@ -15,6 +15,7 @@ import {
   whichDeliberate
 } from "../support/OpenedBeside.ts"
 import * as Peer from "../support/Peer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { allFixtures, describeWith, fixture, repository } from "../support/Require.ts"
 
 /** Fixtures that differ, and how. libbpf 1.1 refuses big-endian ones, so these are listed where both refuse. */
@@ -45,7 +46,7 @@ const explained = (found: ReadonlyArray<Difference>): ReadonlyArray<DeliberateNa
   return [...new Set(kinds.filter((kind) => kind !== undefined))].sort()
 }
 
-describeWith({ kind: "oracle", tools: Peer.peerTools }, "open, beside libbpf", () => {
+describeWith({ kind: "oracle", ...Libbpf.needs("system") }, "open, beside libbpf", () => {
   for (const name of allFixtures()) {
     it(name, () => {
       const found = differences(fixture(name), pathOf(name), Peer.open(pathOf(name)))

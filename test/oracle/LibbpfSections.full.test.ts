@@ -4,7 +4,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Path from "node:path"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { type DeliberateName, loadDifferences, whichDeliberate } from "../support/LoadedBeside.ts"
 import { loadOurs } from "../support/LoadOurs.ts"
 import type { CallDifference } from "../support/Normalise.ts"
@@ -15,17 +15,16 @@ const name = "section_kinds.bpf.o"
 const path = Path.join(repository, "test/fixtures", name)
 
 /** How they differ, all together. */
-const judges: ReadonlyArray<{ readonly version: BtfPeer.Version; readonly differing: ReadonlyArray<DeliberateName> }> =
-  [
-    { version: "system", differing: ["beforeAnyCall", "kernelVersion", "newerSection", "usdtForMany"] },
-    { version: "1.5", differing: ["beforeAnyCall", "kernelVersion", "newerSection"] }
-  ]
+const judges: ReadonlyArray<{ readonly version: Libbpf.Version; readonly differing: ReadonlyArray<DeliberateName> }> = [
+  { version: "system", differing: ["beforeAnyCall", "kernelVersion", "newerSection", "usdtForMany"] },
+  { version: "1.5", differing: ["beforeAnyCall", "kernelVersion", "newerSection"] }
+]
 
 const show = ({ at, field, libbpf, ours }: CallDifference): string =>
   `${at}: ${field} is ${ours}, libbpf has ${libbpf}`.slice(0, 2000)
 
 for (const { differing, version } of judges) {
-  describeWith({ kind: "live", ...BtfPeer.needs(version) }, `the calls of a load, beside libbpf (${version})`, () => {
+  describeWith({ kind: "live", ...Libbpf.needs(version) }, `the calls of a load, beside libbpf (${version})`, () => {
     it("programs of every kind of section, each by itself", async () => {
       const shown = new Set<DeliberateName>()
       let loaded = 0

@@ -8,7 +8,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Linker from "../../src/linker/Linker.ts"
 import * as Open from "../../src/stages/open/Open.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import {
   bpftoolRefusal,
   bpftools,
@@ -44,8 +44,8 @@ const pathOf = (name: string): string => Path.join(corpusFolder, "objects", `${n
 
 const read = (path: string): Uint8Array => new Uint8Array(Fs.readFileSync(path))
 
-for (const version of BtfPeer.versions) {
-  const needs = BtfPeer.needs(version)
+for (const version of Libbpf.versions) {
+  const needs = Libbpf.needs(version)
   const files = [...(version === "1.5" ? [...needs.files, bpftools[version]] : needs.files), corpusFolder]
 
   describeWith(

@@ -10,7 +10,7 @@ import * as Path from "node:path"
 import * as Linker from "../../src/linker/Linker.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Group from "../support/arbitrary/Link.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import {
   bpftoolRefusal,
   bpftools,
@@ -79,8 +79,8 @@ const groups: ReadonlyArray<Linkable> = [
 
 const named = ({ parts }: Linkable): string => parts.map((part) => part.replace("link/", "")).join()
 
-for (const version of BtfPeer.versions) {
-  const needs = BtfPeer.needs(version)
+for (const version of Libbpf.versions) {
+  const needs = Libbpf.needs(version)
   const files = version === "1.5" ? [...needs.files, bpftools[version]] : needs.files
 
   describeWith(
@@ -193,7 +193,7 @@ describeWith({ kind: "oracle", tools: ["llvm-readelf-19", "bpftool"] }, "what is
   })
 
   it("is linked again by bpftool, and means the same", () => {
-    for (const version of BtfPeer.versions) {
+    for (const version of Libbpf.versions) {
       if (!Fs.existsSync(bpftools[version]) && version !== "system") continue
       for (const { parts } of groups) {
         const ours = linkOurs(parts.map((part) => pathOf(`${part}.bpf`)))

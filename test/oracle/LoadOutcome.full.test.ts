@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Open from "../../src/stages/open/Open.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import * as LoadInChild from "../support/LoadInChild.ts"
 import { agree, compile, libbpfs, ofOurs, type Outcome, type PeerOutcome, show } from "../support/LoadOutcome.ts"
 import { loadOurs, type OurLoad } from "../support/LoadOurs.ts"
@@ -46,7 +46,7 @@ const exceptions: Readonly<Record<string, (pair: Pair) => boolean>> = {
 const kindOf = (pair: Pair): string | undefined => Object.keys(exceptions).find((name) => exceptions[name]?.(pair))
 
 describeWith(
-  { kind: "live", tools: [...BtfPeer.needs("1.5").tools], files: [...BtfPeer.needs("1.5").files, corpusFolder] },
+  { kind: "live", tools: [...Libbpf.needs("1.5").tools], files: [...Libbpf.needs("1.5").files, corpusFolder] },
   "outcomes of loading the corpus, beside libbpf 1.5",
   () => {
     const loader = LoadInChild.make(limitSeconds * 1000)
@@ -113,7 +113,7 @@ describeWith(
 
 const includes = "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\nchar _license[] SEC(\"license\") = \"GPL\";\n"
 
-const needs = { tools: [...BtfPeer.needs("1.5").tools, "clang"], files: BtfPeer.needs("1.5").files }
+const needs = { tools: [...Libbpf.needs("1.5").tools, "clang"], files: Libbpf.needs("1.5").files }
 
 describeWith({ kind: "live", ...needs }, "outcomes that differ, in small", () => {
   const both = async (path: string) => {

@@ -12,7 +12,7 @@ import * as MinCoreBtf from "../../src/stages/gen/MinCoreBtf.ts"
 import * as Core from "../../src/stages/relocate/core/Core.ts"
 import * as MinCore from "../support/MinCore.ts"
 import * as Beside from "../support/MinCoreBeside.ts"
-import * as Peer from "../support/Peer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import {
   bpffs,
   corpus,
@@ -142,7 +142,7 @@ describeWith(
 )
 
 describeWith(
-  { kind: "live", tools: Peer.peerTools, files: [corpusFolder, vmlinux] },
+  { kind: "live", ...Libbpf.needs("system"), files: [corpusFolder, vmlinux] },
   "minimal BTF of the corpus in libbpf's hands",
   () => {
     it("makes of each object what the whole makes of it", () => {

@@ -14,6 +14,7 @@ import * as Core from "../../src/stages/relocate/core/Core.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
 import * as Beside from "../support/MinCoreBeside.ts"
 import * as Peer from "../support/Peer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import {
   allFixtures,
   describeWith,
@@ -88,7 +89,7 @@ for (const [version, bpftool] of Object.entries(bpftools)) {
   )
 }
 
-describeWith({ kind: "live", tools: Peer.peerTools, files: [vmlinux] }, "minimal BTF in libbpf's hands", () => {
+describeWith({ kind: "live", ...Libbpf.needs("system"), files: [vmlinux] }, "minimal BTF in libbpf's hands", () => {
   it("makes of the fixtures what the whole makes of them", () => {
     const target = Core.target(Beside.readBtf(vmlinux))
     const minimal = Path.join(temporaryFolder(), "min.btf")

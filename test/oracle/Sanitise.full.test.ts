@@ -13,7 +13,7 @@ import * as LoadPlan from "../../src/stages/load/LoadPlan.ts"
 import * as Plan from "../../src/stages/load/Plan.ts"
 import * as Open from "../../src/stages/open/Open.ts"
 import * as Relocate from "../../src/stages/relocate/Relocate.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { lacking, pretended } from "../support/Lacking.ts"
 import * as Peer from "../support/Peer.ts"
 import { allFixtures, bpffs, corpus, corpusFolder, describeWith, fixture, repository } from "../support/Require.ts"
@@ -30,7 +30,7 @@ const both = (name: string, lacked: ReadonlyArray<Feature>, only?: string): Prom
   return Sanitised.loadBoth(fixture(name), lacked, options, clean)
 }
 
-const needs = { kind: "live", tools: BtfPeer.needs("1.5").tools, files: BtfPeer.needs("1.5").files } as const
+const needs = { kind: "live", tools: Libbpf.needs("1.5").tools, files: Libbpf.needs("1.5").files } as const
 
 const releases: ReadonlyArray<string> = ["4.18", "5.0", "5.4", "5.10", "5.15", "6.1", "6.6"]
 

@@ -6,7 +6,7 @@ import { assert, beforeAll, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import type { Feature } from "../../src/services/Kernel/Feature.ts"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { loadDifferences } from "../support/LoadedBeside.ts"
 import { loadOurs } from "../support/LoadOurs.ts"
 import * as Peer from "../support/Peer.ts"
@@ -26,7 +26,7 @@ const blobOf = ({ libbpf }: Sanitised.Beside): string | undefined =>
   libbpf.calls?.find((call) => call.command === "BTF_LOAD" && !call.probe)?.btf ?? undefined
 
 describeWith(
-  { kind: "live", tools: BtfPeer.needs("1.5").tools, files: BtfPeer.needs("1.5").files },
+  { kind: "live", tools: Libbpf.needs("1.5").tools, files: Libbpf.needs("1.5").files },
   "an object for kernels that lack features, beside libbpf",
   () => {
     let whole: Sanitised.Beside

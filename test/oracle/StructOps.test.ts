@@ -5,7 +5,7 @@
 import { assert, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import * as BtfPeer from "../support/BtfPeer.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { loadDifferences, whichDeliberate } from "../support/LoadedBeside.ts"
 import { loadOurs, openDescriptors } from "../support/LoadOurs.ts"
 import type { CallDifference } from "../support/Normalise.ts"
@@ -25,7 +25,7 @@ const loadBoth = async (path: string, bytes: Uint8Array) => {
 const unmeant = (found: ReadonlyArray<CallDifference>): ReadonlyArray<string> =>
   found.filter((each) => whichDeliberate(each) !== "kernelVersion").map(show)
 
-const needs = BtfPeer.needs("1.5")
+const needs = Libbpf.needs("1.5")
 
 describeWith({ ...needs, kind: "live" }, "struct_ops and arenas, beside libbpf 1.5", () => {
   for (const name of ["struct_ops", "arena", "arena_anywhere", "arena_empty"]) {

@@ -11,19 +11,17 @@ import * as Path from "node:path"
 import * as Abi from "../../examples/xsk/Abi.ts"
 import * as Redirect from "../../examples/xsk/Redirect.ts"
 import * as Xsk from "../../examples/xsk/Xsk.ts"
+import * as Libbpf from "../support/Libbpf.ts"
 import { network } from "../support/Network.ts"
 import { describeWith, repository, run, temporaryFolder } from "../support/Require.ts"
-import { peer } from "../support/XskPeer.ts"
 import { checker, live, write } from "../support/XskTraffic.ts"
 
-const peerPath = (): string => {
-  const found = peer()
-  return "path" in found ? found.path : assert.fail(found.reason)
-}
+/** The other side: `bench/peers/xsk_peer.c`, over the kernel's header alone. */
+const peer = (): string => Libbpf.program("xsk_peer", "system")
 
-describeWith({ kind: "oracle", tools: ["cc"] }, "layouts of AF_XDP", () => {
+describeWith({ kind: "oracle", ...Libbpf.needs("system") }, "layouts of AF_XDP", () => {
   it("are those of the kernel's header", () => {
-    const told: Readonly<Record<string, number>> = JSON.parse(run(peerPath(), ["layout"]).stdout)
+    const told: Readonly<Record<string, number>> = JSON.parse(run(peer(), ["layout"]).stdout)
     const ours: Record<string, number> = {
       AF_XDP: Abi.AF_XDP,
       SOL_XDP: Abi.SOL_XDP,
@@ -127,64 +125,68 @@ describeWith({ kind: "oracle", tools: ["cc"] }, "layouts of AF_XDP", () => {
 /** No more than rings and frames have room for: neither side waits for the other. */
 const count = 1900
 
-describeWith({ kind: "live", root: true, tools: ["cc", "ip"] }, "AF_XDP sockets in C", () => {
-  /** Starts the peer in a namespace; `first` is called with each line that it prints. */
-  const start = (netns: string, args: ReadonlyArray<string>) => {
-    const child = ChildProcess.spawn("ip", ["netns", "exec", netns, peerPath(), ...args])
-    let [out, err] = ["", ""]
-    child.stdout.on("data", (text) => (out += String(text)))
-    child.stderr.on("data", (text) => (err += String(text)))
-    const done = Effect.callback<{ readonly out: string; readonly err: string; readonly status: number | null }>(
-      (resume) => {
-        const end = () => resume(Effect.succeed({ out, err, status: child.exitCode }))
-        if (child.exitCode !== null) end()
-        else child.once("close", end)
-      }
-    )
-    const ready = Effect.gen(function*() {
-      for (let tries = 0; !out.includes("ready"); tries++) {
-        if (tries > 2000 || child.exitCode !== null) return assert.fail(`the peer says ${out}${err}`)
-        yield* Effect.sleep(2)
-      }
-    })
-    return { done, ready, stop: Effect.sync(() => child.kill()) }
+describeWith(
+  { kind: "live", root: true, tools: [...Libbpf.needs("system").tools, "ip"] },
+  "AF_XDP sockets in C",
+  () => {
+    /** Starts the peer in a namespace; `first` is called with each line that it prints. */
+    const start = (netns: string, args: ReadonlyArray<string>) => {
+      const child = ChildProcess.spawn("ip", ["netns", "exec", netns, peer(), ...args])
+      let [out, err] = ["", ""]
+      child.stdout.on("data", (text) => (out += String(text)))
+      child.stderr.on("data", (text) => (err += String(text)))
+      const done = Effect.callback<{ readonly out: string; readonly err: string; readonly status: number | null }>(
+        (resume) => {
+          const end = () => resume(Effect.succeed({ out, err, status: child.exitCode }))
+          if (child.exitCode !== null) end()
+          else child.once("close", end)
+        }
+      )
+      const ready = Effect.gen(function*() {
+        for (let tries = 0; !out.includes("ready"); tries++) {
+          if (tries > 2000 || child.exitCode !== null) return assert.fail(`the peer says ${out}${err}`)
+          yield* Effect.sleep(2)
+        }
+      })
+      return { done, ready, stop: Effect.sync(() => child.kill()) }
+    }
+
+    it.live("receive what ours send, every byte", () =>
+      live(Effect.gen(function*() {
+        const box = yield* network
+        const umem = yield* Xsk.umem({ frameSize: 2048 })
+        const socket = yield* Xsk.socket(umem, { device: box.device, netns: box.path, mode: "copy" })
+        const { done, ready, stop } = start(box.peer, ["receive", "outer", String(count)])
+        yield* Effect.addFinalizer(() => stop)
+        yield* ready
+        for (let sent = 0; sent < count; sent += 100) {
+          const first = sent
+          yield* Xsk.sendWith(socket, 100, (bytes, at, index) => write(bytes, at, first + index, 1))
+          yield* Xsk.flush(socket)
+        }
+        const { err, out, status } = yield* done
+        assert.deepStrictEqual({ err, status }, { err: "", status: 0 })
+        assert.include(out, `{"received":${count},"wrong":0}`)
+      })))
+
+    it.live("send what ours receive, every byte", () =>
+      live(Effect.gen(function*() {
+        const box = yield* network
+        const umem = yield* Xsk.umem({ frameSize: 2048 })
+        const socket = yield* Xsk.socket(umem, { device: box.device, netns: box.path, mode: "copy" })
+        yield* Redirect.insert(yield* Redirect.make({ device: box.device, netns: box.path }), socket)
+        const { look, seen } = checker(2)
+        const reader = yield* Effect.forkChild(Xsk.run(socket, look))
+        const { done, stop } = start(box.peer, ["send", "outer", String(count)])
+        yield* Effect.addFinalizer(() => stop)
+        const { err, status } = yield* done
+        assert.deepStrictEqual({ err, status }, { err: "", status: 0 })
+        for (let tries = 0; seen.count < count && tries < 1000; tries++) yield* Effect.sleep(1)
+        yield* Fiber.interrupt(reader)
+        assert.deepStrictEqual(seen, { count, wrong: undefined })
+      })))
   }
-
-  it.live("receive what ours send, every byte", () =>
-    live(Effect.gen(function*() {
-      const box = yield* network
-      const umem = yield* Xsk.umem({ frameSize: 2048 })
-      const socket = yield* Xsk.socket(umem, { device: box.device, netns: box.path, mode: "copy" })
-      const { done, ready, stop } = start(box.peer, ["receive", "outer", String(count)])
-      yield* Effect.addFinalizer(() => stop)
-      yield* ready
-      for (let sent = 0; sent < count; sent += 100) {
-        const first = sent
-        yield* Xsk.sendWith(socket, 100, (bytes, at, index) => write(bytes, at, first + index, 1))
-        yield* Xsk.flush(socket)
-      }
-      const { err, out, status } = yield* done
-      assert.deepStrictEqual({ err, status }, { err: "", status: 0 })
-      assert.include(out, `{"received":${count},"wrong":0}`)
-    })))
-
-  it.live("send what ours receive, every byte", () =>
-    live(Effect.gen(function*() {
-      const box = yield* network
-      const umem = yield* Xsk.umem({ frameSize: 2048 })
-      const socket = yield* Xsk.socket(umem, { device: box.device, netns: box.path, mode: "copy" })
-      yield* Redirect.insert(yield* Redirect.make({ device: box.device, netns: box.path }), socket)
-      const { look, seen } = checker(2)
-      const reader = yield* Effect.forkChild(Xsk.run(socket, look))
-      const { done, stop } = start(box.peer, ["send", "outer", String(count)])
-      yield* Effect.addFinalizer(() => stop)
-      const { err, status } = yield* done
-      assert.deepStrictEqual({ err, status }, { err: "", status: 0 })
-      for (let tries = 0; seen.count < count && tries < 1000; tries++) yield* Effect.sleep(1)
-      yield* Fiber.interrupt(reader)
-      assert.deepStrictEqual(seen, { count, wrong: undefined })
-    })))
-})
+)
 
 describe("named fault", () => {
   it("a frame with one byte changed is seen by our check", () => {

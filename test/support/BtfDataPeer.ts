@@ -2,7 +2,7 @@
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { repository, run, temporaryFolder } from "./Require.ts"
+import { temporaryFolder } from "./Require.ts"
 
 /** One dump that is asked for. */
 export interface DataRequest {
@@ -21,21 +21,6 @@ export interface DataRequest {
 export interface DataAnswer {
   readonly returned: number
   readonly text: string
-}
-
-/**
- * Builds the judge against the system's libbpf, or against the one below `libbpf` (as `LIBBPF` of
- * `bench/peers/build.sh`). Returns the path of the command.
- */
-export const buildDataPeer = (libbpf?: string): string => {
-  const command = Path.join(temporaryFolder(), "btf_data")
-  const source = Path.join(repository, "bench/peers/btf_data.c")
-  const library = libbpf === undefined
-    ? ["-lbpf"]
-    : [`-I${libbpf}/include`, `-L${libbpf}/lib64`, `-Wl,-rpath,${libbpf}/lib64`, "-lbpf"]
-  const built = run("cc", ["-std=gnu11", "-O1", source, "-o", command, ...library])
-  if (built.status !== 0) throw new Error(`the judge does not build: ${built.stderr}`)
-  return command
 }
 
 /** Asks the judge for all dumps of types of the BTF in `file`; as many answers as requests. */

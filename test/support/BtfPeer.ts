@@ -3,7 +3,7 @@
  * of `judgesFolder`, and reads what it prints.
  *
  * @example
- * describeWith({ kind: "oracle", ...BtfPeer.needs("1.5") }, "distilled base", () => {
+ * describeWith({ kind: "oracle", ...Libbpf.needs("1.5") }, "distilled base", () => {
  *   it("of all modules", () => {
  *     const answers = BtfPeer.batch("1.5", modules.map((path) => ["distill", path, vmlinux, "-", "-"]))
  *     for (const { base, error } of answers) { ... BtfPeer.bytesOf(base) ... error?.name ... }
@@ -11,51 +11,8 @@
  * })
  */
 import * as Schema from "effect/Schema"
-import * as Fs from "node:fs"
-import * as Path from "node:path"
-import { judgesFolder, newLibbpf, repository, run } from "./Require.ts"
-
-/** Debian's libbpf (1.1 on Debian 12), or libbpf 1.5, which knows `distill`, `relocate` and `redistill`. */
-export type Version = "system" | "1.5"
-
-/** Both versions, for tests that ask each. */
-export const versions: ReadonlyArray<Version> = ["system", "1.5"]
-
-/** What a peer needs of the machine, for `describeWith`. */
-export const needs = (
-  ...versions: ReadonlyArray<Version>
-): { readonly tools: ReadonlyArray<string>; readonly files: ReadonlyArray<string> } => ({
-  tools: ["cc", "pkg-config"],
-  files: versions.includes("1.5") ? [newLibbpf] : []
-})
-
-const sources = Path.join(repository, "bench/peers")
-
-const folderOf = (version: Version): string =>
-  version === "system" ? Path.join(sources, "build") : Path.join(judgesFolder, "peers")
-
-const isStale = (built: string): boolean =>
-  !Fs.existsSync(built) ||
-  Fs.readdirSync(sources).some((name) =>
-    /\.(c|h|sh)$/.test(name) && Fs.statSync(Path.join(sources, name)).mtimeMs > Fs.statSync(built).mtimeMs
-  )
-
-const built = new Map<Version, string>()
-
-/** The peer's executable, built when it is older than its sources. */
-export const peer = (version: Version): string => {
-  const known = built.get(version)
-  if (known !== undefined) return known
-  const folder = folderOf(version)
-  const path = Path.join(folder, "btf_peer")
-  if (isStale(path)) {
-    const env = version === "system" ? {} : { LIBBPF: newLibbpf, OUT: folder }
-    const made = run("sh", [Path.join(sources, "build.sh")], { env })
-    if (made.status !== 0) throw new Error(`bench/peers/build.sh: ${made.stderr}`)
-  }
-  built.set(version, path)
-  return path
-}
+import * as Libbpf from "./Libbpf.ts"
+import { run } from "./Require.ts"
 
 /** A blob that libbpf made; `hex` where it was asked for by the path `-`. `types` counts `void` and the base's types. */
 export const Blob = Schema.Struct({
@@ -108,14 +65,14 @@ export interface BatchOptions {
  * crashes, or takes too long, is answered with an error named `CRASH`; another process does the rest.
  */
 export const batch = (
-  version: Version,
+  version: Libbpf.Version,
   commands: ReadonlyArray<ReadonlyArray<string>>,
   options: BatchOptions = {}
 ): ReadonlyArray<Answer> => {
   const answers: Array<Answer> = []
   const lines = commands.map((command) => command.join("\t"))
   while (answers.length < lines.length) {
-    const done = run(peer(version), ["batch", String(options.seconds ?? 20)], {
+    const done = run(Libbpf.program("btf_peer", version), ["batch", String(options.seconds ?? 20)], {
       input: lines.slice(answers.length).join("\n"),
       timeoutMilliseconds: 1_200_000
     })
@@ -131,14 +88,14 @@ export const batch = (
 }
 
 /** The answer to one command. */
-export const ask = (version: Version, ...command: ReadonlyArray<string>): Answer => {
+export const ask = (version: Libbpf.Version, ...command: ReadonlyArray<string>): Answer => {
   const [answer] = batch(version, [command])
   if (answer === undefined) throw new Error("the peer gave no answer")
   return answer
 }
 
-const plain = (version: Version, args: ReadonlyArray<string>, input?: string): string => {
-  const done = run(peer(version), args, input === undefined ? {} : { input })
+const plain = (version: Libbpf.Version, args: ReadonlyArray<string>, input?: string): string => {
+  const done = run(Libbpf.program("btf_peer", version), args, input === undefined ? {} : { input })
   if (done.status !== 0) throw new Error(`btf_peer ${args.join(" ")}: status ${done.status}: ${done.stderr}`)
   return done.stdout
 }
@@ -146,21 +103,21 @@ const plain = (version: Version, args: ReadonlyArray<string>, input?: string): s
 const withBase = (base: string | undefined): ReadonlyArray<string> => base === undefined ? [] : ["--base", base]
 
 /** The version that libbpf says it is of, as `v1.5`. */
-export const library = (version: Version): string =>
+export const library = (version: Libbpf.Version): string =>
   Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Struct({ library: Schema.String })))(
     plain(version, ["version"])
   ).library
 
 /** The C of all types, or of `ids` and what they need, without bpftool's prologue. */
 export const dumpC = (
-  version: Version,
+  version: Libbpf.Version,
   file: string,
   options: { readonly ids?: ReadonlyArray<number>; readonly base?: string } = {}
 ): string => plain(version, ["dumpc", file, ...(options.ids ?? []).map(String), ...withBase(options.base)])
 
 /** The id of each name: kind 0 is any. Negative errno where libbpf finds none. */
 export const find = (
-  version: Version,
+  version: Libbpf.Version,
   file: string,
   queries: ReadonlyArray<{ readonly name: string; readonly kind: number }>,
   base?: string
@@ -186,5 +143,5 @@ export const readLayout = (text: string): ReadonlyArray<Layout> =>
   })
 
 /** Size and alignment of each own type. */
-export const layout = (version: Version, file: string, base?: string): ReadonlyArray<Layout> =>
+export const layout = (version: Libbpf.Version, file: string, base?: string): ReadonlyArray<Layout> =>
   readLayout(plain(version, ["layout", file, ...withBase(base)]))

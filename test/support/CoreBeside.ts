@@ -13,7 +13,7 @@ import * as Core from "../../src/stages/relocate/core/Core.ts"
 import * as ExceptionCallback from "../../src/stages/relocate/ExceptionCallback.ts"
 import * as Info from "../../src/stages/relocate/Info.ts"
 import * as Layout from "../../src/stages/relocate/Layout.ts"
-import type { Version } from "./BtfPeer.ts"
+import type * as Libbpf from "./Libbpf.ts"
 import * as Peer from "./Peer.ts"
 
 /** An entry program, laid out and relocated by us. */
@@ -79,7 +79,7 @@ export const coreBeside = (
   path: string,
   target: Core.CoreTarget,
   args: ReadonlyArray<string>,
-  version: Version = "system"
+  version: Libbpf.Version = "system"
 ): CoreComparison => {
   const object = Result.getOrThrow(Open.fromBytes(new Uint8Array(Fs.readFileSync(path)), { path }))
   return compareObject(relocateObject(object, target), Peer.load(path, args, version))

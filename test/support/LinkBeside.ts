@@ -7,14 +7,14 @@ import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Linker from "../../src/linker/Linker.ts"
-import type * as BtfPeer from "./BtfPeer.ts"
+import type * as Libbpf from "./Libbpf.ts"
 import { type Meaning, meaningOf, open, typeDifferences } from "./LinkMeaning.ts"
 import { type CallDifference, callDifferences, comparable } from "./Normalise.ts"
 import * as Peer from "./Peer.ts"
 import { newBpftool, run, temporaryFolder, toolPath } from "./Require.ts"
 
 /** bpftool's versions that judge. */
-export const bpftools: Readonly<Record<BtfPeer.Version, string>> = { system: "bpftool", "1.5": newBpftool }
+export const bpftools: Readonly<Record<Libbpf.Version, string>> = { system: "bpftool", "1.5": newBpftool }
 
 /** A linked group: our file and bpftool's, of one base name, since names of maps are made of it. */
 export interface Linked {
@@ -31,7 +31,7 @@ export const linkOurs = (paths: ReadonlyArray<string>, options: Linker.LinkOptio
 }
 
 /** What bpftool says of linking these files into `out`; empty where it does. */
-export const bpftoolRefusal = (version: BtfPeer.Version, out: string, paths: ReadonlyArray<string>): string => {
+export const bpftoolRefusal = (version: Libbpf.Version, out: string, paths: ReadonlyArray<string>): string => {
   const done = run(bpftools[version], ["gen", "object", out, ...paths])
   return done.status === 0 ? "" : done.stderr || `status ${done.status}`
 }
@@ -40,7 +40,7 @@ export const bpftoolRefusal = (version: BtfPeer.Version, out: string, paths: Rea
  * Links these files with both. `mended`: bpftool links its result once more, alone, which puts the offsets in BTF right that
  * it forgot to move of variables that were extern or weak before they were defined.
  */
-export const linkBoth = (version: BtfPeer.Version, paths: ReadonlyArray<string>, mended = false): Linked => {
+export const linkBoth = (version: Libbpf.Version, paths: ReadonlyArray<string>, mended = false): Linked => {
   const theirs = Path.join(temporaryFolder(), "linked.o")
   assert.strictEqual(bpftoolRefusal(version, theirs, paths), "")
   if (mended) {
@@ -74,7 +74,7 @@ const numbered: ReadonlySet<string> = new Set([
 
 /** How libbpf's load of our result differs from its load of bpftool's, but for numbers of types. */
 export const loadDifferences = (
-  version: BtfPeer.Version,
+  version: Libbpf.Version,
   { ours, theirs }: Linked
 ): { readonly error: string; readonly differences: ReadonlyArray<CallDifference>; readonly programs: number } => {
   const [one, other] = [Peer.load(ours, [], version), Peer.load(theirs, [], version)]

@@ -5,7 +5,7 @@
 import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import * as BtfPeer from "./BtfPeer.ts"
+import * as Libbpf from "./Libbpf.ts"
 import type { OurLoad } from "./LoadOurs.ts"
 import { bpffs, run, temporaryFolder } from "./Require.ts"
 
@@ -64,7 +64,7 @@ const crashed = (signal: number): PeerOutcome => ({
  * are left after a crash are loaded by another process.
  */
 export const libbpfs = (subjects: ReadonlyArray<Subject>, seconds = 120): ReadonlyArray<PeerOutcome> => {
-  const peer = Path.join(Path.dirname(BtfPeer.peer("1.5")), "load_peer")
+  const peer = Libbpf.program("load_peer", "1.5")
   const pinRoot = Path.join(bpffs(), "libbpf")
   const lines = subjects.map(({ only, path }) => only === undefined ? path : `${path}\t${only}`)
   const outcomes: Array<PeerOutcome> = []

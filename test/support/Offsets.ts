@@ -7,7 +7,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import type { FunctionOffset } from "../../src/services/Elf/FunctionOffset.ts"
 import * as FunctionOffsets from "../../src/services/Elf/FunctionOffset.ts"
-import * as BtfPeer from "./BtfPeer.ts"
+import * as Libbpf from "./Libbpf.ts"
 import { run, temporaryFolder } from "./Require.ts"
 
 /** A function as readelf shows it. */
@@ -153,7 +153,7 @@ export const assertPrecedence = (path: string): ReadonlyMap<string, string> => {
 }
 
 /** The peer of bench/peers/offsets_peer.c, which is built against libbpf 1.5 beside the others. */
-export const offsetsPeer = (): string => Path.join(Path.dirname(BtfPeer.peer("1.5")), "offsets_peer")
+export const offsetsPeer = (): string => Libbpf.program("offsets_peer", "1.5")
 
 /** What libbpf 1.5 answers for each name: an offset, or a negative error. */
 export const libbpfFinds = (path: string, names: ReadonlyArray<string>): ReadonlyArray<bigint> => {

@@ -1,40 +1,7 @@
-/**
- * libbpf as a judge: runs the C peer of bench/peers and reads what it prints.
- *
- * The peer is built once, against the libbpf of the machine; `EFFECT_BPF_PEER` names another one's executable (one built
- * against a newer libbpf, say).
- */
+/** libbpf as a judge of objects: runs bench/peers/libbpf_peer.c and reads what it prints. */
 import * as Schema from "effect/Schema"
-import * as Fs from "node:fs"
-import * as Path from "node:path"
-import * as BtfPeer from "./BtfPeer.ts"
-import { repository, run } from "./Require.ts"
-
-/** What the peer needs of the machine, for `describeWith`. */
-export const peerTools: ReadonlyArray<string> = ["cc", "pkg-config"]
-
-const folder = Path.join(repository, "bench/peers")
-const built = Path.join(folder, "build/libbpf_peer")
-
-const isStale = (): boolean =>
-  !Fs.existsSync(built) ||
-  Fs.readdirSync(folder).some((name) =>
-    /\.(c|h|sh)$/.test(name) && Fs.statSync(Path.join(folder, name)).mtimeMs > Fs.statSync(built).mtimeMs
-  )
-
-let path: string | undefined
-
-/** The peer's executable, built when it is older than its sources: for libbpf 1.5 that beside `btf_peer`. */
-export const peer = (version: BtfPeer.Version = "system"): string => {
-  if (version !== "system") return Path.join(Path.dirname(BtfPeer.peer(version)), "libbpf_peer")
-  if (path !== undefined) return path
-  const given = process.env["EFFECT_BPF_PEER"]
-  if (given === undefined && isStale()) {
-    const made = run("sh", [Path.join(folder, "build.sh")])
-    if (made.status !== 0) throw new Error(`bench/peers/build.sh: ${made.stderr}`)
-  }
-  return (path = given ?? built)
-}
+import * as Libbpf from "./Libbpf.ts"
+import { run } from "./Require.ts"
 
 /** Why libbpf gave up; `name` is the error's name, `log` everything that libbpf said. */
 export const Failure = Schema.Struct({
@@ -207,10 +174,10 @@ const decodeLoaded = Schema.decodeUnknownSync(Loaded)
 
 const ask = (
   args: ReadonlyArray<string>,
-  version: BtfPeer.Version = "system",
+  version: Libbpf.Version = "system",
   env: Readonly<Record<string, string>> = {}
 ): unknown => {
-  const { status, stderr, stdout } = run(peer(version), args, { env })
+  const { status, stderr, stdout } = run(Libbpf.program("libbpf_peer", version), args, { env })
   // 1 is libbpf's failure, which the document tells of.
   if (status !== 0 && status !== 1) throw new Error(`libbpf_peer ${args.join(" ")}: status ${status}: ${stderr}`)
   return JSON.parse(stdout)
@@ -224,7 +191,7 @@ export const open = (object: string, args: ReadonlyArray<string> = []): Opened =
 export const load = (
   object: string,
   args: ReadonlyArray<string> = [],
-  version?: BtfPeer.Version,
+  version?: Libbpf.Version,
   env?: Readonly<Record<string, string>>
 ): Loaded => decodeLoaded(ask(["insns", object, ...args], version, env))
 

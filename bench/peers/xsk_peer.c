@@ -27,8 +27,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "timing.h"
 
 #define FRAMES 4096
 #define FRAME_SIZE 2048
@@ -277,25 +278,11 @@ static void enter(const char *netns)
 	close(fd);
 }
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static int bench(char **argv)
 {
 	uint32_t count = atoi(argv[4]), length = atoi(argv[5]), repetitions = atoi(argv[6]);
-	uint64_t *times = calloc(repetitions, sizeof(*times)), sum = 0;
+	double *times = calloc(repetitions, sizeof(*times));
+	uint64_t sum = 0;
 	struct xsk *from, *to;
 
 	enter(argv[0]);
@@ -303,7 +290,7 @@ static int bench(char **argv)
 	enter(argv[2]);
 	to = open_socket(argv[3], 1);
 	for (uint32_t round = 0; round < repetitions + 3; round++) {
-		uint64_t begin = now();
+		double begin = time_now();
 		uint32_t sent = 0, got = 0;
 
 		while (got < count) {
@@ -329,11 +316,9 @@ static int bench(char **argv)
 			got += ready;
 		}
 		if (round >= 3)
-			times[round - 3] = now() - begin;
+			times[round - 3] = time_now() - begin;
 	}
-	qsort(times, repetitions, sizeof(*times), compare);
-	printf("{\"median_ns\":%llu,\"n\":%u,\"sum\":%llu}\n", (unsigned long long)times[repetitions / 2], repetitions,
-	       (unsigned long long)sum);
+	print_times(times, repetitions, "sum", sum);
 	return 0;
 }
 
