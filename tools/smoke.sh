@@ -115,7 +115,7 @@ const main = Effect.gen(function*() {
 })
 await Effect.runPromise(Effect.scoped(main).pipe(Effect.provide(KernelSimulated.layer())))
 END
-for strictness in "" --exactOptionalPropertyTypes --noUncheckedIndexedAccess \
+for strictness in "" --declaration --exactOptionalPropertyTypes --noUncheckedIndexedAccess \
   "--exactOptionalPropertyTypes --noUncheckedIndexedAccess"; do
   tsc --noEmit --strict --target es2023 --module nodenext --types "" --allowImportingTsExtensions --ignoreConfig \
     $strictness skeletons.ts || fail "a skeleton is not well typed beside the installed package ($strictness)"

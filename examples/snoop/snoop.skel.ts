@@ -220,7 +220,7 @@ const skeleton: Skeleton.Skeleton<Maps, Programs, InitialGlobals, Globals> = Ske
 })
 
 /** Opens the object. */
-export const open = skeleton.open
+export const open: typeof skeleton.open = skeleton.open
 
 /** Opens the object and loads it, for as long as the scope. */
-export const load = skeleton.load
+export const load: typeof skeleton.load = skeleton.load

@@ -86,10 +86,10 @@ const skeleton: ${runtime}.Skeleton<Maps, Programs, InitialGlobals, Globals> = $
 })
 
 /** Opens the object. */
-export const open = skeleton.open
+export const open: typeof skeleton.open = skeleton.open
 
 /** Opens the object and loads it, for as long as the scope. */
-export const load = skeleton.load
+export const load: typeof skeleton.load = skeleton.load
 ${
       source._tag === "Embedded"
         ? `\n/** The object file, in base64. */\nconst $object: string =\n    ${

@@ -54,6 +54,6 @@ const subskeleton: ${runtime}.Subskeleton<Maps, Programs, Globals> = ${runtime}.
 })
 
 /** Finds the library's parts in the loaded object of a program that it was linked into. */
-export const attachTo = subskeleton.attachTo
+export const attachTo: typeof subskeleton.attachTo = subskeleton.attachTo
 `
   })

@@ -5,6 +5,7 @@ import * as Path from "node:path"
 import * as Result from "effect/Result"
 import * as Open from "../../../../src/stages/open/Open.ts"
 import * as SkeletonTs from "../../../../src/stages/gen/SkeletonTs.ts"
+import * as SubskeletonTs from "../../../../src/stages/gen/SubskeletonTs.ts"
 import { allFixtures, fixture } from "../../../support/Require.ts"
 import * as SkeletonModule from "../../../support/SkeletonModule.ts"
 
@@ -46,6 +47,14 @@ describe("SkeletonTs", () => {
       "b: unknown",
       "Array<unknown>"
     ])
+  })
+
+  it("says the type of each export, without which no declarations are made of a module that imports a package", () => {
+    for (const [file, text] of texts()) {
+      assert.deepStrictEqual(text.match(/^export const \w+ =.*$/gm) ?? [], [], file)
+    }
+    const library = Result.getOrThrow(Open.fromBytes(fixture("link_library.bpf.o")))
+    assert.notMatch(Result.getOrThrow(SubskeletonTs.make(library, { name: "library" })), /^export const \w+ =/m)
   })
 
   it("is the same each time, and another for another name or place of the object", () => {
