@@ -91,11 +91,17 @@ const contextBytes = (
 /** Runs programs of a loaded object, by their names. */
 export const run = (
   loaded: Pick<LoadedObject, "object" | "program" | "session">
-): (name: string, input?: Input) => Effect.Effect<Run, CallError | TestingError> =>
-  Effect.fnUntraced(function*(name: string, input: Input = {}): Effect.fn.Return<Run, CallError | TestingError> {
+): (name: string, input?: Input) => Effect.Effect<Run, CallError | TestingError> => {
+  // A program that was there and is gone is no program that the load left out.
+  const there = new Set(entryPrograms(loaded.object).filter(({ name }) => loaded.program(name) !== undefined))
+  return Effect.fnUntraced(function*(name: string, input: Input = {}): Effect.fn.Return<Run, CallError | TestingError> {
     const { object, session } = loaded
     const prog = loaded.program(name)
     const definition = findProgram(object, name)
+    if (prog === undefined && definition !== undefined && there.has(definition)) {
+      const detail = "it is loaded no more: its scope is over, or it was unloaded"
+      return yield* new TestingError({ reason: "NoProgram", subject: name, detail })
+    }
     if (prog === undefined || definition === undefined) {
       const names = entryPrograms(object).map((program) => program.name)
       const detail = definition === undefined ? "the object has no such program" : "it was not loaded"
@@ -131,3 +137,4 @@ export const run = (
       duration: result.duration
     }
   })
+}

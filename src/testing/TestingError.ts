@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 /**
  * A test named something that the object has not, gave a value that does not fit, or asked for what this kernel cannot show.
  *
- * - `NoProgram`, `NoMap`, `NoGlobal`, `NoType`: the object has none of this name, or the load did not take it
+ * - `NoProgram`, `NoMap`, `NoGlobal`, `NoType`: the object has none of this name, the load did not take it, or it is gone
  * - `Value`: a value does not fit the type of a key, value, global variable or context; or bytes do not decode
  * - `NotObservable`: the kernel cannot be looked into so far: printed lines of a kernel that is not simulated
  * - `Records`: the ring buffer cannot be read

@@ -110,5 +110,10 @@ export const testing = (layer: Layer.Layer<Kernel, KernelError>): void => {
       assert.match(yield* said(blocklist.get({ prefix_length: "long" })), /prefix_length/)
       const unloaded = yield* Testing.load(fixture("test_run.bpf.o"), { programs: ["trim_packet"] })
       assert.match(yield* said(unloaded.run("allow_short", { packet: packet() })), /it was not loaded/)
+      const gone = yield* Effect.scoped(Testing.load(firewallBytes))
+      assert.match(
+        yield* said(gone.run("xdp_firewall", { packet: packet() })),
+        /it is loaded no more: its scope is over/
+      )
     }))
 }
