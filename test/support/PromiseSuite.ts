@@ -8,9 +8,10 @@ import {
   FileReadError,
   KernelError,
   type Loaded,
-  NotLoadedError
+  NotLoadedError,
+  type Target
 } from "../../src/promise.ts"
-import { fixture } from "./Require.ts"
+import { fixture, repository } from "./Require.ts"
 
 /** What a promise rejects with; it must reject. */
 export const rejection = async (promise: Promise<unknown>): Promise<unknown> => {
@@ -341,6 +342,9 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
       assert.strictEqual(error._tag, "ClosedError")
       assert.match(error.message, /is closed$/)
     }
+    for (const asked of [() => object.map("stats"), () => object.events("events"), () => object.map("nothing")]) {
+      assert.throws(asked, ClosedError, /is closed$/)
+    }
   })
 
   it("rejects at once what is asked with a signal that is aborted", async () => {
@@ -368,6 +372,10 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
     await rejectsWith(Bpf.open(Uint8Array.of(1, 2, 3)), ElfError)
     const absent = await rejectsWith(Bpf.open("/nowhere/at/all.bpf.o"), FileReadError)
     assert.strictEqual(absent.reason, "NotFound")
+    const folder = await rejectsWith(Bpf.open(repository), FileReadError)
+    assert.strictEqual(folder.message, `${repository}: not a regular file`)
+    // Devices and pipes are refused unread: some have no end.
+    assert.strictEqual((await rejectsWith(Bpf.open("/dev/null"), FileReadError)).reason, "NotAFile")
     const opened = await Bpf.open(fixture("xdp_firewall.bpf.o"))
     assert.throws(() => opened.edit({ globals: { nothing: 1 } }), EditError)
     await rejectsWith(opened.load({ kernel, maps: { nothing: { maxEntries: 1 } } }), EditError)
@@ -387,6 +395,14 @@ export const promiseSuite = (kernel: "live" | "simulated"): void => {
       _tag: "AttachError",
       reason: "BadTarget"
     })
+    // JavaScript, which the types do not hold back.
+    const kindless: Target = JSON.parse("{ \"device\": \"lo\" }")
+    for (const target of [kindless, { ...kindless, kind: "xpd" } as never]) {
+      assert.deepInclude(await rejection(object.program("xdp_firewall").attach(target)), {
+        _tag: "AttachError",
+        reason: "BadTarget"
+      })
+    }
   })
 
   it("loads several objects into one kernel, which closes them", async () => {

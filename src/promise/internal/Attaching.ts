@@ -36,6 +36,8 @@ import { extend, type Lifetime, resource } from "./Lifetime.ts"
 
 type Attaching = Effect.Effect<EffectLink.Link, AttachFailure, Kernel | Scope.Scope>
 
+const example = "say to what: attach({ kind: \"xdp\", device: \"eth0\" })"
+
 const toTarget = (loaded: LoadedObject, program: string, target: Target): Attaching => {
   switch (target.kind) {
     case "xdp":
@@ -80,7 +82,18 @@ const toTarget = (loaded: LoadedObject, program: string, target: Target): Attach
       return PerfEvent.attach(loaded, program, target)
     case "iter":
       return Iter.attach(loaded, program)
+    default:
+      return unknownKind(program, target)
   }
+}
+
+/** JavaScript is not held to the types, and a kind may come from a configuration file. */
+const unknownKind = (program: string, target: never): Attaching => {
+  const { kind } = target as { readonly kind?: unknown }
+  const detail = kind === undefined
+    ? "the target does not say its kind"
+    : `${JSON.stringify(kind)} is no kind of target`
+  return Effect.fail(refuse({ kind: "attach", target: "", program }, "BadTarget", detail, example))
 }
 
 /** What the section of a program says, alone. */
@@ -92,7 +105,7 @@ const bySection = (loaded: LoadedObject, program: string): Attaching =>
       ? [planned.detail, planned.hint]
       : [
         planned?.because ?? "the object has no such program",
-        "say to what: attach({ kind: \"xdp\", device: \"eth0\" })"
+        example
       ]
     return Effect.fail(refuse({ kind: "attach", target: "", program }, "BadTarget", detail, hint))
   })

@@ -10,7 +10,7 @@ import { type BpfObject, entryPrograms, findMap, findProgram, type Program } fro
 import { variables } from "../../stages/open/Variables.ts"
 import * as Relocate from "../../stages/relocate/Relocate.ts"
 import * as TestRun from "../../testing/TestRun.ts"
-import { NotLoadedError } from "../Errors.ts"
+import { ClosedError, NotLoadedError } from "../Errors.ts"
 import type { Kernel } from "../Kernel.ts"
 import type { Loaded, LoadedGlobals, LoadedProgram } from "../Loaded.ts"
 import type { RequestOptions, Resource } from "../Resource.ts"
@@ -74,6 +74,8 @@ const handle = (own: Lifetime, kernel: Kernel, close: () => Promise<void>, loade
     .map((program) => programOf(own, loaded, program))
   const maps = object.maps.filter(({ name }) => loaded.map(name) !== undefined).map(({ name }) => name)
   const created = (name: string) => {
+    // A closed object has no maps any more, which is not for want of a load.
+    if (own.isClosed()) throw new ClosedError({ subject: own.subject })
     const definition = findMap(object, name)
     const ref = loaded.map(name)
     if (definition === undefined || ref === undefined) throw notLoaded("map", name, definition !== undefined, maps)

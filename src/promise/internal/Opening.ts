@@ -5,6 +5,7 @@ import * as Result from "effect/Result"
 import * as Fs from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 import { mapTypeName, progTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
+import { ElfLimits } from "../../services/Elf/ElfModel.ts"
 import { FileReadError } from "../../services/Elf/ElfService.ts"
 import { type BpfObject, entryPrograms } from "../../stages/open/BpfObject.ts"
 import * as Edit from "../../stages/open/Edit.ts"
@@ -61,17 +62,22 @@ const reasons: Readonly<Record<string, FileReadError["reason"]>> = {
   ENOENT: "NotFound",
   ENOTDIR: "NotFound",
   EACCES: "PermissionDenied",
-  EPERM: "PermissionDenied",
-  EISDIR: "NotAFile"
+  EPERM: "PermissionDenied"
 }
 
 const read = async (path: string, signal: AbortSignal | undefined): Promise<Uint8Array> => {
   try {
+    // Looked at first, as the service of the library does: a pipe would never end, and a device has no end.
+    const found = await Fs.stat(path)
+    if (!found.isFile()) throw new FileReadError({ path, reason: "NotAFile" })
+    if (found.size > ElfLimits.fileBytes) throw new FileReadError({ path, reason: "TooLarge", size: found.size })
     return await Fs.readFile(path, signal === undefined ? {} : { signal })
   } catch (error) {
     signal?.throwIfAborted()
+    if (error instanceof FileReadError) throw error
     const code = error instanceof Error && "code" in error ? String(error.code) : ""
-    throw new FileReadError({ path, reason: reasons[code] ?? "Io", detail: String(error) })
+    const reason = reasons[code] ?? "Io"
+    throw new FileReadError({ path, reason, ...(reason === "Io" ? { detail: String(error) } : {}) })
   }
 }
 
