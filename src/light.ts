@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Result from "effect/Result"
+import { fitsBits } from "./btf/BtfBits.ts"
 import { type Codec, CodecError } from "./btf/Codec.ts"
 import { hostIsLittle } from "./services/Kernel/abi/Arena.ts"
 import type { KernelShape, Session, SessionOptions } from "./services/Kernel/Kernel.ts"
@@ -257,8 +258,23 @@ export interface Field<A> {
 
 const little = hostIsLittle
 
-/** Numbers by their size in bytes; `signed` says how the top bit is read. */
-export const number = (offset: number, size: 1 | 2 | 4, signed: boolean): Field<number> => {
+/** A field that takes what fits alone, as codecs do: memory would keep the low bits of anything else. */
+const fitting = <A extends bigint | number>(field: Field<A>, what: string, fits: (value: A) => boolean): Field<A> => ({
+  get: field.get,
+  set: (view, value) => {
+    if (!fits(value)) throw new CodecError({ reason: "Value", subject: what, detail: `${value} does not fit` })
+    field.set?.(view, value)
+  }
+})
+
+const integerOf = (size: number, signed: boolean): string =>
+  `integer of ${size * 8} bits with${signed ? "" : "out"} a sign`
+
+/** Numbers by their size in bytes; `signed` says how the top bit is read. Assigning one that does not fit throws a `CodecError`. */
+export const number = (offset: number, size: 1 | 2 | 4, signed: boolean): Field<number> =>
+  fitting(unchecked(offset, size, signed), integerOf(size, signed), (value) => fitsBits(value, size * 8, signed))
+
+const unchecked = (offset: number, size: 1 | 2 | 4, signed: boolean): Field<number> => {
   switch (size) {
     case 1:
       return signed
@@ -275,19 +291,30 @@ export const number = (offset: number, size: 1 | 2 | 4, signed: boolean): Field<
   }
 }
 
-/** A number of 64 bits. */
+/** A number of 64 bits, which throws as `number` does. */
 export const bigint = (offset: number, signed: boolean): Field<bigint> =>
-  signed
-    ? { get: (view) => view.getBigInt64(offset, little), set: (view, value) => view.setBigInt64(offset, value, little) }
-    : {
-      get: (view) => view.getBigUint64(offset, little),
-      set: (view, value) => view.setBigUint64(offset, value, little)
-    }
+  fitting(
+    signed
+      ? {
+        get: (view) => view.getBigInt64(offset, little),
+        set: (view, value) => view.setBigInt64(offset, value, little)
+      }
+      : {
+        get: (view) => view.getBigUint64(offset, little),
+        set: (view, value) => view.setBigUint64(offset, value, little)
+      },
+    integerOf(8, signed),
+    (value) => (signed ? BigInt.asIntN(64, value) : BigInt.asUintN(64, value)) === value
+  )
 
-/** A number of 32 bits with a fraction, or of 64. */
+/** A number of 32 bits with a fraction, or of 64. One that is too large for 32 throws as `number` does. */
 export const float = (offset: number, size: 4 | 8): Field<number> =>
   size === 4
-    ? { get: (view) => view.getFloat32(offset, little), set: (view, value) => view.setFloat32(offset, value, little) }
+    ? fitting(
+      { get: (view) => view.getFloat32(offset, little), set: (view, value) => view.setFloat32(offset, value, little) },
+      "float",
+      (value) => !Number.isFinite(value) || Number.isFinite(Math.fround(value))
+    )
     : { get: (view) => view.getFloat64(offset, little), set: (view, value) => view.setFloat64(offset, value, little) }
 
 /** A byte that is true unless it is 0. */

@@ -7,6 +7,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Btf from "../../../../src/btf/Btf.ts"
 import * as BtfEdit from "../../../../src/btf/BtfEdit.ts"
+import * as Light from "../../../../src/light.ts"
 import * as LightSkeletonTs from "../../../../src/stages/gen/LightSkeletonTs.ts"
 import * as Open from "../../../../src/stages/open/Open.ts"
 import * as LightModule from "../../../support/LightModule.ts"
@@ -184,6 +185,23 @@ describe("TypeScript light skeletons", () => {
       assert.deepStrictEqual([made.failure.reason, made.failure.name], ["Type", "execs"])
       assert.include(made.failure.message, "no type \"struct absent\"")
     }))
+
+  it("numbers that do not fit are refused, and what was there stays", () => {
+    const view = new DataView(new ArrayBuffer(8))
+    const refuses = <A>({ get, set }: Light.Field<A>, fitting: A, ...others: ReadonlyArray<A>): void => {
+      set?.(view, fitting)
+      assert.strictEqual(get(view), fitting)
+      for (const other of others) assert.throws(() => set?.(view, other), Light.CodecError, `${other} does not fit`)
+      assert.strictEqual(get(view), fitting)
+    }
+    refuses(Light.number(0, 1, true), -128, -129, 128, 0.5)
+    refuses(Light.number(0, 2, false), 65535, 65536, -1)
+    refuses(Light.number(0, 4, false), 2 ** 32 - 1, 2 ** 32, -1, NaN)
+    refuses(Light.bigint(0, true), -(2n ** 63n), 2n ** 63n)
+    refuses(Light.bigint(0, false), 2n ** 64n - 1n, 2n ** 64n, -1n)
+    refuses(Light.float(0, 4), 1.5, 1e300)
+    refuses(Light.float(0, 4), Infinity, -1e300)
+  })
 
   it.effect("images are copies, fields are where the compiler put them", () =>
     Effect.gen(function*() {
