@@ -167,7 +167,10 @@ const copies = (socket: Socket.Socket, batch: Batch.Batch, parts: Array<Uint8Arr
   return packets
 }
 
-/** The packets that arrive, copied, each whole; they are taken from the ring when they are asked for. */
+/**
+ * The packets that arrive, copied, each whole; they are taken from the ring when they are asked for, a batch at a time: what is left of
+ * one when the stream is ended is lost.
+ */
 export const stream = (
   socket: Socket.Socket,
   options: ReceiveOptions = {}
