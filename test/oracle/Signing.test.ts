@@ -259,6 +259,13 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
         const changed = yield* InProcess.command("gen", "verify", file("changed.json"), "--cert", file("rsa.crt"))
         assert.strictEqual(changed.status, 1)
         assert.match(changed.stderr, /the signature is not one of this loader/)
+        // Signed instructions answer for the data: where they do not take it, the loader is another one.
+        const otherData = Buffer.from(json.data, "base64")
+        otherData[100] = (otherData[100] ?? 0) ^ 1
+        Fs.writeFileSync(file("changed.json"), JSON.stringify({ ...json, data: otherData.toString("base64") }))
+        const exchanged = yield* InProcess.command("gen", "verify", file("changed.json"), "--cert", file("rsa.crt"))
+        assert.strictEqual(exchanged.status, 1)
+        assert.match(exchanged.stderr, covers === "insns" ? /they do not take this data/ : /not one of this loader/)
       }
     }))
 

@@ -7,7 +7,10 @@
  */
 import type * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
+import * as Insn from "../../insn/Insn.ts"
 import { attempt } from "../../internal/attempt.ts"
+import { sha256 } from "../../internal/Sha256.ts"
+import * as LoaderCode from "../../stages/gen/assemble/LoaderCode.ts"
 import type { LoaderProgram } from "../../stages/gen/LoaderProgram.ts"
 import * as LoaderSignature from "../../stages/gen/LoaderSignature.ts"
 import * as Cms from "./Cms.ts"
@@ -122,6 +125,15 @@ export interface Verified {
   readonly exclusiveHash: Uint8Array
 }
 
+/**
+ * Whether the instructions answer for the data: the digest that they compare is that of these bytes. A signature of the
+ * instructions alone says nothing of the data, and the kernel refuses changed data only when the loader runs.
+ */
+const answersForData = ({ byteOrder, data, insns }: LoaderProgram): boolean => {
+  const compared = LoaderCode.comparedDigest(Insn.fromByteOrder(insns, byteOrder), byteOrder === "little")
+  return compared !== undefined && Buffer.from(sha256(data)).equals(compared)
+}
+
 const verifyLoader = (loader: LoaderProgram, bytes: Uint8Array): Verified => {
   const { signed } = loader
   if (signed?.signature === undefined) {
@@ -147,6 +159,12 @@ const verifyLoader = (loader: LoaderProgram, bytes: Uint8Array): Verified => {
     throw new SigningError({
       reason: "Invalid",
       detail: "the signature is not one of this loader: it, or the loader, was changed"
+    })
+  }
+  if (signed.covers === "insns" && !answersForData(loader)) {
+    throw new SigningError({
+      reason: "Invalid",
+      detail: "the signature is of the instructions, and they do not take this data: it was changed"
     })
   }
   return {

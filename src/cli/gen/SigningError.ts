@@ -24,7 +24,7 @@ export class SigningError extends Schema.TaggedError<SigningError>()("SigningErr
     "Form",
     /** The signature is somebody else's. */
     "Signer",
-    /** The signature is not one of these bytes by this key. */
+    /** The signature is not one of these bytes by this key, or of instructions that do not take the data. */
     "Invalid"
   ]),
   detail: Schema.String,

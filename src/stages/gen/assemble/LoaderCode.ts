@@ -13,7 +13,17 @@
  */
 import * as Encode from "../../../insn/Encode.ts"
 import * as Insn from "../../../insn/Insn.ts"
-import { BPF_ADD, BPF_DW, BPF_JEQ, BPF_JSLE, BPF_JSLT, BPF_W } from "../../../insn/InsnConstants.ts"
+import {
+  BPF_ADD,
+  BPF_DW,
+  BPF_JEQ,
+  BPF_JSLE,
+  BPF_JSLT,
+  BPF_LDX,
+  BPF_MEM,
+  BPF_PSEUDO_MAP_IDX,
+  BPF_W
+} from "../../../insn/InsnConstants.ts"
 import type { Command } from "../../../services/Kernel/abi/BpfConstants.ts"
 import { hostIsLittle } from "../../../services/Kernel/abi/Arena.ts"
 import * as Errno from "../../../services/Kernel/abi/Errno.ts"
@@ -262,6 +272,27 @@ export const setDigest = (
     code.words[2 * slot + 1] = Number(BigInt.asIntN(32, value))
     code.words[2 * slot + 3] = Number(BigInt.asIntN(32, value >> 32n))
   })
+}
+
+/**
+ * The digest that the instructions of a loader compare (`checkDigest`), in the form of a little-endian machine; `undefined` where
+ * they compare none.
+ */
+export const comparedDigest = (insns: Uint8Array, little: boolean): Uint8Array | undefined => {
+  const digest = new Uint8Array(8 * DIGEST_WORDS)
+  const view = new DataView(digest.buffer)
+  let word = 0
+  for (let at = 0; at < Insn.count(insns) && word < DIGEST_WORDS; at = Insn.nextSlot(insns, at)) {
+    const isMap = Insn.isLdImm64(insns, at) && Insn.dst(insns, at) === 1 &&
+      Insn.src(insns, at) === BPF_PSEUDO_MAP_IDX &&
+      Insn.imm(insns, at) === OWN_MAP
+    const isWord = Insn.opcode(insns, at + 2) === (BPF_LDX | BPF_MEM | BPF_DW) && Insn.src(insns, at + 2) === 1 &&
+      Insn.offset(insns, at + 2) === 8 * word
+    if (!isMap || !isWord || !Insn.isLdImm64(insns, at + 3) || Insn.src(insns, at + 3) !== 0) continue
+    view.setBigUint64(8 * word, Insn.imm64(insns, at + 3), little)
+    word++
+  }
+  return word === DIGEST_WORDS ? digest : undefined
 }
 
 /** Returns 0. */
