@@ -22,8 +22,8 @@ const inFile = (path: string) => (error: UsdtList.ListError): UsdtList.ListError
 const list = Command.make("list", {
   target: Argument.String("binary|pid").pipe(
     Argument.withDescription(
-      "A program or library: a path, a member of an archive (app.apk!/lib/x86_64/libfoo.so), or a name that is searched\n" +
-        "  for; or the number of a process, for all files that it executes"
+      "A program or library: a path, a member of an archive (app.apk!/lib/x86_64/libfoo.so), or a name that is searched " +
+        "for; or the number of a process, for all files that it executes"
     )
   )
 }, ({ target }) =>

@@ -83,6 +83,7 @@ describeWith({ kind: "live", root: true, linux: "5.15" }, "effect-bpf trace and 
       assert.match(command("link", "show", "id", id).stdout, /perf_event/)
       const refused = command("link", "detach", "id", id, "--json")
       assert.strictEqual(refused.status, 1)
+      assert.include(refused.stderr, `LinkDetach of link ${id}: the kernel answers EOPNOTSUPP`)
       assert.match(refused.stderr, /links of this type cannot be detached by force/)
       child.kill("SIGINT")
       await ended

@@ -68,7 +68,7 @@ export const mapsOf = (
     if (unknown !== undefined) {
       return Result.fail(
         new UsageError({
-          argument: `--map ${unknown}`,
+          argument: `--events ${unknown}`,
           detail: "the object has no ring buffer or perf buffer of this name",
           hint: read.length === 0 ? "it has none at all" : `it has ${read.map(({ name }) => name).join(", ")}`
         })

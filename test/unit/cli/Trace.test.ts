@@ -156,7 +156,7 @@ describe("records that trace prints", () => {
     const names = Result.map(Records.mapsOf(typed, []), (maps) => maps.map(({ name }) => name).sort())
     assert.deepStrictEqual(names, Result.succeed(["execs", "mixed", "samples"]))
     const failed = Result.getOrThrow(Result.flip(Records.mapsOf(typed, ["requests"])))
-    assert.match(failed.message, /no ring buffer or perf buffer of this name/)
+    assert.match(failed.message, /^--events requests: the object has no ring buffer or perf buffer of this name/)
     assert.strictEqual(Result.getOrThrow(Records.mapsOf(opened, ["untyped"])).length, 1)
   })
 })

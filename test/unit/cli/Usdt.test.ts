@@ -88,6 +88,12 @@ describe("usdt list", () => {
       assert.deepStrictEqual(text([]), ["no probes"])
     }))
 
+  it.live("explains its argument in words", () =>
+    Effect.gen(function*() {
+      const { stdout } = yield* command("usdt", "list", "--help")
+      assert.match(stdout, /a name that is searched for; or the number of a process/)
+    }))
+
   it.live("fails for what is no program, with the file's name", () =>
     Effect.gen(function*() {
       const folder = temporaryFolder()
