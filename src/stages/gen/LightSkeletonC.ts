@@ -345,7 +345,10 @@ ${kconfigText(header)} */
 #ifndef ${guard}
 #define ${guard}
 
+#ifndef __KERNEL__
+#include <errno.h>
 #include <stddef.h>
+#endif
 #include <bpf/skel_internal.h>
 
 ${types && object.btf !== undefined ? `${typesText(object.btf, header.shape.sections)}\n` : ""}${structText(header)}${
