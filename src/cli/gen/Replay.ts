@@ -8,6 +8,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import * as Errno from "../../services/Kernel/abi/Errno.ts"
 import { Kernel } from "../../services/Kernel/Kernel.ts"
+import type { LoadPlan } from "../../stages/load/LoadPlan.ts"
 import * as LoaderDiff from "../../stages/gen/LoaderDiff.ts"
 import * as LoaderExplain from "../../stages/gen/LoaderExplain.ts"
 import * as LoaderInputs from "../../stages/gen/LoaderInputs.ts"
@@ -65,6 +66,24 @@ const onKernel = (name: string, loader: LoaderProgram) =>
     }))
   }).pipe(KernelChoice.explaining(name), Effect.provide(KernelChoice.layer(name)))
 
+/**
+ * What a loader makes, under the names of a plan. A loader of others tells nothing of them: what it makes first is compared with
+ * what the plan makes first.
+ */
+const madeAs = Effect.fnUntraced(function*(
+  planned: LoadPlan,
+  loader: LoaderProgram,
+  { replayed }: LoaderExplain.Explained
+) {
+  if (!LoaderDiff.isForeign(loader)) return replayed
+  const calls = LoaderDiff.plannedCalls(planned)
+  const created = {
+    maps: calls.flatMap((call) => call._tag === "MapCreate" ? [{ name: call.attr.name, ref: call.as.index }] : []),
+    programs: calls.flatMap((call) => call._tag === "ProgLoad" ? [{ name: call.attr.name, ref: call.as.index }] : [])
+  }
+  return (yield* LoaderExplain.explain({ ...loader, created })).replayed
+})
+
 /** What the loader ended with, where that is an error. */
 const endText = ({ replayed: { failure, retval } }: LoaderExplain.Explained) => {
   if (retval === 0) return []
@@ -78,13 +97,12 @@ const replayFile = Effect.fnUntraced(function*(options: Options) {
   const { loader, path } = yield* readLoader(options)
   const kernel = Option.getOrUndefined(name)
   const explained = kernel === undefined ? yield* LoaderExplain.explain(loader) : yield* onKernel(kernel, loader)
-  const compared = Option.isNone(diff) ? undefined : {
-    object: diff.value,
-    differences: LoaderDiff.fromPlan(
-      (yield* plan(diff.value, { ...given, kernel: profile })).planned.plan,
-      explained.replayed,
-      loader
-    )
+  const planned = Option.isNone(diff)
+    ? undefined
+    : { object: diff.value, plan: (yield* plan(diff.value, { ...given, kernel: profile })).planned.plan }
+  const compared = planned === undefined ? undefined : {
+    object: planned.object,
+    differences: LoaderDiff.fromPlan(planned.plan, yield* madeAs(planned.plan, loader, explained), loader)
   }
   yield* Output.result(
     () => replayDocument(path, kernel, loader, explained, compared),

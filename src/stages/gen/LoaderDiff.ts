@@ -78,9 +78,16 @@ interface Decided {
   readonly maxEntries: ReadonlySet<number> | "all"
   readonly valueSize: ReadonlySet<number>
   readonly attachType: ReadonlySet<number>
+  /** Of a loader of others nothing says which values its caller may replace: that is in our description, not in the code. */
+  readonly isForeign: boolean
 }
 
-const decidedOf = ({ inputs, maps, programs }: LoaderProgram): Decided => {
+/** Whether the loader is of others, whose loaders say nothing of what they make. */
+export const isForeign = ({ created }: LoaderProgram): boolean =>
+  created.maps.length === 0 && created.programs.length === 0
+
+const decidedOf = (loader: LoaderProgram): Decided => {
+  const { inputs, maps, programs } = loader
   const sized = inputs.filter((input) => input._tag === "PossibleCpus" || input._tag === "RingSize")
   const refsOf = (tag: "StructSize" | "Member"): ReadonlySet<number> =>
     new Set(inputs.flatMap((input) => {
@@ -92,15 +99,18 @@ const decidedOf = ({ inputs, maps, programs }: LoaderProgram): Decided => {
       ? "all"
       : new Set(sized.flatMap(({ map }) => maps[map]?.ref ?? [])),
     valueSize: refsOf("StructSize"),
-    attachType: refsOf("Member")
+    attachType: refsOf("Member"),
+    isForeign: isForeign(loader)
   }
 }
 
 const mapOf = (call: MapCreate, { maxEntries, valueSize }: Decided): MapCreate => {
-  const { valueType, ...rest } = call
+  const { types, valueType, ...rest } = call
   const { index } = call.as
   return {
     ...rest,
+    // Types of which neither the key nor the value has one are none to the kernel, and libbpf's loaders name none then.
+    ...(types === undefined || (types.key === 0 && types.value === 0) ? {} : { types }),
     attr: {
       ...call.attr,
       ...(maxEntries === "all" || maxEntries.has(index) ? { maxEntries: 0 } : {}),
@@ -117,8 +127,8 @@ const comparable = (call: KernelCall, decided: Decided): KernelCall => {
       return mapOf(call, decided)
     case "MapUpdate": {
       // What is still to be filled in is an input of the loader.
-      const { pending: _, ...rest } = call
-      return rest
+      const { overridable, pending: _, ...rest } = call
+      return decided.isForeign || overridable === undefined ? rest : { ...rest, overridable }
     }
     case "ProgLoad": {
       const { attachTo, code, ...rest } = call
