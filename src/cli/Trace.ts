@@ -117,7 +117,10 @@ export const trace = Command.make(
           })
         }
         if (Option.isSome(duration) && !(duration.value >= 0 && duration.value <= 1e9)) {
-          return yield* new UsageError({ argument: "--duration", detail: "a number of seconds is expected" })
+          return yield* new UsageError({
+            argument: "--duration",
+            detail: "a number of seconds from 0 to 1000000000 is expected"
+          })
         }
         const maps = noEvents ? [] : yield* Effect.fromResult(Records.mapsOf(opened, events))
         if (Option.isSome(count) && maps.length === 0) {

@@ -125,7 +125,8 @@ describeWith({ kind: "live", root: true }, "effect-bpf trace of records", () => 
         [[events, "--events", "nobody"], /no ring buffer or perf buffer of this name\n.*it has /],
         [[events, "--no-events", "--count", "1"], /no records are printed/],
         [[fixturePath("tracepoint.bpf.o"), "--count", "1"], /the object has no ring buffer or perf buffer/],
-        [[events, "--count", "0"], /Expected a number of at least 1/]
+        [[events, "--count", "0"], /Expected a number of at least 1/],
+        [[events, "--duration", "99999999999"], /a number of seconds from 0 to 1000000000 is expected/]
       ] as const
     ) {
       const { status, stderr } = command(...args)

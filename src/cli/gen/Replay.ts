@@ -94,6 +94,9 @@ const endText = ({ replayed: { failure, retval } }: LoaderExplain.Explained) => 
 
 const replayFile = Effect.fnUntraced(function*(options: Options) {
   const { diff, disassemble, for: profile, kernel: name, ...given } = options
+  if (Option.isSome(profile) && Option.isNone(diff)) {
+    return yield* new UsageError({ argument: "--for", detail: "is of use with --diff only" })
+  }
   const { loader, path } = yield* readLoader(options)
   const kernel = Option.getOrUndefined(name)
   const explained = kernel === undefined ? yield* LoaderExplain.explain(loader) : yield* onKernel(kernel, loader)
