@@ -18,7 +18,7 @@ export const ofAttaching = (general: Hint): { readonly [T in AttachingTag]: Hint
     ENOTSUPP: "this kernel cannot attach such programs: see `feature probe`",
     EOPNOTSUPP: "this kernel cannot attach such programs: see `feature probe`",
     EPROTO: "the perf event takes callchains that the program's helpers do not fit: add PERF_SAMPLE_CALLCHAIN",
-    ESRCH: "one of the functions does not exist, or cannot be attached to",
+    ESRCH: "the process has ended, or one of the functions does not exist or cannot be attached to",
     ESTALE: "others were attached or detached there meanwhile: query it again for its revision",
     ENODEV: "there is no such network device"
   })

@@ -155,6 +155,10 @@ describe("hints of error numbers", () => {
     }
   })
 
+  it("of a link that finds nobody names the process, which may have ended, as well as the functions", () => {
+    assert.match(Hints.ofCall.LinkCreate("ESRCH") ?? "", /the process has ended, or one of the functions/)
+  })
+
   it("say what the arguments tell", () => {
     const ring = { ...plainMap, type: MapType.BPF_MAP_TYPE_RINGBUF, keySize: 0, valueSize: 0, maxEntries: 5000 }
     assert.match(Hints.mapCreate(ring, false, 4096)("EINVAL") ?? "", /a power of two and a multiple of .* 4096/)
