@@ -92,6 +92,26 @@ const agrees = (object: BpfObject, extern: KsymExtern, kernel: Btf.Btf, id: numb
   }
 }
 
+/**
+ * What to do about a struct that is declared and not defined, which differs from the kernel's definition though both are written
+ * alike; `undefined` where a function's declaration has none. A definition without members goes with any.
+ */
+const definitionWanted = ({ btf }: BpfObject, { isFunction, kernelName, name }: KsymExtern): string | undefined => {
+  const id = btf === undefined || !isFunction ? undefined : Btf.findOne(btf, name, Btf.BTF_KIND_FUNC)
+  if (btf === undefined || id === undefined) return undefined
+  const proto = Btf.typeOf(btf, Btf.sizeOrTypeOf(btf, id))
+  if (proto._tag !== "FuncProto") return undefined
+  for (const typeId of [proto.returnType, ...proto.params.map(({ type }) => type)]) {
+    const pointer = Btf.skipModifiersAndTypedefs(btf, typeId)
+    if (Btf.kindOf(btf, pointer) !== Btf.BTF_KIND_PTR) continue
+    const target = Btf.skipModifiersAndTypedefs(btf, Btf.sizeOrTypeOf(btf, pointer))
+    if (Btf.kindOf(btf, target) !== Btf.BTF_KIND_FWD) continue
+    const struct = Btf.typeName(btf, target)
+    return `${struct} is declared and not defined: put \`${struct} {};\`, or the whole of it, in front of ${kernelName}`
+  }
+  return undefined
+}
+
 const typedOf = (object: BpfObject, info: KernelInfo.KernelInfo, extern: KsymExtern): Finding => {
   const { moduleTypes, vmlinuxTypes } = info
   if (vmlinuxTypes._tag === "Unasked") return { _tag: "Ask", requirement: { _tag: "VmlinuxTypes" } }
@@ -126,7 +146,8 @@ const typedOf = (object: BpfObject, info: KernelInfo.KernelInfo, extern: KsymExt
     throw refuse(
       extern,
       `it is declared as \`${declaration(object, extern)}\`, and the kernel has ${others.slice(0, 8).join(" and ")}`,
-      "declare it as the kernel does, or give it a ___flavor for each declaration that kernels have"
+      definitionWanted(object, extern) ??
+        "declare it as the kernel does, or give it a ___flavor for each declaration that kernels have"
     )
   }
   if (extern.weak) return absent

@@ -91,6 +91,29 @@ describe("functions", () => {
     )
   })
 
+  it("of a struct that is not defined are refused with that for a hint: the declarations look alike", () => {
+    const own = [B.fwd("task_struct", false), B.ptr(1), B.funcProto(2, []), B.func("bpf_rcu_read_lock", 3, 2)]
+    const there = [B.struct("task_struct", 64, []), B.ptr(1), B.funcProto(2, []), B.func("bpf_rcu_read_lock", 3, 0)]
+    const typed = (types: ReadonlyArray<B.Rec>): BpfObject => ({
+      ...calls,
+      externs: calls.externs.map((extern) =>
+        extern._tag === "Ksym" && extern.name === "bpf_rcu_read_lock" ? { ...extern, typeId: 3 } : extern
+      ),
+      btf: B.btfOf(types),
+      btfExt: undefined
+    })
+    assert.deepStrictEqual(settled(typed(own), kernel(types(there, []))), {
+      refused: "bpf_rcu_read_lock",
+      detail: "it is declared as `struct task_struct *bpf_rcu_read_lock(void)`, and the kernel has " +
+        "`struct task_struct *bpf_rcu_read_lock(void)`",
+      hint: "struct task_struct is declared and not defined: put `struct task_struct {};`, or the whole of it, " +
+        "in front of bpf_rcu_read_lock"
+    })
+    // With a definition, the kernel's function is found, and the next one is missed.
+    const defined = [B.struct("task_struct", 0, []), ...own.slice(1)]
+    assert.notStrictEqual(settled(typed(defined), kernel(types(there, [])))["refused"], "bpf_rcu_read_lock")
+  })
+
   it("of another type are absent where they are weak, and one of several that fits is taken", () => {
     const wrong = [...functions, B.int("int", 4, 1), B.func("there_is_no_such_function", 1, 0)]
     assert.deepStrictEqual(settled(calls, kernel(types(wrong)))["there_is_no_such_function"], { absent: true })
