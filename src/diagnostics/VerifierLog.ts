@@ -21,6 +21,9 @@ const noise =
 /** What the verifier counts when it is done. */
 const statistics = /^(processed \d+ insns|verification time \d+|stack depth |insns processed |max_states_per_insn )/
 
+/** The same in the line of a complaint that does not end its own. */
+const statisticsBehind = /(?<=\S)processed \d+ insns \(limit \d+\) .*$/
+
 /** `; return ctx->len; @ prog.c:12`, the source line of the instructions below it. */
 const source = /^; /
 
@@ -52,7 +55,9 @@ export const summarise = (log: string): string => {
     if (instruction.test(line)) break
     // A source line above the complaint belongs to the instruction, which stands below it.
     if (cause.length > 0 && source.test(line)) break
-    if (!noise.test(line) && !statistics.test(line) && !source.test(line)) cause.unshift(line.trim())
+    if (!noise.test(line) && !statistics.test(line) && !source.test(line)) {
+      cause.unshift(line.replace(statisticsBehind, "").trim())
+    }
   }
   const complaint = cause.join("; ")
   const place = placeOf(lines, at)

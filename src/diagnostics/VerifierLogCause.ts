@@ -49,6 +49,10 @@ const lostPointer = (log: ParsedLog, register: string | undefined, complaint: st
   return before !== undefined && before.type !== "scalar" ? before : log.lost.get(register)
 }
 
+/** What the words call an access through a number is one through NULL, where the number is known to be 0. */
+const isNull = (kind: Known, register: Register | undefined): boolean =>
+  kind.id === "NotAPointer" && register?.constant === 0n
+
 /** The cause that a log tells of; `undefined` where it says nothing of why, or nothing that is known here. */
 export const causeOf = (log: ParsedLog): Cause | undefined => {
   const complaint = log.complaint.join("; ")
@@ -58,8 +62,9 @@ export const causeOf = (log: ParsedLog): Cause | undefined => {
     ? find(complaint) ?? find([log.report?.problem, log.report?.reason].join("; "))
     : { kind: kindOf("InvalidatedPointer"), subject: lost.type }
   if (found === undefined) return undefined
-  const { kind, subject } = found
+  const { subject } = found
   const register = lost ?? log.registers.find((each) => each.name === name)
+  const kind = isNull(found.kind, register) ? kindOf("NullPointer") : found.kind
   return {
     id: kind.id,
     title: kind.title,

@@ -102,7 +102,9 @@ export const causes = [
       /function calls are not allowed while holding a lock/,
       /bpf_spin_lock cannot be accessed directly/,
       /bpf_spin_lock is missing|bpf_spin_unlock|Locking two bpf_spin_locks|missing unlock|second bpf_spin_lock/,
-      /without taking a lock|is missing unlock|cannot be used inside bpf_spin_lock|would lead to lock leak/
+      /without taking a lock|is missing unlock|would lead to lock leak/,
+      /cannot be used inside bpf_(?:spin_lock|rcu_read_lock|preempt_disable|local_irq_save)/,
+      /unmatched rcu read unlock|unmatched attempt to enable preemption|rcu_read_lock is missing/
     ]
   },
   {
@@ -155,7 +157,8 @@ export const causes = [
     advice:
       "bytes of the stack are read, or given to a helper, that no path has written: initialise the whole variable",
     words: [
-      /invalid (?:indirect )?read from stack/,
+      // With `off=` it lies outside of the stack, with `off -8+0` it was not written.
+      /invalid (?:indirect )?read from stack (?!R\d+ off=)/,
       /invalid indirect access to stack .* off .*\+\d+ size/,
       /invalid size of register fill/,
       /corrupted spill memory/,
@@ -166,7 +169,7 @@ export const causes = [
     id: "StackBounds",
     title: "access outside of the stack",
     advice:
-      "the access lies outside of the stack or of the variable on it: the stack is 512 bytes, and offsets must be bounded",
+      "the access lies outside of the stack or of the variable on it: the stack is 512 bytes, offsets must be bounded, and a key or value as large as the map's",
     words: [
       /invalid (?:unbounded )?(?:variable-offset )?(?:indirect )?(?:read|write|access)(?: to| from)? stack/,
       /invalid stack (?:type|off)/,
@@ -270,7 +273,8 @@ export const causes = [
   {
     id: "UnboundedOffset",
     title: "offset or size without bounds",
-    advice: "the verifier cannot tell that the offset stays in bounds: compare it with the size before the access",
+    advice:
+      "the verifier cannot tell that the offset stays in bounds: compare it with the size before the access, and a length with 0",
     words: [
       /unbounded memory access/,
       /min value is negative/,
@@ -328,7 +332,12 @@ export const causes = [
     id: "ReferenceLeak",
     title: "reference that is not released",
     advice: "what was acquired (a socket, a reserved ring buffer record) must be released on every path",
-    words: [/[Uu]nreleased reference/, /would lead to reference leak/, /reference has not been (?:acquired|released)/]
+    words: [
+      /[Uu]nreleased reference/,
+      /would lead to reference leak/,
+      /reference has not been (?:acquired|released)/,
+      /cannot overwrite referenced dynptr/
+    ]
   },
   {
     id: "ReleaseOfUnowned",
@@ -338,6 +347,7 @@ export const causes = [
       /R\d+ must be referenced/,
       /dereference of modified alloc_mem ptr/,
       /must have zero offset when passed to release/,
+      /arg \d+ is an unacquired reference/,
       /release of unowned/
     ]
   },
@@ -375,8 +385,14 @@ export const causes = [
   {
     id: "MapTypeForHelper",
     title: "map that this helper does not take",
-    advice: "the helper is for maps of other types",
-    words: [/cannot pass map_type \d+ into func (\w+)/, /map_type \d+ is not|doesn't support map of type/]
+    advice: "the helper is for maps of other types, or of values with a member that this map's have not",
+    words: [
+      /cannot pass map_type \d+ into func (\w+)/,
+      /map_type \d+ is not|doesn't support map of type/,
+      /map '(.*)' has no valid bpf_\w+/,
+      /callback function not allowed for map/,
+      /expected prog array map for tail call/
+    ]
   },
   {
     id: "ArgumentType",
@@ -443,7 +459,8 @@ export const causes = [
   {
     id: "InvalidInstruction",
     title: "instruction that this kernel does not know",
-    advice: "an instruction is malformed, or newer than this kernel: compile with a lower -mcpu",
+    advice:
+      "an instruction is malformed (a division by 0, a shift by more bits than there are), or newer than this kernel: compile with a lower -mcpu",
     words: [
       /unknown opcode/,
       /uses reserved fields?/,

@@ -168,6 +168,18 @@ const slotsOf = (text: string, registers: ReadonlyMap<string, Register>, used: R
   return isCall ? used.flatMap((name) => slot(registers.get(name), 0)) : []
 }
 
+/**
+ * What a complaint itself says of a packet pointer, `R1(id=0,off=23,r=14)`: a check of one pointer tells of its copies, too, and
+ * the log does not say so.
+ */
+const withChecked = (register: Register, complaint: string): Register => {
+  if (register.type !== "pkt") return register
+  for (const [, name, checked] of complaint.matchAll(/\b(R\d)\(id=\d{1,9},off=-?\d{1,9},r=(\d{1,9})\)/g)) {
+    if (name === register.name) return { ...register, known: new Map(register.known).set("r", checked ?? "") }
+  }
+  return register
+}
+
 const knownAt = (log: VerifierLogParse.ParsedLog, cause: VerifierLogCause.Cause | undefined): ReadonlyArray<Known> => {
   const text = log.instruction?.text ?? ""
   const registers = new Map(log.registers.map((register) => [register.name, register] as const))
@@ -187,7 +199,7 @@ const knownAt = (log: VerifierLogParse.ParsedLog, cause: VerifierLogCause.Cause 
         ? [{ name: shown, words: "never written on this path", text: "" }]
         : []
     }
-    const words = VerifierLogWords.describe(register)
+    const words = VerifierLogWords.describe(withChecked(register, complaint))
     return [{ name: shown, words: lost === undefined ? words : `no longer ${words}`, text: cut(register.text) }]
   })
 }

@@ -268,13 +268,19 @@ class Known {
   }
 }
 
+/** Some complaints do not end their line, and the counts go on in it: `…map for tail callprocessed 3 insns (limit 1000000) …`. */
+const counted = /\S(?=processed \d+ insns \(limit \d+\) )/
+
 /** The lines of a log, one after another, none longer than `longestLine`. */
 function* linesOf(log: string): Generator<string> {
   for (let start = 0; start < log.length;) {
     const end = log.indexOf("\n", start)
     const stop = end < 0 ? log.length : end
-    yield log.slice(start, Math.min(stop, start + longestLine)).trimEnd()
+    const line = log.slice(start, Math.min(stop, start + longestLine)).trimEnd()
     start = stop + 1
+    const cut = counted.exec(line)
+    if (cut === null) yield line
+    else yield* [line.slice(0, cut.index + 1), line.slice(cut.index + 1)]
   }
 }
 

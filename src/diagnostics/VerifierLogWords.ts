@@ -33,8 +33,10 @@ const greatestSigned = 0x7fff_ffff_ffff_ffffn
 
 /** A bound by the names that kernels of different years have for it; `undefined` where it is that of all numbers. */
 const bound = (known: Register["known"], name: "umin" | "umax" | "smin" | "smax"): bigint | undefined => {
-  const value = valueOf(known.get(name) ?? known.get(`${name}_value`))
-  if (value === undefined) return undefined
+  const written = valueOf(known.get(name) ?? known.get(`${name}_value`))
+  if (written === undefined) return undefined
+  // Large ones are written as their bits, negative ones included: `smin=0xffffffff80000000`.
+  const value = name.startsWith("s") ? BigInt.asIntN(64, written) : written
   const isTrivial = { umin: 0n, umax: greatest, smin: -greatestSigned - 1n, smax: greatestSigned }[name] === value
   return isTrivial ? undefined : value
 }
@@ -185,11 +187,13 @@ export const describe = (register: Register): string => {
   if (name.startsWith("fp") && /^[?0mrdifS]{8}$/.test(text)) return slotWords(text)
   if (type === "fp") {
     const off = valueOf(known.get("off"))
+    const possible = range(known)
+    const by = possible === undefined ? "" : `, moved by a number ${possible}`
     return off === undefined || off === 0n
-      ? "the frame pointer"
+      ? `the frame pointer${by}`
       : off < 0n
-      ? `the address of the stack, ${bytes(-off)} below its top`
-      : `an address ${bytes(off)} above the top of the stack`
+      ? `the address of the stack, ${bytes(-off)} below its top${by}`
+      : `an address ${bytes(off)} above the top of the stack${by}`
   }
   const words = type === "scalar" ? scalar(register) : pointerWords(type, known)
   const described = words ?? `what the kernel calls ${cut(text)}`

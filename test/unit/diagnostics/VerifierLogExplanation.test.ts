@@ -62,6 +62,20 @@ describe("VerifierLogExplanation.of", () => {
     })
   })
 
+  it("believes what the complaint says of a packet pointer, which a check of its copy has changed", () => {
+    const log = `2: (61) r1 = *(u32 *)(r1 +0)          ; R1=pkt(r=0)
+3: (bf) r3 = r1                       ; R1=pkt(r=0) R3=pkt(r=0)
+4: (07) r3 += 14                      ; R3=pkt(off=14,r=0)
+5: (2d) if r3 > r2 goto pc+4          ; R2=pkt_end() R3=pkt(off=14,r=14)
+6: (71) r1 = *(u8 *)(r1 +23)
+invalid access to packet, off=23 size=1, R1(id=0,off=23,r=14)
+R1 offset is outside of the packet
+`
+    assert.deepStrictEqual(VerifierLogExplanation.of({ program: "parse", log }).known, [
+      { name: "r1", words: "the packet, of which 14 bytes are known to be there", text: "pkt(r=0)" }
+    ])
+  })
+
   it("takes the line from the log where the object has none, then without a caret", () => {
     const { place } = VerifierLogExplanation.of({ program: "count", log: nullPointer })
     assert.deepStrictEqual(place, { file: "count.bpf.c", line: 23, text: "e->count++;" })
@@ -275,12 +289,17 @@ describe("VerifierLogWords.describe", () => {
     )
     assert.strictEqual(words("inv(id=0,umax_value=255,var_off=(0x0; 0xff))"), "a number between 0 and 255")
     assert.strictEqual(words("scalar(smin=-5,smax=3)"), "a number between -5 and 3")
+    assert.strictEqual(words("scalar(smin=0xffffffff80000000,smax=smax32=15)"), "a number between -2147483648 and 15")
     assert.strictEqual(words("scalar(umin=1)"), "a number of at least 1")
     assert.strictEqual(words("scalar(smax=9)"), "a number of at most 9, which may be negative")
     assert.strictEqual(words("scalar(umax32=15)"), "a number whose lower 32 bits are at most 15")
     assert.strictEqual(words("ctx()"), "the context")
     assert.strictEqual(words("ctx(off=8)"), "the context, 8 bytes behind its start")
     assert.strictEqual(words("fp-8"), "the address of the stack, 8 bytes below its top")
+    assert.strictEqual(
+      words("fp(off=-16,smin=0,smax=umax=255,var_off=(0x0; 0xff))"),
+      "the address of the stack, 16 bytes below its top, moved by a number between 0 and 255"
+    )
     assert.strictEqual(words("fp[0]-16"), "the address of the stack, 16 bytes below its top")
     assert.strictEqual(words("fp0xfffffffffffffff0"), "the address of the stack, 16 bytes below its top")
     assert.strictEqual(words("map_ptr(map=flows,ks=4,vs=8)"), "map flows")

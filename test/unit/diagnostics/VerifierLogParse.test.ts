@@ -142,6 +142,16 @@ R6 invalid mem access 'scalar'
     assert.strictEqual(causeIn(made), "NotAPointer")
   })
 
+  it("reads counts that stand in the line of a complaint", () => {
+    const log = `3: (85) call bpf_tail_call#12
+expected prog array map for tail callprocessed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+`
+    const parsed = VerifierLogParse.parse(log)
+    assert.deepStrictEqual(parsed.complaint, ["expected prog array map for tail call"])
+    assert.strictEqual(parsed.statistics?.instructions, 3)
+    assert.strictEqual(VerifierLog.summarise(log).split("\n")[0], "expected prog array map for tail call")
+  })
+
   it("says whether the beginning is missing, and goes on at any place", () => {
     for (let at = 0; at < classic.length; at++) {
       const end = VerifierLogParse.parse(classic.slice(at))
@@ -302,6 +312,26 @@ describe("the report of newer kernels", () => {
 })
 
 describe("the table of causes", () => {
+  it("tells apart what has nearly the same words", () => {
+    const of = (complaint: string, state = ""): string | undefined =>
+      causeIn(`5: (85) call bpf_map_lookup_elem#1    ${state}\n6: (61) r0 = *(u32 *)(r0 +0)\n${complaint}\n`)
+    // A key of one byte, of which the helper reads four.
+    assert.strictEqual(of("invalid read from stack R2 off=-1 size=4"), "StackBounds")
+    assert.strictEqual(of("invalid read from stack R2 off -8+4 size 8"), "UninitialisedStack")
+    assert.strictEqual(of("invalid read from stack off -8+0 size 8"), "UninitialisedStack")
+    // NULL is a number to the verifier once it is known to be NULL.
+    assert.strictEqual(of("R0 invalid mem access 'scalar'", "; R0=0"), "NullPointer")
+    assert.strictEqual(of("R0 invalid mem access 'scalar'", "; R0=8"), "NotAPointer")
+    assert.strictEqual(of("map 'flows' has no valid bpf_spin_lock"), "MapTypeForHelper")
+    assert.strictEqual(of("callback function not allowed for map"), "MapTypeForHelper")
+    const held = "BPF_EXIT instruction in main prog cannot be used inside"
+    assert.strictEqual(of(`${held} bpf_spin_lock-ed region`), "LockHeld")
+    assert.strictEqual(of(`${held} bpf_rcu_read_lock-ed region`), "LockHeld")
+    assert.strictEqual(of("unmatched rcu read unlock (kernel function bpf_rcu_read_unlock)"), "LockHeld")
+    assert.strictEqual(of("cannot overwrite referenced dynptr"), "ReferenceLeak")
+    assert.strictEqual(of("arg 1 is an unacquired reference"), "ReleaseOfUnowned")
+  })
+
   it("has each name once, and a sentence of what to do", () => {
     assert.strictEqual(new Set(causes.map(({ id }) => id)).size, causes.length)
     for (const { advice, id, title } of causes) {
