@@ -35,6 +35,10 @@ const mayBeTheLog = (error: CallError): boolean =>
   (error._tag === "VerifierError" && error.errno === "EINVAL" && error.log === "") ||
   (error._tag === "KernelError" && error.errno === "EINVAL")
 
+/** Whether a log of statistics alone is what a refusal has: the kernel writes nothing of the instructions then. */
+const isBare = (call: ProgLoad, error: CallError): boolean =>
+  error._tag === "VerifierError" && (call.log.level & 3) === 0
+
 /** The call with statistics asked for, where it loads a program. */
 const asking = <C extends KernelCall>(call: C): C =>
   call._tag === "ProgLoad" ? { ...call, log: { level: call.log.level | STATISTICS } } : call
@@ -46,7 +50,7 @@ const listening = (session: Session, loads: Map<string, Load>): Session => ({
     if (call._tag !== "ProgLoad") return session.call(call)
     const asked = Effect.catchIf(
       session.call(asking(call)),
-      (error) => (call.log.level & STATISTICS) === 0 && mayBeTheLog(error),
+      (error) => (call.log.level & STATISTICS) === 0 && (mayBeTheLog(error) || isBare(call, error)),
       () => session.call(call)
     )
     return Effect.tap(asked, (answer) => Effect.sync(() => loads.set(Ref.key(call.as), { call, log: logIn(answer) })))

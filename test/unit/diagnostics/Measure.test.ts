@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Measure from "../../../src/diagnostics/Measure.ts"
 import { Kernel, type KernelShape, type Session } from "../../../src/services/Kernel/Kernel.ts"
-import { fromErrno } from "../../../src/services/Kernel/KernelError.ts"
+import { type CallError, fromErrno, VerifierError } from "../../../src/services/Kernel/KernelError.ts"
 import * as KernelSimulated from "../../../src/services/Kernel/KernelSimulated.ts"
 import { plan } from "../../../src/stages/load/Plan.ts"
 import * as Open from "../../../src/stages/open/Open.ts"
@@ -13,7 +13,11 @@ import * as Stage from "../../../src/stages/Stage.ts"
 import { fixture } from "../../support/Require.ts"
 
 /** Loads an object on a kernel that refuses logs of some levels; what was measured, and the levels that were asked for. */
-const measured = (refused: (level: number) => boolean, logLevel = 0) =>
+const measured = (
+  refused: (level: number) => boolean,
+  logLevel = 0,
+  refusal = (program: string, _level: number): CallError => fromErrno("ProgLoad", program, 22)
+) =>
   Effect.gen(function*() {
     const object = Result.getOrThrow(Open.fromBytes(fixture("subprograms.bpf.o"), { logLevel }))
     const levels: Array<number> = []
@@ -23,7 +27,7 @@ const measured = (refused: (level: number) => boolean, logLevel = 0) =>
       call: (call) => {
         if (call._tag !== "ProgLoad") return session.call(call)
         levels.push(call.log.level)
-        return refused(call.log.level) ? Effect.fail(fromErrno("ProgLoad", call.attr.name, 22)) : session.call(call)
+        return refused(call.log.level) ? Effect.fail(refusal(call.attr.name, call.log.level)) : session.call(call)
       }
     })
     const kernel: KernelShape = {
@@ -64,6 +68,25 @@ describe("a measured load", () => {
       const last = measurements.at(-1)
       assert.strictEqual(last?.values.get("instructions"), 2)
       assert.isUndefined(last?.values.get("total_states"))
+    }))
+
+  it.effect("has the whole log of a program that is refused, which statistics leave out", () =>
+    Effect.gen(function*() {
+      const complaint = "R0 invalid mem access 'map_value_or_null'\n"
+      const refusal = (program: string, level: number) =>
+        new VerifierError({
+          program,
+          errno: "EACCES",
+          errnoNumber: 13,
+          log: level === 4 ? complaint : `7: (79) r1 = *(u64 *)(r0 +0)\n${complaint}`,
+          summary: ""
+        })
+      const { levels, result } = yield* measured(() => true, 0, refusal)
+      assert.deepStrictEqual(levels, [4, 0])
+      const error = Result.isFailure(result) ? result.failure : undefined
+      assert.isTrue(error?._tag === "VerifierError" && error.log.startsWith("7: (79)"))
+      // With a log of instructions asked for, there is one already.
+      assert.deepStrictEqual((yield* measured(() => true, 1, refusal)).levels, [5])
     }))
 
   it.effect("named fault: what is refused for another reason is refused", () =>
