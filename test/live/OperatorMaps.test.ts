@@ -36,6 +36,17 @@ describeWith({ kind: "live", root: true, tools: ["bpftool"] }, "queues beside bp
           yield* both("push", ...words("value 3 0 0 0 exist"))
           const next = type === "queue" ? ["0x02", "0x00", "0x00", "0xff"] : ["0x03", "0x00", "0x00", "0x00"]
           assert.deepStrictEqual(JSON.parse(yield* both("peek")), { key: [], value: next })
+          // Neither has keys to go through: nothing listed does not mean that it is empty.
+          const dumped = yield* command("map", "dump", "pinned", mine ?? "")
+          assert.deepStrictEqual([dumped.status, dumped.stdout], [1, ""])
+          assert.match(dumped.stderr, /keys of maps of this type cannot be listed/)
+          assert.notStrictEqual(run(judge, ["-j", "map", "dump", "pinned", theirs ?? ""]).status, 0)
+          // A map is no program.
+          const other = yield* command("prog", "show", "pinned", mine ?? "")
+          assert.strictEqual(other.status, 2)
+          assert.include(other.stderr, `pinned ${mine}: what is pinned here is no program`)
+          const link = yield* command("link", "show", "pinned", mine ?? "")
+          assert.include(link.stderr, `pinned ${mine}: what is pinned here is no link`)
           assert.deepStrictEqual(JSON.parse(yield* both("pop")), { key: [], value: next })
           yield* both("dequeue")
           assert.strictEqual(yield* both("peek"), "null")

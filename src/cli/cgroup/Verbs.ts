@@ -160,7 +160,7 @@ const opened = <A, E, R>(
   })
 
 /** What is no cgroup, the kernel says in a word of its own. */
-const noCgroup = (path: string) => (error: CallError): CallError | UsageError =>
+const noCgroup = (path: string) => (error: CallError | UsageError): CallError | UsageError =>
   error._tag === "KernelError" && error.errno === "EBADF"
     ? usage(path, "this is no cgroup of version 2", "cgroups are the folders where cgroup2 is mounted: see cgroup tree")
     : error

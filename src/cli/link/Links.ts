@@ -8,7 +8,7 @@ import { type CallError, KernelError } from "../../services/Kernel/KernelError.t
 import type { LinkRef } from "../../services/Kernel/Ref.ts"
 import * as Os from "node:os"
 import * as Fs from "node:fs"
-import type { Objects } from "../objects/Objects.ts"
+import { type Objects, openPin } from "../objects/Objects.ts"
 import * as Words from "../objects/Words.ts"
 import { UsageError } from "../Usage.ts"
 
@@ -124,7 +124,7 @@ export const one = Effect.fnUntraced(function*(objects: Objects, words: Words.Wo
   const { session } = objects
   const ref = session.fresh("Link")
   if (named._tag === "Id") yield* session.call({ _tag: "GetById", as: ref, id: named.id })
-  else if (named._tag === "Pinned") yield* session.call({ _tag: "ObjGet", as: ref, path: named.path })
+  else if (named._tag === "Pinned") yield* openPin(objects, ref, named.path)
   return { link: yield* described(objects, ref), rest }
 })
 

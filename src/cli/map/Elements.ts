@@ -112,14 +112,8 @@ export const readAll = Effect.fnUntraced(function*(objects: Objects, map: OpenMa
       keySize: info.keySize,
       ...(key === undefined ? {} : { key })
     })
-  let key = yield* Effect.catch(
-    next(undefined),
-    (error): Effect.Effect<undefined, CallError> =>
-      // Rings and queues have no keys to go through.
-      error._tag === "KernelError" && error.errno !== "EPERM" && error.errno !== "EBADF"
-        ? Effect.succeed(undefined)
-        : Effect.fail(error)
-  )
+  // Queues, rings and filters have no keys to go through, and may be full all the same: the kernel's refusal says so.
+  let key = yield* next(undefined)
   let steps = 0
   for (; key !== undefined && steps < most; steps++) {
     const value = yield* read(objects, map, shape, key)

@@ -196,8 +196,26 @@ export const typeUsers = Effect.fnUntraced(function*(objects: Objects) {
   return found
 })
 
+const nouns = { Map: "map", Prog: "program", Link: "link" } as const
+
+/** Opens what is pinned at a path; wrong usage where that is something else. */
+export const openPin = (
+  { session }: Pick<Objects, "session">,
+  as: Ref.MapRef | Ref.ProgRef | Ref.LinkRef,
+  path: string
+): Effect.Effect<void, CallError | UsageError> =>
+  Effect.catchIf(
+    Effect.asVoid(session.call({ _tag: "ObjGet", as, path })),
+    (error) => error._tag === "RefError" && error.reason === "WrongKind",
+    () =>
+      Effect.fail(new UsageError({ argument: `pinned ${path}`, detail: `what is pinned here is no ${nouns[as._tag]}` }))
+  )
+
 /** The maps that a reference names: none, one or several; they stay open. */
-export const findMaps = (objects: Objects, reference: Reference): Effect.Effect<ReadonlyArray<OpenMap>, CallError> =>
+export const findMaps = (
+  objects: Objects,
+  reference: Reference
+): Effect.Effect<ReadonlyArray<OpenMap>, CallError | UsageError> =>
   Effect.gen(function*() {
     const { fresh, session } = objects
     switch (reference._tag) {
@@ -208,7 +226,7 @@ export const findMaps = (objects: Objects, reference: Reference): Effect.Effect<
       }
       case "Pinned": {
         const ref = Ref.map(fresh())
-        yield* session.call({ _tag: "ObjGet", as: ref, path: reference.path })
+        yield* openPin(objects, ref, reference.path)
         return [yield* openedMap(objects, ref)]
       }
       case "Name": {
@@ -236,7 +254,7 @@ export const findProgs = Effect.fnUntraced(
       if (how === "Id" && reference._tag === "Id") {
         yield* session.call({ _tag: "GetById", as: ref, id: reference.id })
       } else if (reference._tag === "Pinned") {
-        yield* session.call({ _tag: "ObjGet", as: ref, path: reference.path })
+        yield* openPin(objects, ref, reference.path)
       }
       return [yield* described(ref)]
     })
