@@ -49,9 +49,11 @@ const lostPointer = (log: ParsedLog, register: string | undefined, complaint: st
   return before !== undefined && before.type !== "scalar" ? before : log.lost.get(register)
 }
 
-/** What the words call an access through a number is one through NULL, where the number is known to be 0. */
-const isNull = (kind: Known, register: Register | undefined): boolean =>
-  kind.id === "NotAPointer" && register?.constant === 0n
+/** What to do: a number that is known to be 0 is NULL to its user, wherever it came from. */
+const adviceOf = ({ advice, id }: Known, register: Register | undefined): string =>
+  id === "NotAPointer" && register?.constant === 0n
+    ? "the pointer is NULL on this path: follow it only where a comparison has found that it is not"
+    : advice
 
 /** The cause that a log tells of; `undefined` where it says nothing of why, or nothing that is known here. */
 export const causeOf = (log: ParsedLog): Cause | undefined => {
@@ -62,13 +64,12 @@ export const causeOf = (log: ParsedLog): Cause | undefined => {
     ? find(complaint) ?? find([log.report?.problem, log.report?.reason].join("; "))
     : { kind: kindOf("InvalidatedPointer"), subject: lost.type }
   if (found === undefined) return undefined
-  const { subject } = found
+  const { kind, subject } = found
   const register = lost ?? log.registers.find((each) => each.name === name)
-  const kind = isNull(found.kind, register) ? kindOf("NullPointer") : found.kind
   return {
     id: kind.id,
     title: kind.title,
-    advice: log.report?.suggestion ?? kind.advice,
+    advice: log.report?.suggestion ?? adviceOf(kind, register),
     complaint: complaint === "" ? log.report?.reason ?? "" : complaint,
     ...(subject === undefined ? {} : { subject }),
     ...(register === undefined ? {} : { register })

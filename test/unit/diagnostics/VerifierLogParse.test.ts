@@ -320,8 +320,14 @@ describe("the table of causes", () => {
     assert.strictEqual(of("invalid read from stack R2 off -8+4 size 8"), "UninitialisedStack")
     assert.strictEqual(of("invalid read from stack off -8+0 size 8"), "UninitialisedStack")
     // NULL is a number to the verifier once it is known to be NULL.
-    assert.strictEqual(of("R0 invalid mem access 'scalar'", "; R0=0"), "NullPointer")
-    assert.strictEqual(of("R0 invalid mem access 'scalar'", "; R0=8"), "NotAPointer")
+    const followed = (value: string) =>
+      VerifierLogCause.causeOf(
+        VerifierLogParse.parse(
+          `5: (b7) r0 = x    ; R0=${value}\n6: (61) r0 = *(u32 *)(r0 +0)\nR0 invalid mem access 'scalar'\n`
+        )
+      )
+    assert.match(String(followed("0")?.advice), /the pointer is NULL on this path/)
+    assert.match(String(followed("8")?.advice), /follows a number/)
     assert.strictEqual(of("map 'flows' has no valid bpf_spin_lock"), "MapTypeForHelper")
     assert.strictEqual(of("callback function not allowed for map"), "MapTypeForHelper")
     const held = "BPF_EXIT instruction in main prog cannot be used inside"
