@@ -108,6 +108,10 @@ export const testing = (layer: Layer.Layer<Kernel, KernelError>): void => {
       assert.match(yield* said(firewall.events("events", "nothing")), /no one type of this name/)
       const blocklist = yield* firewall.map("blocklist")
       assert.match(yield* said(blocklist.get({ prefix_length: "long" })), /prefix_length/)
+      for (const repeat of [-1, 0.5, 2 ** 32]) {
+        const run = firewall.run("xdp_firewall", { packet: packet(), repeat })
+        assert.include(yield* said(run), `repeat: "${repeat}" does not fit the field`)
+      }
       const unloaded = yield* Testing.load(fixture("test_run.bpf.o"), { programs: ["trim_packet"] })
       assert.match(yield* said(unloaded.run("allow_short", { packet: packet() })), /it was not loaded/)
       const gone = yield* Effect.scoped(Testing.load(firewallBytes))

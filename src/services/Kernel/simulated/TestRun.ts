@@ -10,6 +10,7 @@ import * as Contexts from "../../../vm/contexts/Contexts.ts"
 import * as Helpers from "../../../vm/helpers/Helpers.ts"
 import * as Lines from "../../../vm/Lines.ts"
 import * as Vm from "../../../vm/Vm.ts"
+import { FieldError } from "../abi/Arena.ts"
 import { ProgFlag, TestRunFlag } from "../abi/BpfConstants.ts"
 import * as Hints from "../abi/Hints.ts"
 import type { ProgTestRun, TestRunResult } from "../KernelCall.ts"
@@ -141,6 +142,24 @@ const runnableOf = ({ attr, contextBytes }: ProgObject): Contexts.Runnable => ({
   sleepable: (attr.flags & ProgFlag.BPF_F_SLEEPABLE) !== 0
 })
 
+/** The number that has no place in the call's attributes, in the words of the live kernel's handler. */
+const misfit = ({ batchSize, contextOutSize, cpu, dataOutSize, flags, repeat }: ProgTestRun): string | undefined => {
+  const numbers = {
+    data_size_out: dataOutSize,
+    ctx_size_out: contextOutSize,
+    repeat,
+    flags,
+    cpu,
+    batch_size: batchSize
+  }
+  for (const [field, value] of Object.entries(numbers)) {
+    if (value !== value >>> 0) {
+      return new FieldError({ field, reason: "OutOfRange", value: JSON.stringify(String(value)) }).message
+    }
+  }
+  return undefined
+}
+
 /** Runs a program as often as the call says, on one context: what a run leaves in it, the next one finds. */
 export const testRun = Effect.fnUntraced(function*(
   context: Context,
@@ -148,6 +167,8 @@ export const testRun = Effect.fnUntraced(function*(
   prog: ProgObject
 ): Effect.fn.Return<TestRunResult, CallError> {
   const { environment, memory, world } = context
+  const wrong = misfit(call)
+  if (wrong !== undefined) return yield* Refuse.invalid("ProgTestRun", prog.name, wrong)
   const opened = yield* Effect.fromResult(
     Result.mapError(Contexts.open(environment, runnableOf(prog), call), (error) => refusal(call, prog, error))
   )
