@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { LinkInfo } from "../../services/Kernel/calls/LinkCalls.ts"
 import type { LinkDetail } from "../../services/Kernel/calls/LinkCalls.ts"
-import { type CallError, KernelError } from "../../services/Kernel/KernelError.ts"
+import { type CallError, withSubject } from "../../services/Kernel/KernelError.ts"
 import type { LinkRef } from "../../services/Kernel/Ref.ts"
 import * as Os from "node:os"
 import * as Fs from "node:fs"
@@ -143,7 +143,7 @@ export const detach = Effect.fnUntraced(function*(objects: Objects, words: Words
   yield* Effect.mapError(
     objects.session.call({ _tag: "LinkDetach", link: link.ref }),
     // Links have no names: the session's number of this one is nothing to whoever has named it otherwise.
-    (error) => error._tag === "KernelError" ? new KernelError({ ...error, subject: `link ${link.info.id}` }) : error
+    (error) => error._tag === "KernelError" ? withSubject(error, `link ${link.info.id}`) : error
   )
   return link
 })

@@ -169,6 +169,23 @@ export class ProgramFault extends Schema.TaggedError<ProgramFault>()("ProgramFau
 /** Every way in which a call can fail. */
 export type CallError = KernelError | VerifierError | RefError | UnsupportedCall | ProgramFault
 
+/** The same refusal, with another name for what the call was about. */
+export const withSubject = (error: KernelError, subject: string): KernelError => {
+  const { attributes, call, capabilities, done, errno, errnoNumber, hint, log, reason } = error
+  return new KernelError({
+    call,
+    errno,
+    errnoNumber,
+    subject,
+    ...(log === undefined ? {} : { log }),
+    ...(done === undefined ? {} : { done }),
+    ...(attributes === undefined ? {} : { attributes }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(capabilities === undefined ? {} : { capabilities }),
+    ...(hint === undefined ? {} : { hint })
+  })
+}
+
 /** A kernel error from an error number. */
 export const fromErrno = (
   call: string,

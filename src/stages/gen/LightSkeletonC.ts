@@ -18,6 +18,7 @@ import { sha256 } from "../../internal/Sha256.ts"
 import type { BpfObject } from "../open/BpfObject.ts"
 import * as Layout from "./LoaderLayout.ts"
 import type { LoaderProgram } from "./LoaderProgram.ts"
+import { requireName } from "./skeleton/CHeader.ts"
 import { type Header, linkNames, structText, typesText } from "./skeleton/CStruct.ts"
 import * as CText from "./skeleton/CText.ts"
 import { get, isSkeletonError, shapeOf, SkeletonError, type SkeletonProgram } from "./skeleton/SkeletonShape.ts"
@@ -332,6 +333,7 @@ export const make = (
   { name, types = false }: SkeletonOptions
 ): Result.Result<string, SkeletonError> =>
   attempt(isSkeletonError, () => {
+    requireName(name)
     const header: Header = { shape: get(shapeOf(object, loader, name, CText.reserved)), loader, btf: object.btf }
     if (header.shape.programs.length + header.shape.maps.length === 0) {
       throw new SkeletonError({ reason: "Layout", name, detail: "the object has neither maps nor programs" })

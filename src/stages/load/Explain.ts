@@ -7,7 +7,7 @@
  */
 import * as VerifierLog from "../../diagnostics/VerifierLog.ts"
 import type { ProgLoad, ProgTestRun } from "../../services/Kernel/KernelCall.ts"
-import { KernelError, ProgramFault, VerifierError } from "../../services/Kernel/KernelError.ts"
+import { type KernelError, ProgramFault, VerifierError, withSubject } from "../../services/Kernel/KernelError.ts"
 import { isGlobalData } from "../open/BpfObject.ts"
 import type { CoreEntry } from "../relocate/CoreReport.ts"
 import * as CoreReport from "../relocate/CoreReport.ts"
@@ -136,17 +136,8 @@ export const refusal = (relocated: RelocatedObject, call: ProgLoad, error: Verif
 
 /** A refusal of a program that was not the verifier's, under the program's whole name. */
 export const named = (relocated: RelocatedObject, call: ProgLoad, error: KernelError): KernelError => {
-  const { capabilities, errno, errnoNumber, hint, log, reason } = error
   const subject = wholeName(relocated, call)
-  return subject === error.subject || error.subject !== call.attr.name ? error : new KernelError({
-    call: error.call,
-    errno,
-    errnoNumber,
-    subject,
-    ...causeOf({ reason, capabilities }),
-    ...(log === undefined ? {} : { log }),
-    ...(hint === undefined ? {} : { hint })
-  })
+  return subject === error.subject || error.subject !== call.attr.name ? error : withSubject(error, subject)
 }
 
 /** The end of a run at such an instruction, explained. */

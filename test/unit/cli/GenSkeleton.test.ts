@@ -77,10 +77,12 @@ describe("gen skeleton", () => {
       const odd = Path.join(temporaryFolder(), "3 odd-name.v2.bpf.o")
       Fs.copyFileSync(firewall, odd)
       assert.match((yield* skeleton("-L", odd)).stdout, /struct _3_odd_name_v2_bpf \{/)
-      for (const name of ["a b", "9", "x".repeat(64), ""]) {
-        const { status, stderr, stdout } = yield* skeleton("-L", firewall, "name", name)
-        assert.deepStrictEqual([status, stdout], [1, ""], name)
-        assert.match(stderr, /name/)
+      for (const name of ["a b", "9", "x".repeat(64), "", "int", "class"]) {
+        for (const kind of [["-L"], []]) {
+          const { status, stderr, stdout } = yield* skeleton(...kind, firewall, "name", name)
+          assert.deepStrictEqual([status, stdout], [1, ""], name)
+          assert.match(stderr, /name/)
+        }
       }
     }))
 
@@ -143,7 +145,7 @@ describe("gen subskeleton", () => {
     Effect.gen(function*() {
       const { status, stdout } = yield* subskeleton(fixture("link_library.bpf.o"), "--lang", "ts", "--name", "library")
       assert.strictEqual(status, 0)
-      assert.match(stdout, /export const attachTo = subskeleton.attachTo/)
+      assert.match(stdout, /export const attachTo: typeof subskeleton.attachTo = subskeleton.attachTo/)
       assert.notMatch(stdout, /Skeleton.embedded/)
     }))
 

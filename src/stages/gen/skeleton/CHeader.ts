@@ -21,16 +21,20 @@ export interface Header {
   readonly spell: (identifier: string) => string
 }
 
+/** Refuses a name that no struct can have. Throws. */
+export const requireName = (name: string): void => {
+  if (!CText.reservedInC.has(name) && !CText.reservedInCxx.has(name)) return
+  throw new SkeletonError({
+    reason: "Name",
+    name,
+    detail: "is a word that C or C++ keeps for itself",
+    hint: "name NAME behind the object gives another name"
+  })
+}
+
 /** The header of a shape. Throws. */
 export const make = (shape: ObjectShape, btf: Btf | undefined): Header => {
-  if (CText.reservedInC.has(shape.name) || CText.reservedInCxx.has(shape.name)) {
-    throw new SkeletonError({
-      reason: "Name",
-      name: shape.name,
-      detail: "is a word that C or C++ keeps for itself",
-      hint: "name NAME behind the object gives another name"
-    })
-  }
+  requireName(shape.name)
   const spell = (identifier: string): string =>
     CText.reservedInCxx.has(identifier) ? `${shape.name}__word_${identifier}` : identifier
   const declarer = btf === undefined ? undefined : makeDeclarer(btf)

@@ -191,7 +191,9 @@ describe("TypeScript light skeletons", () => {
     const refuses = <A>({ get, set }: Light.Field<A>, fitting: A, ...others: ReadonlyArray<A>): void => {
       set?.(view, fitting)
       assert.strictEqual(get(view), fitting)
-      for (const other of others) assert.throws(() => set?.(view, other), Light.CodecError, `${other} does not fit`)
+      for (const other of others) {
+        assert.throws(() => set?.(view, other), Light.CodecError, `${String(other)} does not fit`)
+      }
       assert.strictEqual(get(view), fitting)
     }
     refuses(Light.number(0, 1, true), -128, -129, 128, 0.5)
