@@ -344,6 +344,10 @@ export const typedMapSuite = (make: Effect.Effect<KernelShape, unknown>): void =
         for (const wrong of ["10.0.0.0/33", "10.0.0/8", "256.0.0.0/8", "10.0.0.0/8/8"]) {
           assert.instanceOf(yield* Effect.flip(routes.set(wrong, 1)), CodecError)
         }
+        // With a codec that does not know what a prefix is, the kernel has the word: 33 bits of 4 bytes.
+        const bare = yield* LpmTrie.make(session, Ref.map(0), { key: u64, value: u32 })
+        assert.match((yield* Effect.flip(bare.set(33n, 1))).message, /EINVAL[^]*no longer than their keys/)
+        assert.strictEqual(yield* bare.match(33n), undefined)
       })
     ))
 

@@ -28,6 +28,22 @@ export interface Given extends Edits, Relocation.Given {
   readonly kernel: Option.Option<string>
 }
 
+/** The first flag given that decides about a plan, other than that of the kernel: for commands that do not always make one. */
+export const decidingFlag = (
+  { attachTo, autoload, btf, kconfig, map, noAutoload, set }: Omit<Given, "kernel">
+): string | undefined => {
+  const given = [
+    ["--set", set.length > 0],
+    ["--map", map.length > 0],
+    ["--autoload", autoload.length > 0],
+    ["--no-autoload", noAutoload.length > 0],
+    ["--attach-to", attachTo.length > 0],
+    ["--btf", Option.isSome(btf)],
+    ["--kconfig", Option.isSome(kconfig)]
+  ] as const
+  return given.find(([, isGiven]) => isGiven)?.[0]
+}
+
 /** The object's plan, as a recording kernel lets it be made, and how it is then recorded. */
 export const plan = Effect.fnUntraced(function*(path: string, { btf, kconfig, kernel: name, ...edits }: Given) {
   const object = attachLater(yield* ObjectFile.openEdited(path, edits))

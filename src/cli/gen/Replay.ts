@@ -26,7 +26,7 @@ import { errorText } from "../text/ErrorText.ts"
 import { diffText, explainedText } from "../text/LoaderText.ts"
 import { UsageError } from "../Usage.ts"
 import * as LoaderFile from "./LoaderFile.ts"
-import { plan } from "./Recording.ts"
+import { decidingFlag, plan } from "./Recording.ts"
 import type * as Recording from "./Recording.ts"
 
 interface Options extends Omit<Recording.Given, "kernel"> {
@@ -94,8 +94,9 @@ const endText = ({ replayed: { failure, retval } }: LoaderExplain.Explained) => 
 
 const replayFile = Effect.fnUntraced(function*(options: Options) {
   const { diff, disassemble, for: profile, kernel: name, ...given } = options
-  if (Option.isSome(profile) && Option.isNone(diff)) {
-    return yield* new UsageError({ argument: "--for", detail: "is of use with --diff only" })
+  const deciding = decidingFlag(given) ?? (Option.isSome(profile) ? "--for" : undefined)
+  if (deciding !== undefined && Option.isNone(diff)) {
+    return yield* new UsageError({ argument: deciding, detail: "is of use with --diff only" })
   }
   const { loader, path } = yield* readLoader(options)
   const kernel = Option.getOrUndefined(name)

@@ -12,7 +12,7 @@ import { reporting } from "../Failure.ts"
 import * as ObjectFile from "../ObjectFile.ts"
 import * as Relocation from "../Relocation.ts"
 import { UsageError } from "../Usage.ts"
-import { kernelFlag, plan } from "./Recording.ts"
+import { decidingFlag, kernelFlag, plan } from "./Recording.ts"
 import type { Asked, Written } from "./SkeletonAsked.ts"
 import * as SkeletonC from "./SkeletonC.ts"
 import * as SkeletonFile from "./SkeletonFile.ts"
@@ -38,27 +38,15 @@ const writeLight = Effect.fnUntraced(function*(asked: Asked, name: string) {
 })
 
 /** Refuses what only light skeletons take: all else is said to `open`, where the skeleton is used. */
-const requireUnedited = Effect.fnUntraced(
-  function*({ attachTo, autoload, btf, kconfig, kernel, map, noAutoload, set }: Asked) {
-    const given = [
-      ["--set", set.length > 0],
-      ["--map", map.length > 0],
-      ["--autoload", autoload.length > 0],
-      ["--no-autoload", noAutoload.length > 0],
-      ["--attach-to", attachTo.length > 0],
-      ["--btf", Option.isSome(btf)],
-      ["--kconfig", Option.isSome(kconfig)],
-      ["--kernel", Option.isSome(kernel)]
-    ] as const
-    const [flag] = given.find(([, isGiven]) => isGiven) ?? []
-    if (flag === undefined) return
-    return yield* new UsageError({
-      argument: flag,
-      detail: "is for light skeletons (-L)",
-      hint: "this one has the object as it is: it is changed between open and load"
-    })
-  }
-)
+const requireUnedited = Effect.fnUntraced(function*(asked: Asked) {
+  const flag = decidingFlag(asked) ?? (Option.isSome(asked.kernel) ? "--kernel" : undefined)
+  if (flag === undefined) return
+  return yield* new UsageError({
+    argument: flag,
+    detail: "is for light skeletons (-L)",
+    hint: "this one has the object as it is: it is changed between open and load"
+  })
+})
 
 /** A skeleton that has the object itself. */
 const writeFull = Effect.fnUntraced(function*(asked: Asked, name: string) {

@@ -209,6 +209,7 @@ describe("gen replay", () => {
       assert.match(yield* refused("--insns", firewall), /^2 [^]*needs a loader/)
       assert.match(yield* refused(firewall, "--insns", firewall), /^2 [^]*one already/)
       assert.match(yield* refused(firewall, "--for", firewall), /^2 [^]*with --diff only/)
+      assert.match(yield* refused(firewall, "--set", "sample_every=1"), /^2 [^]*--set: is of use with --diff only/)
       const file = yield* recorded("test_run.bpf.o")
       const json = JSON.parse(Fs.readFileSync(file, "utf8"))
       const spoilt = written("d.json", JSON.stringify({ ...json, insns: "lQAAAAAAAAA=" }))

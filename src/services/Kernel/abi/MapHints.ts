@@ -63,7 +63,8 @@ export const mapUpdate: Hint = (errno) => {
   switch (errno) {
     case "EINVAL":
       return "the map does not take this flag, or holds no such value: a map of another shape than its inner map, a program " +
-        "of another type than those it has. Keys of arrays can be no new ones (BPF_NOEXIST), read-only maps take none"
+        "of another type than those it has. Keys of arrays can be no new ones (BPF_NOEXIST), read-only maps " +
+        "take none, and prefixes of tries are no longer than their keys"
     case "E2BIG":
       return "the map is full, or the index is beyond its last element"
     case "EEXIST":
