@@ -217,6 +217,22 @@ describeWith({ kind: "oracle", tools: ["openssl"] }, "signatures beside those of
     assert.strictEqual(Result.isFailure(result) ? result.failure.reason : "signed", "TooLarge")
   })
 
+  it.live("gen loader --sign names the file of a key or certificate that does not do", () =>
+    Effect.gen(function*() {
+      const object = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")
+      const refused = Effect.fnUntraced(function*(key: string, cert: string) {
+        const signing = words(`gen loader ${object} --sign --key ${file(key)} --cert ${file(cert)}`)
+        const { status, stderr, stdout } = yield* InProcess.command(...signing)
+        assert.deepStrictEqual([status, stdout], [1, ""])
+        return stderr
+      })
+      assert.include(yield* refused("rsa.crt", "rsa.crt"), `${file("rsa.crt")}: the private key cannot be read`)
+      assert.include(yield* refused("rsa.pem", "rsa.pem"), `${file("rsa.pem")}: the certificate is neither`)
+      assert.include(yield* refused("ec.pem", "rsa.crt"), `${file("ec.pem")}: the certificate is not of this`)
+      openssl("pkcs8", "-topk8", "-in", "rsa.pem", "-out", "locked.pem", "-passout", "pass:secret")
+      assert.match(yield* refused("locked.pem", "rsa.crt"), /locked.pem: [^]*no passphrase[^]*EFFECT_BPF_PASSPHRASE/)
+    }))
+
   it.live("gen loader --sign writes what gen verify, and openssl, take", () =>
     Effect.gen(function*() {
       const object = Path.join(repository, "test/fixtures/xdp_firewall.bpf.o")

@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import { readFile } from "../../services/Elf/ElfService.ts"
 import * as KernelRecording from "../../services/Kernel/KernelRecording.ts"
 import * as LoaderProgram from "../../stages/gen/LoaderProgram.ts"
-import { reporting } from "../Failure.ts"
+import { InFile, reporting } from "../Failure.ts"
 import * as FileOutput from "../FileOutput.ts"
 import { recordedDocument } from "../json/LoaderDocument.ts"
 import * as ObjectFile from "../ObjectFile.ts"
@@ -21,6 +21,7 @@ import { recordedText } from "../text/LoaderText.ts"
 import { UsageError } from "../Usage.ts"
 import { kernelFlag, plan } from "./Recording.ts"
 import type * as Recording from "./Recording.ts"
+import { SigningError } from "./SigningError.ts"
 
 /** Where the passphrase of an encrypted key is taken from: not from the arguments, which everybody can read. */
 const PASSPHRASE = "EFFECT_BPF_PASSPHRASE"
@@ -57,6 +58,28 @@ const signerOf = Effect.fnUntraced(function*({ cert, instructionsOnly, key, sign
   }
 })
 
+/** The file of a key or certificate that does not do, and where the command has a passphrase from. */
+const inItsFile = ({ cert, key }: Options) => (error: SigningError): SigningError | InFile => {
+  switch (error.reason) {
+    case "Certificate":
+      return new InFile({ path: Option.getOrElse(cert, () => ""), cause: error })
+    case "Passphrase":
+      return new InFile({
+        path: Option.getOrElse(key, () => ""),
+        cause: new SigningError({
+          reason: error.reason,
+          detail: error.detail,
+          hint: `it is taken from the environment, ${PASSPHRASE}`
+        })
+      })
+    case "Key":
+    case "Mismatch":
+      return new InFile({ path: Option.getOrElse(key, () => ""), cause: error })
+    default:
+      return error
+  }
+}
+
 /** What is written must not be what is read. */
 const requireApart = Effect.fnUntraced(function*(object: string, output: string) {
   const fileSystem = yield* FileSystem.FileSystem
@@ -82,7 +105,10 @@ const recordFile = Effect.fnUntraced(function*(options: Options) {
   // What signs is large, and of no use to a loader that is not signed.
   const loader = signer === undefined
     ? recorded
-    : yield* Effect.fromResult((yield* Effect.promise(() => import("./Signing.ts"))).sign(recorded, signer))
+    : yield* Effect.mapError(
+      Effect.fromResult((yield* Effect.promise(() => import("./Signing.ts"))).sign(recorded, signer)),
+      inItsFile(options)
+    )
   const json = yield* Effect.orDie(Schema.encodeEffect(LoaderProgram.codec)(loader))
   if (Option.isNone(output)) {
     const mode = yield* Output.jsonMode
