@@ -318,7 +318,7 @@ describe("dedup of anything that parses", () => {
         const again = B.expectSuccess(BtfDedup.dedup(done.success.btf))
         assert.strictEqual(again.btf.endId, done.success.btf.endId)
       }),
-      { numRuns: runs(600) }
+      { numRuns: runsToMeet(600) }
     )
     assert.isAbove(answered, 50)
   })

@@ -12,7 +12,7 @@ import * as Open from "../../src/stages/open/Open.ts"
 import * as ArbitraryElf from "../support/arbitrary/Elf.ts"
 import * as Group from "../support/arbitrary/Link.ts"
 import { meaning, meaningOf, open, references, typeDifferences } from "../support/LinkMeaning.ts"
-import { allFixtures, fixture, linkFixtures, runs } from "../support/Require.ts"
+import { allFixtures, fixture, linkFixtures, runs, runsToMeet } from "../support/Require.ts"
 
 type Link = (inputs: ReadonlyArray<Linker.LinkInput>, options?: Linker.LinkOptions) => Uint8Array
 
@@ -294,7 +294,7 @@ describe("an unresolved extern", () => {
         assert.include(result.failure.message, result.failure.symbol ?? "no name")
         reported++
       }),
-      { numRuns: runs(200) }
+      { numRuns: runsToMeet(200) }
     )
     assert.isAbove(reported, 10)
   })

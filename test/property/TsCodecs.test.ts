@@ -9,7 +9,7 @@ import * as BtfValue from "../../src/btf/BtfValue.ts"
 import * as TsCodecs from "../../src/stages/gen/skeleton/TsCodecs.ts"
 import * as Arbitrary from "../support/arbitrary/Btf.ts"
 import * as B from "../support/arbitrary/BtfBlob.ts"
-import { runs } from "../support/Require.ts"
+import { runs, runsToMeet } from "../support/Require.ts"
 import { type Exports, runCodecs } from "../support/TsModule.ts"
 import * as ValueModel from "../support/ValueModel.ts"
 
@@ -197,7 +197,7 @@ describe("generated codecs", () => {
           }
         }
       ),
-      { numRuns: runs(60) }
+      { numRuns: runsToMeet(60) }
     )
     assert.isAbove(succeeded, 100)
     assert.isAbove(failed, 100)

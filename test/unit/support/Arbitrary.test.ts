@@ -49,7 +49,7 @@ describe("arbitrary BTF", () => {
         assert.strictEqual(btf.endId, blob.types.length + 1)
         assert.strictEqual(wrongMember(btf), undefined)
       }),
-      { numRuns: runs(300) }
+      { numRuns: runsToMeet(300) }
     )
     assert.strictEqual(kinds.size, Btf.NR_BTF_KINDS - 1, "every kind but void")
   })
@@ -81,7 +81,7 @@ describe("arbitrary BTF", () => {
           }
         }
       }),
-      { numRuns: runs(200) }
+      { numRuns: runsToMeet(1000) }
     )
     assert.isAbove(forwards, 10, "declared in one unit, defined in the other")
   })
@@ -94,7 +94,7 @@ describe("arbitrary BTF", () => {
         for (let id = 1; id < btf.endId; id++) if (Result.isFailure(Btf.resolveSize(btf, id))) odd += 1
         parsed(split, parsed(base))
       }),
-      { numRuns: runs(200) }
+      { numRuns: runsToMeet(200) }
     )
     assert.isAbove(odd, 100)
   })
@@ -126,7 +126,7 @@ describe("arbitrary objects", () => {
         const verdict = judge(bytes)
         assert.strictEqual(verdict.reached, "planned", verdict.error)
       }),
-      { numRuns: runs(100) }
+      { numRuns: runsToMeet(100) }
     )
     assert.isAbove(maps, 20)
     assert.isAbove(relocated, 20)
@@ -176,7 +176,7 @@ describe("arbitrary instructions", () => {
       fc.property(ArbitraryInsn.anyCode, (code) => {
         if (Result.isFailure(check(code))) refused += 1
       }),
-      { numRuns: runs(200) }
+      { numRuns: runsToMeet(200) }
     )
     assert.isAbove(refused, 20)
   })
