@@ -158,9 +158,18 @@ const compareMap = Effect.fnUntraced(function*(objects: Objects.Objects, info: M
   yield* fill(objects, info)
   const { maps: [map] } = yield* MapVerbs.show(objects, ["id", id])
   if (map === undefined) return assert.fail(`map ${id} has gone`)
-  const dumped = yield* MapVerbs.dump(objects, ["id", id])
-  const elements = written(dumped.elements.map((element) => elementJson(dumped.shape, element)))
-  const first = dumped.elements.find(({ value }) => value instanceof Uint8Array)
+  const answer = yield* Effect.result(MapVerbs.dump(objects, ["id", id]))
+  if (Result.isFailure(answer)) {
+    // What has no keys to go through is refused, as bpftool does after an empty list.
+    assert.match(answer.failure.message, /keys of maps of this type cannot be listed/, info.name)
+    for (const { name, tool } of judges) {
+      const { status, stdout } = run(tool, ["-j", "map", "dump", "id", id])
+      assert.isTrue(status !== 0 && stdout.trim() === "[]", `map ${info.name}, bpftool ${name}`)
+    }
+  }
+  const dumped = Result.getOrElse(answer, () => undefined)
+  const elements = written(dumped?.elements.map((element) => elementJson(dumped.shape, element)) ?? [])
+  const first = dumped?.elements.find(({ value }) => value instanceof Uint8Array)
   for (const judge of judges) {
     const what = `map ${info.name}, bpftool ${judge.name}`
     const shown = ask(judge, "map", "show", "id", id)
@@ -178,7 +187,7 @@ const compareMap = Effect.fnUntraced(function*(objects: Objects.Objects, info: M
     const said = ask(judge, "map", "lookup", "id", id, ...key)
     assert.deepStrictEqual(signed(without(element, known)), said, what)
   }
-  return dumped.elements.length
+  return dumped?.elements.length ?? 0
 })
 
 const compareProgram = Effect.fnUntraced(function*(objects: Objects.Objects, id: string) {
