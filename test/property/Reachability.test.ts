@@ -12,6 +12,9 @@ import type { Code } from "../../src/stages/relocate/reachability/Flow.ts"
 import * as Flow from "../support/arbitrary/Flow.ts"
 import { runs } from "../support/Require.ts"
 
+/** Runs that a fault has to show in: the first that shows it is the last. */
+const FAULT_RUNS = 50_000
+
 const slotsOf = ({ compiled }: Code): ReadonlyArray<number> => {
   const slots: Array<number> = []
   for (let slot = 0; slot < Insn.count(compiled); slot = Insn.nextSlot(compiled, slot)) slots.push(slot)
@@ -59,7 +62,7 @@ describe("law: what runs is not guarded", () => {
   const faulty = (spoil: (code: Code) => Code): boolean =>
     fc.check(
       fc.property(samples, ([code, given]) => unsound(code, given, spoil(code)) === undefined),
-      { numRuns: 3000, endOnFailure: true }
+      { numRuns: FAULT_RUNS, endOnFailure: true }
     ).failed
 
   it("named fault: constants of another map break it", () => {
@@ -157,7 +160,7 @@ describe("law: what is reachable runs for some inputs", () => {
     })
     const failed = fc.check(
       fc.property(codes, (code) => missed(code, verdictsOf(open(code))) === undefined),
-      { numRuns: 1000, endOnFailure: true }
+      { numRuns: FAULT_RUNS, endOnFailure: true }
     ).failed
     assert.isTrue(failed)
   })
@@ -175,7 +178,7 @@ describe("law: what is reachable runs for some inputs", () => {
     }
     const failed = fc.check(
       fc.property(codes, (code) => missed(code, verdictsOf(turned(code))) === undefined),
-      { numRuns: 300, endOnFailure: true }
+      { numRuns: FAULT_RUNS, endOnFailure: true }
     ).failed
     assert.isTrue(failed)
   })
