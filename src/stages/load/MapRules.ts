@@ -5,7 +5,7 @@
  */
 import { MapFlag, MapType, mapTypeName } from "../../services/Kernel/abi/BpfConstants.ts"
 import type { Errno } from "../../services/Kernel/abi/Errno.ts"
-import { isOfMaps, isRing } from "../../services/Kernel/abi/MapShape.ts"
+import { isCgroupStorage, isOfMaps, isRing, isStorage } from "../../services/Kernel/abi/MapShape.ts"
 import type { MapAttributes, MapCreate } from "../../services/Kernel/KernelCall.ts"
 import type { RefusedAttribute } from "../../services/Kernel/KernelError.ts"
 
@@ -51,18 +51,6 @@ const isOfObjects = isAnyOf(
   MapType.BPF_MAP_TYPE_XSKMAP
 )
 
-/** Maps of which something else says how many elements there are. */
-const isUncounted = isAnyOf(
-  MapType.BPF_MAP_TYPE_SK_STORAGE,
-  MapType.BPF_MAP_TYPE_INODE_STORAGE,
-  MapType.BPF_MAP_TYPE_TASK_STORAGE,
-  MapType.BPF_MAP_TYPE_CGRP_STORAGE,
-  MapType.BPF_MAP_TYPE_CGROUP_STORAGE,
-  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
-)
-
-const isCgroupStorage = isAnyOf(MapType.BPF_MAP_TYPE_CGROUP_STORAGE, MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE)
-
 /** The stack of a program holds a key at most. */
 const longestKey = 512
 
@@ -73,7 +61,7 @@ const ofKeySize = ({ keySize, type }: MapAttributes): string | undefined => {
   if (isKeyless(type)) return "this type has no keys: 0"
   if (isIndexed(type)) return "keys of this type are indices of 4 bytes"
   if (isCgroupStorage(type)) return "keys are 8 bytes, or a struct bpf_cgroup_storage_key of 16"
-  if (isUncounted(type)) return "keys of this type are descriptors of 4 bytes"
+  if (isStorage(type)) return "keys of this type are descriptors of 4 bytes"
   if (type === MapType.BPF_MAP_TYPE_LPM_TRIE) return "keys are 4 bytes of the prefix's length and 1 to 256 of data"
   if (keySize === 0) return "a key has at least one byte"
   return keySize > longestKey ? `a key has at most ${longestKey} bytes` : undefined
@@ -102,7 +90,7 @@ const ofValueSize = ({ type, valueSize }: MapAttributes): string | undefined => 
 }
 
 const ofMaxEntries = ({ maxEntries, type }: MapAttributes): string | undefined => {
-  if (isUncounted(type)) return "how many elements there are is decided by what they belong to: 0"
+  if (isStorage(type)) return "how many elements there are is decided by what they belong to: 0"
   if (maxEntries === 0) return "at least one"
   if (isRing(type)) return "the size in bytes is a power of two and a multiple of the page size"
   if (type === MapType.BPF_MAP_TYPE_CPUMAP) return "at most as many as there can be CPUs"
@@ -183,7 +171,7 @@ export const reasonOf = (
     case "value_size":
       return ofValueSize(attr) ?? general
     case "max_entries":
-      return errno === "E2BIG" && attr.maxEntries > 0 && !isRing(type) && !isUncounted(type)
+      return errno === "E2BIG" && attr.maxEntries > 0 && !isRing(type) && !isStorage(type)
         ? "the elements together are larger than the kernel takes"
         : ofMaxEntries(attr) ?? general
     case "map_flags":

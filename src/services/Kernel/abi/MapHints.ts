@@ -6,19 +6,9 @@
 import type { MapAttributes } from "../KernelCall.ts"
 import { MapFlag, mapTypeName, MapType } from "./BpfConstants.ts"
 import { general, type Hint } from "./GeneralHints.ts"
-import { isOfMaps, isRing } from "./MapShape.ts"
+import { isOfMaps, isRing, isStorage } from "./MapShape.ts"
 
 const isPowerOfTwo = (value: number): boolean => value > 0 && 2 ** Math.round(Math.log2(value)) === value
-
-/** Map types whose number of entries the kernel or the object's BTF decides. */
-const withoutEntries: ReadonlySet<number> = new Set([
-  MapType.BPF_MAP_TYPE_SK_STORAGE,
-  MapType.BPF_MAP_TYPE_INODE_STORAGE,
-  MapType.BPF_MAP_TYPE_TASK_STORAGE,
-  MapType.BPF_MAP_TYPE_CGRP_STORAGE,
-  MapType.BPF_MAP_TYPE_CGROUP_STORAGE,
-  MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
-])
 
 /** Why a map with these attributes was refused. */
 export const mapCreate = (
@@ -39,7 +29,7 @@ export const mapCreate = (
     }
   }
   if (isOfMaps(attr.type) && !hasInner) return `a ${type} must be told the shape of its inner maps`
-  if (attr.maxEntries === 0 && !withoutEntries.has(attr.type)) {
+  if (attr.maxEntries === 0 && !isStorage(attr.type)) {
     return `a ${type} must have at least one entry: max_entries is 0`
   }
   if (attr.type === MapType.BPF_MAP_TYPE_ARRAY || attr.type === MapType.BPF_MAP_TYPE_PERCPU_ARRAY) {
@@ -49,7 +39,7 @@ export const mapCreate = (
   if (attr.type === MapType.BPF_MAP_TYPE_LPM_TRIE && (attr.flags & MapFlag.BPF_F_NO_PREALLOC) === 0) {
     return `a ${type} must be created with BPF_F_NO_PREALLOC`
   }
-  if (withoutEntries.has(attr.type) && attr.maxEntries !== 0) return `a ${type} takes no max_entries`
+  if (isStorage(attr.type) && attr.maxEntries !== 0) return `a ${type} takes no max_entries`
   // What is behind the fields that a kernel knows must be zero.
   if (isExclusive) return "this kernel may know no maps for one program alone: Linux 6.18 was the first"
   if (errno === "E2BIG") return "the elements together are larger than the kernel allows"

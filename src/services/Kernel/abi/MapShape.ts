@@ -18,6 +18,13 @@ export const needsTypes = (type: number): boolean =>
   type === MapType.BPF_MAP_TYPE_SK_STORAGE || type === MapType.BPF_MAP_TYPE_INODE_STORAGE ||
   type === MapType.BPF_MAP_TYPE_TASK_STORAGE || type === MapType.BPF_MAP_TYPE_CGRP_STORAGE
 
+/** Whether maps of this type are storage of a control group alone. */
+export const isCgroupStorage = (type: number): boolean =>
+  type === MapType.BPF_MAP_TYPE_CGROUP_STORAGE || type === MapType.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
+
+/** Whether maps of this type take no number of elements: what they belong to decides it. */
+export const isStorage = (type: number): boolean => needsTypes(type) || isCgroupStorage(type)
+
 /** Sizes, in bytes, number of elements and flags of a map. */
 export interface MapShape {
   readonly keySize: number
